@@ -1,0 +1,1 @@
+"""Bayesian regression of a result on the design variables."""

@@ -1,0 +1,1 @@
+"""GPAW, imported nowhere else: labels, basis sets and the overlap."""

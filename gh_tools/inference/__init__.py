@@ -1,0 +1,1 @@
+"""Prediction of Hamiltonians by a trained model."""

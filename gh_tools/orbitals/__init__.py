@@ -1,0 +1,1 @@
+"""Basis tables, blocks, irreps, pairs and Bloch sums."""

@@ -1,0 +1,1 @@
+"""Eigenvalues, densities of states, Fermi level and carriers."""

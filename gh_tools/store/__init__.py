@@ -1,0 +1,1 @@
+"""Zarr stores: schema, reading, publishing by rename, provenance."""

@@ -1,0 +1,1 @@
+"""Data, loss, metrics and the training loop."""
