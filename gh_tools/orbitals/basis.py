@@ -1,0 +1,188 @@
+"""The basis: which orbitals each element carries, and all that is needed to make them again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Int
+
+from gh_tools.errors import DataError
+
+SpeciesPair = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Shell:
+    """The 2l + 1 orbitals that share one radial function.
+
+    Attributes:
+        l: degree of the spherical harmonics.
+        cutoff: radius in Å beyond which the orbitals vanish.
+    """
+
+    l: int  # noqa: E741
+    cutoff: float
+
+
+@dataclass(frozen=True)
+class ElementBasis:
+    """The orbitals of one element, with the texts and names that reproduce them on any machine.
+
+    Attributes:
+        number: atomic number.
+        shells: the shells, in the order of the orbitals.
+        n_valence: electrons that the PAW setup treats explicitly.
+        basis_name: as given to GPAW, such as ``szp(dzp)``.
+        basis_text: GPAW's basis file.
+        setup: type of the PAW setup as given to GPAW (empty for the default), without Hubbard terms.
+        fingerprint: of the PAW setup file.
+        hubbard: Hubbard terms as given to GPAW, such as ``:d,4.5``, or empty.
+    """
+
+    number: int
+    shells: tuple[Shell, ...]
+    n_valence: float
+    basis_name: str = ""
+    basis_text: str = ""
+    setup: str = ""
+    fingerprint: str = ""
+    hubbard: str = ""
+
+    @property
+    def degrees(self) -> tuple[int, ...]:
+        """Degree l of each shell."""
+        return tuple(shell.l for shell in self.shells)
+
+    @property
+    def n_orbitals(self) -> int:
+        """Number of orbitals of one atom."""
+        return sum(2 * degree + 1 for degree in self.degrees)
+
+    @property
+    def reach(self) -> float:
+        """Largest cutoff of a shell, in Å."""
+        return max(shell.cutoff for shell in self.shells)
+
+
+@dataclass(frozen=True)
+class Basis:
+    """The basis table: one `ElementBasis` for each atomic number, in ascending order."""
+
+    elements: Mapping[int, ElementBasis]
+
+    def __post_init__(self):
+        object.__setattr__(self, "elements", dict(sorted(self.elements.items())))
+
+    def __getitem__(self, number: int) -> ElementBasis:
+        return self.elements[number]
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """Atomic numbers, ascending."""
+        return tuple(self.elements)
+
+    @cached_property
+    def _orbital_counts(self) -> Int[np.ndarray, "119"]:
+        counts = np.zeros(max(self.numbers, default=0) + 1, dtype=np.int64)
+        for number, element in self.elements.items():
+            counts[number] = element.n_orbitals
+        return counts
+
+    def n_orbitals(self, numbers: Int[np.ndarray, "atoms"]) -> Int[np.ndarray, "atoms"]:
+        """Number of orbitals of each atom."""
+        return self._orbital_counts[np.asarray(numbers)]
+
+    def orbital_ptr(self, numbers: Int[np.ndarray, "atoms"]) -> Int[np.ndarray, "atoms+1"]:
+        """Index of each atom's first orbital, and at the end the number of all orbitals."""
+        return np.concatenate([[0], np.cumsum(self.n_orbitals(numbers))])
+
+    def n_electrons(self, numbers: Int[np.ndarray, "atoms"]) -> float:
+        """Valence electrons of neutral atoms."""
+        return float(sum(self[int(number)].n_valence for number in numbers))
+
+    def pair_cutoff(self, zi: int, zj: int) -> float:
+        """Distance in Å up to which orbitals of the two elements overlap: the sum of their reaches."""
+        return self[zi].reach + self[zj].reach
+
+    def species_pairs(self) -> tuple[SpeciesPair, ...]:
+        """All (Zi, Zj) with Zi <= Zj, in lexicographic order."""
+        return tuple((zi, zj) for zi in self.numbers for zj in self.numbers if zi <= zj)
+
+    def check_covers(self, numbers: Iterable[int], where: str) -> None:
+        """Raise `DataError` naming the elements of ``where`` that the table lacks."""
+        from ase.data import chemical_symbols
+
+        unknown = sorted({int(number) for number in numbers} - set(self.numbers))
+        if unknown:
+            names = ", ".join(chemical_symbols[number] for number in unknown)
+            known = ", ".join(chemical_symbols[number] for number in self.numbers)
+            raise DataError(f"{where}: no basis is known for {names}, only for {known}")
+
+    def check_same(self, other: Basis, where: str) -> None:
+        """Raise `DataError` if an element of both tables differs: H and S would not belong together."""
+        from ase.data import chemical_symbols
+
+        for number in set(self.numbers) & set(other.numbers):
+            for field in ("shells", "basis_name", "basis_text", "setup", "fingerprint", "hubbard"):
+                expected, found = getattr(self[number], field), getattr(other[number], field)
+                if expected != found:
+                    raise DataError(
+                        f"{where}: the basis of {chemical_symbols[number]} differs in {field}: "
+                        f"expected {_shorten(expected)}, found {_shorten(found)}; "
+                        "label all data with the same basis and setups"
+                    )
+
+    def merge(self, other: Basis, where: str) -> Basis:
+        """Return the union of two tables; raise `DataError` where they contradict each other."""
+        self.check_same(other, where)
+        return Basis({**self.elements, **other.elements})
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """Return the table as the flat arrays of a store's ``basis`` group."""
+        rows = [
+            (number, index, shell.l, shell.cutoff)
+            for number, element in self.elements.items()
+            for index, shell in enumerate(element.shells)
+        ]
+        number, index, degree, cutoff = zip(*rows, strict=True)
+        elements = self.elements.values()
+        texts = ("basis_name", "basis_text", "setup", "fingerprint", "hubbard")
+        return {
+            "basis/number": np.array(number, dtype=np.int32),
+            "basis/index": np.array(index, dtype=np.int32),
+            "basis/l": np.array(degree, dtype=np.int32),
+            "basis/cutoff": np.array(cutoff, dtype=np.float64),
+            "basis/element/number": np.array(self.numbers, dtype=np.int32),
+            "basis/element/n_valence": np.array([e.n_valence for e in elements], dtype=np.float64),
+            **{
+                f"basis/element/{text}": np.array(
+                    [getattr(e, text) for e in elements], dtype=np.dtypes.StringDType()
+                )
+                for text in texts
+            },
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Basis:
+        """Rebuild the table from what `to_arrays` gave (a `Store` serves as the mapping)."""
+        number, degree, cutoff = (arrays[f"basis/{name}"] for name in ("number", "l", "cutoff"))
+        texts = ("basis_name", "basis_text", "setup", "fingerprint", "hubbard")
+        columns = {name: arrays[f"basis/element/{name}"] for name in ("number", "n_valence", *texts)}
+        elements = {}
+        for row, z in enumerate(columns["number"]):
+            shells = np.flatnonzero(number == z)
+            elements[int(z)] = ElementBasis(
+                number=int(z),
+                shells=tuple(Shell(int(degree[s]), float(cutoff[s])) for s in shells),
+                n_valence=float(columns["n_valence"][row]),
+                **{name: str(columns[name][row]) for name in texts},
+            )
+        return cls(elements)
+
+
+def _shorten(value: object, length: int = 60) -> str:
+    text = repr(value)
+    return text if len(text) <= length else text[: length - 3] + "..."

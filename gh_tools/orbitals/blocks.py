@@ -1,0 +1,130 @@
+"""H(R) and S(R) of one structure as dense blocks, grouped by species and by species pair."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import ase
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from gh_tools.orbitals.basis import Basis, SpeciesPair
+
+MATRICES = ("hamiltonian", "overlap", "uncertainty")
+
+
+@dataclass
+class OnsiteBlocks:
+    """The blocks of all atoms of one species. Arrays may be absent (None).
+
+    Attributes:
+        atom: the atoms, ascending.
+        hamiltonian: H_ii(0) in eV; symmetric; a leading spin axis where the labels are spin-polarised.
+        overlap: S_ii(0).
+        uncertainty: of the hamiltonian, in eV, shaped like it.
+    """
+
+    atom: Int[np.ndarray, "atoms"]
+    hamiltonian: Float[np.ndarray, "*spin atoms k k"] | None = None
+    overlap: Float[np.ndarray, "atoms k k"] | None = None
+    uncertainty: Float[np.ndarray, "*spin atoms k k"] | None = None
+
+
+@dataclass
+class PairBlocks:
+    """The blocks of all canonical pairs (see `canonical`) of one species pair.
+
+    Attributes:
+        i: atom in cell 0.
+        j: atom in cell ``shift``.
+        shift: lattice vector R that belongs to j, in units of the cell's vectors, counted from
+            wrapped positions.
+        hamiltonian: H_ij(R) = ⟨i,0|H|j,R⟩ in eV; a leading spin axis where spin-polarised.
+        overlap: S_ij(R).
+        uncertainty: of the hamiltonian, in eV, shaped like it.
+    """
+
+    i: Int[np.ndarray, "pairs"]
+    j: Int[np.ndarray, "pairs"]
+    shift: Int[np.ndarray, "pairs 3"]
+    hamiltonian: Float[np.ndarray, "*spin pairs ki kj"] | None = None
+    overlap: Float[np.ndarray, "pairs ki kj"] | None = None
+    uncertainty: Float[np.ndarray, "*spin pairs ki kj"] | None = None
+
+
+@dataclass
+class Hamiltonian:
+    """H(R) and S(R) of one structure.
+
+    Attributes:
+        atoms: the structure, positions wrapped into the cell.
+        basis: the basis table; covers at least the species of ``atoms``.
+        onsite: blocks H_ii(0) by atomic number.
+        pairs: blocks H_ij(R) by (Zi, Zj), Zi <= Zj. Only one of (i,j,R) and (j,i,-R) is there:
+            H_ji(-R) = H_ij(R)ᵀ gives the other.
+        scalars: fermi_level (eV), n_electrons, energy (eV) and the like.
+        bands: eigenvalues at the k-points of the self-consistent run, if known.
+    """
+
+    atoms: ase.Atoms
+    basis: Basis
+    onsite: dict[int, OnsiteBlocks]
+    pairs: dict[SpeciesPair, PairBlocks]
+    scalars: dict[str, float] = field(default_factory=dict)
+    bands: Bands | None = None
+
+    @property
+    def n_spins(self) -> int:
+        """Number of spin channels: 2 where the Hamiltonian has a leading spin axis, else 1."""
+        for blocks in self.onsite.values():
+            if blocks.hamiltonian is not None and blocks.hamiltonian.ndim == 4:
+                return blocks.hamiltonian.shape[0]
+        return 1
+
+    @property
+    def n_orbitals(self) -> int:
+        """Size of H(k)."""
+        return int(self.basis.orbital_ptr(self.atoms.numbers)[-1])
+
+    def vectors(self, pair: SpeciesPair) -> Float[np.ndarray, "pairs 3"]:
+        """Vectors in Å from atom i to atom j in cell R."""
+        blocks, position = self.pairs[pair], self.atoms.positions
+        return position[blocks.j] + blocks.shift @ self.atoms.cell.array - position[blocks.i]
+
+    def groups(self) -> Iterator[tuple[int | SpeciesPair, OnsiteBlocks | PairBlocks]]:
+        """All groups of blocks, those on-site first."""
+        yield from self.onsite.items()
+        yield from self.pairs.items()
+
+
+@dataclass
+class Bands:
+    """Eigenvalues of a self-consistent run.
+
+    Attributes:
+        kpoint: k-points in units of the reciprocal cell's vectors.
+        weight: their weights, summing to one.
+        eigenvalue: in eV, ascending.
+    """
+
+    kpoint: Float[np.ndarray, "kpoints 3"]
+    weight: Float[np.ndarray, "kpoints"]
+    eigenvalue: Float[np.ndarray, "spins kpoints bands"]
+
+
+def canonical(
+    i: Int[np.ndarray, "pairs"],
+    j: Int[np.ndarray, "pairs"],
+    shift: Int[np.ndarray, "pairs 3"],
+    numbers: Int[np.ndarray, "atoms"],
+) -> Bool[np.ndarray, "pairs"]:
+    """Tell which directed pairs are the stored ones.
+
+    Of (i,j,R) and (j,i,-R) that is the one with Zi < Zj, or for Zi = Zj the lexicographically
+    smaller. An atom with itself in the same cell is no pair.
+    """
+    zi, zj = numbers[i], numbers[j]
+    first = np.where(shift[:, 0] != 0, shift[:, 0], np.where(shift[:, 1] != 0, shift[:, 1], shift[:, 2]))
+    smaller = (i < j) | ((i == j) & (first < 0))
+    return (zi < zj) | ((zi == zj) & smaller)
