@@ -1,0 +1,167 @@
+"""Does a Hamiltonian obey what every H(R) and S(R) must obey?
+
+Each check gives sentences that name the field, or nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import scipy.linalg
+import scipy.sparse.linalg
+from jaxtyping import Float
+
+from gh_tools.orbitals.basis import SpeciesPair
+from gh_tools.orbitals.bloch import bloch_matrix
+from gh_tools.orbitals.blocks import MATRICES, Hamiltonian, canonical
+from gh_tools.orbitals.pairs import stored_pairs
+
+# Stored as float32, a matrix element of 100 eV is rounded by 4e-6 eV.
+SYMMETRY_TOLERANCE = 1e-5
+# Above this size the lowest eigenvalue comes from Lanczos iterations, not from a dense solver.
+DENSE_LIMIT = 2000
+# A point off every symmetry plane, so that no phase is real.
+GENERIC_K = np.array([0.137, 0.291, 0.419])
+
+
+def check_values(hamiltonian: Hamiltonian) -> Iterator[str]:
+    """Find numbers that are not finite, and uncertainties below zero."""
+    for key, blocks in hamiltonian.groups():
+        for field in MATRICES:
+            matrix = getattr(blocks, field)
+            if matrix is None:
+                continue
+            if bad := int(np.count_nonzero(~np.isfinite(matrix))):
+                yield f"{_group(key)}/{field}: {bad} of {matrix.size} numbers are not finite"
+            elif field == "uncertainty" and (matrix < 0).any():
+                yield f"{_group(key)}/{field}: expected none below zero, found {matrix.min():g}"
+    for name, value in hamiltonian.scalars.items():
+        if not np.isfinite(value):
+            yield f"scalar/{name}: expected a finite number, found {value}"
+
+
+def check_onsite(hamiltonian: Hamiltonian) -> Iterator[str]:
+    """Find atoms without a block or with two, and blocks that are not symmetric."""
+    numbers = hamiltonian.atoms.numbers
+    for z in np.unique(numbers).tolist():
+        blocks = hamiltonian.onsite.get(z)
+        found = np.array([], dtype=int) if blocks is None else blocks.atom
+        if not np.array_equal(found, np.flatnonzero(numbers == z)):
+            yield (
+                f"onsite/{z}/atom: expected each of the {np.count_nonzero(numbers == z)} atoms of "
+                f"the species once, in order, found {len(found)} entries that are others"
+            )
+    for z, blocks in hamiltonian.onsite.items():
+        for field in MATRICES:
+            matrix = getattr(blocks, field)
+            if matrix is None or matrix.size == 0:
+                continue
+            skew = np.abs(matrix - np.swapaxes(matrix, -1, -2)).max()
+            if skew > SYMMETRY_TOLERANCE:
+                yield f"onsite/{z}/{field}: blocks must be symmetric, they differ by {skew:.2g}"
+
+
+def check_pairs(hamiltonian: Hamiltonian) -> Iterator[str]:
+    """Find pairs that are not canonical, stand twice, or join the wrong species."""
+    numbers = hamiltonian.atoms.numbers
+    for (zi, zj), blocks in hamiltonian.pairs.items():
+        group = _group((zi, zj))
+        if len(blocks.i) == 0:
+            continue
+        ends = np.stack([blocks.i, blocks.j])
+        if ends.min() < 0 or ends.max() >= len(numbers):
+            found = f"{ends.min()}..{ends.max()}"
+            yield f"{group}: i and j must lie in 0..{len(numbers) - 1}, found {found}"
+            continue
+        if (numbers[blocks.i] != zi).any() or (numbers[blocks.j] != zj).any():
+            yield f"{group}: i and j must be atoms of species {zi} and {zj}, found others"
+            continue
+        if not canonical(blocks.i, blocks.j, blocks.shift, numbers).all():
+            yield f"{group}: expected one of (i,j,R) and (j,i,-R), found the one that is not stored"
+        rows = np.column_stack([blocks.i, blocks.j, blocks.shift])
+        if twice := len(rows) - len(np.unique(rows, axis=0)):
+            yield f"{group}: expected each pair once, found {twice} that stand twice"
+
+
+def check_bonds(hamiltonian: Hamiltonian, cutoffs: Mapping[SpeciesPair, float]) -> Iterator[str]:
+    """Find near neighbours whose overlap is missing or zero.
+
+    That is the trace of lattice vectors counted from other positions than the wrapped ones, which
+    neither Hermiticity nor positive definiteness shows.
+
+    Args:
+        hamiltonian: the blocks.
+        cutoffs: interaction range in Å by species pair; within half of it orbitals do overlap.
+    """
+    near = stored_pairs(hamiltonian.atoms, {pair: cutoff / 2 for pair, cutoff in cutoffs.items()})
+    for pair, (i, j, shift, _) in near.items():
+        expected = np.column_stack([i, j, shift])
+        blocks = hamiltonian.pairs.get(pair)
+        if blocks is None:
+            stored = expected[:0]
+        else:
+            stored = np.column_stack([blocks.i, blocks.j, blocks.shift])
+            if blocks.overlap is not None:
+                stored = stored[np.abs(blocks.overlap).max(axis=(-2, -1), initial=0) > 0]
+        both = np.unique(np.concatenate([stored, expected]), axis=0)
+        if missing := len(both) - len(stored):
+            yield (
+                f"{_group(pair)}: {missing} of {len(expected)} pairs within "
+                f"{cutoffs[pair] / 2:.2f} Å have no overlap; "
+                "R must be counted from positions wrapped into the cell"
+            )
+
+
+def lowest_overlap_eigenvalue(hamiltonian: Hamiltonian, k: Float[np.ndarray, "3"]) -> float:
+    """Return the lowest eigenvalue of S(k), which must be above zero.
+
+    Args:
+        hamiltonian: blocks with overlap.
+        k: in units of the reciprocal cell's vectors.
+    """
+    if hamiltonian.n_orbitals <= DENSE_LIMIT:
+        overlap = bloch_matrix(hamiltonian, k, field="overlap")
+        return float(scipy.linalg.eigh(overlap, eigvals_only=True, subset_by_index=[0, 0])[0])
+    overlap = bloch_matrix(hamiltonian, k, field="overlap", sparse=True)
+    return float(
+        scipy.sparse.linalg.eigsh(
+            overlap,
+            k=1,
+            which="SA",
+            tol=1e-3,
+            return_eigenvectors=False,
+            v0=np.ones(overlap.shape[0]),
+        )[0]
+    )
+
+
+def check_overlap(hamiltonian: Hamiltonian) -> Iterator[str]:
+    """Find an S(k) that is not positive definite, at Γ and at a k-point off all symmetry."""
+    if any(blocks.overlap is None for _, blocks in hamiltonian.groups()):
+        return
+    for k in (np.zeros(3), GENERIC_K * hamiltonian.atoms.pbc):
+        lowest = lowest_overlap_eigenvalue(hamiltonian, k)
+        if lowest <= 0:
+            at = ", ".join(f"{component:g}" for component in k)
+            yield f"overlap: S(k) at k = ({at}) must be positive definite, found {lowest:.2g}"
+
+
+def check_hamiltonian(hamiltonian: Hamiltonian, cutoffs: Mapping[SpeciesPair, float]) -> list[str]:
+    """Run all checks on one structure; those that need finite numbers only where all are.
+
+    Args:
+        hamiltonian: the blocks of one structure.
+        cutoffs: interaction range in Å by species pair.
+
+    Returns:
+        One sentence for each thing that is wrong.
+    """
+    found = [*check_values(hamiltonian), *check_pairs(hamiltonian), *check_onsite(hamiltonian)]
+    if not found:
+        found = [*check_bonds(hamiltonian, cutoffs), *check_overlap(hamiltonian)]
+    return found
+
+
+def _group(key: int | SpeciesPair) -> str:
+    return f"onsite/{key}" if isinstance(key, int) else f"pairs/{key[0]}-{key[1]}"

@@ -1,0 +1,113 @@
+"""Run a recipe: as many structures as asked for, each from a random stream of its own."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+
+import numpy as np
+
+from gh_tools.console import log, track
+from gh_tools.errors import DataError, UsageError
+from gh_tools.store.structures import Column, Structures
+from gh_tools.structures.geometry import closest_approach, geometry_columns
+from gh_tools.structures.recipe import Quantity, Recipe, RecipeConfig, Sample
+
+ATTEMPTS = 100
+
+
+def build_one(recipe: Recipe, config: RecipeConfig, seed: int, index: int) -> Sample:
+    """Make structure number ``index`` of a recipe, the same however many are made.
+
+    Args:
+        recipe: what to make.
+        config: its options.
+        seed: of the whole set; the structure's stream is spawned from it by its index.
+        index: which structure, from 0.
+
+    Returns:
+        The structure, with the columns that follow from its geometry added to the recipe's own.
+
+    Raises:
+        DataError: two atoms are too close, for a random recipe in each of 100 attempts.
+    """
+    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(index,)))
+    drawn = recipe.count is None
+    for _ in range(ATTEMPTS if drawn else 1):
+        sample = recipe.build(config, rng, index)
+        ratio, i, j, distance = closest_approach(sample.atoms)
+        if ratio >= config.minimum_distance:
+            sample.columns = geometry_columns(sample.atoms) | sample.columns
+            sample.name = sample.name or f"{recipe.name}-{index:04d}"
+            return sample
+    symbols = sample.atoms.symbols
+    mend = "make the random changes smaller" if drawn else "check the file's cell and units"
+    raise DataError(
+        f"{sample.name or f'{recipe.name}-{index:04d}'}: atoms {i} ({symbols[i]}) and {j} "
+        f"({symbols[j]}) are {distance:.2f} Å apart, {ratio:.2f} of the sum of their covalent "
+        f"radii, where minimum_distance asks for {config.minimum_distance:g}; {mend}, or lower it "
+        "with --set minimum_distance=..."
+    )
+
+
+def generate(
+    recipe: Recipe, config: RecipeConfig, n: int | None = None, seed: int = 0
+) -> Structures:
+    """Make the structures of a recipe.
+
+    Args:
+        recipe: what to make.
+        config: its options.
+        n: how many; without it one, or all there are where the configuration sets their number.
+        seed: same seed, same structures; structure k does not depend on ``n``.
+
+    Returns:
+        The structures with names and columns; a column that some structures lack holds nan there.
+
+    Raises:
+        UsageError: more are asked for than there are.
+        DataError: see :func:`build_one`.
+    """
+    available = recipe.count(config) if recipe.count else None
+    n = (available or 1) if n is None else n
+    if available is not None and n > available:
+        raise UsageError(f"-n {n} asks for more structures than the {available} that there are")
+    indices = track(range(n), f"building {recipe.name}")
+    samples = [build_one(recipe, config, seed, index) for index in indices]
+    if any("initial_magmoms" in sample.atoms.arrays for sample in samples):
+        log.warning("initial magnetic moments are not kept; give them to gh-label")
+    return Structures(
+        atoms=[sample.atoms for sample in samples],
+        names=_unique([sample.name for sample in samples]),
+        columns=_columns(samples),
+    )
+
+
+def _columns(samples: list[Sample]) -> dict[str, Column]:
+    """Join the numbers of all structures to columns, in order of first appearance."""
+    first: dict[str, Quantity] = {}
+    for sample in samples:
+        for name, quantity in sample.columns.items():
+            first.setdefault(name, quantity)
+    missing = Quantity(math.nan, "", "")
+    return {
+        name: Column(
+            np.array([float(s.columns.get(name, missing).value) for s in samples]),
+            quantity.unit,
+            quantity.description,
+        )
+        for name, quantity in first.items()
+    }
+
+
+def _unique(names: list[str]) -> list[str]:
+    """Number the second and later structures of one name, so that each name is its own."""
+    unique: dict[str, None] = {}
+    repeats: Counter[str] = Counter()
+    for name in names:
+        candidate = name
+        while candidate in unique:
+            repeats[name] += 1
+            candidate = f"{name}.{repeats[name]}"
+        unique[candidate] = None
+    return list(unique)

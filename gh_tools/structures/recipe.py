@@ -1,0 +1,73 @@
+"""What a recipe is: a configuration, and a function that makes structure number k from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Generic, NamedTuple, TypeVar
+
+import numpy as np
+from ase import Atoms
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class RecipeConfig(BaseModel):
+    """Options that every recipe has; each recipe's own configuration extends it."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    minimum_distance: float = Field(0.6, ge=0)
+    """Smallest distance between two atoms that is accepted, as a fraction of the sum of their
+    covalent radii. A random structure below it is drawn again, one read from a file is an error."""
+
+
+Config = TypeVar("Config", bound=RecipeConfig)
+
+
+class Quantity(NamedTuple):
+    """One number about one structure: its row in a column of the store.
+
+    Args:
+        value: the number, in ``unit``.
+        unit: "1" for numbers without a unit, "" where it is not known.
+        description: what it says, in a few words.
+    """
+
+    value: float
+    unit: str
+    description: str
+
+
+@dataclass
+class Sample:
+    """One structure as a recipe made it.
+
+    Args:
+        atoms: the structure, lengths in Å.
+        columns: its design variables by name.
+        name: what to call it; without one it is called after the recipe and its number.
+    """
+
+    atoms: Atoms
+    columns: dict[str, Quantity] = field(default_factory=dict)
+    name: str | None = None
+
+
+@dataclass(frozen=True)
+class Recipe(Generic[Config]):
+    """A way to make structures.
+
+    Args:
+        name: as given to gh-build.
+        summary: one line for ``gh-build --list``.
+        config: its options.
+        build: ``build(config, rng, index)`` makes structure number ``index``. All that is random
+            comes from ``rng``; a recipe that reads, not draws, uses ``index`` alone.
+        count: how many structures a configuration holds; None where there is no limit.
+    """
+
+    name: str
+    summary: str
+    config: type[Config]
+    build: Callable[[Config, np.random.Generator, int], Sample]
+    count: Callable[[Config], int] | None = None

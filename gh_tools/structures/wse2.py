@@ -1,0 +1,76 @@
+"""WSe2 monolayers with strain, Se vacancies and thermal displacements.
+
+After section 4.1.1 of arXiv:2506.10298, whose constants are the defaults; in place of its annealing
+the atoms are displaced at random.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from ase import Atoms
+from ase.build import mx2
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from gh_tools.structures.geometry import periodic_area
+from gh_tools.structures.modify import rattle, remove_poisson, strain_diagonal
+from gh_tools.structures.recipe import Quantity, Recipe, RecipeConfig, Sample
+
+PER_CM2 = 1e16  # Å^2 in a cm^2
+
+
+class WSe2Config(RecipeConfig):
+    """Options of the recipe wse2."""
+
+    size: tuple[PositiveInt, PositiveInt] = (6, 3)
+    """Number of unit cells along the two in-plane cell vectors."""
+    orthogonal: bool = True
+    """Count in rectangular cells of 6 atoms (a by √3 a), not in hexagonal ones of 3."""
+    lattice_constant: PositiveFloat = 3.32
+    """Hexagonal lattice constant before strain, in Å."""
+    thickness: PositiveFloat = 3.2
+    """Vertical distance between the two Se planes, in Å."""
+    vacuum: PositiveFloat = 6.0
+    """Empty space below and above the layer, in Å. The default clears the reach of the basis
+    functions of Se (3.9 Å) and of W (4.8 Å, from the middle plane); 2.3 is the paper's
+    distance for stacking on an oxide."""
+    strain: float = Field(0.02, ge=0, lt=1)
+    """Limit of the uniform random strain of x and of y, as a fraction."""
+    se_vacancies: float = Field(1.0, ge=0)
+    """Mean number of Se vacancies in a structure (Poisson distributed)."""
+    rattle: float = Field(0.08, ge=0)
+    """Standard deviation of each component of the random displacements, in Å. The default is near
+    the thermal amplitude of the heavy atoms at room temperature."""
+
+
+def layer(config: WSe2Config) -> Atoms:
+    """Return the perfect layer, periodic in x and y, in the middle of its cell along z."""
+    atoms = mx2("WSe2", a=config.lattice_constant, thickness=config.thickness)
+    if config.orthogonal:
+        # mx2 is hexagonal: the rectangle of a1 and a1 + 2 a2 holds two formula units.
+        atoms = atoms.repeat((1, 2, 1))
+        atoms.set_cell([config.lattice_constant, 3**0.5 * config.lattice_constant, 0])
+        atoms.wrap()
+    atoms = atoms.repeat((*config.size, 1))
+    atoms.center(config.vacuum, axis=2)
+    return atoms
+
+
+def build(config: WSe2Config, rng: np.random.Generator, index: int) -> Sample:
+    """Make one random layer; strain, vacancies and displacements are drawn in this order."""
+    atoms = layer(config)
+    strain_x, strain_y = strain_diagonal(atoms, config.strain, 2, rng)
+    sites = int(np.count_nonzero(atoms.symbols == "Se"))
+    vacancies = remove_poisson(atoms, "Se", config.se_vacancies, rng)
+    rattle(atoms, config.rattle, rng)
+    areal = vacancies / periodic_area(atoms) * PER_CM2
+    columns = {
+        "strain_x": Quantity(strain_x, "1", "strain along x"),
+        "strain_y": Quantity(strain_y, "1", "strain along y"),
+        "se_vacancies": Quantity(vacancies, "1", "number of Se vacancies"),
+        "se_vacancy_rate": Quantity(vacancies / sites, "1", "Se vacancies over Se sites"),
+        "se_vacancy_density": Quantity(areal, "1/cm^2", "Se vacancies over area"),
+    }
+    return Sample(atoms, columns)
+
+
+RECIPE = Recipe("wse2", "WSe2 monolayers: strain, Se vacancies, displacements", WSe2Config, build)
