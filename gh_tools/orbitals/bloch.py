@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 import scipy.sparse
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Int, Shaped
 
 from gh_tools.orbitals.blocks import Hamiltonian
 
@@ -30,38 +30,97 @@ def bloch_matrix(
         sparse: give a CSR array instead of a dense one.
 
     Returns:
-        Hermitian matrix, in eV for the Hamiltonian; real where k = 0.
+        Hermitian matrix, in eV for the Hamiltonian; real where 2k is a reciprocal lattice vector.
     """
-    k = np.asarray(k, dtype=np.float64)
-    start = hamiltonian.basis.orbital_ptr(hamiltonian.atoms.numbers)[:-1]
     n = hamiltonian.n_orbitals
-    real = not k.any()
+    row, column, value, cell, cells = _half(hamiltonian, field, spin)
+    phase = _phases(cells, np.asarray(k, dtype=np.float64)[None])[:, 0]
+    # CSR sums duplicates: several R with the same two atoms.
+    half = scipy.sparse.coo_array((value * phase[cell], (row, column)), shape=(n, n)).tocsr()
+    summed = (half + half.conj().T).tocsr()
+    return summed if sparse else summed.toarray()
 
-    rows, columns, values = [], [], []
+
+def bloch_matrices(
+    hamiltonian: Hamiltonian,
+    kpoints: Float[np.ndarray, "kpoints 3"],
+    field: Field = "hamiltonian",
+    spin: int = 0,
+) -> list[Shaped[np.ndarray, "orbitals orbitals"]]:
+    """Sum blocks over lattice vectors at many k-points at once, into dense matrices.
+
+    The same numbers as `bloch_matrix`: the blocks are gathered once, and the sum over R is a
+    product of one sparse matrix with all phases.
+
+    Args:
+        hamiltonian: the blocks.
+        kpoints: in units of the reciprocal cell's vectors.
+        field: which matrix.
+        spin: which spin channel, for fields with a spin axis.
+
+    Returns:
+        One Hermitian matrix for each k-point; real where 2k is a reciprocal lattice vector.
+    """
+    kpoints = np.asarray(kpoints, dtype=np.float64)
+    if len(kpoints) == 1:
+        return [bloch_matrix(hamiltonian, kpoints[0], field, spin)]
+    n = hamiltonian.n_orbitals
+    row, column, value, cell, cells = _half(hamiltonian, field, spin)
+    gathered = scipy.sparse.coo_array((value, (row * n + column, cell)), (n * n, len(cells)))
+    halves = (gathered.tocsr() @ _phases(cells, kpoints)).T.reshape(-1, n, n)
+    real = _is_real(kpoints)
+    halves = [half.real if r else half for half, r in zip(halves, real, strict=True)]
+    return [half + half.conj().T for half in halves]
+
+
+def _half(
+    hamiltonian: Hamiltonian, field: Field, spin: int
+) -> tuple[
+    Int[np.ndarray, "entries"],
+    Int[np.ndarray, "entries"],
+    Float[np.ndarray, "entries"],
+    Int[np.ndarray, "entries"],
+    Int[np.ndarray, "cells 3"],
+]:
+    """Gather the elements of a matrix whose sum with its adjoint is H(R).
+
+    Returns:
+        Row, column and value of each element, the index of its R among the cells, the cells.
+    """
+    start = hamiltonian.basis.orbital_ptr(hamiltonian.atoms.numbers)[:-1]
+    rows, columns, values, shifts, sizes = [], [], [], [], []
     for key, blocks in hamiltonian.groups():
         matrix = getattr(blocks, field)
         if matrix is None:
             raise ValueError(f"blocks {key} have no {field}")
-        matrix = matrix[spin] if matrix.ndim == 4 else matrix
-        onsite = isinstance(key, int)
-        i, j = (blocks.atom, blocks.atom) if onsite else (blocks.i, blocks.j)
+        matrix = (matrix[spin] if matrix.ndim == 4 else matrix).astype(np.float64)
+        if isinstance(key, int):
+            i = j = blocks.atom
+            shift = np.zeros((len(i), 3), dtype=np.int64)
+            matrix = 0.5 * matrix
+        else:
+            i, j, shift = blocks.i, blocks.j, blocks.shift
         row, column = np.broadcast_arrays(
             start[i][:, None, None] + np.arange(matrix.shape[1])[:, None],
             start[j][:, None, None] + np.arange(matrix.shape[2]),
         )
-        if onsite:
-            rows, columns, values = [*rows, row], [*columns, column], [*values, matrix]
-            continue
-        if not real:
-            matrix = matrix * np.exp(2j * np.pi * (blocks.shift @ k))[:, None, None]
-        rows += [row, column]
-        columns += [column, row]
-        values += [matrix, matrix.conj()]
+        rows.append(row.ravel())
+        columns.append(column.ravel())
+        values.append(matrix.ravel())
+        shifts.append(shift)
+        sizes.append(np.full(len(i), matrix.shape[1] * matrix.shape[2]))
+    cells, cell_of_block = np.unique(np.concatenate(shifts), axis=0, return_inverse=True)
+    cell = np.repeat(cell_of_block.ravel(), np.concatenate(sizes))
+    return *(np.concatenate(part) for part in (rows, columns, values)), cell, cells
 
-    dtype = np.float64 if real else np.complex128
-    row = np.concatenate([r.ravel() for r in rows])
-    column = np.concatenate([c.ravel() for c in columns])
-    value = np.concatenate([v.ravel() for v in values]).astype(dtype)
-    # CSR sums duplicates: several R with the same two atoms.
-    summed = scipy.sparse.coo_array((value, (row, column)), shape=(n, n)).tocsr()
-    return summed if sparse else summed.toarray()
+
+def _is_real(kpoints: Float[np.ndarray, "kpoints 3"]) -> np.ndarray:
+    """Where 2k is a reciprocal lattice vector all phases are ±1."""
+    return np.all(2 * kpoints == np.round(2 * kpoints), axis=1)
+
+
+def _phases(
+    cells: Int[np.ndarray, "cells 3"], kpoints: Float[np.ndarray, "kpoints 3"]
+) -> Shaped[np.ndarray, "cells kpoints"]:
+    phases = np.exp(2j * np.pi * (cells @ kpoints.T))
+    return phases.real if _is_real(kpoints).all() else phases

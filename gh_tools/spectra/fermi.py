@@ -1,0 +1,107 @@
+"""Fermi level and band edges from the electron count."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+from scipy.special import expit
+
+from gh_tools.errors import DataError
+from gh_tools.spectra.eigen import Levels
+
+# Electrons. Far above the rounding of a sum of weights (about 1e-13 for 1e5 levels) and far
+# below what one level of a k grid holds (2 / number of k-points).
+COUNT_TOLERANCE = 1e-8
+
+
+@dataclass(frozen=True)
+class BandEdges:
+    """Band edges of the sharply filled levels, in eV on the scale of the Hamiltonian.
+
+    Attributes:
+        valence: highest occupied level; the Fermi level in a metal.
+        conduction: lowest empty level; the Fermi level in a metal.
+        gap: conduction - valence on the k-points given; 0 in a metal.
+    """
+
+    valence: float
+    conduction: float
+    gap: float
+
+
+def electron_count(levels: Levels, level: float, smearing: float = 0.0) -> float:
+    """Return the number of electrons that fill the levels up to a Fermi level.
+
+    Args:
+        levels: eigenvalues with their weights.
+        level: Fermi level, eV.
+        smearing: Fermi-Dirac width kT, eV; 0 fills every level below `level` and none above.
+    """
+    below = level - levels.energies
+    occupation = expit(below / smearing) if smearing > 0 else below > 0
+    return float(np.sum(levels.states * occupation))
+
+
+def fermi_level(levels: Levels, n_electrons: float, smearing: float = 0.0) -> float:
+    """Return the Fermi level that holds an electron count.
+
+    All levels of the interval over which the count is right to 1e-8 electrons would do: its
+    middle is taken. So in a gap that is wide against the smearing the Fermi level is midgap,
+    and in a metal the interval is a point.
+
+    Args:
+        levels: eigenvalues with their weights.
+        n_electrons: electrons in the cell.
+        smearing: Fermi-Dirac width kT, eV; 0 for sharp filling.
+
+    Returns:
+        The Fermi level, eV.
+
+    Raises:
+        DataError: if the levels cannot hold that many electrons, or none is left empty.
+    """
+    capacity = float(levels.states.sum())
+    if not 0 < n_electrons < capacity - COUNT_TOLERANCE:
+        raise DataError(
+            f"the basis has room for {capacity:g} electrons and the structure has {n_electrons:g}: "
+            "the Fermi level is not defined; use a larger basis or mend scalar/n_electrons"
+        )
+    # 40 kT beyond the outermost levels the occupations are 0 and 1 to 1e-17.
+    margin = 1.0 + 40.0 * smearing
+    bottom, top = levels.energies.min() - margin, levels.energies.max() + margin
+
+    def bisect(target: float) -> float:
+        low, high = bottom, top
+        while high - low > 1e-12 * max(1.0, abs(low), abs(high)):
+            middle = 0.5 * (low + high)
+            if electron_count(levels, middle, smearing) < target:
+                low = middle
+            else:
+                high = middle
+        return 0.5 * (low + high)
+
+    return 0.5 * (bisect(n_electrons - COUNT_TOLERANCE) + bisect(n_electrons + COUNT_TOLERANCE))
+
+
+def band_edges(levels: Levels, n_electrons: float) -> BandEdges:
+    """Return the band edges of the sharply filled levels.
+
+    The structure is an insulator on the given k-points when, for each spin, all of them have
+    the same number of occupied levels and no level is partly filled; else it is a metal.
+
+    Args:
+        levels: eigenvalues with their weights.
+        n_electrons: electrons in the cell.
+    """
+    fermi = fermi_level(levels, n_electrons)
+    occupied = levels.energies < fermi
+    per_kpoint: Float[np.ndarray, "spins kpoints"] = occupied.sum(axis=-1)
+    held = float(np.sum(levels.states * occupied))
+    same_everywhere = np.all(per_kpoint == per_kpoint[:, :1])
+    if not same_everywhere or abs(held - n_electrons) > 2 * COUNT_TOLERANCE:
+        return BandEdges(fermi, fermi, 0.0)
+    valence = float(levels.energies[occupied].max())
+    conduction = float(levels.energies[~occupied].min())
+    return BandEdges(valence, conduction, conduction - valence)

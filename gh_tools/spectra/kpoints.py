@@ -1,0 +1,83 @@
+"""Which k-points a spectrum is sampled on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import ase
+import numpy as np
+from ase.calculators.calculator import kptdensity2monkhorstpack
+from jaxtyping import Float
+
+from gh_tools.errors import UsageError
+
+
+@dataclass(frozen=True)
+class KPoints:
+    """K-points in units of the reciprocal lattice vectors, with weights that sum to one.
+
+    Attributes:
+        points: fractional coordinates [K, 3].
+        weights: weight of each point [K].
+    """
+
+    points: Float[np.ndarray, "kpoints 3"]
+    weights: Float[np.ndarray, "kpoints"]
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+
+def monkhorst_pack(grid: Sequence[int], *, time_reversal: bool = True) -> KPoints:
+    """Return the Γ-centred Monkhorst-Pack grid, halved by time reversal.
+
+    H(R) is real, so H(-k) is the complex conjugate of H(k) and has the same eigenvalues and
+    Mulliken weights: of k and -k one is kept, with the weight of both.
+
+    Args:
+        grid: number of points along each reciprocal lattice vector, at least 1.
+        time_reversal: False keeps both k and -k.
+
+    Returns:
+        The points, Γ first, within (-1/2, 1/2].
+
+    Raises:
+        UsageError: if the grid is not three positive whole numbers.
+    """
+    if len(grid) != 3 or any(int(count) != count or count < 1 for count in grid):
+        raise UsageError(
+            f"--kpts: expected three positive whole numbers, found {tuple(grid)}; "
+            "give for example --kpts 6 6 1"
+        )
+    counts = np.asarray(grid, dtype=int)
+    index = np.indices(counts).reshape(3, -1).T
+    multiplicity = np.ones(len(index))
+    if time_reversal:
+        partner = np.ravel_multi_index(tuple((-index % counts).T), counts)
+        own = np.arange(len(index))
+        multiplicity = np.where(partner == own, 1.0, 2.0)[own <= partner]
+        index = index[own <= partner]
+    folded = np.where(2 * index > counts, index - counts, index)
+    return KPoints(folded / counts, multiplicity / counts.prod())
+
+
+def grid_for_density(atoms: ase.Atoms, density: float) -> tuple[int, int, int]:
+    """Return the smallest grid that has a k-point density along each periodic direction.
+
+    Args:
+        atoms: structure; directions that are not periodic get one point.
+        density: k-points per Å⁻¹ of the reciprocal lattice vectors (2π included), as in ASE
+            and GPAW.
+
+    Returns:
+        Number of points along each reciprocal lattice vector.
+
+    Raises:
+        UsageError: if the density is not positive.
+    """
+    if not density > 0:
+        raise UsageError(f"--kpt-density: expected a positive number of Å, found {density}")
+    if not atoms.pbc.any():
+        return (1, 1, 1)
+    return tuple(int(n) for n in kptdensity2monkhorstpack(atoms, density, even=False))

@@ -1,0 +1,103 @@
+"""Hamiltonians with known spectra: one s orbital an atom, hoppings by distance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import ase
+import numpy as np
+import pytest
+
+from gh_tools.orbitals.basis import Basis, ElementBasis, Shell
+from gh_tools.orbitals.blocks import Hamiltonian, OnsiteBlocks, PairBlocks
+from gh_tools.orbitals.pairs import stored_pairs, wrapped
+
+
+def s_basis(*numbers: int, electrons: float = 1.0) -> Basis:
+    """One s orbital for each element."""
+    shells = (Shell(0, 5.0),)
+    return Basis({z: ElementBasis(z, shells, electrons, basis_name="s") for z in numbers})
+
+
+def build_tight_binding(
+    atoms: ase.Atoms,
+    onsite: Mapping[int, float],
+    hopping: float,
+    bond: float,
+    overlap: float = 0.0,
+    electrons: float = 1.0,
+    splitting: float | None = None,
+) -> Hamiltonian:
+    """Nearest-neighbour tight binding.
+
+    Args:
+        atoms: the structure.
+        onsite: energy of each element's orbital, eV.
+        hopping: H between atoms closer than `bond`, eV.
+        bond: Å.
+        overlap: S between them.
+        electrons: per atom.
+        splitting: with it there are two spin channels, shifted by ∓ splitting / 2.
+    """
+    atoms = wrapped(atoms)
+    basis = s_basis(*onsite, electrons=electrons)
+    found = stored_pairs(atoms, {pair: bond for pair in basis.species_pairs()})
+
+    def spins(matrix: np.ndarray, shift: np.ndarray | float) -> np.ndarray:
+        if splitting is None:
+            return matrix
+        return np.stack([matrix - splitting / 2 * shift, matrix + splitting / 2 * shift])
+
+    onsite_blocks = {}
+    for z in np.unique(atoms.numbers):
+        index = np.flatnonzero(atoms.numbers == z)
+        unit = np.ones((len(index), 1, 1))
+        onsite_blocks[int(z)] = OnsiteBlocks(index, spins(onsite[z] * unit, unit), unit)
+    pair_blocks = {}
+    for pair, (i, j, shift, _) in found.items():
+        unit = np.ones((len(i), 1, 1))
+        pair_blocks[pair] = PairBlocks(
+            i, j, shift, spins(hopping * unit, overlap * unit), overlap * unit
+        )
+    scalars = {"n_electrons": electrons * len(atoms)}
+    return Hamiltonian(atoms, basis, onsite_blocks, pair_blocks, scalars)
+
+
+@pytest.fixture(scope="session")
+def tight_binding():
+    """The function that builds them."""
+    return build_tight_binding
+
+
+@pytest.fixture(scope="session")
+def chain():
+    """A function for a 1-D chain, 1 Å apart, with `cells` atoms in the cell: ε = 2 t cos(2π k) for one."""
+
+    def make(cells: int = 1, hopping: float = -1.0, **options) -> Hamiltonian:
+        atoms = ase.Atoms(
+            f"H{cells}",
+            positions=[[n, 0, 0] for n in range(cells)],
+            cell=[cells, 10, 10],
+            pbc=[True, False, False],
+        )
+        return build_tight_binding(atoms, {1: 0.0}, hopping, 1.1, **options)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def graphene():
+    """A function for graphene or, with a mass, boron nitride; any supercell."""
+
+    def make(supercell=(1, 1, 1), mass: float = 0.0, hopping: float = -2.7, **options):
+        side = 1.42 * np.sqrt(3)
+        atoms = ase.Atoms(
+            "BN",
+            scaled_positions=[[0, 0, 0.5], [1 / 3, 1 / 3, 0.5]],
+            cell=[[side, 0, 0], [side / 2, side * np.sqrt(3) / 2, 0], [0, 0, 10]],
+            pbc=[True, True, False],
+        )
+        onsite = {5: mass, 7: -mass}
+        return build_tight_binding(atoms.repeat(supercell), onsite, hopping, 1.5, **options)
+
+    return make

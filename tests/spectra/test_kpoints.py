@@ -1,0 +1,47 @@
+import ase
+import numpy as np
+import pytest
+from ase.dft.kpoints import monkhorst_pack as ase_monkhorst_pack
+
+from gh_tools.errors import UsageError
+from gh_tools.spectra.kpoints import grid_for_density, monkhorst_pack
+
+
+@pytest.mark.parametrize("grid", [(1, 1, 1), (6, 6, 1), (5, 4, 3), (2, 2, 2), (3, 1, 1)])
+def test_grid_is_gamma_centred_and_reduced_by_time_reversal(grid):
+    full = monkhorst_pack(grid, time_reversal=False)
+    half = monkhorst_pack(grid)
+    # ASE's grid is centred on Γ for odd counts and shifted by half a step for even ones.
+    shift = [0.5 / n if n % 2 == 0 else 0.0 for n in grid]
+    expected = (ase_monkhorst_pack(grid) + shift + 1e-9) % 1
+
+    def as_set(points):
+        return {tuple(p) for p in np.round((points + 1e-9) % 1, 6)}
+
+    assert as_set(full.points) == as_set(expected)
+    assert len(full) == np.prod(grid)
+    assert as_set(np.concatenate([half.points, -half.points])) == as_set(full.points)
+    n_own = np.all(np.isclose(2 * full.points, np.round(2 * full.points)), axis=1).sum()
+    assert len(half) == (len(full) + n_own) // 2
+    assert not half.points[0].any()
+    assert np.all(half.points > -0.5) and np.all(half.points <= 0.5)
+    for kpoints in (full, half):
+        assert kpoints.weights.sum() == pytest.approx(1.0, abs=1e-14)
+
+
+def test_density_counts_points_per_inverse_length():
+    slab = ase.Atoms("H", cell=[4.0, 8.0, 20.0], pbc=[True, True, False])
+    # |b| = 2π / 4 Å = 1.57 Å⁻¹, times 3 Å: 4.7 points are needed.
+    assert grid_for_density(slab, 3.0) == (5, 3, 1)
+    assert grid_for_density(ase.Atoms("H"), 3.0) == (1, 1, 1)
+
+
+@pytest.mark.parametrize("grid", [(0, 1, 1), (2, 2), (1.5, 1, 1)])
+def test_bad_grids_are_refused(grid):
+    with pytest.raises(UsageError, match="three positive whole numbers"):
+        monkhorst_pack(grid)
+
+
+def test_bad_density_is_refused():
+    with pytest.raises(UsageError, match="positive"):
+        grid_for_density(ase.Atoms("H", cell=[1, 1, 1], pbc=True), 0.0)
