@@ -1,0 +1,283 @@
+"""Labels as scaled irreps, and batches of few padded sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from gh_tools.errors import DataError
+from gh_tools.model.graph import Graph, concatenate, graph_of_pairs, pad
+from gh_tools.orbitals.basis import SpeciesPair
+from gh_tools.orbitals.blocks import Hamiltonian, OnsiteBlocks, PairBlocks
+from gh_tools.orbitals.irreps import IrrepLayout
+from gh_tools.training.scaleshift import ScaleShift
+
+
+@dataclass
+class Sample:
+    """One labelled structure, as a model sees it.
+
+    Attributes:
+        label: reference H and S, all stored pairs.
+        graph: unpadded; its pairs are those of the label within the pair cutoffs, grouped by species pair.
+        kept: for each species pair, which of the label's pairs are in the graph.
+        onsite: reference scaled irreps of the atoms.
+        onsite_weight: what errors count in the loss, zero where a species lacks the component.
+        onsite_terms: shift and scale in eV.
+        pairs: reference scaled irreps of the graph's pairs.
+        pairs_weight: as for the atoms.
+        pairs_terms: shift and scale in eV.
+        dropped: largest matrix element beyond the pair cutoffs, in eV.
+    """
+
+    label: Hamiltonian
+    graph: Graph
+    kept: dict[SpeciesPair, Bool[np.ndarray, "pairs"]]
+    onsite: Float[np.ndarray, "atoms Ko"]
+    onsite_weight: Float[np.ndarray, "atoms Ko"]
+    onsite_terms: tuple[Float[np.ndarray, "atoms Ko"], Float[np.ndarray, "atoms Ko"]]
+    pairs: Float[np.ndarray, "pairs Kp"]
+    pairs_weight: Float[np.ndarray, "pairs Kp"]
+    pairs_terms: tuple[Float[np.ndarray, "pairs Kp"], Float[np.ndarray, "pairs Kp"]]
+    dropped: float
+
+    @property
+    def size(self) -> Int[np.ndarray, "3"]:
+        """Numbers of atoms, edges and pairs."""
+        return np.array([len(self.graph.species), len(self.graph.center), len(self.graph.i)])
+
+
+class Batch(NamedTuple):
+    """Concatenated and padded structures with their references; weights are zero in the padding."""
+
+    graph: Graph
+    onsite: Float[np.ndarray, "atoms Ko"]
+    onsite_weight: Float[np.ndarray, "atoms Ko"]
+    pairs: Float[np.ndarray, "pairs Kp"]
+    pairs_weight: Float[np.ndarray, "pairs Kp"]
+
+
+class SampleMaker:
+    """Turns labels into samples.
+
+    Args:
+        layout: irreps of the basis.
+        scaleshift: fitted scale and shift.
+        cutoff: Å; reach of the atoms' descriptors.
+        pair_cutoffs: Å; pairs beyond are left out.
+        scale_power: weight of an error is the component's scale to this power.
+        dtype: of what the model reads.
+    """
+
+    def __init__(
+        self,
+        layout: IrrepLayout,
+        scaleshift: ScaleShift,
+        cutoff: float,
+        pair_cutoffs: Mapping[SpeciesPair, float],
+        scale_power: float = 0.0,
+        dtype: type = np.float32,
+    ):
+        self.layout, self.scaleshift = layout, scaleshift
+        self.cutoff, self.pair_cutoffs = cutoff, dict(pair_cutoffs)
+        self.scale_power, self.dtype = scale_power, dtype
+
+    def __call__(self, label: Hamiltonian, name: str) -> Sample:
+        """Make a sample of one label.
+
+        Args:
+            label: reference H(R), spin-paired.
+            name: of the structure, for errors.
+
+        Raises:
+            DataError: when the label is spin-polarised or not finite.
+        """
+        if label.n_spins > 1:
+            raise DataError(
+                f"structure {name}: its label has {label.n_spins} spin channels and models have one; "
+                "label without spin polarisation"
+            )
+        for key, blocks in label.groups():
+            if not np.isfinite(blocks.hamiltonian).all():
+                raise DataError(
+                    f"structure {name}: hamiltonian blocks of {key} are not all finite; label it again"
+                )
+        onsite = np.zeros((len(label.atoms), self.layout.onsite_size))
+        exists = np.zeros(onsite.shape, dtype=bool)
+        for number, blocks in label.onsite.items():
+            irreps = self.layout.onsite[number]
+            onsite[blocks.atom, : irreps.size] = irreps.to_irreps(blocks.hamiltonian.astype(float))
+            exists[blocks.atom, : irreps.size] = True
+
+        # Only the label's own pairs: what it does not store cannot be learned.
+        kept = {
+            key: np.linalg.norm(label.vectors(key), axis=1) < self.pair_cutoffs[key]
+            for key in self.layout.basis.species_pairs()
+            if key in label.pairs
+        }
+        graph = graph_of_pairs(
+            label.atoms,
+            self.layout.basis,
+            self.cutoff,
+            {key: (b.i[near], b.j[near], b.shift[near]) for key, b, near in _kept(label, kept)},
+        )
+        pairs = np.zeros((len(graph.i), self.layout.pair_size))
+        pairs_exist = np.zeros(pairs.shape, dtype=bool)
+        start, dropped = 0, 0.0
+        for key, blocks, near in _kept(label, kept):
+            irreps = self.layout.pair[key]
+            rows = slice(start, start := start + int(near.sum()))
+            values = blocks.hamiltonian.astype(float)
+            pairs[rows, : irreps.size] = irreps.to_irreps(values[near])
+            pairs_exist[rows, : irreps.size] = True
+            dropped = max(dropped, float(np.abs(values[~near]).max(initial=0.0)))
+
+        distance = np.linalg.norm(graph.pair_vector.astype(float), axis=1)
+        onsite_terms = self.scaleshift.onsite(graph.species)
+        pairs_terms = self.scaleshift.pairs(graph.pair_type, distance)
+        return Sample(
+            label,
+            Graph(*(_cast(field, self.dtype) for field in graph)),
+            kept,
+            *self._scaled(onsite, exists, onsite_terms),
+            onsite_terms,
+            *self._scaled(pairs, pairs_exist, pairs_terms),
+            pairs_terms,
+            dropped,
+        )
+
+    def _scaled(self, irreps, exists, terms):
+        shift, scale = terms
+        reference = np.where(exists, (irreps - shift) / scale, 0.0)
+        weight = np.where(exists, scale**self.scale_power, 0.0)
+        return reference.astype(self.dtype), weight.astype(self.dtype)
+
+
+def _kept(label: Hamiltonian, kept: Mapping[SpeciesPair, np.ndarray]):
+    return [(key, label.pairs[key], near) for key, near in kept.items()]
+
+
+def _cast(field: np.ndarray, dtype: type) -> np.ndarray:
+    return field.astype(dtype) if np.issubdtype(field.dtype, np.floating) else field
+
+
+def predicted_hamiltonian(
+    sample: Sample,
+    onsite: Float[np.ndarray, "atoms Ko"],
+    pairs: Float[np.ndarray, "pairs Kp"],
+    layout: IrrepLayout,
+) -> Hamiltonian:
+    """Compose blocks from predicted scaled irreps, for the pairs of the label.
+
+    Args:
+        sample: the structure.
+        onsite: predictions for its atoms.
+        pairs: predictions for its graph's pairs.
+        layout: irreps of the basis.
+
+    Returns:
+        H in eV in double precision; zero for pairs beyond the pair cutoffs; S is the label's.
+    """
+    shift, scale = sample.onsite_terms
+    values = shift + scale * onsite
+    atoms = {}
+    for number, blocks in sample.label.onsite.items():
+        irreps = layout.onsite[number]
+        predicted = irreps.to_blocks(values[blocks.atom, : irreps.size])
+        atoms[number] = OnsiteBlocks(blocks.atom, predicted, blocks.overlap)
+
+    shift, scale = sample.pairs_terms
+    values = shift + scale * pairs
+    bonds, start = {}, 0
+    for key, near in sample.kept.items():
+        irreps, blocks = layout.pair[key], sample.label.pairs[key]
+        stop = start + int(near.sum())
+        predicted = np.zeros(blocks.hamiltonian.shape)
+        predicted[near] = irreps.to_blocks(values[start:stop, : irreps.size])
+        bonds[key] = PairBlocks(blocks.i, blocks.j, blocks.shift, predicted, blocks.overlap)
+        start = stop
+    label = sample.label
+    return Hamiltonian(label.atoms, label.basis, atoms, bonds, label.scalars, label.bands)
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """Samples of similar size and the padded size of a batch of them.
+
+    Attributes:
+        size: atoms, edges and pairs of a padded batch.
+        members: indices of the samples.
+    """
+
+    size: tuple[int, int, int]
+    members: tuple[int, ...]
+
+
+def make_buckets(samples: Sequence[Sample], batch_size: int, count: int) -> list[Bucket]:
+    """Divide samples by their number of pairs into buckets of about equally many.
+
+    Args:
+        samples: all that will be batched.
+        batch_size: structures in a batch.
+        count: at most so many buckets, each of which is compiled once.
+
+    Returns:
+        The buckets, smaller structures first. Each has room for any batch of its members, and for one
+        atom more that padding can point at.
+    """
+    sizes = np.array([sample.size for sample in samples])
+    order = np.lexsort((sizes[:, 0], sizes[:, 1], sizes[:, 2]))
+    buckets: dict[tuple[int, int, int], list[int]] = {}
+    for members in np.array_split(order, min(count, len(samples))):
+        largest = sizes[members].max(axis=0) * batch_size
+        size = (int(largest[0]) + 1, int(largest[1]), int(largest[2]))
+        buckets.setdefault(size, []).extend(int(member) for member in members)
+    return [Bucket(size, tuple(members)) for size, members in buckets.items()]
+
+
+def plan_epoch(
+    buckets: Sequence[Bucket], batch_size: int, seed: int, epoch: int
+) -> list[tuple[tuple[int, int, int], list[int]]]:
+    """Shuffle samples within their buckets, and the batches of all buckets.
+
+    Returns:
+        Padded size and sample indices of each batch; a function of the arguments alone.
+    """
+    random = np.random.default_rng([seed, epoch])
+    plan = []
+    for bucket in buckets:
+        members = random.permutation(bucket.members)
+        for start in range(0, len(members), batch_size):
+            plan.append((bucket.size, members[start : start + batch_size].tolist()))
+    return [plan[index] for index in random.permutation(len(plan))]
+
+
+def collate(samples: Iterable[Sample], size: tuple[int, int, int]) -> Batch:
+    """Concatenate samples and pad them.
+
+    Args:
+        samples: what goes into the batch.
+        size: atoms, edges and pairs after padding.
+    """
+    samples = list(samples)
+    atoms, edges, pairs = size
+    return Batch(
+        pad(concatenate([sample.graph for sample in samples]), atoms, edges, pairs),
+        _stack([sample.onsite for sample in samples], atoms),
+        _stack([sample.onsite_weight for sample in samples], atoms),
+        _stack([sample.pairs for sample in samples], pairs),
+        _stack([sample.pairs_weight for sample in samples], pairs),
+    )
+
+
+def _stack(parts: list[np.ndarray], rows: int) -> np.ndarray:
+    whole = np.zeros((rows, parts[0].shape[1]), dtype=parts[0].dtype)
+    start = 0
+    for part in parts:
+        whole[start : start + len(part)] = part
+        start += len(part)
+    return whole
