@@ -85,7 +85,11 @@ class Progress:
         elif not _quiet and time.monotonic() - self._last > _PLAIN_INTERVAL:
             self._last = time.monotonic()
             of = f"/{self.total}" if self.total else ""
-            left = f", ETA {elapsed / self.done * (self.total - self.done):.0f} s" if self.total else ""
+            left = (
+                f", ETA {elapsed / self.done * (self.total - self.done):.0f} s"
+                if self.total
+                else ""
+            )
             print(f"{self.description}: {self.done}{of}{left}", file=sys.stderr, flush=True)
 
     def update(self, text: str) -> None:
@@ -98,7 +102,9 @@ class Progress:
             self._bar.stop()
         elif not _quiet and time.monotonic() - self._start > 2.0:
             seconds = time.monotonic() - self._start
-            print(f"{self.description}: {self.done} in {seconds:.1f} s", file=sys.stderr, flush=True)
+            print(
+                f"{self.description}: {self.done} in {seconds:.1f} s", file=sys.stderr, flush=True
+            )
 
 
 @contextlib.contextmanager
@@ -127,7 +133,9 @@ def track(items: Iterable[Item], description: str, total: int | None = None) -> 
             shown.advance()
 
 
-def table(rows: Sequence[Sequence[object]], columns: Sequence[str], title: str | None = None) -> None:
+def table(
+    rows: Sequence[Sequence[object]], columns: Sequence[str], title: str | None = None
+) -> None:
     """Print a table to standard error, unless quiet."""
     if _quiet:
         return

@@ -1,0 +1,66 @@
+"""Options that mean the same in every command, declared once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+_COMMON = "Common options"
+
+OutputOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--output", "-o", help="Store to write; by default named after the input, beside it."
+    ),
+]
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")]
+ResumeOption = Annotated[
+    bool, typer.Option("--resume", help="Go on where an interrupted or partly failed run stopped.")
+]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and stop.")]
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", "-c", help="Configuration in a TOML file.")
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Set a key of the configuration, as in a.b=c."),
+]
+PrintConfigOption = Annotated[
+    bool, typer.Option("--print-config", help="Print the whole configuration as TOML, and stop.")
+]
+SeedOption = Annotated[int, typer.Option("--seed", help="Seed of all random numbers.")]
+JobsOption = Annotated[
+    int, typer.Option("--jobs", "-j", min=1, help="Structures that are worked on at once.")
+]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print results as JSON, one object a line.")
+]
+QuietOption = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Say nothing but errors.", rich_help_panel=_COMMON)
+]
+VerboseOption = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Say more.", rich_help_panel=_COMMON)
+]
+DebugOption = Annotated[
+    bool,
+    typer.Option("--debug", help="Show the traceback of an error.", rich_help_panel=_COMMON),
+]
+
+
+def input_argument(what: str):
+    """Return the type of a command's inputs: paths, or ``-`` (or none) for standard input.
+
+    Args:
+        what: the metavar, such as ``STRUCTURES``.
+    """
+    return Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar=f"[{what}]...",
+            help=f"{what.capitalize()} to read; '-', or nothing behind a pipe, reads their paths "
+            "from standard input.",
+            show_default=False,
+        ),
+    ]

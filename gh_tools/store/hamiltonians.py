@@ -1,0 +1,271 @@
+"""Hamiltonians of many structures in one store: labels and predictions alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import ase
+import numpy as np
+import zarr
+
+from gh_tools.errors import TryAgainError
+from gh_tools.orbitals.basis import Basis
+from gh_tools.orbitals.blocks import MATRICES, Bands, Hamiltonian, OnsiteBlocks, PairBlocks
+from gh_tools.store.io import PartialStore, Store, open_store, put, put_stream, row_axis
+from gh_tools.store.provenance import Provenance
+from gh_tools.store.structures import (
+    Structures,
+    column_attributes,
+    read_structures,
+    structure_arrays,
+)
+
+SCALAR_UNITS = {"fermi_level": "eV", "energy": "eV", "n_electrons": "1", "magnetic_moment": "μB"}
+
+
+class HamiltonianReader:
+    """A store of kind ``hamiltonians``, read structure by structure.
+
+    Attributes:
+        store: the store.
+        basis: its basis table.
+    """
+
+    def __init__(self, source: Store | Path | str):
+        """Open the store; raises as `open_store` does."""
+        self.store = source if isinstance(source, Store) else open_store(source, "hamiltonians")
+        self.basis = Basis.from_arrays(self.store)
+        self._groups = [
+            (kind, name) for kind in ("onsite", "pairs") for name in self.store.group_names(kind)
+        ]
+        self._pointers: dict[str, np.ndarray] = {}
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @cached_property
+    def structures(self) -> Structures:
+        """All structures, wrapped, with their design variables."""
+        return read_structures(self.store)
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the structures."""
+        return self.structures.names
+
+    @property
+    def attributes(self) -> Mapping[str, Any]:
+        """Attributes of the store's root."""
+        return self.store.attributes
+
+    @property
+    def predicted(self) -> bool:
+        """Whether a model made the Hamiltonians."""
+        return bool(self.attributes.get("predicted", False))
+
+    @cached_property
+    def scalars(self) -> dict[str, np.ndarray]:
+        """Numbers that each structure has one of, by name; NaN where one has none."""
+        return {name: self.store[f"scalar/{name}"] for name in self.store.group_names("scalar")}
+
+    def read(self, index: int) -> Hamiltonian:
+        """Read one structure's blocks."""
+        onsite: dict[int, OnsiteBlocks] = {}
+        pairs: dict[tuple[int, int], PairBlocks] = {}
+        for kind, name in self._groups:
+            prefix = f"{kind}/{name}"
+            start, stop = self._pointer(f"{prefix}/ptr")[index : index + 2]
+            if start == stop:
+                continue
+            fields = {
+                field: _rows(self.store.array(f"{prefix}/{field}"), start, stop)
+                for field in ("atom", "i", "j", "shift", *MATRICES)
+                if f"{prefix}/{field}" in self.store
+            }
+            if kind == "onsite":
+                onsite[int(name)] = OnsiteBlocks(**fields)
+            else:
+                zi, zj = name.split("-")
+                pairs[int(zi), int(zj)] = PairBlocks(**fields)
+        scalars = {name: float(values[index]) for name, values in self.scalars.items()}
+        atoms = self.structures.atoms[index].copy()
+        return Hamiltonian(atoms, self.basis, onsite, pairs, scalars, self._bands(index))
+
+    def _bands(self, index: int) -> Bands | None:
+        if "bands/eigenvalue" not in self.store:
+            return None
+        start, stop = self._pointer("bands/kpoint_ptr")[index : index + 2]
+        if start == stop:
+            return None
+        first, last = self._pointer("bands/eigenvalue_ptr")[index : index + 2]
+        spins = 2 if self.attributes.get("spins", 1) == 2 else 1
+        eigenvalue = self.store.array("bands/eigenvalue")[first:last]
+        return Bands(
+            self.store.array("bands/kpoint")[start:stop],
+            self.store.array("bands/weight")[start:stop],
+            eigenvalue.reshape(spins, stop - start, -1),
+        )
+
+    def _pointer(self, key: str) -> np.ndarray:
+        if key not in self._pointers:
+            self._pointers[key] = self.store[key]
+        return self._pointers[key]
+
+
+def _rows(array: zarr.Array, start: int, stop: int) -> np.ndarray:
+    return array[(slice(None),) * row_axis(array.shape) + (slice(start, stop),)]
+
+
+class HamiltonianWriter:
+    """Writes a store of kind ``hamiltonians`` structure by structure.
+
+    Structures may come in any order and from several processes: each is a part of its own, finished
+    or not there. `publish` joins them.
+    """
+
+    def __init__(
+        self,
+        path: Path | str,
+        structures: Structures,
+        provenance: Provenance,
+        *,
+        resume: bool = False,
+        overwrite: bool = False,
+    ):
+        """Begin the store, or go on with it; see `PartialStore` for arguments and errors.
+
+        Args:
+            path: of the store.
+            structures: all that are to be written; names and design variables are copied.
+            provenance: how it is being made.
+            resume: keep what an earlier run finished, also if it published a store without the
+                structures that failed.
+            overwrite: discard it.
+        """
+        self.structures = structures
+        self.partial = PartialStore(path, provenance, resume=resume, overwrite=overwrite)
+        if resume and self.partial.path.exists():
+            reader = HamiltonianReader(self.partial.path)
+            for row, name in enumerate(reader.names):
+                index = structures.names.index(name)
+                if not self.done(index):
+                    self.write(index, reader.read(row))
+
+    def done(self, index: int) -> bool:
+        """Tell whether a structure is finished."""
+        return self.partial.has_part(index)
+
+    def write(self, index: int, hamiltonian: Hamiltonian) -> None:
+        """Write one structure's blocks; safe against interruption and other writers."""
+        self.partial.write_part(index, to_part(hamiltonian))
+
+    def fail(self, index: int, reason: str) -> None:
+        """Record why a structure cannot be had."""
+        self.partial.fail(index, self.structures.names[index], reason)
+
+    def publish(self, basis: Basis, attributes: Mapping[str, Any] | None = None) -> Path:
+        """Join the parts into the store.
+
+        Structures without a part are left out and listed in the attribute ``failed``.
+
+        Args:
+            basis: the basis table of all structures.
+            attributes: further attributes of the root.
+
+        Raises:
+            TryAgainError: not one structure is finished.
+        """
+        present = [index for index in range(len(self.structures)) if self.done(index)]
+        failures = self.partial.failures()
+        if not present:
+            reasons = "; ".join(f"{f['name']}: {f['reason']}" for f in failures[:3])
+            raise TryAgainError(f"{self.partial.path}: no structure was finished ({reasons})")
+        return self.partial.publish(
+            "hamiltonians",
+            lambda group: self._join(group, present, basis),
+            {"failed": failures, **(attributes or {})},
+        )
+
+    def _join(self, group: zarr.Group, present: list[int], basis: Basis) -> None:
+        structures = self.structures.select(present)
+        headers: dict[str, list[tuple[tuple[int, ...], np.dtype]]] = {}
+        for position, index in enumerate(present):
+            with self.partial.open_part(index) as part:
+                structures.atoms[position] = ase.Atoms(
+                    part["number"], part["position"], cell=part["cell"], pbc=part["pbc"]
+                )
+                for key in part:
+                    array = part[key]
+                    absent = ((0,) * array.ndim, array.dtype)
+                    headers.setdefault(key, [absent] * len(present))[position] = (
+                        array.shape,
+                        array.dtype,
+                    )
+        attributes = column_attributes(structures)
+        for key, values in {**structure_arrays(structures), **basis.to_arrays()}.items():
+            put(group, key, values, attributes.get(key))
+
+        for key in sorted(
+            key for key in headers if key.split("/")[0] in ("onsite", "pairs", "bands")
+        ):
+            shapes = [shape for shape, _ in headers[key]]
+            largest = max(shapes, key=len)
+            axis = row_axis(largest)
+            counts = [shape[axis] for shape in shapes]
+            rest = next(shape for shape, count in zip(shapes, counts, strict=True) if count)
+            shape = (*rest[:axis], sum(counts), *rest[axis + 1 :])
+            dtype = next(d for (_, d), count in zip(headers[key], counts, strict=True) if count)
+            filled = [index for index, count in zip(present, counts, strict=True) if count]
+            put_stream(group, key, shape, dtype, (self._piece(index, key) for index in filled))
+            pointer = _pointer_key(key)
+            if pointer is not None:
+                put(group, pointer, np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]))
+        self._join_scalars(group, present, headers)
+
+    def _join_scalars(self, group: zarr.Group, present: list[int], headers: Mapping) -> None:
+        names = sorted(key.removeprefix("scalar/") for key in headers if key.startswith("scalar/"))
+        for name in names:
+            values = np.full(len(present), np.nan)
+            for position, index in enumerate(present):
+                with self.partial.open_part(index) as part:
+                    if f"scalar/{name}" in part:
+                        values[position] = part[f"scalar/{name}"]
+            put(group, f"scalar/{name}", values, {"unit": SCALAR_UNITS.get(name, "")})
+
+    def _piece(self, index: int, key: str) -> np.ndarray:
+        with self.partial.open_part(index) as part:
+            return part[key]
+
+
+def _pointer_key(key: str) -> str | None:
+    # One array of each group carries the group's offsets.
+    owners = {"atom": "ptr", "i": "ptr", "weight": "kpoint_ptr", "eigenvalue": "eigenvalue_ptr"}
+    group, name = key.rsplit("/", 1)
+    return f"{group}/{owners[name]}" if name in owners else None
+
+
+def to_part(hamiltonian: Hamiltonian) -> dict[str, np.ndarray]:
+    """Return one structure's Hamiltonian as the flat arrays of a part."""
+    atoms = hamiltonian.atoms
+    arrays = {
+        "number": atoms.numbers.astype(np.int32),
+        "position": atoms.positions,
+        "cell": atoms.cell.array,
+        "pbc": atoms.pbc,
+    }
+    for key, blocks in hamiltonian.groups():
+        prefix = f"onsite/{key}" if isinstance(key, int) else f"pairs/{key[0]}-{key[1]}"
+        for field, values in vars(blocks).items():
+            if values is not None:
+                index = field not in MATRICES
+                arrays[f"{prefix}/{field}"] = values.astype(np.int32) if index else values
+    for name, value in hamiltonian.scalars.items():
+        arrays[f"scalar/{name}"] = np.float64(value)
+    if hamiltonian.bands is not None:
+        arrays["bands/kpoint"] = hamiltonian.bands.kpoint
+        arrays["bands/weight"] = hamiltonian.bands.weight
+        arrays["bands/eigenvalue"] = hamiltonian.bands.eigenvalue.ravel()
+    return arrays

@@ -1,0 +1,478 @@
+"""Zarr on disk: the one module that knows it.
+
+A store is a directory that appears under its name only when it is whole: it is written elsewhere and
+renamed. What is unfinished lives in ``NAME.zarr.partial``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import zarr
+from jaxtyping import Shaped
+
+from gh_tools.errors import CannotCreateError, DataError, NoInputError
+from gh_tools.store.schema import KINDS, SCHEMA
+
+if TYPE_CHECKING:
+    from gh_tools.store.provenance import Provenance
+
+_CHUNK = 128 * 1024  # elements; see the architecture page for what was measured
+_SHARD = 32  # chunks
+
+_OWN_ATTRIBUTES = ("kind", "schema", "id", "history", "status")
+
+
+class Store:
+    """A finished store, open for reading. ``store["atoms/number"]`` reads a whole array.
+
+    Attributes:
+        path: the directory.
+        kind: what it holds: structures, hamiltonians, scaleshift, model, spectra or posterior.
+        id: hash of its content.
+        history: how it was made, oldest entry first.
+        attributes: all other attributes of the root.
+    """
+
+    def __init__(self, path: Path, group: zarr.Group):
+        self.path, self._group = path, group
+        attributes = dict(group.attrs)
+        self.kind: str = attributes.get("kind", "")
+        self.id: str = attributes.get("id", "")
+        self.history: list[dict[str, Any]] = attributes.get("history", [])
+        self.attributes = {k: v for k, v in attributes.items() if k not in _OWN_ATTRIBUTES}
+        self._arrays: dict[str, zarr.Array] | None = None
+
+    def array(self, key: str) -> zarr.Array:
+        """Return an array for lazy slicing; raise `DataError` if it is missing."""
+        if key not in self._all():
+            raise DataError(
+                f"{self.path}: the array {key} is missing; look with gh-info --check, "
+                "and make the store anew"
+            )
+        return self._all()[key]
+
+    def __getitem__(self, key: str) -> np.ndarray:
+        array = self.array(key)
+        try:
+            return array[...]
+        except Exception as error:
+            # Codecs raise many kinds of errors for damaged chunks.
+            raise DataError(
+                f"{self.path}: the array {key} cannot be read ({error}); make the store anew"
+            ) from error
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._all()
+
+    def keys(self, prefix: str = "") -> list[str]:
+        """Paths of all arrays that start with ``prefix``, sorted."""
+        return [key for key in self._all() if key.startswith(prefix)]
+
+    def group_names(self, prefix: str) -> list[str]:
+        """Names of the groups (or arrays) directly below a group, sorted."""
+        below = prefix.rstrip("/") + "/"
+        return sorted({key.removeprefix(below).split("/")[0] for key in self.keys(below)})
+
+    def unit(self, key: str) -> str:
+        """Unit of an array's values, or an empty string."""
+        return str(self.array(key).attrs.get("unit", ""))
+
+    def _all(self) -> dict[str, zarr.Array]:
+        if self._arrays is None:
+            members = self._group.members(max_depth=None)
+            self._arrays = dict(sorted((k, v) for k, v in members if isinstance(v, zarr.Array)))
+        return self._arrays
+
+
+def open_store(path: Path | str, kind: str | Iterable[str] | None = None) -> Store:
+    """Open a finished store.
+
+    Args:
+        path: its directory.
+        kind: the kind, or the kinds, that will do; any if None.
+
+    Raises:
+        NoInputError: there is nothing at ``path``.
+        DataError: it is no store of these kinds, unfinished, or of a newer schema.
+    """
+    path = Path(path)
+    if not path.exists():
+        partial = _partial(path)
+        if partial.exists():
+            raise NoInputError(
+                f"{path}: not there yet, only the unfinished {partial.name}; "
+                "finish it with --resume of the command that makes it"
+            )
+        raise NoInputError(f"{path}: no such store")
+    try:
+        group = zarr.open_group(path, mode="r", zarr_format=3)
+    except Exception as error:
+        raise DataError(
+            f"{path}: not a store of gh-tools: expected a Zarr group of format 3 ({error})"
+        ) from None
+    attributes = dict(group.attrs)
+    schema, found = attributes.get("schema"), attributes.get("kind")
+    if not isinstance(schema, int) or found not in KINDS:
+        raise DataError(
+            f"{path}: not a store of gh-tools: the root attributes 'kind' and 'schema' must name "
+            f"one of {', '.join(KINDS)} and a version, found {found!r} and {schema!r}"
+        )
+    if schema > SCHEMA:
+        raise DataError(
+            f"{path}: has schema {schema}, but this version reads up to {SCHEMA}; update gh-tools"
+        )
+    if attributes.get("status") != "complete":
+        raise DataError(
+            f"{path}: the store is unfinished (attribute status is {attributes.get('status')!r}, "
+            "not 'complete'); make it anew"
+        )
+    kinds = {kind} if isinstance(kind, str) else set(kind) if kind else set(KINDS)
+    if found not in kinds:
+        raise DataError(
+            f"{path}: expected a store of kind {' or '.join(sorted(kinds))}, found {found}"
+        )
+    return Store(path, group)
+
+
+def check_output(path: Path, overwrite: bool = False, resume: bool = False) -> None:
+    """Raise `CannotCreateError` if writing ``path`` would destroy something or cannot work."""
+    path = Path(path)
+    if path.name in ("", ".", "..") or not path.absolute().parent.is_dir():
+        raise CannotCreateError(
+            f"{path}: cannot be created: its folder does not exist; make it first"
+        )
+    if not os.access(path.absolute().parent, os.W_OK):
+        raise CannotCreateError(f"{path}: cannot be created: its folder is not writable")
+    if overwrite:
+        return
+    if path.exists() and not resume:
+        raise CannotCreateError(f"{path}: exists already; use --overwrite or another --output")
+    if _partial(path).exists() and not resume:
+        raise CannotCreateError(
+            f"{_partial(path)}: left by an unfinished run; go on with --resume or "
+            "start anew with --overwrite"
+        )
+
+
+def write(
+    path: Path | str,
+    kind: str,
+    arrays: Mapping[str, Shaped[np.ndarray, "..."]],
+    *,
+    provenance: Provenance,
+    attributes: Mapping[str, Any] | None = None,
+    array_attributes: Mapping[str, Mapping[str, Any]] | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Write a whole store at once.
+
+    Args:
+        path: where it will appear.
+        kind: what it holds.
+        arrays: by path within the store.
+        provenance: how it was made.
+        attributes: further attributes of the root, JSON-like.
+        array_attributes: by path, such as ``{"unit": "eV", "description": "..."}``; the units of
+            arrays that the schema knows need not be given.
+        overwrite: replace a store that is there.
+
+    Returns:
+        ``path``.
+
+    Raises:
+        CannotCreateError: it exists, or its folder does not.
+    """
+
+    def fill(group: zarr.Group) -> None:
+        for key, values in arrays.items():
+            put(group, key, values, (array_attributes or {}).get(key))
+
+    path = Path(path)
+    check_output(path, overwrite)
+    folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.absolute().parent))
+    try:
+        return build(folder / "store", path, kind, fill, provenance, attributes)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def build(
+    workplace: Path,
+    path: Path,
+    kind: str,
+    fill: Callable[[zarr.Group], None],
+    provenance: Provenance,
+    attributes: Mapping[str, Any] | None = None,
+) -> Path:
+    """Let ``fill`` write the arrays at ``workplace``, seal the store, and rename it to ``path``.
+
+    Whatever stands at ``path`` is replaced. ``workplace`` must be on the same file system.
+    """
+    shutil.rmtree(workplace, ignore_errors=True)
+    group = zarr.open_group(workplace, mode="w", zarr_format=3)
+    fill(group)
+    own = {"kind": kind, "schema": SCHEMA, **(attributes or {})}
+    group.attrs.update(
+        {
+            **json.loads(json.dumps(own)),
+            "id": content_id(workplace, own),
+            "history": provenance.history(path),
+            "status": "complete",
+        }
+    )
+    # mkdtemp makes folders private; a store is as readable as any new folder.
+    umask = os.umask(0)
+    os.umask(umask)
+    workplace.chmod(0o777 & ~umask)
+    if path.exists():
+        doomed = path.with_name(f".{path.name}.replaced-{os.getpid()}")
+        path.rename(doomed)
+        workplace.rename(path)
+        shutil.rmtree(doomed, ignore_errors=True)
+    else:
+        workplace.rename(path)
+    return path
+
+
+def content_id(folder: Path, attributes: Mapping[str, Any]) -> str:
+    """Hash of all arrays as stored, with their names, and of the root attributes given."""
+    digest = hashlib.sha256(json.dumps(attributes, sort_keys=True).encode())
+    for file in sorted(p for p in folder.rglob("*") if p.is_file() and p != folder / "zarr.json"):
+        digest.update(str(file.relative_to(folder)).encode() + b"\0")
+        with file.open("rb") as stream:
+            while block := stream.read(1 << 22):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def verify_id(store: Store) -> bool:
+    """Tell whether the content of a store is still what its id was computed from."""
+    attributes = {"kind": store.kind, "schema": SCHEMA, **store.attributes}
+    return content_id(store.path, attributes) == store.id
+
+
+def put(
+    group: zarr.Group,
+    key: str,
+    values: Shaped[np.ndarray, "..."],
+    attributes: Mapping[str, Any] | None = None,
+) -> None:
+    """Create an array and fill it."""
+    values = np.asarray(values)
+    create(group, key, values.shape, values.dtype, attributes)[...] = values
+
+
+def create(
+    group: zarr.Group,
+    key: str,
+    shape: tuple[int, ...],
+    dtype: np.dtype,
+    attributes: Mapping[str, Any] | None = None,
+) -> zarr.Array:
+    """Create an array, chunked along its rows: axis 0, or axis 1 behind a spin axis."""
+    if np.dtype(dtype).kind in "UT":
+        dtype = str
+    axis = row_axis(shape)
+    chunks = shards = tuple(max(1, length) for length in shape)
+    if shape:
+        per_row = max(1, int(np.prod([length for a, length in enumerate(shape) if a != axis])))
+        rows = max(1, _CHUNK // per_row)
+        if shape[axis] > rows:
+            chunks = (*shape[:axis], rows, *shape[axis + 1 :])
+            shards = (*shape[:axis], rows * _SHARD, *shape[axis + 1 :])
+    array = group.create_array(
+        key,
+        shape=shape,
+        dtype=dtype,
+        chunks=chunks if shape else "auto",
+        shards=shards if shape and shards != chunks else None,
+    )
+    array.attrs.update({**_schema_attributes(group, key), **(attributes or {})})
+    return array
+
+
+def row_axis(shape: tuple[int, ...]) -> int:
+    """Axis along which blocks follow each other: behind a spin axis where there is one."""
+    return 1 if len(shape) == 4 else 0
+
+
+def put_stream(
+    group: zarr.Group,
+    key: str,
+    shape: tuple[int, ...],
+    dtype: np.dtype,
+    pieces: Iterator[np.ndarray],
+    attributes: Mapping[str, Any] | None = None,
+) -> None:
+    """Create an array and fill it with pieces that follow each other along its row axis.
+
+    Pieces are gathered to whole shards, because writing part of a shard rewrites all of it.
+    """
+    array = create(group, key, shape, dtype, attributes)
+    axis = row_axis(shape)
+    unit = (array.shards or array.chunks)[axis]
+    waiting: list[np.ndarray] = []
+    start = held = 0
+
+    def flush(n: int) -> None:
+        nonlocal start, held, waiting
+        joined = waiting[0] if len(waiting) == 1 else np.concatenate(waiting, axis=axis)
+        head, tail = np.split(joined, [n], axis=axis)
+        array[(slice(None),) * axis + (slice(start, start + n),)] = head
+        start, held, waiting = start + n, held - n, [tail]
+
+    for piece in pieces:
+        waiting.append(piece)
+        held += piece.shape[axis]
+        if held >= unit:
+            flush(held - held % unit)
+    if held:
+        flush(held)
+
+
+def _schema_attributes(group: zarr.Group, key: str) -> dict[str, str]:
+    # The kind is not yet known to the group; paths mean the same in all kinds.
+    for fields in KINDS.values():
+        for field in fields:
+            if field.unit and field.pattern.fullmatch(key):
+                return {"unit": field.unit}
+    return {}
+
+
+def _partial(path: Path) -> Path:
+    return path.with_name(path.name + ".partial")
+
+
+class PartialStore:
+    """A store in the making that survives interruption: ``NAME.zarr.partial``.
+
+    Writers, also several processes at once, put parts there, each its own file written whole or not
+    at all; `publish` joins them into the store and removes the directory. Programs may keep more
+    files (logs, checkpoints) in `directory`.
+    """
+
+    def __init__(
+        self,
+        path: Path | str,
+        provenance: Provenance,
+        *,
+        resume: bool = False,
+        overwrite: bool = False,
+    ):
+        """Create or reopen the directory.
+
+        Args:
+            path: of the store that will appear.
+            provenance: how it is being made.
+            resume: go on where an earlier run stopped.
+            overwrite: discard what an earlier run left, and replace a finished store at the end.
+
+        Raises:
+            CannotCreateError: something is there and neither was asked for, or the run to be
+                resumed had another configuration or other inputs.
+        """
+        self.path, self.provenance = Path(path), provenance
+        check_output(self.path, overwrite, resume)
+        self.directory = _partial(self.path)
+        self._parts = self.directory / "parts"
+        if overwrite and not resume:
+            shutil.rmtree(self.directory, ignore_errors=True)
+        self._parts.mkdir(parents=True, exist_ok=True)
+        self._check_same_run(resume)
+
+    def _check_same_run(self, resume: bool) -> None:
+        entry = self.provenance.entry(self.path)
+        run = {key: entry[key] for key in ("program", "seed", "config", "inputs")}
+        run = json.loads(json.dumps(run))
+        file = self.directory / "run.json"
+        if file.exists():
+            earlier = json.loads(file.read_text())
+        elif resume and self.path.exists():
+            earlier = open_store(self.path).history[-1]
+        else:
+            earlier = run
+        for key in run:
+            if run[key] != earlier[key]:
+                raise CannotCreateError(
+                    f"{self.path}: the run to be resumed had another {key} "
+                    f"({_difference(earlier[key], run[key])}); repeat it as it was with --resume, "
+                    "or start anew with --overwrite"
+                )
+        _write_atomically(file, json.dumps(run).encode())
+
+    def has_part(self, index: int) -> bool:
+        """Tell whether a part is finished."""
+        return self._part(index).exists()
+
+    def write_part(self, index: int, arrays: Mapping[str, np.ndarray]) -> None:
+        """Write a part, whole or not at all; it takes back a recorded failure."""
+        file = self._part(index)
+        temporary = file.with_name(f".{file.name}.{os.getpid()}")
+        with temporary.open("wb") as stream:
+            np.savez(stream, **arrays)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.rename(file)
+        self._failure(index).unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def open_part(self, index: int) -> Iterator[Mapping[str, np.ndarray]]:
+        """Open a part; its arrays are read when asked for."""
+        with np.load(self._part(index), allow_pickle=False) as part:
+            yield part
+
+    def fail(self, index: int, name: str, reason: str) -> None:
+        """Record that a part cannot be made."""
+        record = {"index": index, "name": name, "reason": reason}
+        _write_atomically(self._failure(index), json.dumps(record).encode())
+
+    def failures(self) -> list[dict[str, Any]]:
+        """Records of the parts that could not be made: index, name, reason."""
+        files = sorted(self._parts.glob("*.failed.json"))
+        return [json.loads(file.read_text()) for file in files]
+
+    def forget_failures(self) -> None:
+        """Let failed parts be tried again."""
+        for file in self._parts.glob("*.failed.json"):
+            file.unlink()
+
+    def publish(
+        self,
+        kind: str,
+        fill: Callable[[zarr.Group], None],
+        attributes: Mapping[str, Any] | None = None,
+    ) -> Path:
+        """Write the store with ``fill``, make it appear, and remove the partial directory."""
+        build(self.directory / "store", self.path, kind, fill, self.provenance, attributes)
+        shutil.rmtree(self.directory)
+        return self.path
+
+    def _part(self, index: int) -> Path:
+        return self._parts / f"{index:06d}.npz"
+
+    def _failure(self, index: int) -> Path:
+        return self._parts / f"{index:06d}.failed.json"
+
+
+def _write_atomically(file: Path, content: bytes) -> None:
+    temporary = file.with_name(f".{file.name}.{os.getpid()}")
+    temporary.write_bytes(content)
+    temporary.rename(file)
+
+
+def _difference(earlier: Any, now: Any) -> str:
+    if isinstance(earlier, dict) and isinstance(now, dict):
+        for key in sorted(earlier.keys() | now.keys()):
+            if earlier.get(key) != now.get(key):
+                return f"{key}: {_difference(earlier.get(key), now.get(key))}"
+    return f"{json.dumps(earlier)[:80]} then, {json.dumps(now)[:80]} now"

@@ -1,0 +1,108 @@
+"""Where a store comes from: the history that every command copies forward and appends to."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import gh_tools
+from gh_tools.errors import DataError, NoInputError
+from gh_tools.store.io import Store, open_store
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """How a store is being made.
+
+    Attributes:
+        program: the command, such as ``gh-label``.
+        argv: its arguments.
+        seed: of its random numbers, if it draws any.
+        config: its configuration, JSON-like.
+        inputs: the stores that it reads.
+    """
+
+    program: str
+    argv: Sequence[str] = ()
+    seed: int | None = None
+    config: Mapping[str, Any] = field(default_factory=dict)
+    inputs: Sequence[Store] = ()
+
+    def history(self, output: Path) -> list[dict[str, Any]]:
+        """Return the inputs' histories, merged, with an entry of our own at the end."""
+        merged: list[dict[str, Any]] = []
+        for store in self.inputs:
+            merged += [entry for entry in store.history if entry not in merged]
+        return [*merged, self.entry(output)]
+
+    def entry(self, output: Path) -> dict[str, Any]:
+        """Return our own entry: program, version, argv, time, seed, config, inputs.
+
+        The time honours SOURCE_DATE_EPOCH. Paths of inputs are relative to the folder of ``output``,
+        so that a folder of stores can be moved as a whole.
+        """
+        epoch = os.environ.get("SOURCE_DATE_EPOCH")
+        utc = datetime.UTC
+        now = (
+            datetime.datetime.fromtimestamp(int(epoch), utc)
+            if epoch
+            else datetime.datetime.now(utc)
+        )
+        folder = Path(output).absolute().parent
+        return {
+            "program": self.program,
+            "version": gh_tools.__version__,
+            "argv": list(self.argv),
+            "time": now.isoformat(timespec="seconds"),
+            "seed": self.seed,
+            "config": dict(self.config),
+            "inputs": [
+                {
+                    "path": os.path.relpath(store.path.absolute(), folder),
+                    "id": store.id,
+                    "kind": store.kind,
+                }
+                for store in self.inputs
+            ],
+        }
+
+
+def find_inputs(store: Store, kind: str) -> list[Store]:
+    """Open the stores of a kind that ``store`` was made from.
+
+    Raises:
+        NoInputError: the history names none, or one is no longer where it was.
+        DataError: one has changed since.
+    """
+    found = []
+    for recorded in store.history[-1]["inputs"] if store.history else []:
+        if recorded["kind"] != kind:
+            continue
+        path = store.path.absolute().parent / recorded["path"]
+        try:
+            source = open_store(path, kind)
+        except NoInputError:
+            raise NoInputError(
+                f"{store.path}: was made from {path}, which is no longer there; "
+                f"name the {kind} store explicitly"
+            ) from None
+        if source.id != recorded["id"]:
+            raise DataError(
+                f"{path}: has changed since {store.path} was made from it "
+                f"(id {recorded['id'][:12]} then, {source.id[:12]} now); make {store.path} anew"
+            )
+        found.append(source)
+    if not found:
+        raise NoInputError(f"{store.path}: its history names no {kind} store; name one explicitly")
+    return found
+
+
+def stem(path: Path) -> str:
+    """Name of a store without ``.zarr`` and the suffix of its kind: what other names derive from."""
+    name = Path(path).name.removesuffix(".zarr")
+    return re.sub(r"\.(structures|hamiltonians|scaleshift|model|spectra|posterior)$", "", name)

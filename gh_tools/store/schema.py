@@ -1,0 +1,227 @@
+"""Schema 1 of the stores, declared as data: which arrays a store of each kind holds.
+
+`share/gh_tools/schema/store-v1.md` is this table as a document; `check` validates a store against it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from gh_tools.store.io import Store
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Field:
+    """One array, or a family of arrays, of a store.
+
+    Attributes:
+        path: in the store; ``<Z>``, ``<Zi>-<Zj>`` and ``<name>`` stand for one path component.
+        shape: axes separated by blanks: a number, or a letter that means the same length wherever it
+            stands. n (structures) and N (atoms) hold for the store, all others within one group.
+            ``+1`` adds one, ``?`` marks an axis that may be absent.
+        dtype: ``float``, ``int``, ``bool`` or ``str``.
+        unit: of the values; empty where they have none.
+        description: what the values are.
+        required: whether a store without the array is invalid.
+    """
+
+    path: str
+    shape: str
+    dtype: str
+    unit: str
+    description: str
+    required: bool = True
+
+    @property
+    def pattern(self) -> re.Pattern:
+        """Regular expression that matches the paths of the family."""
+        parts = re.split(r"<[^>]*>", self.path)
+        return re.compile("[^/]+".join(map(re.escape, parts)))
+
+
+STRUCTURES = (
+    Field("structures/atom_ptr", "n+1", "int", "", "first atom of each structure, and the end"),
+    Field(
+        "structures/cell", "n 3 3", "float", "Å", "cell vectors as rows; zero where there is none"
+    ),
+    Field("structures/pbc", "n 3", "bool", "", "periodic directions"),
+    Field("structures/name", "n", "str", "", "unique name of each structure"),
+    Field("atoms/number", "N", "int", "", "atomic number"),
+    Field("atoms/position", "N 3", "float", "Å", "Cartesian position"),
+    Field(
+        "column/<name>",
+        "n",
+        "float",
+        "",
+        "design variable; unit and description in attributes",
+        False,
+    ),
+)
+BASIS = (
+    Field("basis/number", "shells", "int", "", "atomic number; one row a shell"),
+    Field("basis/index", "shells", "int", "", "place of the shell among those of its element"),
+    Field("basis/l", "shells", "int", "", "degree of the spherical harmonics"),
+    Field("basis/cutoff", "shells", "float", "Å", "radius beyond which the shell vanishes"),
+    Field("basis/element/number", "elements", "int", "", "atomic number; one row an element"),
+    Field("basis/element/n_valence", "elements", "float", "", "valence electrons of the PAW setup"),
+    Field("basis/element/basis_name", "elements", "str", "", "basis as given to GPAW"),
+    Field("basis/element/basis_text", "elements", "str", "", "the basis file itself"),
+    Field(
+        "basis/element/setup", "elements", "str", "", "type of the PAW setup; empty for the default"
+    ),
+    Field("basis/element/fingerprint", "elements", "str", "", "of the PAW setup"),
+    Field("basis/element/hubbard", "elements", "str", "", "Hubbard terms; empty for none"),
+)
+SPLIT = tuple(
+    Field(f"split/{part}", f"{part}", "int", "", f"structures of the {part} part, in input order")
+    for part in ("train", "validation", "test")
+)
+HAMILTONIANS = (
+    *STRUCTURES,
+    *BASIS,
+    Field("onsite/<Z>/ptr", "n+1", "int", "", "first row of each structure, and the end"),
+    Field("onsite/<Z>/atom", "M", "int", "", "atom, counted within its structure"),
+    Field("onsite/<Z>/hamiltonian", "spin? M k k", "float", "eV", "H_ii(0), symmetric"),
+    Field("onsite/<Z>/overlap", "M k k", "float", "", "S_ii(0), symmetric"),
+    Field("onsite/<Z>/uncertainty", "spin? M k k", "float", "eV", "of the hamiltonian", False),
+    Field("pairs/<Zi>-<Zj>/ptr", "n+1", "int", "", "first row of each structure, and the end"),
+    Field("pairs/<Zi>-<Zj>/i", "P", "int", "", "atom in cell 0, counted within its structure"),
+    Field("pairs/<Zi>-<Zj>/j", "P", "int", "", "atom in cell R, counted within its structure"),
+    Field("pairs/<Zi>-<Zj>/shift", "P 3", "int", "", "lattice vector R, in cell vectors"),
+    Field("pairs/<Zi>-<Zj>/hamiltonian", "spin? P ki kj", "float", "eV", "H_ij(R)"),
+    Field("pairs/<Zi>-<Zj>/overlap", "P ki kj", "float", "", "S_ij(R)"),
+    Field(
+        "pairs/<Zi>-<Zj>/uncertainty", "spin? P ki kj", "float", "eV", "of the hamiltonian", False
+    ),
+    Field("scalar/<name>", "n", "float", "", "a number a structure; unit in attributes", False),
+    Field(
+        "bands/kpoint_ptr", "n+1", "int", "", "first k-point of each structure, and the end", False
+    ),
+    Field(
+        "bands/kpoint", "K 3", "float", "", "k-points of the DFT run, in reciprocal vectors", False
+    ),
+    Field("bands/weight", "K", "float", "", "their weights", False),
+    Field(
+        "bands/eigenvalue_ptr",
+        "n+1",
+        "int",
+        "",
+        "first eigenvalue of each structure, and the end",
+        False,
+    ),
+    Field(
+        "bands/eigenvalue",
+        "E",
+        "float",
+        "eV",
+        "eigenvalues of the DFT run, by spin, k-point, band",
+        False,
+    ),
+)
+SCALESHIFT = (
+    *BASIS,
+    *SPLIT,
+    Field("onsite/<Z>/<name>", "C", "float", "", "parameters by irrep component", False),
+    Field("pairs/<Zi>-<Zj>/<name>", "C", "float", "", "parameters by irrep component", False),
+)
+MODEL = (
+    *BASIS,
+    *SPLIT,
+    Field("scaleshift/onsite/<Z>/<name>", "C", "float", "", "scale-shift parameters", False),
+    Field("scaleshift/pairs/<Zi>-<Zj>/<name>", "C", "float", "", "scale-shift parameters", False),
+)
+SPECTRA = (*STRUCTURES, Field("scalar/<name>", "n", "float", "", "a number a structure", False))
+
+KINDS: Mapping[str, tuple[Field, ...]] = {
+    "structures": STRUCTURES,
+    "hamiltonians": HAMILTONIANS,
+    "scaleshift": SCALESHIFT,
+    "model": MODEL,
+    "spectra": SPECTRA,
+    "posterior": (),
+}
+
+_DTYPES = {"float": "f", "int": "iu", "bool": "b", "str": "TUO"}
+_GLOBAL = {"n", "N"}
+
+
+def check(store: Store) -> list[str]:
+    """Validate names, shapes and types, reading metadata and pointers only.
+
+    Returns:
+        One sentence for each fault, naming the array; empty for a valid store.
+    """
+    faults = []
+    lengths: dict[tuple[str, str], int] = {}
+    keys = store.keys()
+    for field in KINDS[store.kind]:
+        found = [key for key in keys if field.pattern.fullmatch(key)]
+        if field.required and not found and "<" not in field.path:
+            faults.append(f"{field.path} is missing")
+        for key in found:
+            faults += _check_array(store, key, field, lengths)
+    # Families are required group by group: a group with one of their arrays must have all.
+    for field in KINDS[store.kind]:
+        if field.required and "<" in field.path:
+            group, name = field.path.rsplit("/", 1)
+            pattern = Field(group + "/<name>", "", "", "", "").pattern
+            groups = {key.rsplit("/", 1)[0] for key in keys if pattern.fullmatch(key)}
+            faults += [
+                f"{g}/{name} is missing" for g in sorted(groups) if f"{g}/{name}" not in store
+            ]
+    return faults
+
+
+def _check_array(
+    store: Store, key: str, field: Field, lengths: dict[tuple[str, str], int]
+) -> list[str]:
+    array = store.array(key)
+    if np.dtype(array.dtype).kind not in _DTYPES[field.dtype]:
+        return [f"{key}: expected {field.dtype} values, found {array.dtype}"]
+    axes = field.shape.split()
+    if len(array.shape) < len(axes):
+        axes = [axis for axis in axes if not axis.endswith("?")]
+    if len(array.shape) != len(axes):
+        return [f"{key}: expected shape ({field.shape}), found {tuple(array.shape)}"]
+    for axis, length in zip(axes, array.shape, strict=True):
+        symbol, plus = (axis.rstrip("?")).removesuffix("+1"), axis.endswith("+1")
+        if symbol.isdigit():
+            expected = int(symbol)
+        else:
+            scope = "" if symbol in _GLOBAL else key.rsplit("/", 1)[0]
+            expected = lengths.setdefault((scope, symbol), length - plus) + plus
+        if length != expected:
+            return [
+                f"{key}: expected {expected} along axis {axis} of ({field.shape}), found {length}"
+            ]
+    if key.endswith("ptr"):
+        return _check_ptr(store, key)
+    return []
+
+
+def _check_ptr(store: Store, key: str) -> list[str]:
+    values = store[key]
+    if values.size == 0 or values[0] != 0 or np.any(np.diff(values) < 0):
+        return [f"{key}: offsets must start at 0 and never decrease"]
+    rows = {
+        "structures/atom_ptr": "atoms/number",
+        "bands/kpoint_ptr": "bands/weight",
+        "bands/eigenvalue_ptr": "bands/eigenvalue",
+    }
+    group = key.rsplit("/", 1)[0]
+    target = rows.get(key) or next(
+        (f"{group}/{name}" for name in ("atom", "i") if f"{group}/{name}" in store), None
+    )
+    if target is not None and target in store and values[-1] != store.array(target).shape[0]:
+        return [
+            f"{key}: ends at {values[-1]}, but {target} has {store.array(target).shape[0]} rows"
+        ]
+    return []

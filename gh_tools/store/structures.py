@@ -1,0 +1,127 @@
+"""Structures and their design variables, in memory and in stores."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import ase
+import numpy as np
+from jaxtyping import Num
+
+from gh_tools.errors import DataError
+from gh_tools.store.io import Store, open_store, write
+from gh_tools.store.provenance import Provenance
+
+# Kinds of stores that carry structures.
+KINDS = ("structures", "hamiltonians", "spectra")
+
+
+@dataclass
+class Column:
+    """A design variable: one value for each structure.
+
+    Attributes:
+        values: the values; NaN where a structure has none.
+        unit: such as ``1/cm^2``; empty for pure numbers.
+        description: what it is.
+    """
+
+    values: Num[np.ndarray, "n"]
+    unit: str = ""
+    description: str = ""
+
+
+@dataclass
+class Structures:
+    """Atomic structures with unique names and design variables."""
+
+    atoms: list[ase.Atoms]
+    names: list[str]
+    columns: dict[str, Column] = field(default_factory=dict)
+
+    def __post_init__(self):
+        if len(set(self.names)) != len(self.names) or len(self.names) != len(self.atoms):
+            raise DataError("structures need unique names, one each; rename those that repeat")
+
+    def __len__(self) -> int:
+        return len(self.atoms)
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """Atomic numbers present, ascending."""
+        return tuple(sorted({int(z) for atoms in self.atoms for z in np.unique(atoms.numbers)}))
+
+    def select(self, indices: Sequence[int]) -> Structures:
+        """Return some of the structures, in the order given."""
+        indices = [int(index) for index in indices]
+        return Structures(
+            [self.atoms[index] for index in indices],
+            [self.names[index] for index in indices],
+            {
+                name: Column(np.asarray(column.values)[indices], column.unit, column.description)
+                for name, column in self.columns.items()
+            },
+        )
+
+
+def structure_arrays(structures: Structures) -> dict[str, np.ndarray]:
+    """Return structures as the flat arrays of a store."""
+    atoms = structures.atoms
+    counts = [len(a) for a in atoms]
+    return {
+        "structures/atom_ptr": np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]),
+        "structures/cell": np.array([a.cell.array for a in atoms]).reshape(-1, 3, 3),
+        "structures/pbc": np.array([a.pbc for a in atoms], dtype=bool).reshape(-1, 3),
+        "structures/name": np.array(structures.names, dtype=np.dtypes.StringDType()),
+        "atoms/number": np.concatenate([a.numbers for a in atoms] or [[]]).astype(np.int32),
+        "atoms/position": np.concatenate([a.positions for a in atoms] or [np.zeros((0, 3))]),
+        **{f"column/{name}": np.asarray(c.values) for name, c in structures.columns.items()},
+    }
+
+
+def column_attributes(structures: Structures) -> dict[str, Mapping[str, str]]:
+    """Return the array attributes that belong to `structure_arrays`."""
+    return {
+        f"column/{name}": {"unit": column.unit, "description": column.description}
+        for name, column in structures.columns.items()
+    }
+
+
+def write_structures(
+    path: Path | str, structures: Structures, provenance: Provenance, overwrite: bool = False
+) -> Path:
+    """Write a store of kind ``structures``."""
+    return write(
+        path,
+        "structures",
+        structure_arrays(structures),
+        provenance=provenance,
+        array_attributes=column_attributes(structures),
+        overwrite=overwrite,
+    )
+
+
+def read_structures(source: Store | Path | str) -> Structures:
+    """Read the structures of any store that carries them.
+
+    Raises:
+        NoInputError: there is no such store.
+        DataError: it is broken or carries no structures.
+    """
+    store = source if isinstance(source, Store) else open_store(source, KINDS)
+    pointer = store["structures/atom_ptr"]
+    number, position = store["atoms/number"], store["atoms/position"]
+    cell, pbc = store["structures/cell"], store["structures/pbc"]
+    atoms = [
+        ase.Atoms(number[start:stop], position[start:stop], cell=cell[index], pbc=pbc[index])
+        for index, (start, stop) in enumerate(itertools.pairwise(pointer))
+    ]
+    columns = {}
+    for name in store.group_names("column"):
+        key = f"column/{name}"
+        description = str(store.array(key).attrs.get("description", ""))
+        columns[name] = Column(store[key], store.unit(key), description)
+    return Structures(atoms, [str(name) for name in store["structures/name"]], columns)
