@@ -5,17 +5,23 @@ Each check gives sentences that name the field, or nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import numpy as np
 import scipy.linalg
 import scipy.sparse.linalg
+from ase import Atoms
 from jaxtyping import Float
 
+from gh_tools.console import track
 from gh_tools.orbitals.basis import SpeciesPair
 from gh_tools.orbitals.bloch import bloch_matrix
 from gh_tools.orbitals.blocks import MATRICES, Hamiltonian, canonical
-from gh_tools.orbitals.pairs import stored_pairs
+from gh_tools.orbitals.pairs import basis_cutoffs, stored_pairs
+from gh_tools.store.hamiltonians import HamiltonianReader
+from gh_tools.store.io import Store, verify_id
+from gh_tools.store.structures import KINDS as STRUCTURE_KINDS
+from gh_tools.store.structures import read_structures
 
 # Stored as float32, a matrix element of 100 eV is rounded by 4e-6 eV.
 SYMMETRY_TOLERANCE = 1e-5
@@ -37,7 +43,7 @@ def check_values(hamiltonian: Hamiltonian) -> Iterator[str]:
             elif field == "uncertainty" and (matrix < 0).any():
                 yield f"{_group(key)}/{field}: expected none below zero, found {matrix.min():g}"
     for name, value in hamiltonian.scalars.items():
-        if not np.isfinite(value):
+        if np.isinf(value):  # nan says that there is none
             yield f"scalar/{name}: expected a finite number, found {value}"
 
 
@@ -84,17 +90,18 @@ def check_pairs(hamiltonian: Hamiltonian) -> Iterator[str]:
             yield f"{group}: expected each pair once, found {twice} that stand twice"
 
 
-def check_bonds(hamiltonian: Hamiltonian, cutoffs: Mapping[SpeciesPair, float]) -> Iterator[str]:
+def check_bonds(hamiltonian: Hamiltonian) -> Iterator[str]:
     """Find near neighbours whose overlap is missing or zero.
 
     That is the trace of lattice vectors counted from other positions than the wrapped ones, which
-    neither Hermiticity nor positive definiteness shows.
-
-    Args:
-        hamiltonian: the blocks.
-        cutoffs: interaction range in Å by species pair; within half of it orbitals do overlap.
+    neither Hermiticity nor positive definiteness shows. Near is half of what the orbitals reach, or
+    as far as blocks are stored at all, if that is less.
     """
-    near = stored_pairs(hamiltonian.atoms, {pair: cutoff / 2 for pair, cutoff in cutoffs.items()})
+    limits = {pair: cutoff / 2 for pair, cutoff in basis_cutoffs(hamiltonian.basis).items()}
+    for pair in hamiltonian.pairs:
+        farthest = np.linalg.norm(hamiltonian.vectors(pair), axis=1).max(initial=0)
+        limits[pair] = min(limits[pair], farthest)
+    near = stored_pairs(hamiltonian.atoms, limits)
     for pair, (i, j, shift, _) in near.items():
         expected = np.column_stack([i, j, shift])
         blocks = hamiltonian.pairs.get(pair)
@@ -108,7 +115,7 @@ def check_bonds(hamiltonian: Hamiltonian, cutoffs: Mapping[SpeciesPair, float]) 
         if missing := len(both) - len(stored):
             yield (
                 f"{_group(pair)}: {missing} of {len(expected)} pairs within "
-                f"{cutoffs[pair] / 2:.2f} Å have no overlap; "
+                f"{limits[pair]:.2f} Å have no overlap; "
                 "R must be counted from positions wrapped into the cell"
             )
 
@@ -147,20 +154,61 @@ def check_overlap(hamiltonian: Hamiltonian) -> Iterator[str]:
             yield f"overlap: S(k) at k = ({at}) must be positive definite, found {lowest:.2g}"
 
 
-def check_hamiltonian(hamiltonian: Hamiltonian, cutoffs: Mapping[SpeciesPair, float]) -> list[str]:
+def check_atoms(atoms: Atoms) -> Iterator[str]:
+    """Find positions that are not finite, and periodic directions without a cell vector."""
+    if not np.isfinite(atoms.positions).all():
+        yield "atoms/position: expected finite numbers, found others"
+    if not np.isfinite(atoms.cell.array).all():
+        yield "structures/cell: expected finite numbers, found others"
+    elif np.linalg.matrix_rank(atoms.cell.array[atoms.pbc]) < atoms.pbc.sum():
+        yield "structures/cell: the vectors of the periodic directions must be independent"
+
+
+def check_hamiltonian(hamiltonian: Hamiltonian, overlap: bool = True) -> list[str]:
     """Run all checks on one structure; those that need finite numbers only where all are.
 
     Args:
         hamiltonian: the blocks of one structure.
-        cutoffs: interaction range in Å by species pair.
+        overlap: look at the eigenvalues of S(k) too, which takes longest.
 
     Returns:
         One sentence for each thing that is wrong.
     """
     found = [*check_values(hamiltonian), *check_pairs(hamiltonian), *check_onsite(hamiltonian)]
     if not found:
-        found = [*check_bonds(hamiltonian, cutoffs), *check_overlap(hamiltonian)]
+        found += check_bonds(hamiltonian)
+        found += check_overlap(hamiltonian) if overlap else []
     return found
+
+
+def check_store(store: Store) -> list[str]:
+    """Check the content of a valid store: its id, its structures and its matrices.
+
+    Args:
+        store: of any kind; one that passes `gh_tools.store.schema.check`.
+
+    Returns:
+        One sentence for each thing that is wrong, naming structure and field.
+    """
+    if not verify_id(store):
+        return ["id: the content is no longer what the id was computed from"]
+    if store.kind not in STRUCTURE_KINDS:
+        return []
+    structures = read_structures(store)
+    faults = [
+        f"{name}: {fault}"
+        for name, atoms in zip(structures.names, structures.atoms, strict=True)
+        for fault in check_atoms(atoms)
+    ]
+    if faults or store.kind != "hamiltonians":
+        return faults
+    reader = HamiltonianReader(store)
+    sample = {0, len(reader) // 2, len(reader) - 1}  # for S(k)
+    return [
+        f"{reader.names[index]}: {fault}"
+        for index in track(range(len(reader)), f"checking {store.path.name}")
+        for fault in check_hamiltonian(reader.read(index), overlap=index in sample)
+    ]
 
 
 def _group(key: int | SpeciesPair) -> str:
