@@ -1,0 +1,48 @@
+"""The one place that knows which module belongs to which configuration."""
+
+from __future__ import annotations
+
+import flax.linen as nn
+
+from gh_tools.errors import UsageError
+from gh_tools.model.config import GearsHConfig, ModelConfig
+from gh_tools.model.gears_h import GearsH
+from gh_tools.model.prediction import Prediction
+from gh_tools.orbitals.basis import Basis
+from gh_tools.orbitals.irreps import IrrepLayout
+
+__all__ = ["Prediction", "build_model"]
+
+
+def build_model(config: ModelConfig, basis: Basis) -> nn.Module:
+    """Make the network that a configuration describes.
+
+    Args:
+        config: the ``[model]`` table of a training TOML.
+        basis: the table of the elements to know.
+
+    Returns:
+        A module whose ``apply(parameters, graph)`` gives a :class:`Prediction`.
+
+    Raises:
+        UsageError: where the degrees of the configuration are too small for the blocks of the basis.
+    """
+    match config:
+        case GearsHConfig():
+            layout = IrrepLayout(basis)
+            _check_degrees(config, layout)
+            return GearsH(config, layout)
+    raise TypeError(f"no network for a configuration of type {type(config).__name__}")
+
+
+def _check_degrees(config: GearsHConfig, layout: IrrepLayout) -> None:
+    for section, degree in (
+        ("atom_centered.radial_basis", config.atom_centered.radial_basis.max_degree),
+        ("atom_centered", config.atom_centered.max_degree),
+        ("bond_centered", config.bond_centered.max_degree),
+    ):
+        if degree < layout.max_degree:
+            raise UsageError(
+                f"model.{section}.max_degree is {degree}, but the blocks of this basis hold irreps "
+                f"up to degree {layout.max_degree}; set it to that or more"
+            )

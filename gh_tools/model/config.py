@@ -1,0 +1,124 @@
+"""What a training TOML says about the network: ``model = "..."`` selects one, the rest shapes it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from gh_tools.orbitals.basis import Basis, SpeciesPair
+from gh_tools.orbitals.pairs import basis_cutoffs
+
+RadialFunction = Literal[
+    "basic_fourier",
+    "basic_bernstein",
+    "basic_chebyshev",
+    "basic_gaussian",
+]
+CutoffFunction = Literal["smooth_cutoff", "cosine_cutoff"]
+TensorProduct = Literal["full", "fused"]
+
+
+class Section(BaseModel):
+    """A part of the configuration, in which an unknown key is an error."""
+
+    model_config = ConfigDict(
+        extra="forbid", use_attribute_docstrings=True, frozen=True, protected_namespaces=()
+    )
+
+
+class RadialBasisConfig(Section):
+    """The species-aware expansion of an atom's surroundings."""
+
+    cutoff: float | None = Field(None, gt=0.0)
+    """Å; neighbours up to here shape an atom's descriptor. Default: the longest range of a block."""
+    n_radial: int = Field(24, ge=1)
+    """Number of radial functions."""
+    max_degree: int = Field(4, ge=0)
+    """Largest degree of the spherical harmonics."""
+    n_embedding: int = Field(4, ge=1)
+    """Numbers that describe an element as a neighbour, and as many as a centre."""
+    radial_function: RadialFunction = "basic_fourier"
+    """Radial functions, by their name in e3x."""
+    cutoff_function: CutoffFunction = "smooth_cutoff"
+    """Takes them and their slopes to zero at the cutoff, by its name in e3x."""
+
+
+class AttentionConfig(Section):
+    """Self-attention among an atom's neighbours, which carries descriptors between atoms."""
+
+    n_heads: int = Field(1, ge=1)
+    """Number of attention heads."""
+    features: int = Field(12, ge=1)
+    """Features of queries, keys and values; a multiple of the number of heads."""
+
+
+class AtomCenteredConfig(Section):
+    """The descriptor of an atom's surroundings."""
+
+    radial_basis: RadialBasisConfig = RadialBasisConfig()
+    """The expansion that all descriptors start from."""
+    n_tensor_dense: int = Field(1, ge=0, le=2)
+    """Tensor products in a row: 0 keeps the body order at 2, 1 adds descriptors of 3, 2 those of 5."""
+    tensor_features: int = Field(12, ge=1)
+    """Features of a tensor product."""
+    tensor_product: TensorProduct = "full"
+    """With a weight for each path of degrees (full), or with factorised weights (fused): faster."""
+    attention: AttentionConfig | None = None
+    """Self-attention on each descriptor. Default: none, as in the paper's models."""
+    max_degree: int = Field(4, ge=0)
+    """Degree to which the descriptors are reduced before they are joined."""
+
+
+class BondCenteredConfig(Section):
+    """The descriptor of a pair of atoms."""
+
+    cutoff: float | None = Field(None, gt=0.0)
+    """Å; blocks vanish beyond it. Default: each species pair's own range, the sum of both reaches."""
+    n_radial: int = Field(24, ge=1)
+    """Number of radial functions that the bond is expanded in."""
+    max_degree: int = Field(4, ge=0)
+    """Largest degree of the bond's spherical harmonics, and of the bond's features."""
+    features: int | None = Field(None, ge=1)
+    """Features of a pair. Default: as many as an atom's descriptor has."""
+    radial_function: RadialFunction = "basic_fourier"
+    """Radial functions, by their name in e3x."""
+    tensor_product: TensorProduct = "fused"
+    """With a weight for each path of degrees (full), or with factorised weights (fused): faster."""
+
+
+class MLPConfig(Section):
+    """The residual dense layers before the readouts."""
+
+    layers: tuple[int, ...] = Field((32, 16, 32), min_length=1)
+    """Features of each layer."""
+    activation: Literal["bent_identity", "mish", "silu"] = "bent_identity"
+    """Gated non-linearity between layers, by its name in e3x."""
+
+
+class GearsHConfig(Section):
+    """The architecture of GEARS H (Halder et al. 2025, sections 2.1 and 4.4) and its defaults."""
+
+    model: Literal["gears-h"] = "gears-h"
+    """Selects this network."""
+    atom_centered: AtomCenteredConfig = AtomCenteredConfig()
+    """The descriptor of an atom's surroundings."""
+    bond_centered: BondCenteredConfig = BondCenteredConfig()
+    """The descriptor of a pair of atoms."""
+    mlp: MLPConfig = MLPConfig()
+    """The residual dense layers before the readouts."""
+    norm_epsilon: float = Field(1e-2, gt=0.0)
+    """Added to the mean square by which features are normalised, so that what vanishes stays small."""
+
+    def descriptor_cutoff(self, basis: Basis) -> float:
+        """Return the distance in Å up to which neighbours shape an atom's descriptor."""
+        cutoff = self.atom_centered.radial_basis.cutoff
+        return max(basis_cutoffs(basis).values()) if cutoff is None else cutoff
+
+    def pair_cutoffs(self, basis: Basis) -> dict[SpeciesPair, float]:
+        """Return the distance in Å up to which each species pair has blocks."""
+        return basis_cutoffs(basis, self.bond_centered.cutoff)
+
+
+# A second network adds its class here and its module in build.py.
+ModelConfig = Annotated[GearsHConfig, Field(discriminator="model")]

@@ -1,0 +1,108 @@
+"""The network ``gears-h``: the paper's architecture, with local norms and ordered pairs."""
+
+from __future__ import annotations
+
+import e3x
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from gh_tools.model.atom_centered import AtomCentered
+from gh_tools.model.bond_centered import BondCentered
+from gh_tools.model.config import GearsHConfig
+from gh_tools.model.graph import Graph
+from gh_tools.model.prediction import Prediction
+from gh_tools.model.readout import Readout
+from gh_tools.model.residual import ResidualDense
+from gh_tools.orbitals.irreps import IrrepLayout, Irreps
+
+Features = Float[Array, "atoms 2 lm features"]
+
+# Fraction of a pair's cutoff from where its irreps are led to zero.
+_SWITCH_START = 0.8
+
+
+class GearsH(nn.Module):
+    """Scaled irreps of on-site and pair blocks.
+
+    Attributes:
+        config: the hyper-parameters.
+        layout: irreps of the blocks to predict.
+    """
+
+    config: GearsHConfig
+    layout: IrrepLayout
+
+    @nn.compact
+    def __call__(self, graph: Graph) -> Prediction:
+        """Predict the blocks of a graph."""
+        # Accelerators round factors of matrix products to fewer bits unless told not to.
+        with jax.default_matmul_precision("float32"):
+            atoms = AtomCentered(
+                self.config.atom_centered,
+                self.config.descriptor_cutoff(self.layout.basis),
+                len(self.layout.basis.numbers),
+                self.config.norm_epsilon,
+            )(graph)
+            return Prediction(self._onsite(atoms, graph), self._pairs(atoms, graph))
+
+    def _onsite(self, atoms: Features, graph: Graph) -> Float[Array, "atoms components"]:
+        hidden = ResidualDense(self.config.mlp, name="onsite_mlp")(atoms)
+        kinds = tuple(self.layout.onsite.values())
+        irreps = Readout(kinds, name="onsite_readout")(hidden, graph.species)
+        return irreps * graph.atom_mask[:, None]
+
+    def _pairs(self, atoms: Features, graph: Graph) -> Float[Array, "pairs components"]:
+        cutoffs = self.config.pair_cutoffs(self.layout.basis)
+        cutoff = jnp.array([cutoffs[pair] for pair in self.layout.pair], jnp.float32)[graph.pair_type]
+        kinds = tuple(self.layout.pair.values())
+
+        # Each pair from both ends: for like atoms, which end is first has no meaning, and the block
+        # seen from one end must be the transpose of that seen from the other.
+        both = jnp.concatenate([graph.pair_type, graph.pair_type])
+        bonds = BondCentered(
+            self.config.bond_centered, self.config.norm_epsilon, len(kinds), name="bond_centered"
+        )(
+            atoms,
+            jnp.concatenate([graph.i, graph.j]),
+            jnp.concatenate([graph.j, graph.i]),
+            jnp.concatenate([graph.pair_vector, -graph.pair_vector]),
+            jnp.concatenate([cutoff, cutoff]),
+            both,
+        )
+        hidden = ResidualDense(self.config.mlp, name="pair_mlp")(bonds)
+        irreps = Readout(kinds, name="pair_readout")(hidden, both)
+        forward, backward = jnp.split(irreps, 2)
+        partner, sign, like = (table[graph.pair_type] for table in _transposes(self.layout))
+        transposed = sign * jnp.take_along_axis(backward, partner, axis=1)
+        irreps = jnp.where(like[:, None], (forward + transposed) / 2, forward)
+
+        distance = jnp.linalg.norm(graph.pair_vector, axis=-1)
+        fade = 1.0 - e3x.nn.smooth_switch(distance / cutoff, _SWITCH_START, 1.0)
+        return irreps * (fade * graph.pair_mask)[:, None]
+
+
+def _transposes(
+    layout: IrrepLayout,
+) -> tuple[Int[Array, "types components"], Float[Array, "types components"], Array]:
+    """Return, by species pair, what transposing a block of like atoms does to its irreps.
+
+    Component c of the transpose is ``sign[c]`` times component ``partner[c]``; ``like`` says which
+    species pairs are of like atoms.
+    """
+    partner = np.zeros((len(layout.pair), layout.pair_size), dtype=np.int32)
+    sign = np.zeros(partner.shape, dtype=np.float32)
+    for row, ((zi, zj), irreps) in enumerate(layout.pair.items()):
+        if zi == zj:
+            matrix = _transpose_matrix(irreps)
+            partner[row, : irreps.size] = np.abs(matrix).argmax(axis=1)
+            sign[row, : irreps.size] = np.sign(matrix.sum(axis=1))
+    like = np.array([zi == zj for zi, zj in layout.pair])
+    return jnp.asarray(partner), jnp.asarray(sign), jnp.asarray(like)
+
+
+def _transpose_matrix(irreps: Irreps) -> Float[np.ndarray, "components components"]:
+    blocks = irreps.to_blocks(np.eye(irreps.size))
+    return irreps.to_irreps(np.swapaxes(blocks, -1, -2)).T

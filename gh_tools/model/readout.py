@@ -1,0 +1,85 @@
+"""From features to the irreps of blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import flax.linen as nn
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from gh_tools.orbitals.irreps import Irreps
+
+
+class Readout(nn.Module):
+    """Linear maps from features to irreps, with weights of its own for each kind of block.
+
+    Attributes:
+        kinds: irreps of each kind of block: of an element's on-site blocks, or of a species pair's.
+    """
+
+    kinds: Sequence[Irreps]
+
+    @nn.compact
+    def __call__(
+        self, features: Float[Array, "rows 2 lm features"], kind: Int[Array, "rows"]
+    ) -> Float[Array, "rows components"]:
+        """Return irreps in the order of the layout, and zeros behind those that a kind has.
+
+        Args:
+            features: of even and odd parity, in this order.
+            kind: index of each row's kind.
+        """
+        width = features.shape[-1]
+        one_hot = nn.one_hot(kind, len(self.kinds), dtype=features.dtype)
+        slots = []
+        for parity, degree, channels in _channels(self.kinds):
+            kernel = self.param(
+                f"kernel_{degree}{'+-'[parity]}",
+                nn.initializers.variance_scaling(
+                    0.1, "fan_in", "normal", in_axis=1, out_axis=2, batch_axis=0
+                ),
+                (len(self.kinds), width, channels),
+            )
+            kernel = jnp.einsum("rk,kfc->rfc", one_hot, kernel)
+            x = features[:, parity, degree**2 : (degree + 1) ** 2]
+            out = jnp.einsum("rmf,rfc->rmc", x, kernel)
+            if degree == 0 and parity == 0:
+                bias = self.param("bias", nn.initializers.zeros, (len(self.kinds), channels))
+                out += (one_hot @ bias)[:, None]
+            slots.append(out.reshape(len(kind), -1))
+        slots.append(jnp.zeros((len(kind), 1), features.dtype))
+        return jnp.take_along_axis(
+            jnp.concatenate(slots, axis=1), jnp.asarray(_slots(self.kinds))[kind], axis=1
+        )
+
+
+def _parity(irreps: Irreps) -> Int[np.ndarray, "components"]:
+    """Parity under inversion: e3x keeps even features first and odd ones second."""
+    return (irreps.l + irreps.parity) % 2
+
+
+def _channels(kinds: Sequence[Irreps]) -> list[tuple[int, int, int]]:
+    """Return (parity, degree, largest number of channels) of all irreps that a kind has."""
+    counts: dict[tuple[int, int], int] = {}
+    for irreps in kinds:
+        for key in zip(_parity(irreps), irreps.l, irreps.channel, strict=True):
+            parity, degree, channel = map(int, key)
+            counts[parity, degree] = max(counts.get((parity, degree), 0), channel + 1)
+    return [(*key, count) for key, count in sorted(counts.items())]
+
+
+def _slots(kinds: Sequence[Irreps]) -> Int[np.ndarray, "kinds components"]:
+    """Return where each component of each kind stands; behind them, the last slot, which is zero."""
+    starts, stop, channels = {}, 0, {}
+    for parity, degree, count in _channels(kinds):
+        starts[parity, degree], channels[parity, degree] = stop, count
+        stop += (2 * degree + 1) * count
+    slots = np.full((len(kinds), max(irreps.size for irreps in kinds)), stop, dtype=np.int32)
+    for row, irreps in zip(slots, kinds, strict=True):
+        keys = list(zip(_parity(irreps).tolist(), irreps.l.tolist(), strict=True))
+        start = np.array([starts[key] for key in keys])
+        count = np.array([channels[key] for key in keys])
+        row[: irreps.size] = start + (irreps.m + irreps.l) * count + irreps.channel
+    return slots
