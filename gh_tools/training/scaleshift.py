@@ -162,19 +162,20 @@ class ScaleShift:
             names += ("scale_amplitude", "scale_length", "scale_power", "scale_floor")
             for name, row in zip(names, np.concatenate([term.shift, term.scale]), strict=True):
                 arrays[f"pairs/{zi}-{zj}/{name}"] = row
-            arrays[f"pairs/{zi}-{zj}/nearest"] = np.array([term.nearest])
+            arrays[f"pairs/{zi}-{zj}/nearest"] = np.full(term.shift.shape[1], term.nearest)
         return arrays
 
-    @staticmethod
-    def units() -> dict[str, str]:
-        """Give the unit of each array of `to_arrays` by the last part of its path.
+    def array_attributes(self) -> dict[str, dict[str, str]]:
+        """Give the unit of each array of `to_arrays`.
 
         Returns:
-            Units; what is missing has none.
+            Array paths and attributes; arrays without a unit are left out.
         """
         energies = ("mean", "deviation", "shift_amplitude", "scale_amplitude", "scale_floor")
         lengths = ("shift_length", "scale_length", "nearest")
-        return {**dict.fromkeys(energies, "eV"), **dict.fromkeys(lengths, "Å")}
+        units = {**dict.fromkeys(energies, "eV"), **dict.fromkeys(lengths, "Å")}
+        named = ((path, units.get(path.split("/")[-1])) for path in self.to_arrays())
+        return {path: {"unit": unit} for path, unit in named if unit}
 
     @classmethod
     def from_arrays(
@@ -269,7 +270,7 @@ def read_structures(readers: Sequence, indices: Int[np.ndarray, "n"]) -> Iterato
     """
     if len(indices) == 0:
         raise DataError("there is no labelled structure to fit to; give the training part some")
-    starts = np.concatenate([[0], np.cumsum([reader.n for reader in readers])])
+    starts = np.concatenate([[0], np.cumsum([len(reader) for reader in readers])])
     for index in np.asarray(indices):
         store = int(np.searchsorted(starts, index, side="right")) - 1
         yield readers[store].read(int(index - starts[store]))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import ase
 import numpy as np
 import pytest
@@ -35,11 +33,20 @@ class Labels:
 
     def __init__(self, n: int, seed: int, spread: float = 0.05):
         rng = np.random.default_rng(seed)
-        self.n, self.basis = n, BASIS
+        self.basis = BASIS
         self.hams = [self._hamiltonian(rng, spread) for _ in range(n)]
+
+    def __len__(self) -> int:
+        return len(self.hams)
 
     def read(self, index: int) -> Hamiltonian:
         return self.hams[index]
+
+    @classmethod
+    def of(cls, hams: list[Hamiltonian]) -> Labels:
+        labels = cls(0, seed=0)
+        labels.hams = hams
+        return labels
 
     def _hamiltonian(self, rng: np.random.Generator, spread: float) -> Hamiltonian:
         grid = np.stack(np.meshgrid(*[np.arange(3)] * 3), axis=-1).reshape(-1, 3) * 1.9
@@ -182,7 +189,7 @@ def test_vanishing_channels_keep_identity(fitted):
 
 
 def test_species_without_data_keep_identity(labels):
-    only_oxygen = SimpleNamespace(n=1, basis=BASIS, read=lambda _: _without_silicon(labels.read(0)))
+    only_oxygen = Labels.of([_without_silicon(labels.read(0))])
     found = fit_scaleshift([only_oxygen], np.arange(1), LAYOUT)
     shift, scale = found.pair_terms[8, 14](np.array([1.0, 3.0]))
     assert np.all(shift == 0) and np.all(scale == 1)
@@ -199,8 +206,7 @@ def test_fit_is_deterministic_and_knows_no_order(fitted, labels):
     again = fit_scaleshift([labels], np.arange(8), LAYOUT)
     for path, array in fitted.to_arrays().items():
         np.testing.assert_array_equal(again.to_arrays()[path], array)
-    turned = SimpleNamespace(n=5, basis=BASIS, read=lambda index: labels.read(7 - index))
-    rest = SimpleNamespace(n=3, basis=BASIS, read=lambda index: labels.read(2 - index))
+    turned, rest = Labels.of(labels.hams[:2:-1]), Labels.of(labels.hams[2::-1])
     other = fit_scaleshift([turned, rest], np.arange(8), LAYOUT)
     r = np.linspace(1.5, 4.0, 20)
     for key in SHIFTS:

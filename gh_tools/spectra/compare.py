@@ -1,0 +1,336 @@
+"""How far a predicted Hamiltonian is from a reference: matrix elements, eigenvalues, Fermi level."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import reduce
+from operator import add
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from gh_tools.errors import DataError
+from gh_tools.orbitals.basis import SpeciesPair
+from gh_tools.orbitals.blocks import Hamiltonian, OnsiteBlocks, PairBlocks
+from gh_tools.spectra.eigen import Levels, solve
+from gh_tools.spectra.fermi import fermi_level
+from gh_tools.spectra.kpoints import KPoints, monkhorst_pack
+
+WINDOW = 5.0  # eV on both sides of the Fermi level
+SMEARING = 0.05  # eV, for the Fermi levels of both sides alike
+# A predicted level with no level of the reference this near (eV) has no counterpart: errors of H in a
+# direction that S hardly holds make such states.
+GHOST_DISTANCE = 0.3
+POSITION_TOLERANCE = 1e-3  # Å; labels and predictions of the same structure differ by rounding only
+
+
+@dataclass(frozen=True)
+class ErrorSum:
+    """Absolute errors, summed, so that averages over parts can be joined.
+
+    Attributes:
+        total: sum of absolute errors, eV.
+        count: number of matrix elements.
+    """
+
+    total: float = 0.0
+    count: int = 0
+
+    def __add__(self, other: ErrorSum) -> ErrorSum:
+        return ErrorSum(self.total + other.total, self.count + other.count)
+
+    @property
+    def mae(self) -> float:
+        """Mean absolute error in eV; NaN of nothing."""
+        return self.total / self.count if self.count else float("nan")
+
+
+@dataclass(frozen=True)
+class HamiltonianErrors:
+    """Errors of the matrix elements of H(R), each counted once.
+
+    Those of a stored pair count twice, because their transpose is the block of the opposite pair.
+
+    Attributes:
+        onsite: by atomic number.
+        pairs: by species pair.
+        distance: of pairs, by distance rounded down to whole Å.
+    """
+
+    onsite: Mapping[int, ErrorSum] = field(default_factory=dict)
+    pairs: Mapping[SpeciesPair, ErrorSum] = field(default_factory=dict)
+    distance: Mapping[int, ErrorSum] = field(default_factory=dict)
+
+    def __add__(self, other: HamiltonianErrors) -> HamiltonianErrors:
+        def join(mine: Mapping, theirs: Mapping) -> dict:
+            return {
+                key: mine.get(key, ErrorSum()) + theirs.get(key, ErrorSum())
+                for key in sorted({*mine, *theirs})
+            }
+
+        return HamiltonianErrors(
+            join(self.onsite, other.onsite),
+            join(self.pairs, other.pairs),
+            join(self.distance, other.distance),
+        )
+
+    @property
+    def all_onsite(self) -> ErrorSum:
+        """Over all on-site elements."""
+        return reduce(add, self.onsite.values(), ErrorSum())
+
+    @property
+    def all_pairs(self) -> ErrorSum:
+        """Over all elements of pairs."""
+        return reduce(add, self.pairs.values(), ErrorSum())
+
+    @property
+    def all(self) -> ErrorSum:
+        """Over all elements."""
+        return self.all_onsite + self.all_pairs
+
+
+@dataclass(frozen=True)
+class EigenvalueErrors:
+    """Errors of the levels of one structure; averages over k-points go by their weights.
+
+    Attributes:
+        window: MAE in eV of the levels within ±5 eV of the reference's Fermi level.
+        window_shifted: the same after the mean error of these levels is taken off.
+        all: MAE in eV of all levels.
+        all_shifted: the same after the mean error of all levels is taken off.
+        fermi_level: error (predicted - reference) in eV; both from the levels on these k-points.
+        ghosts: predicted levels within ±5 eV that have no level of the reference near them, over
+            all k-points and spins.
+    """
+
+    window: float
+    window_shifted: float
+    all: float
+    all_shifted: float
+    fermi_level: float
+    ghosts: int
+
+
+def check_same_structure(predicted: Hamiltonian, reference: Hamiltonian, where: str) -> None:
+    """Make sure that two Hamiltonians are of the same structure, basis and spin treatment.
+
+    Args:
+        predicted: The one.
+        reference: The other.
+        where: What is named in the error.
+
+    Raises:
+        DataError: If atoms, cell, positions, basis or number of spins differ.
+    """
+    a, b = predicted.atoms, reference.atoms
+    if len(a) != len(b) or np.any(a.numbers != b.numbers):
+        raise DataError(
+            f"{where}: the atoms differ: expected {b.get_chemical_formula()} in the reference's order, "
+            f"found {a.get_chemical_formula()}; compare predictions of the labelled structures"
+        )
+    off = max(abs(a.cell.array - b.cell.array).max(), abs(a.positions - b.positions).max())
+    if off > POSITION_TOLERANCE or np.any(a.pbc != b.pbc):
+        raise DataError(
+            f"{where}: cell, periodic directions or positions differ (by up to {off:.2g} Å after "
+            "wrapping); compare predictions of the labelled structures"
+        )
+    predicted.basis.check_same(reference.basis, where)
+    if predicted.n_spins != reference.n_spins:
+        raise DataError(
+            f"{where}: expected {reference.n_spins} spin channels as in the reference, found "
+            f"{predicted.n_spins}; predict with a model of such labels"
+        )
+
+
+def hamiltonian_errors(predicted: Hamiltonian, reference: Hamiltonian) -> HamiltonianErrors:
+    """Compare the matrix elements of two Hamiltonians of one structure, in the basis of orbitals.
+
+    A pair that only one of them holds counts as zero in the other.
+
+    Args:
+        predicted: H(R); its atoms are those of the reference.
+        reference: H(R).
+
+    Returns:
+        Sums of absolute errors in eV.
+    """
+    onsite, pairs = {}, {}
+    distance = HamiltonianErrors()
+    for number in sorted({*predicted.onsite, *reference.onsite}):
+        difference, _ = _differences(predicted.onsite.get(number), reference.onsite.get(number))
+        onsite[number] = ErrorSum(float(abs(difference).sum()), difference.size)
+    position, cell = reference.atoms.positions, reference.atoms.cell.array
+    for key in sorted({*predicted.pairs, *reference.pairs}):
+        difference, labels = _differences(predicted.pairs.get(key), reference.pairs.get(key))
+        axes = tuple(axis for axis in range(difference.ndim) if axis != difference.ndim - 3)
+        error = abs(difference).sum(axis=axes)
+        pairs[key] = ErrorSum(2 * float(error.sum()), 2 * difference.size)
+        if len(labels) == 0:
+            continue
+        i, j, shift = labels[:, 0], labels[:, 1], labels[:, 2:]
+        bins = np.linalg.norm(position[j] + shift @ cell - position[i], axis=1).astype(int)
+        elements = difference.size // len(labels)
+        sums, counts = 2 * np.bincount(bins, error), 2 * np.bincount(bins) * elements
+        distance += HamiltonianErrors(
+            distance={
+                int(b): ErrorSum(float(sums[b]), int(counts[b])) for b in np.flatnonzero(counts)
+            }
+        )
+    return HamiltonianErrors(onsite, pairs, distance.distance)
+
+
+def eigenvalue_errors(
+    predicted: Hamiltonian, reference: Hamiltonian, kpoints: KPoints | None = None
+) -> EigenvalueErrors:
+    """Compare the eigenvalues of two Hamiltonians of one structure, each with its own overlap.
+
+    Args:
+        predicted: H(R) and S(R).
+        reference: H(R) and S(R).
+        kpoints: where to compare; None for `reference_kpoints`.
+
+    Returns:
+        Errors in eV.
+
+    Raises:
+        DataError: If an overlap is not positive definite.
+    """
+    kpoints = reference_kpoints(reference) if kpoints is None else kpoints
+    neutral = reference.basis.n_electrons(reference.atoms.numbers)
+    return level_errors(
+        solve(predicted, kpoints, projected=False),
+        solve(reference, kpoints, projected=False),
+        reference.scalars.get("n_electrons", neutral),
+    )
+
+
+def level_errors(
+    predicted: Levels,
+    reference: Levels,
+    n_electrons: float,
+    window: float = WINDOW,
+    ghost_distance: float = GHOST_DISTANCE,
+) -> EigenvalueErrors:
+    """Compare levels on the same k-points, by their order at each.
+
+    Args:
+        predicted: levels.
+        reference: levels.
+        n_electrons: that fill them.
+        window: eV on both sides of the reference's Fermi level.
+        ghost_distance: eV; a predicted level in the window with no level of the reference this near
+            is a ghost.
+
+    Returns:
+        Errors in eV.
+    """
+    fermi = fermi_level(reference, n_electrons, SMEARING)
+    difference = predicted.energies - reference.energies
+    near = abs(reference.energies - fermi) <= window
+    return EigenvalueErrors(
+        *_mae(difference[near], reference.states[near]),
+        *_mae(difference, reference.states),
+        fermi_level=float(fermi_level(predicted, n_electrons, SMEARING) - fermi),
+        ghosts=_count_ghosts(predicted.energies, reference.energies, fermi, window, ghost_distance),
+    )
+
+
+def reference_kpoints(reference: Hamiltonian) -> KPoints:
+    """Give the k-points of a label's self-consistent run, or two along each periodic direction."""
+    if reference.bands is None:
+        return monkhorst_pack([2 if periodic else 1 for periodic in reference.atoms.pbc])
+    weight = reference.bands.weight / reference.bands.weight.sum()
+    return KPoints(np.asarray(reference.bands.kpoint), weight)
+
+
+def _count_ghosts(
+    predicted: Float[np.ndarray, "spins kpoints bands"],
+    reference: Float[np.ndarray, "spins kpoints bands"],
+    fermi: float,
+    window: float,
+    distance: float,
+) -> int:
+    """Count predicted levels in the window that no level of the same spin and k-point is near to."""
+    ghosts = 0
+    n_bands = reference.shape[-1]
+    for found, true in zip(
+        predicted.reshape(-1, n_bands), reference.reshape(-1, n_bands), strict=True
+    ):
+        found = found[abs(found - fermi) <= window]
+        edges = np.concatenate([[-np.inf], true, [np.inf]])
+        above = np.searchsorted(true, found) + 1
+        ghosts += int(np.sum(np.minimum(edges[above] - found, found - edges[above - 1]) > distance))
+    return ghosts
+
+
+def _mae(
+    difference: Float[np.ndarray, "..."], weight: Float[np.ndarray, "..."]
+) -> tuple[float, float]:
+    """Weighted mean absolute value, before and after the weighted mean is taken off."""
+    if difference.size == 0:
+        return float("nan"), float("nan")
+    mean = np.average(difference, weights=weight)
+    return (
+        float(np.average(abs(difference), weights=weight)),
+        float(np.average(abs(difference - mean), weights=weight)),
+    )
+
+
+def _differences(
+    predicted: OnsiteBlocks | PairBlocks | None, reference: OnsiteBlocks | PairBlocks | None
+) -> tuple[Float[np.ndarray, "*spin blocks ka kb"], Int[np.ndarray, "blocks labels"]]:
+    """Subtract blocks that belong together; what is missing on one side is zero.
+
+    Returns:
+        Differences in eV, and what the blocks belong to: (atom,) or (i, j, *shift).
+    """
+    sides = [
+        (blocks, sign) for blocks, sign in ((predicted, 1), (reference, -1)) if blocks is not None
+    ]
+    labels, place = np.unique(
+        np.concatenate([_labels(blocks) for blocks, _ in sides]), axis=0, return_inverse=True
+    )
+    shape = sides[0][0].hamiltonian.shape
+    difference = np.zeros((*shape[:-3], len(labels), *shape[-2:]))
+    start = 0
+    for blocks, sign in sides:
+        size = blocks.hamiltonian.shape[-3]
+        rows = place.reshape(-1)[start : start + size]
+        difference[..., rows, :, :] += sign * blocks.hamiltonian.astype(np.float64)
+        start += size
+    return difference, labels
+
+
+def _labels(blocks: OnsiteBlocks | PairBlocks) -> Int[np.ndarray, "blocks labels"]:
+    if isinstance(blocks, OnsiteBlocks):
+        return blocks.atom[:, None]
+    return np.column_stack([blocks.i, blocks.j, blocks.shift])
+
+
+def match_names(
+    predicted: Sequence[str], reference: Sequence[str], where: str
+) -> list[tuple[int, int]]:
+    """Pair up structures by name, in the order of the predictions.
+
+    Args:
+        predicted: Names of the predicted structures.
+        reference: Names of the reference's; it may hold more.
+        where: What is named in the error.
+
+    Returns:
+        Index of each predicted structure, and of its reference.
+
+    Raises:
+        DataError: If a name is missing in the reference.
+    """
+    place = {name: index for index, name in enumerate(reference)}
+    missing = [name for name in predicted if name not in place]
+    if missing:
+        raise DataError(
+            f"{where}: the reference has no structure named {missing[0]!r}"
+            f"{f' (and {len(missing) - 1} more)' if len(missing) > 1 else ''}; "
+            "label these structures, or compare with their labels"
+        )
+    return [(index, place[name]) for index, name in enumerate(predicted)]
