@@ -39,7 +39,11 @@ class HamiltonianReader:
         self.store = source if isinstance(source, Store) else open_store(source, "hamiltonians")
         self.basis = Basis.from_arrays(self.store)
         self._groups = [
-            (kind, name) for kind in ("onsite", "pairs") for name in self.store.group_names(kind)
+            (kind, name)
+            for kind in ("onsite", "pairs")
+            for name in sorted(
+                self.store.group_names(kind), key=lambda name: [int(z) for z in name.split("-")]
+            )
         ]
         self._pointers: dict[str, np.ndarray] = {}
 

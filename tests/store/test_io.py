@@ -1,0 +1,232 @@
+import json
+import multiprocessing
+import os
+import signal
+import time
+
+import numpy as np
+import pytest
+import zarr
+
+from gh_tools.errors import CannotCreateError, DataError, NoInputError
+from gh_tools.store import io
+from gh_tools.store.io import PartialStore, open_store, verify_id, write
+from gh_tools.store.provenance import Provenance, find_inputs
+from gh_tools.store.schema import check
+from gh_tools.store.structures import (
+    Column,
+    Structures,
+    read_structures,
+    structure_arrays,
+    write_structures,
+)
+from tests.orbitals.tables import quartz_like
+
+MADE = Provenance("test")
+
+
+def structures(n=3):
+    atoms = [quartz_like(seed) for seed in range(n)]
+    atoms[-1].pbc = (True, False, True)
+    names = [f"q-{k}" for k in range(n)]
+    return Structures(atoms, names, {"strain": Column(np.linspace(0, 1, n), "1", "of the cell")})
+
+
+@pytest.fixture
+def store(tmp_path):
+    return write_structures(tmp_path / "q.structures.zarr", structures(), MADE)
+
+
+def test_structures_come_back_as_they_were(store):
+    read, written = read_structures(store), structures()
+    assert read.names == written.names
+    for a, b in zip(read.atoms, written.atoms, strict=True):
+        assert np.array_equal(a.numbers, b.numbers)
+        assert np.array_equal(a.positions, b.positions)
+        assert np.array_equal(a.cell.array, b.cell.array)
+        assert np.array_equal(a.pbc, b.pbc)
+    assert np.array_equal(read.columns["strain"].values, [0, 0.5, 1])
+    assert read.columns["strain"].unit == "1"
+    assert check(open_store(store)) == []
+
+
+def test_same_content_has_the_same_bytes_and_id(tmp_path, monkeypatch):
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+    files = []
+    for name in ("a", "b"):
+        path = write_structures(tmp_path / f"{name}.zarr", structures(), MADE)
+        files.append({f.relative_to(path): f.read_bytes() for f in path.rglob("*") if f.is_file()})
+    assert files[0] == files[1]
+    other = structures()
+    other.atoms[0].positions[0, 0] += 1e-9
+    changed = write_structures(tmp_path / "c.zarr", other, MADE)
+    assert open_store(changed).id != open_store(tmp_path / "a.zarr").id
+
+
+def test_a_damaged_store_no_longer_fits_its_id(store):
+    assert verify_id(open_store(store))
+    file = next(
+        f for f in (store / "atoms/position").rglob("*") if f.name != "zarr.json" and f.is_file()
+    )
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(bytes(content))
+    assert not verify_id(open_store(store))
+
+
+def test_history_is_copied_forward_and_inputs_found_after_a_move(tmp_path, store):
+    source = open_store(store)
+    made = Provenance("second", ["-x"], seed=3, config={"a": 1}, inputs=[source])
+    write(tmp_path / "d.zarr", "spectra", structure_arrays(structures()), provenance=made)
+    moved = tmp_path / "elsewhere"
+    moved.mkdir()
+    for name in ("d.zarr", store.name):
+        (tmp_path / name).rename(moved / name)
+    second = open_store(moved / "d.zarr")
+    assert [entry["program"] for entry in second.history] == ["test", "second"]
+    assert second.history[-1]["seed"] == 3
+    assert find_inputs(second, "structures")[0].id == source.id
+    with pytest.raises(NoInputError, match="names no model"):
+        find_inputs(second, "model")
+    write_structures(moved / store.name, structures(2), MADE, overwrite=True)
+    with pytest.raises(DataError, match="has changed since"):
+        find_inputs(second, "structures")
+
+
+def test_time_honours_source_date_epoch(monkeypatch, tmp_path):
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "0")
+    assert MADE.entry(tmp_path / "x")["time"] == "1970-01-01T00:00:00+00:00"
+
+
+def test_existing_output_is_refused_and_kept(store):
+    before = open_store(store).id
+    with pytest.raises(CannotCreateError, match="--overwrite"):
+        write_structures(store, structures(2), MADE)
+    assert open_store(store).id == before
+    write_structures(store, structures(2), MADE, overwrite=True)
+    assert len(read_structures(store)) == 2
+    assert [p.name for p in store.parent.iterdir()] == [store.name]
+
+
+def test_a_write_that_fails_leaves_nothing(tmp_path):
+    with pytest.raises(ValueError, match="object"):
+        write(
+            tmp_path / "x.zarr",
+            "structures",
+            {"a": np.zeros(3, complex).astype("O")},
+            provenance=MADE,
+        )
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(CannotCreateError, match="folder does not exist"):
+        write_structures(tmp_path / "none" / "x.zarr", structures(), MADE)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "message"),
+    [
+        ({"schema": 2}, "update gh-tools"),
+        ({"status": "writing"}, "unfinished"),
+        ({"kind": "soup"}, "not a store of gh-tools"),
+    ],
+)
+def test_what_cannot_be_read_is_refused(store, attributes, message):
+    zarr.open_group(store).attrs.update(attributes)
+    with pytest.raises(DataError, match=message):
+        open_store(store)
+
+
+def test_wrong_kind_missing_and_foreign_stores_are_refused(tmp_path, store):
+    with pytest.raises(DataError, match="expected a store of kind model, found structures"):
+        open_store(store, "model")
+    with pytest.raises(NoInputError, match="no such store"):
+        open_store(tmp_path / "none.zarr")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(DataError, match="not a store of gh-tools"):
+        open_store(tmp_path / "folder")
+    with pytest.raises(DataError, match="array nothing is missing"):
+        open_store(store)["nothing"]
+
+
+@pytest.mark.parametrize(
+    ("key", "values", "fault"),
+    [
+        ("structures/pbc", np.zeros((2, 3), bool), "structures/pbc: expected 3 along axis n"),
+        ("atoms/number", np.zeros(15), "atoms/number: expected int values"),
+        ("structures/atom_ptr", np.array([0, 9, 5, 15]), "never decrease"),
+        ("structures/atom_ptr", np.array([0, 5, 10, 14]), "ends at 14, but atoms/number has 15"),
+        ("structures/cell", np.zeros((3, 9)), "expected shape"),
+    ],
+)
+def test_check_names_the_fault(tmp_path, key, values, fault):
+    arrays = {**structure_arrays(structures()), key: values}
+    path = write(tmp_path / "x.zarr", "structures", arrays, provenance=MADE)
+    assert any(fault in found for found in check(open_store(path)))
+    arrays.pop(key)
+    path = write(tmp_path / "y.zarr", "structures", arrays, provenance=MADE)
+    assert f"{key} is missing" in check(open_store(path))
+
+
+def test_streamed_pieces_join_to_the_whole_in_chunks_and_shards(tmp_path, monkeypatch):
+    monkeypatch.setattr(io, "_CHUNK", 64)
+    monkeypatch.setattr(io, "_SHARD", 2)
+    whole = np.random.default_rng(0).normal(size=(2, 101, 3, 3))
+    group = zarr.open_group(tmp_path / "g", mode="w")
+    pieces = np.split(whole, [1, 20, 50, 90], axis=1)
+    io.put_stream(group, "x", whole.shape, whole.dtype, iter(pieces))
+    assert np.array_equal(group["x"][...], whole)
+    assert group["x"].chunks[1] < group["x"].shards[1] < 101
+
+
+def writer(path, index, started):
+    partial = PartialStore(path, MADE, resume=True)
+    started.put(index)
+    for repeat in range(1000):
+        partial.write_part(index, {"x": np.full(200_000, float(repeat))})
+
+
+def test_killed_writers_leave_whole_parts_or_none(tmp_path):
+    context = multiprocessing.get_context("spawn")
+    started = context.Queue()
+    path = tmp_path / "x.zarr"
+    workers = [context.Process(target=writer, args=(path, k, started)) for k in range(2)]
+    for worker in workers:
+        worker.start()
+    for _ in workers:
+        started.get(timeout=60)
+    time.sleep(0.3)
+    for worker in workers:
+        os.kill(worker.pid, signal.SIGKILL)
+        worker.join()
+    partial = PartialStore(path, MADE, resume=True)
+    assert any(partial.has_part(k) for k in range(2))
+    for k in (k for k in range(2) if partial.has_part(k)):
+        with partial.open_part(k) as part:
+            assert len(set(part["x"])) == 1
+    assert not path.exists()
+
+
+def test_an_unfinished_run_is_resumed_only_as_it_was(tmp_path):
+    path = tmp_path / "x.zarr"
+    PartialStore(path, Provenance("p", config={"h": 0.2})).write_part(0, {"x": np.zeros(1)})
+    with pytest.raises(CannotCreateError, match="--resume"):
+        PartialStore(path, Provenance("p", config={"h": 0.2}))
+    with pytest.raises(CannotCreateError, match=r"another config \(h: 0.2 then, 0.3 now\)"):
+        PartialStore(path, Provenance("p", config={"h": 0.3}), resume=True)
+    assert PartialStore(path, Provenance("p", config={"h": 0.2}), resume=True).has_part(0)
+    assert not PartialStore(path, Provenance("p", config={"h": 0.3}), overwrite=True).has_part(0)
+    with pytest.raises(NoInputError, match="unfinished"):
+        open_store(path)
+
+
+def test_failures_are_recorded_and_taken_back(tmp_path):
+    partial = PartialStore(tmp_path / "x.zarr", MADE)
+    partial.fail(3, "w-3", "no convergence")
+    assert partial.failures() == [{"index": 3, "name": "w-3", "reason": "no convergence"}]
+    partial.write_part(3, {"x": np.zeros(1)})
+    assert partial.failures() == []
+
+
+def test_attributes_are_json(store):
+    root = json.loads((store / "zarr.json").read_text())["attributes"]
+    assert root["status"] == "complete"
+    assert root["schema"] == 1
