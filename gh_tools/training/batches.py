@@ -19,36 +19,49 @@ from gh_tools.training.scaleshift import ScaleShift
 
 @dataclass
 class Sample:
-    """One labelled structure, as a model sees it.
+    """One structure to learn from.
 
     Attributes:
-        label: reference H and S, all stored pairs.
         graph: unpadded; its pairs are those of the label within the pair cutoffs, grouped by species pair.
-        kept: for each species pair, which of the label's pairs are in the graph.
         onsite: reference scaled irreps of the atoms.
         onsite_weight: what errors count in the loss, zero where a species lacks the component.
-        onsite_terms: shift and scale in eV.
         pairs: reference scaled irreps of the graph's pairs.
         pairs_weight: as for the atoms.
-        pairs_terms: shift and scale in eV.
-        dropped: largest matrix element beyond the pair cutoffs, in eV.
     """
 
-    label: Hamiltonian
     graph: Graph
-    kept: dict[SpeciesPair, Bool[np.ndarray, "pairs"]]
     onsite: Float[np.ndarray, "atoms Ko"]
     onsite_weight: Float[np.ndarray, "atoms Ko"]
-    onsite_terms: tuple[Float[np.ndarray, "atoms Ko"], Float[np.ndarray, "atoms Ko"]]
     pairs: Float[np.ndarray, "pairs Kp"]
     pairs_weight: Float[np.ndarray, "pairs Kp"]
-    pairs_terms: tuple[Float[np.ndarray, "pairs Kp"], Float[np.ndarray, "pairs Kp"]]
-    dropped: float
 
     @property
     def size(self) -> Int[np.ndarray, "3"]:
         """Numbers of atoms, edges and pairs."""
         return np.array([len(self.graph.species), len(self.graph.center), len(self.graph.i)])
+
+    def forget_label(self) -> Sample:
+        """Return the sample without what only validation needs."""
+        return Sample(self.graph, self.onsite, self.onsite_weight, self.pairs, self.pairs_weight)
+
+
+@dataclass
+class LabelledSample(Sample):
+    """One structure to compare predictions with.
+
+    Attributes:
+        label: reference H and S, all stored pairs.
+        kept: for each species pair, which of the label's pairs are in the graph.
+        onsite_terms: shift and scale of the atoms' irreps in eV.
+        pairs_terms: shift and scale of the pairs' irreps in eV.
+        dropped: largest matrix element beyond the pair cutoffs, in eV.
+    """
+
+    label: Hamiltonian
+    kept: dict[SpeciesPair, Bool[np.ndarray, "pairs"]]
+    onsite_terms: tuple[Float[np.ndarray, "atoms Ko"], Float[np.ndarray, "atoms Ko"]]
+    pairs_terms: tuple[Float[np.ndarray, "pairs Kp"], Float[np.ndarray, "pairs Kp"]]
+    dropped: float
 
 
 class Batch(NamedTuple):
@@ -86,7 +99,7 @@ class SampleMaker:
         self.cutoff, self.pair_cutoffs = cutoff, dict(pair_cutoffs)
         self.scale_power, self.dtype = scale_power, dtype
 
-    def __call__(self, label: Hamiltonian, name: str) -> Sample:
+    def __call__(self, label: Hamiltonian, name: str) -> LabelledSample:
         """Make a sample of one label.
 
         Args:
@@ -139,15 +152,15 @@ class SampleMaker:
         distance = np.linalg.norm(graph.pair_vector.astype(float), axis=1)
         onsite_terms = self.scaleshift.onsite(graph.species)
         pairs_terms = self.scaleshift.pairs(graph.pair_type, distance)
-        return Sample(
-            label,
+        return LabelledSample(
             Graph(*(_cast(field, self.dtype) for field in graph)),
-            kept,
             *self._scaled(onsite, exists, onsite_terms),
-            onsite_terms,
             *self._scaled(pairs, pairs_exist, pairs_terms),
-            pairs_terms,
-            dropped,
+            label=label,
+            kept=kept,
+            onsite_terms=onsite_terms,
+            pairs_terms=pairs_terms,
+            dropped=dropped,
         )
 
     def _scaled(self, irreps, exists, terms):
@@ -166,7 +179,7 @@ def _cast(field: np.ndarray, dtype: type) -> np.ndarray:
 
 
 def predicted_hamiltonian(
-    sample: Sample,
+    sample: LabelledSample,
     onsite: Float[np.ndarray, "atoms Ko"],
     pairs: Float[np.ndarray, "pairs Kp"],
     layout: IrrepLayout,

@@ -1,0 +1,108 @@
+"""gh-train: labels and a scale-shift in, a trained model out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gh_tools.cli import common, options
+
+
+def main(
+    inputs: options.input_argument("SCALESHIFT") = None,
+    config: options.ConfigOption = None,
+    settings: options.SetOption = None,
+    hamiltonians: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--hamiltonians",
+            help="Label store, may be repeated; by default those that the scale-shift was fitted to.",
+        ),
+    ] = None,
+    split: Annotated[
+        Path | None,
+        typer.Option(
+            "--split",
+            help="JSON object with the lists train, validation and test of structure names or indices; "
+            "by default the split of the scale-shift.",
+        ),
+    ] = None,
+    output: options.OutputOption = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", min=0, help="Seed of all random numbers; sets seed.")
+    ] = None,
+    overwrite: options.OverwriteOption = False,
+    resume: options.ResumeOption = False,
+    dry_run: options.DryRunOption = False,
+    print_config: options.PrintConfigOption = False,
+    json: options.JsonOption = False,
+    quiet: options.QuietOption = False,
+    verbose: options.VerboseOption = False,
+    debug: options.DebugOption = False,
+) -> None:
+    """Train a model of the Hamiltonian on labelled structures.
+
+    Prints the errors of matrix elements (meV) after each epoch, and of eigenvalues every few. Ctrl-C
+    writes a checkpoint, from which --resume goes on as if nothing had happened.
+    """
+    from gh_tools.training.config import TrainConfig
+
+    seeds = [] if seed is None else [f"seed={seed}"]
+    settings = [*(settings or []), *seeds]
+    loaded = common.load_config(TrainConfig, config, settings, {"model": {"model": "gears-h"}})
+    if print_config:
+        common.print_config(loaded)
+        return
+    paths = common.inputs(inputs)
+    if len(paths) != 1:
+        from gh_tools.errors import UsageError
+
+        raise UsageError(f"expected one scale-shift store, found {len(paths)}; name one")
+
+    from gh_tools.console import log, table
+    from gh_tools.store.io import check_output
+    from gh_tools.training.run import open_inputs, train_model
+
+    path = output or common.derived(paths[0], "model")
+    check_output(path, overwrite, resume)
+    opened = open_inputs(paths[0], hamiltonians or (), split)
+    log.info(
+        "%d training, %d validation and %d test structures",
+        *(part.size for part in (opened.split.train, opened.split.validation, opened.split.test)),
+    )
+    if dry_run:
+        log.info("would train %s and write %s", loaded.model.model, path)
+        return
+    provenance = common.provenance(loaded.seed, loaded, opened.stores)
+    path, outcome = train_model(
+        opened, loaded, path, provenance, resume=resume, overwrite=overwrite
+    )
+    metrics = outcome.metrics
+    table(
+        [
+            ["H MAE, all elements", f"{metrics['hamiltonian']:.3f} meV"],
+            ["H MAE, pairs", f"{metrics['pairs']:.3f} meV"],
+            ["H MAE, on-site", f"{metrics['onsite']:.3f} meV"],
+            [f"eigenvalue MAE, ±{loaded.metrics.window:g} eV", f"{metrics['eigenvalue']:.1f} meV"],
+            ["ghost states", f"{metrics['ghosts']:.0f}"],
+            ["Fermi level", f"{metrics['fermi']:.1f} meV"],
+            ["parameters", str(outcome.n_parameters)],
+            ["steps", str(outcome.steps)],
+            ["time", f"{outcome.seconds:.0f} s"],
+        ],
+        ["validation", f"best epoch {outcome.best['hamiltonian']['epoch']:.0f}"],
+    )
+    common.emit(
+        path,
+        json,
+        validation=metrics,
+        best=outcome.best,
+        n_parameters=outcome.n_parameters,
+        steps=outcome.steps,
+        seconds=round(outcome.seconds, 3),
+    )
+
+
+app = common.command(main, "gh-train wse2.scaleshift.zarr -c gears-h.toml -o wse2.model.zarr")

@@ -1,0 +1,92 @@
+"""Checkpoints that a run goes on from as if it had never stopped."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orbax.checkpoint as ocp
+
+# Orbax tells each file that it writes.
+logging.getLogger("absl").setLevel(logging.ERROR)
+
+
+@dataclass
+class Progress:
+    """Where a run stands; with the arrays it is all that the rest of the run depends on.
+
+    Attributes:
+        step: training steps done.
+        epoch: of the next step.
+        batch: of the next step, within its epoch.
+        loss_sum: of the steps of the present epoch.
+        elapsed: wall-clock seconds spent, interruptions left out.
+        history: one record of metrics a validation.
+        best: by metric, the lowest value so far and the epoch that it stems from.
+        done: whether training ended and only publishing is left.
+    """
+
+    step: int = 0
+    epoch: int = 0
+    batch: int = 0
+    loss_sum: float = 0.0
+    elapsed: float = 0.0
+    history: list[dict[str, float]] = field(default_factory=list)
+    best: dict[str, dict[str, float]] = field(default_factory=dict)
+    done: bool = False
+
+
+class Checkpoints:
+    """The last two checkpoints of a run; each appears only when it is whole.
+
+    Args:
+        directory: where they are kept.
+    """
+
+    def __init__(self, directory: Path):
+        options = ocp.CheckpointManagerOptions(
+            max_to_keep=2, create=True, enable_async_checkpointing=False
+        )
+        self._manager = ocp.CheckpointManager(directory.absolute(), options=options)
+
+    def save(self, arrays: Any, progress: Progress) -> None:
+        """Keep a checkpoint.
+
+        Args:
+            arrays: tree of all arrays that training changes.
+            progress: where the run stands.
+        """
+        # A number of its own, since two checkpoints may belong to the same training step.
+        latest = self._manager.latest_step()
+        self._manager.save(
+            0 if latest is None else latest + 1,
+            args=ocp.args.Composite(
+                arrays=ocp.args.StandardSave(arrays), progress=ocp.args.JsonSave(asdict(progress))
+            ),
+        )
+
+    def restore(self, like: Any) -> tuple[Any, Progress] | None:
+        """Read the last checkpoint.
+
+        Args:
+            like: a tree of arrays of the same structure, shapes and types.
+
+        Returns:
+            The arrays and the progress, or None if there is no checkpoint.
+        """
+        latest = self._manager.latest_step()
+        if latest is None:
+            return None
+        found = self._manager.restore(
+            latest,
+            args=ocp.args.Composite(
+                arrays=ocp.args.StandardRestore(like), progress=ocp.args.JsonRestore()
+            ),
+        )
+        return found["arrays"], Progress(**found["progress"])
+
+    def close(self) -> None:
+        """Let go of the directory."""
+        self._manager.close()

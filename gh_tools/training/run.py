@@ -1,0 +1,176 @@
+"""From label stores and a scale-shift to a model store."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from ase.data import chemical_symbols
+
+from gh_tools.console import log, track
+from gh_tools.errors import DataError
+from gh_tools.orbitals.basis import Basis
+from gh_tools.orbitals.irreps import IrrepLayout
+from gh_tools.store.hamiltonians import HamiltonianReader
+from gh_tools.store.io import PartialStore, Store, open_store
+from gh_tools.store.provenance import Provenance, find_inputs
+from gh_tools.training.batches import LabelledSample, Sample, SampleMaker
+from gh_tools.training.config import TrainConfig
+from gh_tools.training.loop import Outcome, Training
+from gh_tools.training.metrics import MEV
+from gh_tools.training.model_store import save_model
+from gh_tools.training.scaleshift import ScaleShift, read_structures
+from gh_tools.training.split import Split, read_split
+from gh_tools.training.step import configure_jax
+
+
+@dataclass
+class Inputs:
+    """What a run reads.
+
+    Attributes:
+        stores: the scale-shift store, then the label stores.
+        readers: of the label stores.
+        basis: the table that all of them share.
+        scaleshift: the fitted scale-shift.
+        split: which structures are used for what, counted over the label stores in order.
+        names: of all structures, in this order.
+    """
+
+    stores: list[Store]
+    readers: list[HamiltonianReader]
+    basis: Basis
+    scaleshift: ScaleShift
+    split: Split
+    names: list[str]
+
+
+def open_inputs(
+    scaleshift: Path, hamiltonians: Sequence[Path] = (), split: Path | None = None
+) -> Inputs:
+    """Open what a run reads.
+
+    Args:
+        scaleshift: the scale-shift store.
+        hamiltonians: the label stores; if none are given, those that the scale-shift was fitted to.
+        split: a JSON file; if not given, the split of the scale-shift store.
+
+    Raises:
+        NoInputError: a store or file is missing.
+        DataError: they do not belong together, or no structure is left to validate with.
+    """
+    store = open_store(scaleshift, "scaleshift")
+    stores = [open_store(path, "hamiltonians") for path in hamiltonians]
+    stores = stores or find_inputs(store, "hamiltonians")
+    basis = Basis.from_arrays(store)
+    readers = [HamiltonianReader(source) for source in stores]
+    for reader in readers:
+        basis.check_covers(reader.basis.numbers, str(reader.store.path))
+        basis.check_same(reader.basis, str(reader.store.path))
+    names = [name for reader in readers for name in reader.names]
+    if split is None:
+        chosen = Split.from_arrays(store)
+        chosen.check(len(names), scaleshift)
+    else:
+        chosen = read_split(split, names)
+    if chosen.validation.size == 0:
+        raise DataError(
+            f"{split or scaleshift}: the split's validation part is empty; the best epoch is chosen "
+            "by it: put at least one structure there"
+        )
+    return Inputs(
+        [store, *stores], readers, basis, ScaleShift.from_arrays(store, basis), chosen, names
+    )
+
+
+def train_model(
+    inputs: Inputs,
+    config: TrainConfig,
+    output: Path,
+    provenance: Provenance,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+) -> tuple[Path, Outcome]:
+    """Train a model and publish it.
+
+    Args:
+        inputs: labels, scale-shift and split.
+        config: everything else that decides the run.
+        output: where the model store will appear.
+        provenance: how it is being made.
+        resume: go on from the last checkpoint.
+        overwrite: replace what is there.
+
+    Returns:
+        The path and what training gave.
+
+    Raises:
+        CannotCreateError: something is at ``output`` and neither was asked for.
+        KeyboardInterrupt: asked to stop; ``resume`` goes on from there.
+    """
+    started = time.monotonic()
+    partial = PartialStore(output, provenance, resume=resume, overwrite=overwrite)
+    configure_jax(config.precision)
+    layout = IrrepLayout(inputs.basis)
+    maker = SampleMaker(
+        layout,
+        inputs.scaleshift,
+        config.model.descriptor_cutoff(inputs.basis),
+        config.model.pair_cutoffs(inputs.basis),
+        config.loss.scale_power,
+        np.dtype(config.precision).type,
+    )
+    dropped: list[float] = []
+
+    def load(part: str, keep: Callable[[LabelledSample], Sample]) -> list:
+        indices = getattr(inputs.split, part)
+        labels = track(
+            read_structures(inputs.readers, indices), f"reading {part} labels", len(indices)
+        )
+        samples = []
+        for index, label in zip(indices, labels, strict=True):
+            sample = maker(label, inputs.names[index])
+            dropped.append(sample.dropped)
+            samples.append(keep(sample))
+        return samples
+
+    train = load("train", LabelledSample.forget_label)
+    validation = load("validation", lambda sample: sample)
+    if max(dropped) > 0.0:
+        log.warning(
+            "pairs beyond the model's pair cutoff are taken as zero: up to %.3g meV is lost",
+            MEV * max(dropped),
+        )
+    training = Training(
+        config, layout, train, validation, partial.directory / "checkpoints", started
+    )
+    outcome = training.run()
+    path = save_model(
+        partial,
+        basis=inputs.basis,
+        scaleshift=inputs.scaleshift,
+        split=inputs.split,
+        names=inputs.names,
+        params=outcome.params,
+        history=history_columns(outcome.history),
+        attributes={
+            "config": config.model_dump(mode="json"),
+            "species": [chemical_symbols[number] for number in inputs.basis.numbers],
+            "n_parameters": outcome.n_parameters,
+            "steps": outcome.steps,
+            "validation": outcome.metrics,
+            "best": outcome.best,
+            "lost_beyond_cutoff_mev": MEV * max(dropped),
+        },
+    )
+    return path, outcome
+
+
+def history_columns(history: Sequence[dict[str, float]]) -> dict[str, np.ndarray]:
+    """Turn records into columns, with NaN where a record lacks a metric."""
+    names = dict.fromkeys(name for record in history for name in record)
+    return {name: np.array([record.get(name, np.nan) for record in history]) for name in names}

@@ -1,0 +1,116 @@
+"""The compiled training step."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+import platformdirs
+from jaxtyping import Array, Float, Int
+
+from gh_tools.training.batches import Batch
+from gh_tools.training.config import LossConfig
+from gh_tools.training.loss import hamiltonian_loss
+
+
+class TrainState(NamedTuple):
+    """All arrays that a step changes.
+
+    Attributes:
+        params: the weights.
+        optimizer: the optimiser's state.
+        average: moving average of the weights; empty where it is off.
+        step: steps done.
+    """
+
+    params: Any
+    optimizer: Any
+    average: Any
+    step: Int[Array, ""]
+
+    @property
+    def evaluated(self) -> Any:
+        """The weights that are judged and stored: the average where there is one."""
+        return self.average or self.params
+
+
+def configure_jax(precision: str) -> None:
+    """Set up JAX for training and prediction: precision, and compiled programs kept between runs.
+
+    Args:
+        precision: ``float32`` or ``float64``.
+    """
+    jax.config.update("jax_enable_x64", precision == "float64")
+    # GPUs would multiply float32 matrices with 10 bits of mantissa otherwise.
+    jax.config.update("jax_default_matmul_precision", "highest")
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        folder = Path(platformdirs.user_cache_dir("gh-tools")) / "jax"
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def initial_state(
+    model: Any, optimizer: optax.GradientTransformation, graph: Any, seed: int, ema: float
+) -> TrainState:
+    """Draw weights.
+
+    Args:
+        model: the network.
+        optimizer: the optimiser.
+        graph: any graph of the data, which tells shapes.
+        seed: of the weights.
+        ema: decay of the moving average of the weights; 0 for none.
+    """
+
+    # Compiled as a whole: operation by operation it takes minutes.
+    @jax.jit
+    def draw(key):
+        # Weights have the precision of the network, whatever the initialisers default to.
+        params = jax.tree.map(
+            lambda weights: weights.astype(graph.vector.dtype), model.init(key, graph)
+        )
+        average = jax.tree.map(jnp.copy, params) if ema else ()
+        return TrainState(params, optimizer.init(params), average, jnp.zeros((), jnp.int32))
+
+    return draw(jax.random.key(seed))
+
+
+def make_step(
+    model: Any, optimizer: optax.GradientTransformationExtraArgs, loss: LossConfig, ema: float
+) -> Callable[[TrainState, Batch, float], tuple[TrainState, Float[Array, ""]]]:
+    """Compile the step.
+
+    Args:
+        model: the network.
+        optimizer: for a learning rate of one; its update takes the loss as ``value``.
+        loss: what is minimised.
+        ema: decay of the moving average of the weights. Early in the run it is (1 + t)/(10 + t) if that
+            is less, so that the average does not remember the initial weights.
+
+    Returns:
+        A function of state, batch and learning rate to the next state, in the memory of the former, and
+        the loss.
+    """
+
+    def step(state: TrainState, batch: Batch, rate: Float[Array, ""]):
+        def objective(params):
+            return hamiltonian_loss(model.apply(params, batch.graph), batch, loss)
+
+        value, gradient = jax.value_and_grad(objective)(state.params)
+        updates, inner = optimizer.update(gradient, state.optimizer, state.params, value=value)
+        updates = jax.tree.map(lambda update: rate.astype(update.dtype) * update, updates)
+        params = optax.apply_updates(state.params, updates)
+        average = state.average
+        if ema:
+            decay = jnp.minimum(ema, (1.0 + state.step) / (10.0 + state.step))
+            average = optax.incremental_update(params, average, 1.0 - decay)
+        return TrainState(params, inner, average, state.step + 1), value
+
+    compiled = jax.jit(step, donate_argnums=0)
+    return lambda state, batch, rate: compiled(state, batch, jnp.asarray(rate, jnp.float32))
