@@ -113,13 +113,15 @@ def _basis(store: Store) -> list[dict[str, Any]]:
 
 
 def render(summary: dict[str, Any]) -> str:
-    """Lay out what `summarize` found as lines of text."""
-    return "\n".join(_lines(summary)) + "\n"
+    """Lay out what `summarize` found as lines of text; ``checked`` may tell what was found sound."""
+    return "\n".join(_lines(summary))
 
 
 def _lines(summary: dict[str, Any]) -> Iterator[str]:
     size = f"{summary['bytes'] / 1e6:.1f} MB"
     yield f"{summary['path']}: {summary['kind']}, {size}, id {summary['id'][:12]}"
+    if checked := summary.get("checked"):
+        yield f"  sound ({checked})"
     if structures := summary.get("structures"):
         elements = ", ".join(f"{symbol} {n}" for symbol, n in structures["elements"].items())
         yield (

@@ -7,6 +7,7 @@ import re
 from functools import lru_cache
 from numbers import Real
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from ase import Atoms
@@ -19,8 +20,10 @@ from gh_tools.structures.recipe import Quantity, Recipe, RecipeConfig, Sample
 class FileConfig(RecipeConfig):
     """Options of the recipe file."""
 
+    recipe: Literal["file"] = "file"
+    """Name of the recipe."""
     paths: list[str] = Field(default_factory=list)
-    """The files, each with one image or many; what stands on the command line comes after these."""
+    """The files, each with one image or many; those on the command line take their place."""
     images: str = ":"
     """Which images of each file, as ASE's index: ":" all, "-1" the last, "::10" every tenth."""
     format: str | None = None
@@ -34,7 +37,7 @@ def _read(path: str, images: str, file_format: str | None) -> list[Atoms]:
     from ase.io import read
 
     if not Path(path).is_file():
-        raise NoInputError(f"{path}: no such file")
+        raise NoInputError(f"{path}: there is no such file, and no such recipe (see --list)")
     try:
         found = read(path, index=images, format=file_format)
     except Exception as error:  # each of ASE's eighty readers has errors of its own

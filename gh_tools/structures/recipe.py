@@ -11,10 +11,19 @@ from ase import Atoms
 from pydantic import BaseModel, ConfigDict, Field
 
 
-class RecipeConfig(BaseModel):
+class RecipeName(BaseModel):
+    """The key of a configuration file that tells which recipe the other keys are for."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    recipe: str
+    """Name of the recipe."""
+
+
+class RecipeConfig(RecipeName):
     """Options that every recipe has; each recipe's own configuration extends it."""
 
-    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid")
 
     minimum_distance: float = Field(0.6, ge=0)
     """Smallest distance between two atoms that is accepted, as a fraction of the sum of their

@@ -18,7 +18,5 @@ def get(name: str) -> Recipe:
         UsageError: there is none.
     """
     if name not in NAMES:
-        raise UsageError(
-            f"there is no recipe and no file called '{name}'; the recipes are {', '.join(NAMES)}"
-        )
+        raise UsageError(f"there is no recipe called '{name}'; the recipes are {', '.join(NAMES)}")
     return import_module(f"{__package__}.{name.replace('-', '_')}").RECIPE

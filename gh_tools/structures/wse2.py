@@ -6,6 +6,8 @@ the atoms are displaced at random.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 from ase import Atoms
 from ase.build import mx2
@@ -21,6 +23,8 @@ PER_CM2 = 1e16  # Å^2 in a cm^2
 class WSe2Config(RecipeConfig):
     """Options of the recipe wse2."""
 
+    recipe: Literal["wse2"] = "wse2"
+    """Name of the recipe."""
     size: tuple[PositiveInt, PositiveInt] = (6, 3)
     """Number of unit cells along the two in-plane cell vectors."""
     orthogonal: bool = True

@@ -38,7 +38,8 @@ def test_too_close_structures_are_drawn_again():
     def build(config, rng, index):
         return Sample(Atoms("H2", [[0, 0, 0], [0, 0, rng.uniform(0.0, 1.0)]]))
 
-    found = generate(Recipe("h2", "", RecipeConfig, build), RecipeConfig(minimum_distance=0.8), 50)
+    config = RecipeConfig(recipe="h2", minimum_distance=0.8)
+    found = generate(Recipe("h2", "", RecipeConfig, build), config, 50)
     distance = np.array([atoms.get_distance(0, 1) for atoms in found.atoms])
     # 0.8 of twice the covalent radius of H, 0.31 Å; without redrawing, half would be below.
     assert distance.min() >= 0.8 * 0.62
