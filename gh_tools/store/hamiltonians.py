@@ -14,7 +14,8 @@ import zarr
 from gh_tools.errors import TryAgainError
 from gh_tools.orbitals.basis import Basis
 from gh_tools.orbitals.blocks import MATRICES, Bands, Hamiltonian, OnsiteBlocks, PairBlocks
-from gh_tools.store.io import PartialStore, Store, open_store, put, put_stream, row_axis
+from gh_tools.store.io import Store, open_store, put, put_stream, row_axis
+from gh_tools.store.partial import PartialStore
 from gh_tools.store.provenance import Provenance
 from gh_tools.store.structures import (
     Structures,
@@ -151,7 +152,7 @@ class HamiltonianWriter:
         """
         self.structures = structures
         self.partial = PartialStore(path, provenance, resume=resume, overwrite=overwrite)
-        if resume and self.partial.path.exists():
+        if self.partial.extends:
             reader = HamiltonianReader(self.partial.path)
             for row, name in enumerate(reader.names):
                 index = structures.names.index(name)

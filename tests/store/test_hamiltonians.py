@@ -83,9 +83,21 @@ def test_failed_structures_are_left_out_listed_and_tried_again_by_resume(tmp_pat
         assert_same(reader.read(index), hams[index])
 
 
+def test_resuming_an_overwriting_run_takes_nothing_from_the_store_to_be_replaced(tmp_path):
+    structures, hams = make()
+    path = tmp_path / "x.zarr"
+    writer = HamiltonianWriter(path, structures, MADE)
+    for index, ham in enumerate(hams):
+        writer.write(index, ham)
+    writer.publish(BASIS)
+    HamiltonianWriter(path, structures, MADE, overwrite=True).write(1, hams[1])
+    resumed = HamiltonianWriter(path, structures, MADE, resume=True)
+    assert [resumed.done(k) for k in range(3)] == [False, True, False]
+
+
 def test_a_basis_that_differs_is_named(tmp_path):
     other = basis(O=[(0, 2.4), (1, 2.9)])
-    with pytest.raises(DataError, match="labels.zarr: the basis of O differs in shells"):
+    with pytest.raises(DataError, match=r"labels\.zarr: the basis of O differs in shells"):
         BASIS.check_same(other, "labels.zarr")
     with pytest.raises(DataError, match="no basis is known for Au"):
         BASIS.check_covers([8, 79], "x")
