@@ -35,36 +35,52 @@ class GearsH(nn.Module):
     config: GearsHConfig
     layout: IrrepLayout
 
-    @nn.compact
+    def setup(self) -> None:
+        """Make the layers."""
+        config, basis = self.config, self.layout.basis
+        self.atom_centered = AtomCentered(
+            config.atom_centered,
+            config.descriptor_cutoff(basis),
+            len(basis.numbers),
+            config.norm_epsilon,
+        )
+        self.onsite_mlp = ResidualDense(config.mlp)
+        self.onsite_readout = Readout(tuple(self.layout.onsite.values()))
+        self.bond_centered = BondCentered(
+            config.bond_centered, config.norm_epsilon, len(self.layout.pair)
+        )
+        self.pair_mlp = ResidualDense(config.mlp)
+        self.pair_readout = Readout(tuple(self.layout.pair.values()))
+
     def __call__(self, graph: Graph) -> Prediction:
         """Predict the blocks of a graph."""
-        # Accelerators round factors of matrix products to fewer bits unless told not to.
-        with jax.default_matmul_precision("float32"):
-            atoms = AtomCentered(
-                self.config.atom_centered,
-                self.config.descriptor_cutoff(self.layout.basis),
-                len(self.layout.basis.numbers),
-                self.config.norm_epsilon,
-            )(graph)
-            return Prediction(self._onsite(atoms, graph), self._pairs(atoms, graph))
+        atoms = self.describe(graph)
+        return Prediction(self.predict_onsite(atoms, graph), self.predict_pairs(atoms, graph))
 
-    def _onsite(self, atoms: Features, graph: Graph) -> Float[Array, "atoms components"]:
-        hidden = ResidualDense(self.config.mlp, name="onsite_mlp")(atoms)
-        kinds = tuple(self.layout.onsite.values())
-        irreps = Readout(kinds, name="onsite_readout")(hidden, graph.species)
+    # Accelerators round factors of matrix products to fewer bits unless told not to.
+    @jax.default_matmul_precision("float32")
+    def describe(self, graph: Graph) -> Features:
+        """Return the atoms' descriptors; all else needs nothing beyond them and the pairs."""
+        return self.atom_centered(graph)
+
+    @jax.default_matmul_precision("float32")
+    def predict_onsite(self, atoms: Features, graph: Graph) -> Float[Array, "atoms components"]:
+        """Predict the irreps of on-site blocks from the atoms' descriptors."""
+        irreps = self.onsite_readout(self.onsite_mlp(atoms), graph.species)
         return irreps * graph.atom_mask[:, None]
 
-    def _pairs(self, atoms: Features, graph: Graph) -> Float[Array, "pairs components"]:
+    @jax.default_matmul_precision("float32")
+    def predict_pairs(self, atoms: Features, graph: Graph) -> Float[Array, "pairs components"]:
+        """Predict the irreps of pair blocks from the atoms' descriptors."""
         cutoffs = self.config.pair_cutoffs(self.layout.basis)
-        cutoff = jnp.array([cutoffs[pair] for pair in self.layout.pair], jnp.float32)[graph.pair_type]
-        kinds = tuple(self.layout.pair.values())
+        cutoff = jnp.array([cutoffs[pair] for pair in self.layout.pair], jnp.float32)[
+            graph.pair_type
+        ]
 
         # Each pair from both ends: for like atoms, which end is first has no meaning, and the block
         # seen from one end must be the transpose of that seen from the other.
         both = jnp.concatenate([graph.pair_type, graph.pair_type])
-        bonds = BondCentered(
-            self.config.bond_centered, self.config.norm_epsilon, len(kinds), name="bond_centered"
-        )(
+        bonds = self.bond_centered(
             atoms,
             jnp.concatenate([graph.i, graph.j]),
             jnp.concatenate([graph.j, graph.i]),
@@ -72,8 +88,7 @@ class GearsH(nn.Module):
             jnp.concatenate([cutoff, cutoff]),
             both,
         )
-        hidden = ResidualDense(self.config.mlp, name="pair_mlp")(bonds)
-        irreps = Readout(kinds, name="pair_readout")(hidden, both)
+        irreps = self.pair_readout(self.pair_mlp(bonds), both)
         forward, backward = jnp.split(irreps, 2)
         partner, sign, like = (table[graph.pair_type] for table in _transposes(self.layout))
         transposed = sign * jnp.take_along_axis(backward, partner, axis=1)
