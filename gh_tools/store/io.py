@@ -196,6 +196,18 @@ def write(
         for key, values in arrays.items():
             put(group, key, values, (array_attributes or {}).get(key))
 
+    return write_with(path, kind, fill, provenance, attributes, overwrite)
+
+
+def write_with(
+    path: Path | str,
+    kind: str,
+    fill: Callable[[zarr.Group], None],
+    provenance: Provenance,
+    attributes: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Write a whole store at once by a function that fills its root group; see `write`."""
     path = Path(path)
     check_output(path, overwrite)
     folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.absolute().parent))
