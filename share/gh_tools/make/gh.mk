@@ -1,0 +1,54 @@
+# Pattern rules for gh-tools: include this file, and name the stores that you want.
+#
+#   include gh.mk
+#   all: wse2.predicted.spectra.zarr/zarr.json
+#
+# A store is a directory; make watches the file zarr.json in it, which is written last.
+#
+#   X.hamiltonians.zarr       from X.structures.zarr      by DFT              LABEL_FLAGS
+#   X.scaleshift.zarr         from X.hamiltonians.zarr                        SCALESHIFT_FLAGS
+#   X.model.zarr              from X.scaleshift.zarr      by training         TRAIN_FLAGS
+#   X.predicted.zarr          from X.structures.zarr      and $(MODEL)        INFER_FLAGS
+#   X.predicted.spectra.zarr  from X.predicted.zarr                           DOS_FLAGS
+#   X.spectra.zarr            from X.hamiltonians.zarr                        DOS_FLAGS
+#   X.posterior.zarr          from X.predicted.spectra.zarr, with $(FORMULA)  BAYES_FLAGS
+#
+# Flags can be set for one store alone: `big.predicted.spectra.zarr/zarr.json: DOS_FLAGS = --kpts 1 1 1`.
+# X.structures.zarr is yours to make, with gh-build.
+
+MODEL ?=
+FORMULA ?=
+
+# An interrupted run is taken up again; else what is there is out of date, and replaced. A run that
+# cannot be taken up because its inputs have changed since (exit code 73) starts anew.
+# $(call gh,COMMAND AND OPTIONS,OUTPUT STORE,INPUTS)
+define gh
+$(if $(wildcard $(2).partial),$(1) --resume -o $(2) $(3) || { test $$? -eq 73 && $(1) --overwrite -o $(2) $(3); },$(1) --overwrite -o $(2) $(3))
+endef
+
+# The store that a file zarr.json belongs to.
+store = $(patsubst %/zarr.json,%,$(1))
+
+%.hamiltonians.zarr/zarr.json: %.structures.zarr/zarr.json
+	$(call gh,gh-label $(LABEL_FLAGS),$(call store,$@),$(call store,$<))
+
+%.scaleshift.zarr/zarr.json: %.hamiltonians.zarr/zarr.json
+	gh-fit-scaleshift $(SCALESHIFT_FLAGS) --overwrite -o $(call store,$@) $(call store,$<)
+
+%.model.zarr/zarr.json: %.scaleshift.zarr/zarr.json
+	$(call gh,gh-train $(TRAIN_FLAGS),$(call store,$@),$(call store,$<))
+
+%.predicted.zarr/zarr.json: %.structures.zarr/zarr.json $(MODEL:%=%/zarr.json)
+	$(call gh,gh-infer --model $(MODEL) $(INFER_FLAGS),$(call store,$@),$(call store,$<))
+
+%.predicted.spectra.zarr/zarr.json: %.predicted.zarr/zarr.json
+	$(call gh,gh-dos $(DOS_FLAGS),$(call store,$@),$(call store,$<))
+
+%.spectra.zarr/zarr.json: %.hamiltonians.zarr/zarr.json
+	$(call gh,gh-dos $(DOS_FLAGS),$(call store,$@),$(call store,$<))
+
+%.posterior.zarr/zarr.json: %.predicted.spectra.zarr/zarr.json
+	gh-bayes '$(FORMULA)' $(BAYES_FLAGS) --overwrite -o $(call store,$@) $(call store,$<)
+
+# Intermediate stores are worth keeping.
+.SECONDARY:
