@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import json
 import os
 import sys
@@ -14,7 +15,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
-import gh_tools
 from gh_tools import console
 from gh_tools.errors import CannotCreateError, DataError, GhError, NoInputError, UsageError
 
@@ -41,7 +41,7 @@ def command(main: Callable[..., None], example: str) -> typer.Typer:
     """
     program = "gh-" + main.__module__.rsplit(".", 1)[-1].replace("_", "-")
     app = typer.Typer(
-        add_completion=True,
+        add_completion=False,  # share/gh_tools/completions has faster ones
         rich_markup_mode="rich",
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
@@ -66,7 +66,14 @@ def command(main: Callable[..., None], example: str) -> typer.Typer:
                 traceback.print_exc()
             _stop(program, *_describe(error))
 
-    app.command(name=program, epilog=f"Example: {example}", no_args_is_help=False)(run)
+    # Typer keeps the line breaks of a docstring; paragraphs are to flow.
+    paragraphs = (" ".join(text.split()) for text in inspect.getdoc(main).split("\n\n"))
+    app.command(
+        name=program,
+        help="\n\n".join(paragraphs),
+        epilog=f"Example: {example}",
+        no_args_is_help=False,
+    )(run)
     return app
 
 
@@ -200,6 +207,12 @@ def load_config(
         raise UsageError(f"{where}{key}: {message}, found {first['input']!r}") from None
 
 
+def as_settings(settings: Sequence[str] | None, options: Mapping[str, Any]) -> list[str]:
+    """Append options of their own to ``--set`` entries, after which they win; None is not given."""
+    given = {key: value for key, value in options.items() if value is not None}
+    return [*(settings or []), *(f"{key}={json.dumps(value)}" for key, value in given.items())]
+
+
 def _known_keys(model: type[pydantic.BaseModel], location: Sequence[Any]) -> list[str]:
     for part in location:
         annotation = model.model_fields[part].annotation if part in model.model_fields else None
@@ -264,8 +277,3 @@ def provenance(
 def emit(path: Path, as_json: bool, **facts: Any) -> None:
     """Print a finished store on standard output: its path, or an object with path and facts."""
     print(json.dumps({"path": str(path), **facts}) if as_json else path, flush=True)
-
-
-def version() -> str:
-    """Return the version, for humans."""
-    return f"gh-tools {gh_tools.__version__}"

@@ -138,7 +138,18 @@ MODEL = (
     Field("scaleshift/onsite/<Z>/<name>", "C", "float", "", "scale-shift parameters", False),
     Field("scaleshift/pairs/<Zi>-<Zj>/<name>", "C", "float", "", "scale-shift parameters", False),
 )
-SPECTRA = (*STRUCTURES, Field("scalar/<name>", "n", "float", "", "a number a structure", False))
+SPECTRA = (
+    *STRUCTURES,
+    Field("scalar/<name>", "n", "float", "", "a number a structure; unit in attributes", False),
+    Field("bands/kpoint_ptr", "n+1", "int", "", "first k-point of each structure, and the end"),
+    Field("bands/kpoint", "K 3", "float", "", "k-points, in reciprocal vectors"),
+    Field("bands/weight", "K", "float", "", "their weights"),
+    Field("bands/eigenvalue_ptr", "n+1", "int", "", "first level of each structure, and the end"),
+    Field("bands/eigenvalue", "E", "float", "eV", "levels, absolute, by spin, k-point, band"),
+    Field("dos/energy", "p", "float", "eV", "energies of the densities, from E_F"),
+    Field("dos/total", "n p", "float", "1/eV", "density of states of both spins"),
+    Field("dos/species/<Z>", "n p", "float", "1/eV", "Mulliken projection on an element"),
+)
 
 KINDS: Mapping[str, tuple[Field, ...]] = {
     "structures": STRUCTURES,

@@ -15,7 +15,10 @@ def random_levels(count: int = 300, seed: int = 0) -> Levels:
     energies = np.sort(rng.uniform(-8, 8, (1, 3, count)), axis=-1)
     share = rng.random(energies.shape)
     return Levels(
-        energies, KPoints(np.zeros((3, 3)), weights), np.array([8, 14]), np.stack([share, 1 - share])
+        energies,
+        KPoints(np.zeros((3, 3)), weights),
+        np.array([8, 14]),
+        np.stack([share, 1 - share]),
     )
 
 

@@ -87,9 +87,7 @@ def test_half_of_the_grid_has_the_levels_and_weights_of_all_of_it(graphene):
 def test_supercell_folds_the_bands(graphene):
     primitive = solve(graphene(mass=0.3, overlap=0.1), monkhorst_pack((4, 4, 1)))
     folded = solve(graphene((2, 1, 1), mass=0.3, overlap=0.1), monkhorst_pack((2, 4, 1)))
-    many = np.repeat(
-        primitive.energies.ravel(), np.rint(primitive.states * 8).astype(int).ravel()
-    )
+    many = np.repeat(primitive.energies.ravel(), np.rint(primitive.states * 8).astype(int).ravel())
     few = np.repeat(folded.energies.ravel(), np.rint(folded.states * 4).astype(int).ravel())
     np.testing.assert_allclose(np.sort(many), np.sort(few), atol=1e-11)
 
@@ -101,18 +99,14 @@ def test_spin_channels(chain):
     assert (paired.degeneracy, polarised.degeneracy) == (2, 1)
     assert polarised.states.sum() == pytest.approx(paired.states.sum(), abs=1e-13)
     for spin, shift in enumerate([-0.3, 0.3]):
-        np.testing.assert_allclose(
-            polarised.energies[spin], paired.energies[0] + shift, atol=EXACT
-        )
+        np.testing.assert_allclose(polarised.energies[spin], paired.energies[0] + shift, atol=EXACT)
 
 
 def test_eigenvalues_alone_are_the_same(graphene):
     hamiltonian, kpoints = graphene(mass=0.1, overlap=0.1), monkhorst_pack((3, 3, 1))
     levels = solve(hamiltonian, kpoints, projected=False)
     assert levels.projections is None
-    np.testing.assert_allclose(
-        levels.energies, solve(hamiltonian, kpoints).energies, atol=EXACT
-    )
+    np.testing.assert_allclose(levels.energies, solve(hamiltonian, kpoints).energies, atol=EXACT)
 
 
 def test_overlap_that_is_not_positive_is_an_error_naming_the_basis(tight_binding):
@@ -134,9 +128,7 @@ def test_poor_overlap_is_a_warning_naming_the_basis(tight_binding, caplog):
         logger.removeHandler(caplog.handler)
     assert "eigenvalue 1.0e-05" in caplog.text and "basis 's'" in caplog.text
     # The warning is about H's errors; exact input still gives E = ±t / (1 ± s) to 1e-16 / 1e-5.
-    np.testing.assert_allclose(
-        levels.energies[0, 0], [-1 / (2 - 1e-5), 1 / 1e-5], rtol=1e-10
-    )
+    np.testing.assert_allclose(levels.energies[0, 0], [-1 / (2 - 1e-5), 1 / 1e-5], rtol=1e-10)
 
 
 def test_nan_is_an_error(chain):
@@ -171,7 +163,10 @@ def test_random_blocks_against_scipy_on_a_supercell():
     }
     pairs = {
         (8, 14): PairBlocks(
-            np.full(3, 1), np.full(3, 0), shift, rng.normal(size=(3, 4, 5)),
+            np.full(3, 1),
+            np.full(3, 0),
+            shift,
+            rng.normal(size=(3, 4, 5)),
             0.05 * rng.normal(size=(3, 4, 5)),
         )
     }

@@ -1,0 +1,132 @@
+"""gh-bands: band structures along paths of high symmetry."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gh_tools.cli import common
+from gh_tools.cli.options import (
+    ConfigOption,
+    DebugOption,
+    DryRunOption,
+    JsonOption,
+    OverwriteOption,
+    PrintConfigOption,
+    QuietOption,
+    SetOption,
+    VerboseOption,
+    input_argument,
+)
+from gh_tools.console import log
+
+
+def main(
+    sources: input_argument("hamiltonians") = None,
+    structure: Annotated[
+        str,
+        typer.Option("--structure", metavar="NAME|INDEX", help="Which structure; 0 is the first."),
+    ] = "0",
+    path: Annotated[
+        str | None,
+        typer.Option(
+            "--path",
+            metavar="POINTS",
+            help="Points of high symmetry, such as GMKG; by default the usual path of the lattice.",
+        ),
+    ] = None,
+    points: Annotated[
+        int, typer.Option("--points", min=2, help="Number of k-points along the path.")
+    ] = 200,
+    window: Annotated[
+        tuple[float, float], typer.Option("--window", help="Energies shown, eV from E_F.")
+    ] = (-4.0, 4.0),
+    reference: Annotated[
+        Path | None,
+        typer.Option(
+            "--reference",
+            metavar="STORE",
+            help="Hamiltonians (such as the labels) with the same structure, drawn dashed.",
+        ),
+    ] = None,
+    kpts: Annotated[
+        tuple[int, int, int] | None,
+        typer.Option("--kpts", help="Grid that the Fermi level is found on, such as 6 6 1."),
+    ] = None,
+    fermi: Annotated[
+        str | None,
+        typer.Option(
+            "--fermi",
+            help="E_F from the electron 'count', or that of the 'label'.  [default: count]",
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="Picture (.png, .pdf, .svg) or data (.json); by default a .png named after the "
+            "input.",
+        ),
+    ] = None,
+    config: ConfigOption = None,
+    settings: SetOption = None,
+    print_config: PrintConfigOption = False,
+    overwrite: OverwriteOption = False,
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Draw the bands of a structure along a path, dashed over them those of a reference.
+
+    Energies are relative to each one's own Fermi level, which comes from a k grid. With --json the
+    line on standard output tells gap and Fermi level, and the errors against the reference.
+    """
+    from gh_tools.spectra.config import SamplingConfig
+
+    flags = {"kpts": kpts, "fermi": fermi}
+    options = common.load_config(SamplingConfig, config, common.as_settings(settings, flags))
+    if print_config:
+        common.print_config(options)
+        return
+
+    from gh_tools.errors import UsageError
+    from gh_tools.plotting import check_picture
+    from gh_tools.store.io import check_output
+    from gh_tools.store.provenance import stem
+
+    if not window[0] < window[1]:
+        raise UsageError(f"--window: expected the lower energy first, found {window}")
+    paths = common.inputs(sources)
+    if len(paths) > 1:
+        raise UsageError(f"expected one store of Hamiltonians, found {len(paths)}")
+    target = output or paths[0].with_name(f"{stem(paths[0])}.bands.png")
+    if target.suffix.lower() != ".json":
+        check_picture(target)
+    check_output(target, overwrite)
+
+    from gh_tools.spectra.bands import band_path, band_structure
+    from gh_tools.spectra.report import find_structure, write_bands
+    from gh_tools.store.hamiltonians import HamiltonianReader
+
+    reader = HamiltonianReader(paths[0])
+    index = find_structure(reader, structure)
+    name, along = reader.names[index], band_path(reader.structures.atoms[index], path, points)
+    expected = None if reference is None else HamiltonianReader(reference)
+    other = None if expected is None else find_structure(expected, name)
+    if dry_run:
+        log.info("would write the bands of %s along %s to %s", name, along.path, target)
+        return
+    bands = band_structure(reader.read(index), along, options)
+    known = None if expected is None else band_structure(expected.read(other), along, options)
+    facts = write_bands(target, bands, known, name, window)
+    common.emit(target, as_json, structure=name, points=along.path, **facts)
+
+
+app = common.command(
+    main, "gh-bands wse2.predicted.zarr --path GMKG --reference wse2.hamiltonians.zarr -o bands.png"
+)

@@ -1,0 +1,163 @@
+"""gh-dos: levels, densities of states, Fermi levels and carriers of Hamiltonians."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gh_tools.cli import common
+from gh_tools.cli.options import (
+    ConfigOption,
+    DebugOption,
+    DryRunOption,
+    JobsOption,
+    JsonOption,
+    OutputOption,
+    OverwriteOption,
+    PrintConfigOption,
+    QuietOption,
+    ResumeOption,
+    SetOption,
+    VerboseOption,
+    input_argument,
+)
+from gh_tools.console import log
+
+
+def main(
+    sources: input_argument("hamiltonians") = None,
+    kpts: Annotated[
+        tuple[int, int, int] | None,
+        typer.Option("--kpts", help="Γ-centred Monkhorst-Pack grid, such as 6 6 1."),
+    ] = None,
+    kpt_density: Annotated[
+        float | None,
+        typer.Option("--kpt-density", help="k-points per Å⁻¹ instead of a grid.  [default: 5]"),
+    ] = None,
+    width: Annotated[
+        float | None,
+        typer.Option("--width", help="Standard deviation of the Gaussians in eV.  [default: 0.05]"),
+    ] = None,
+    points: Annotated[
+        int | None, typer.Option("--points", help="Number of energies.  [default: 20000]")
+    ] = None,
+    window: Annotated[
+        tuple[float, float] | None,
+        typer.Option("--window", help="First and last energy, eV from E_F.  [default: -10 10]"),
+    ] = None,
+    fermi: Annotated[
+        str | None,
+        typer.Option(
+            "--fermi",
+            help="E_F from the electron 'count', or that of the 'label'.  [default: count]",
+        ),
+    ] = None,
+    smearing: Annotated[
+        float | None,
+        typer.Option("--smearing", help="Fermi-Dirac width for E_F in eV.  [default: 0, sharp]"),
+    ] = None,
+    carriers: Annotated[
+        str | None,
+        typer.Option(
+            "--carriers",
+            metavar="SYMBOLS",
+            help="Elements whose states count as carriers, such as W,Se.  [default: all]",
+        ),
+    ] = None,
+    carrier_window: Annotated[
+        tuple[float, float] | None,
+        typer.Option(
+            "--carrier-window", help="Where they are counted, eV from E_F.  [default: 0 0.2]"
+        ),
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", help="Picture to draw: .png, .pdf or .svg.")
+    ] = None,
+    reference: Annotated[
+        Path | None,
+        typer.Option(
+            "--reference",
+            metavar="STORE",
+            help="Hamiltonians or spectra (such as the labels) that the picture shows dashed.",
+        ),
+    ] = None,
+    output: OutputOption = None,
+    jobs: JobsOption = 1,
+    config: ConfigOption = None,
+    settings: SetOption = None,
+    print_config: PrintConfigOption = False,
+    resume: ResumeOption = False,
+    overwrite: OverwriteOption = False,
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Solve H(k) c = E S(k) c on a k grid; project, broaden and count.
+
+    Writes levels, total and species-projected (Mulliken) densities of states against E - E_F, the
+    Fermi level, band gap and band edges, and the carriers: the states that the chosen elements
+    hold in a window above (or below) E_F, broadened and sharp, per cell, area and volume.
+    """
+    from gh_tools.spectra.config import DosConfig
+
+    flags = {
+        "kpts": kpts,
+        "kpt_density": kpt_density,
+        "width": width,
+        "points": points,
+        "window": window,
+        "fermi": fermi,
+        "smearing": smearing,
+        "carriers": carriers and [symbol.strip() for symbol in carriers.split(",")],
+        "carrier_window": carrier_window,
+    }
+    options = common.load_config(DosConfig, config, common.as_settings(settings, flags))
+    if print_config:
+        common.print_config(options)
+        return
+
+    from gh_tools.errors import UsageError
+    from gh_tools.plotting import check_picture
+    from gh_tools.store.io import check_output, open_store
+
+    paths = common.inputs(sources)
+    targets = common.outputs(output, paths, "spectra")
+    if plot is not None:
+        check_picture(plot)
+        check_output(plot, overwrite or resume)
+        if len(paths) > 1:
+            raise UsageError(f"--plot draws one store, but there are {len(paths)} inputs")
+    elif reference is not None:
+        raise UsageError("--reference is drawn into a picture: give its name with --plot")
+    stores = [open_store(path, "hamiltonians") for path in paths]
+    for target in targets:
+        check_output(target, overwrite, resume)
+    if dry_run:
+        for path, target in zip(paths, targets, strict=True):
+            log.info("would write the spectra of %s to %s", path, target)
+        return
+
+    from gh_tools.errors import DataError
+    from gh_tools.spectra.report import draw
+    from gh_tools.spectra.run import make_spectra
+
+    failed = []
+    for store, target in zip(stores, targets, strict=True):
+        provenance = common.provenance(config=options, inputs=[store])
+        failed += make_spectra(
+            store.path, target, options, provenance, jobs=jobs, resume=resume, overwrite=overwrite
+        )
+        facts = draw(plot, target, reference, options, jobs) if plot is not None else {}
+        common.emit(target, as_json, **facts)
+    if failed:
+        raise DataError(
+            f"{len(failed)} of the structures have no spectrum and are not in the store: "
+            + "; ".join(failed[:3])
+        )
+
+
+app = common.command(main, "gh-dos wse2.predicted.zarr --kpts 6 6 1 --carriers W,Se --plot dos.png")

@@ -1,0 +1,86 @@
+"""The look of all pictures, and how they are written."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gh_tools.errors import CannotCreateError, UsageError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+FORMATS = (".png", ".pdf", ".svg")
+
+# The colours of Okabe and Ito, which stay apart for colour-blind readers; black is for totals.
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D31")
+INK = "#222222"
+
+STYLE = {
+    "font.family": "sans-serif",
+    "font.size": 9.0,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 9.0,
+    "axes.titlelocation": "left",
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "legend.frameon": False,
+    "lines.linewidth": 1.2,
+    "lines.solid_capstyle": "round",
+    "savefig.dpi": 200,
+}
+
+
+def check_picture(path: Path | str) -> None:
+    """Raise `UsageError` if no picture can be written under this name."""
+    suffix = Path(path).suffix.lower()
+    if suffix not in FORMATS:
+        raise UsageError(
+            f"{path}: pictures end in {', '.join(FORMATS)}; found {suffix or 'no ending'}"
+        )
+
+
+@contextmanager
+def picture(
+    path: Path | str, size: Sequence[float] = (5.0, 3.4), **subplots
+) -> Iterator[tuple[Figure, Axes]]:
+    """Give a figure with axes to draw on, and write it when the block ends without an error.
+
+    The file appears whole or not at all. No display is needed: nothing but a renderer for files
+    is ever loaded.
+
+    Args:
+        path: ends in .png, .pdf or .svg.
+        size: width and height in inches.
+        subplots: arguments of `matplotlib.figure.Figure.subplots`.
+
+    Raises:
+        UsageError: the ending is another one.
+        CannotCreateError: the file cannot be written.
+    """
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    path = Path(path)
+    check_picture(path)
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=size, layout="constrained")
+        yield figure, figure.subplots(**subplots)
+        temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+        # Without dates in them the same data give the same bytes.
+        metadata = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}}
+        try:
+            figure.savefig(temporary, metadata=metadata.get(path.suffix.lower()))
+            temporary.replace(path)
+        except OSError as error:
+            raise CannotCreateError(f"{path}: cannot be written ({error.strerror})") from error
+        finally:
+            temporary.unlink(missing_ok=True)

@@ -1,0 +1,59 @@
+"""What `gh-dos` can be asked for."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from ase.data import atomic_numbers
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+
+class SamplingConfig(BaseModel):
+    """How levels are sampled and filled."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    kpts: tuple[int, int, int] | None = None
+    """Γ-centred Monkhorst-Pack grid, such as [6, 6, 1]; takes the place of kpt_density."""
+    kpt_density: float = Field(default=5.0, gt=0)
+    """k-points per Å⁻¹ along each periodic direction (as in ASE and GPAW)."""
+    fermi: Literal["count", "label"] = "count"
+    """Fermi level from the electron count and the levels, or the one stored with the labels."""
+    smearing: float = Field(default=0.0, ge=0)
+    """Fermi-Dirac width kT for the Fermi level, eV; 0 fills sharply, with E_F midgap in a gap."""
+
+
+class DosConfig(SamplingConfig):
+    """Density of states and carriers."""
+
+    width: float = Field(default=0.05, gt=0)
+    """Standard deviation of the Gaussian that broadens a level, eV."""
+    points: int = Field(default=20_000, ge=2)
+    """Number of energies of the density of states."""
+    window: tuple[float, float] = (-10.0, 10.0)
+    """First and last energy of the density of states, eV from E_F."""
+    carriers: tuple[str, ...] = ()
+    """Elements whose states count as carriers; none for all."""
+    carrier_window: tuple[float, float] = (0.0, 0.2)
+    """Energies between which carriers are counted, eV from E_F."""
+
+    @field_validator("carriers")
+    @classmethod
+    def _known_elements(cls, symbols: tuple[str, ...]) -> tuple[str, ...]:
+        for symbol in symbols:
+            if atomic_numbers.get(symbol, 0) == 0:
+                raise ValueError(f"{symbol!r} is no chemical symbol")
+        return symbols
+
+    @model_validator(mode="after")
+    def _ascending_windows(self) -> DosConfig:
+        for name in ("window", "carrier_window"):
+            low, high = getattr(self, name)
+            if not low < high:
+                raise ValueError(f"{name}: expected the lower energy first, found {low} and {high}")
+        return self
+
+    @property
+    def carrier_numbers(self) -> tuple[int, ...]:
+        """Atomic numbers of the carrier species."""
+        return tuple(atomic_numbers[symbol] for symbol in self.carriers)

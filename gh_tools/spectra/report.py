@@ -1,0 +1,139 @@
+"""What is told about spectra and bands: pictures, and errors against a reference."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gh_tools.console import log
+from gh_tools.errors import DataError, UsageError
+from gh_tools.spectra.bands import BandStructure
+from gh_tools.spectra.config import DosConfig
+from gh_tools.spectra.plot import plot_bands, plot_dos
+from gh_tools.spectra.run import reference_spectra
+from gh_tools.spectra.store import Spectra, read_spectra
+from gh_tools.store.hamiltonians import HamiltonianReader
+
+
+def draw(
+    picture: Path, store: Path, reference: Path | None, config: DosConfig, jobs: int = 1
+) -> dict[str, Any]:
+    """Draw a store of spectra, over a reference if there is one.
+
+    Args:
+        picture: file to write.
+        store: of kind ``spectra``.
+        reference: store of Hamiltonians or spectra with some of the structures, by name.
+        config: what is computed for the reference's Hamiltonians.
+        jobs: processes.
+
+    Returns:
+        Facts for the result line: the picture, and errors as in `spectra_errors`.
+
+    Raises:
+        DataError: if the reference has none of the structures.
+    """
+    spectra = read_spectra(store)
+    facts: dict[str, Any] = {"plot": str(picture)}
+    known = None
+    if reference is not None:
+        known = reference_spectra(reference, spectra.names, config, jobs)
+        if len(known) < len(spectra):
+            log.info("%s: knows %d of the %d structures", reference, len(known), len(spectra))
+        spectra = spectra.select([spectra.names.index(name) for name in known.names])
+        facts.update(spectra_errors(spectra, known))
+    plot_dos(picture, spectra, known, carrier_window=config.carrier_window)
+    return facts
+
+
+def spectra_errors(spectra: Spectra, reference: Spectra) -> dict[str, float]:
+    """Return mean absolute errors over structures, for spectra of the same structures in order.
+
+    Returns:
+        ``band_gap_mae`` and ``fermi_level_mae`` in eV, ``carriers_mae`` in states, and
+        ``dos_error``: ∫|D - D_ref| dE / ∫D_ref dE over the energy window, averaged. Keys of what
+        the two cannot be compared in are absent.
+    """
+    errors = {
+        f"{name}_mae": float(np.mean(np.abs(spectra.scalars[name] - reference.scalars[name])))
+        for name in ("band_gap", "fermi_level", "carriers")
+    }
+    if spectra.energy.shape == reference.energy.shape and np.allclose(
+        spectra.energy, reference.energy
+    ):
+        difference = np.trapezoid(np.abs(spectra.total - reference.total), spectra.energy, axis=1)
+        scale = np.trapezoid(reference.total, reference.energy, axis=1)
+        errors["dos_error"] = float(np.mean(difference / scale))
+    return errors
+
+
+def find_structure(reader: HamiltonianReader, which: str) -> int:
+    """Return the index of a structure given by name or by index.
+
+    Raises:
+        UsageError: if the store has no such structure.
+    """
+    if which in reader.names:
+        return reader.names.index(which)
+    if which.isdigit() and int(which) < len(reader):
+        return int(which)
+    known = ", ".join(reader.names[:5]) + (", ..." if len(reader) > 5 else "")
+    raise UsageError(
+        f"{reader.store.path}: structures/name: there is no structure {which!r}; "
+        f"give one of {known} or an index below {len(reader)}"
+    )
+
+
+def write_bands(
+    path: Path,
+    bands: BandStructure,
+    reference: BandStructure | None,
+    name: str,
+    window: tuple[float, float],
+) -> dict[str, float]:
+    """Write bands as a picture, or as data if the file is to end in .json.
+
+    Args:
+        path: file to write.
+        bands: the bands.
+        reference: of the same structure along the same path, if any.
+        name: of the structure.
+        window: energies shown and compared, eV from E_F.
+
+    Returns:
+        Facts for the result line, in eV: ``band_gap``, ``fermi_level``, and with a reference
+        ``band_gap_error``, ``fermi_level_error`` and ``bands_mae``, the mean absolute error of the
+        levels in the window, each side counted from its own Fermi level.
+
+    Raises:
+        DataError: if the reference has another number of bands or spins.
+    """
+    facts = {"band_gap": bands.gap, "fermi_level": bands.fermi_level}
+    title = f"{name}: gap {bands.gap:.3f} eV"
+    if reference is not None:
+        found, expected = bands.energies.shape, reference.energies.shape
+        if found != expected:
+            raise DataError(
+                f"the reference of {name} has {expected[0]} spin channels of {expected[2]} bands, "
+                f"expected {found[0]} of {found[2]}; label it with the same basis and spin"
+            )
+        aligned = reference.energies - reference.fermi_level
+        near = (aligned >= window[0]) & (aligned <= window[1])
+        difference = np.abs(bands.energies - bands.fermi_level - aligned)[near]
+        facts["band_gap_error"] = bands.gap - reference.gap
+        facts["fermi_level_error"] = bands.fermi_level - reference.fermi_level
+        title += f", reference {reference.gap:.3f} eV"
+        if difference.size:
+            facts["bands_mae"] = float(difference.mean())
+            title += f"; bands within {1000 * facts['bands_mae']:.0f} meV"
+    if path.suffix.lower() == ".json":
+        data = {"structure": name, **bands.to_json()}
+        if reference is not None:
+            data["reference"] = reference.to_json()
+        path.write_text(json.dumps(data) + "\n")
+    else:
+        plot_bands(path, bands, reference, title=title, window=window)
+    return facts

@@ -1,0 +1,193 @@
+"""Spectra of all structures of a store, several at once, resumable."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+
+from gh_tools.console import log, progress
+from gh_tools.errors import CannotCreateError, DataError, NoInputError, TryAgainError
+from gh_tools.spectra.config import DosConfig
+from gh_tools.spectra.spectrum import Spectrum, compute_spectrum
+from gh_tools.spectra.store import Spectra, SpectraWriter, already_done, gather, read_spectra
+from gh_tools.store.hamiltonians import HamiltonianReader
+from gh_tools.store.io import open_store
+from gh_tools.store.provenance import Provenance
+
+Outcome = Spectrum | DataError
+
+
+def make_spectra(
+    source: Path,
+    output: Path,
+    config: DosConfig,
+    provenance: Provenance,
+    *,
+    jobs: int = 1,
+    resume: bool = False,
+    overwrite: bool = False,
+) -> list[str]:
+    """Compute the spectra of a store's structures and write them as a store.
+
+    Args:
+        source: store of kind ``hamiltonians``.
+        output: store of kind ``spectra``.
+        config: what is computed.
+        provenance: how it is being made.
+        jobs: structures worked on at once, each in a process of its own.
+        resume: keep what an earlier run finished.
+        overwrite: replace an existing output.
+
+    Returns:
+        One sentence for each structure that failed; the others are in the store.
+
+    Raises:
+        CannotCreateError: the output exists, or `resume` finds that of another run.
+        DataError: no structure worked.
+        NoInputError: there is none.
+        TryAgainError: a process died.
+    """
+    reader = HamiltonianReader(source)
+    if len(reader) == 0:
+        raise NoInputError(f"{source}: structures/name: the store holds no structure")
+    check_carriers(reader, config)
+    if resume and output.exists():
+        if not already_done(output, provenance):
+            raise CannotCreateError(
+                f"{output}: was made with another configuration or from other inputs; "
+                "use --overwrite or another --output"
+            )
+        return _sentences(open_store(output).attributes["failed"])
+    writer = SpectraWriter(
+        output, reader.structures, config, provenance, resume=resume, overwrite=overwrite
+    )
+    missing = writer.missing()
+    with progress("spectra", len(missing)) as shown:
+        for index, outcome in compute(reader, missing, config, jobs):
+            if isinstance(outcome, Spectrum):
+                writer.write(index, outcome)
+            else:
+                writer.fail(index, str(outcome))
+                log.warning("%s: %s", reader.names[index], outcome)
+            shown.advance()
+    failed = _sentences(writer.partial.failures())
+    writer.publish()
+    return failed
+
+
+def compute(
+    reader: HamiltonianReader, indices: Sequence[int], config: DosConfig, jobs: int = 1
+) -> Iterator[tuple[int, Outcome]]:
+    """Compute spectra and yield each with its index as it is finished, or why it cannot be had.
+
+    Args:
+        reader: the Hamiltonians.
+        indices: which structures.
+        config: what is computed.
+        jobs: number of processes; 1 for this one.
+    """
+    if jobs == 1 or len(indices) < 2:
+        for index in indices:
+            yield index, _attempt(reader, index, config)
+        return
+    # Spawned, not forked: Zarr runs threads. Each process gets its share of the cores, which BLAS
+    # reads from its surroundings when it is loaded.
+    share = str(max(1, (os.cpu_count() or 1) // jobs))
+    limits = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), share)
+    before = {name: os.environ.get(name) for name in limits}
+    os.environ.update({name: value for name, value in limits.items() if before[name] is None})
+    pool = ProcessPoolExecutor(
+        min(jobs, len(indices)),
+        multiprocessing.get_context("spawn"),
+        initializer=_open,
+        initargs=(reader.store.path, config),
+    )
+    try:
+        futures = {pool.submit(_work, index): index for index in indices}
+        for future in as_completed(futures):
+            yield futures[future], future.result()
+    except BrokenProcessPool:
+        raise TryAgainError(
+            f"{reader.store.path}: a worker process died (out of memory?); "
+            "what is finished is kept: go on with --resume and fewer --jobs"
+        ) from None
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+
+
+def reference_spectra(
+    path: Path, names: Sequence[str], config: DosConfig, jobs: int = 1
+) -> Spectra:
+    """Return the spectra of structures with given names from a store of Hamiltonians or spectra.
+
+    Args:
+        path: the reference, such as the labels of predicted structures.
+        names: of the structures; the reference may know only some.
+        config: what is computed for Hamiltonians.
+        jobs: processes.
+
+    Raises:
+        DataError: the reference knows none of the structures, or its spectrum is ill-defined.
+    """
+    store = open_store(path, ("hamiltonians", "spectra"))
+    reader = HamiltonianReader(store) if store.kind == "hamiltonians" else None
+    known = reader.names if reader else (spectra := read_spectra(store)).names
+    shared = [known.index(name) for name in names if name in known]
+    if not shared:
+        raise DataError(
+            f"{path}: structures/name: the reference holds none of the structures "
+            f"({', '.join(names[:3])}, ...); name the store that they were labelled in"
+        )
+    if reader is None:
+        return spectra.select(shared)
+    found = {}
+    for index, outcome in compute(reader, shared, config, jobs):
+        if not isinstance(outcome, Spectrum):
+            raise DataError(f"{path}: {reader.names[index]}: {outcome}")
+        found[index] = outcome
+    return gather(reader.structures.select(shared), config, [found[index] for index in shared])
+
+
+def check_carriers(reader: HamiltonianReader, config: DosConfig) -> None:
+    """Raise `DataError` if a carrier species is in none of the structures."""
+    present = reader.structures.numbers
+    for symbol, number in zip(config.carriers, config.carrier_numbers, strict=True):
+        if number not in present:
+            raise DataError(
+                f"{reader.store.path}: no structure contains {symbol}; "
+                "name carrier species that are there"
+            )
+
+
+def _attempt(reader: HamiltonianReader, index: int, config: DosConfig) -> Outcome:
+    try:
+        return compute_spectrum(reader.read(index), config)
+    except DataError as error:
+        return error
+
+
+_worker: tuple[HamiltonianReader, DosConfig]
+
+
+def _open(path: Path, config: DosConfig) -> None:
+    global _worker
+    # Ctrl-C reaches the whole group of processes: the parent alone answers it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _worker = HamiltonianReader(path), config
+
+
+def _work(index: int) -> Outcome:
+    reader, config = _worker
+    return _attempt(reader, index, config)
+
+
+def _sentences(failures: Sequence[dict]) -> list[str]:
+    return [f"{failure['name']}: {failure['reason']}" for failure in failures]

@@ -1,0 +1,239 @@
+"""Stores of kind ``spectra``: written structure by structure, read whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ase
+import numpy as np
+import zarr
+from jaxtyping import Float
+
+from gh_tools.errors import DataError
+from gh_tools.spectra.config import DosConfig
+from gh_tools.spectra.dos import energy_grid
+from gh_tools.spectra.spectrum import SCALARS, Spectrum
+from gh_tools.store.io import Store, open_store, put, put_stream
+from gh_tools.store.partial import PartialStore
+from gh_tools.store.provenance import Provenance
+from gh_tools.store.structures import (
+    Structures,
+    column_attributes,
+    read_structures,
+    structure_arrays,
+)
+
+
+class SpectraWriter:
+    """Writes spectra as they are finished; an interrupted run loses none of them.
+
+    Attributes:
+        partial: the store in the making.
+    """
+
+    def __init__(
+        self,
+        path: Path | str,
+        structures: Structures,
+        config: DosConfig,
+        provenance: Provenance,
+        *,
+        resume: bool = False,
+        overwrite: bool = False,
+    ):
+        """Begin the store, or go on with it; see `PartialStore` for errors.
+
+        Args:
+            path: of the store.
+            structures: names and design variables are copied.
+            config: what is computed.
+            provenance: how it is being made.
+            resume: keep what an earlier run finished.
+            overwrite: discard it.
+        """
+        self.structures, self.config = structures, config
+        self.partial = PartialStore(path, provenance, resume=resume, overwrite=overwrite)
+        self.partial.forget_failures()
+
+    def missing(self) -> list[int]:
+        """Return the structures that have no spectrum yet."""
+        return [i for i in range(len(self.structures)) if not self.partial.has_part(i)]
+
+    def write(self, index: int, spectrum: Spectrum) -> None:
+        """Write one structure's spectrum."""
+        levels = spectrum.levels
+        self.partial.write_part(
+            index,
+            {
+                "bands/kpoint": levels.kpoints.points,
+                "bands/weight": levels.kpoints.weights,
+                "bands/eigenvalue": levels.energies,
+                **{
+                    f"dos/species/{z}": density
+                    for z, density in zip(levels.species, spectrum.density, strict=True)
+                },
+                **{f"scalar/{name}": np.float64(v) for name, v in spectrum.scalars.items()},
+            },
+        )
+
+    def fail(self, index: int, reason: str) -> None:
+        """Record why a structure has no spectrum."""
+        self.partial.fail(index, self.structures.names[index], reason)
+
+    def publish(self) -> Path:
+        """Join the spectra into the store; structures that failed are left out and listed.
+
+        Raises:
+            DataError: not one structure has a spectrum.
+        """
+        missing = set(self.missing())
+        present = [i for i in range(len(self.structures)) if i not in missing]
+        failures = self.partial.failures()
+        if not present:
+            first = failures[0]
+            raise DataError(f"{first['name']}: {first['reason']} (none of the structures worked)")
+        return self.partial.publish(
+            "spectra",
+            lambda group: self._join(group, present),
+            {
+                "failed": failures,
+                "width": self.config.width,
+                "carrier_species": list(self.config.carriers),
+                "carrier_window": list(self.config.carrier_window),
+                "spin_degeneracy": "densities, carriers and electrons count both spins",
+            },
+        )
+
+    def _join(self, group: zarr.Group, present: list[int]) -> None:
+        structures = self.structures.select(present)
+        attributes = column_attributes(structures)
+        for key, values in structure_arrays(structures).items():
+            put(group, key, values, attributes.get(key))
+
+        scalars = {name: np.full(len(present), np.nan) for name in SCALARS}
+        kpoints, weights, sizes = [], [], []
+        for row, index in enumerate(present):
+            with self.partial.open_part(index) as part:
+                kpoints.append(part["bands/kpoint"])
+                weights.append(part["bands/weight"])
+                sizes.append(part["bands/eigenvalue"].size)
+                for name in scalars:
+                    if f"scalar/{name}" in part:
+                        scalars[name][row] = part[f"scalar/{name}"]
+        for name, values in scalars.items():
+            unit, description = SCALARS[name]
+            put(group, f"scalar/{name}", values, {"unit": unit, "description": description})
+
+        put(group, "bands/kpoint_ptr", _offsets([len(w) for w in weights]))
+        put(group, "bands/kpoint", np.concatenate(kpoints))
+        put(group, "bands/weight", np.concatenate(weights))
+        put(group, "bands/eigenvalue_ptr", _offsets(sizes))
+        levels = (self._piece(i, "bands/eigenvalue").ravel() for i in present)
+        put_stream(group, "bands/eigenvalue", (sum(sizes),), np.dtype(float), levels)
+
+        config = self.config
+        put(group, "dos/energy", energy_grid(config.window, config.points))
+        shape = (len(present), config.points)
+        # The total is the sum of the projections, to the last bit.
+        totals = (sum(self._density(i, z) for z in structures.numbers) for i in present)
+        put_stream(group, "dos/total", shape, np.dtype(float), totals)
+        for z in structures.numbers:
+            densities = (self._density(i, z) for i in present)
+            put_stream(group, f"dos/species/{z}", shape, np.dtype(float), densities)
+
+    def _density(self, index: int, number: int) -> Float[np.ndarray, "1 points"]:
+        """Return the projected density of states of one structure, zero for an absent species."""
+        with self.partial.open_part(index) as part:
+            key = f"dos/species/{number}"
+            return part[key][None] if key in part else np.zeros((1, self.config.points))
+
+    def _piece(self, index: int, key: str) -> np.ndarray:
+        with self.partial.open_part(index) as part:
+            return part[key]
+
+
+@dataclass(frozen=True)
+class Spectra:
+    """Densities of states of many structures on one energy axis.
+
+    Attributes:
+        names: of the structures.
+        atoms: the structures.
+        energy: E - E_F, eV.
+        total: total density of states, states/eV.
+        species: Mulliken-projected densities by atomic number, states/eV.
+        scalars: by name, see `SCALARS`; NaN where not defined.
+        width: of the Gaussians, eV.
+    """
+
+    names: list[str]
+    atoms: list[ase.Atoms]
+    energy: Float[np.ndarray, "points"]
+    total: Float[np.ndarray, "structures points"]
+    species: Mapping[int, Float[np.ndarray, "structures points"]]
+    scalars: Mapping[str, Float[np.ndarray, "structures"]]
+    width: float
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def select(self, indices: Sequence[int]) -> Spectra:
+        """Return some of the structures, in the order given."""
+        indices = list(indices)
+        return Spectra(
+            [self.names[i] for i in indices],
+            [self.atoms[i] for i in indices],
+            self.energy,
+            self.total[indices],
+            {z: density[indices] for z, density in self.species.items()},
+            {name: values[indices] for name, values in self.scalars.items()},
+            self.width,
+        )
+
+
+def read_spectra(source: Store | Path | str) -> Spectra:
+    """Read a store of kind ``spectra``; raises as `open_store` does."""
+    store = source if isinstance(source, Store) else open_store(source, "spectra")
+    structures = read_structures(store)
+    return Spectra(
+        structures.names,
+        structures.atoms,
+        store["dos/energy"],
+        store["dos/total"],
+        {int(z): store[f"dos/species/{z}"] for z in store.group_names("dos/species")},
+        {name: store[f"scalar/{name}"] for name in store.group_names("scalar")},
+        float(store.attributes["width"]),
+    )
+
+
+def gather(structures: Structures, config: DosConfig, spectra: list[Spectrum]) -> Spectra:
+    """Put spectra that were just computed in the form in which a store is read."""
+    zero = np.zeros(config.points)
+    by_species = [dict(zip(s.levels.species.tolist(), s.density, strict=True)) for s in spectra]
+    species = {z: np.array([d.get(z, zero) for d in by_species]) for z in structures.numbers}
+    return Spectra(
+        structures.names,
+        structures.atoms,
+        energy_grid(config.window, config.points),
+        sum(species.values()),
+        species,
+        {name: np.array([s.scalars.get(name, np.nan) for s in spectra]) for name in SCALARS},
+        config.width,
+    )
+
+
+def already_done(path: Path, provenance: Provenance) -> dict[str, Any] | None:
+    """Return the history entry of a finished store if the same run made it, else None."""
+    if not path.exists():
+        return None
+    made = open_store(path).history[-1]
+    wanted = provenance.entry(path)
+    same = all(made[key] == wanted[key] for key in ("program", "config", "inputs"))
+    return made if same else None
+
+
+def _offsets(counts: list[int]) -> np.ndarray:
+    return np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
