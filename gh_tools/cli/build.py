@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -70,8 +69,7 @@ def main(
         return
     name, files = _choose(sources, config)
     recipe = registry.get(name)
-    if files:
-        settings = [*(settings or []), f"paths={json.dumps(files)}"]
+    settings = common.as_settings(settings, {"paths": files or None})
     options = common.load_config(recipe.config, config, settings)
     if print_config:
         common.print_config(options)

@@ -58,7 +58,7 @@ def input_argument(what: str):
     return Annotated[
         list[str] | None,
         typer.Argument(
-            metavar=f"[{what}]...",
+            metavar=what.upper(),
             help=f"{what.capitalize()} to read; '-', or nothing behind a pipe, reads their paths "
             "from standard input.",
             show_default=False,

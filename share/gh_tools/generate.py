@@ -1,0 +1,316 @@
+"""Write the man pages, the shell completions and docs/reference.md from the commands themselves.
+
+python share/gh_tools/generate.py            writes them
+python share/gh_tools/generate.py --check    exits with 1 if one of them is not up to date
+"""
+
+from __future__ import annotations
+
+import enum
+import inspect
+import sys
+import tomllib
+import typing
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from types import NoneType, UnionType
+
+HERE = Path(__file__).parent
+SCRIPTS = tomllib.loads((HERE.parents[1] / "pyproject.toml").read_text())["project"]["scripts"]
+TYPES = {int: "INTEGER", float: "NUMBER", Path: "PATH", str: "TEXT"}
+EXIT_CODES = (
+    ("0", "done"),
+    ("2", "wrong usage: an option or a configuration key"),
+    ("65", "a bad store or bad data"),
+    ("66", "no input: a missing file, or an upstream command that produced nothing"),
+    ("69", "an optional part is not installed; the message names the extra that brings it"),
+    ("73", "the output cannot be created, or exists already"),
+    ("75", "unfinished; go on with --resume"),
+    ("130", "interrupted"),
+)
+
+
+@dataclass
+class Parameter:
+    """An option (with flags) or an argument (without) of a command."""
+
+    flags: list[str]
+    metavar: str  # empty for switches
+    choices: list[str]
+    default: str
+    help: str
+    takes_files: bool
+
+
+@dataclass
+class Command:
+    """What there is to say about a command."""
+
+    name: str
+    summary: str
+    paragraphs: list[str]
+    example: str
+    arguments: list[Parameter]
+    options: list[Parameter]
+    words: list[str]  # that the first argument may be
+
+
+def commands() -> list[Command]:
+    """Return all commands of the package, in the order of pyproject.toml."""
+    return [
+        _command(name, target)
+        for name, target in SCRIPTS.items()
+        if name in ("gh-build", "gh-info", "gh-train")
+    ]
+
+
+def _command(name: str, target: str) -> Command:
+    from typer.main import get_command
+
+    module, attribute = target.split(":")
+    command = get_command(getattr(import_module(module), attribute))
+    function = inspect.unwrap(command.callback)
+    hints = typing.get_type_hints(function)
+    summary, *paragraphs = [
+        _plain(paragraph) for paragraph in inspect.getdoc(function).split("\n\n")
+    ]
+    parameters = [_parameter(p, hints[p.name]) for p in command.params if p.name in hints]
+    shown = Parameter(["-h", "--help"], "", [], "", "Show the help, and stop.", False)
+    return Command(
+        name,
+        summary,
+        paragraphs,
+        command.epilog.removeprefix("Example: "),
+        [parameter for parameter in parameters if not parameter.flags],
+        [*(parameter for parameter in parameters if parameter.flags), shown],
+        list(import_module("gh_tools.structures.registry").NAMES) if name == "gh-build" else [],
+    )
+
+
+def _parameter(parameter, hint) -> Parameter:
+    """Describe a parameter; ``hint`` is the type of the function's argument behind it."""
+    base = hint
+    while typing.get_origin(base) in (typing.Union, UnionType, list, tuple):
+        base = next(t for t in typing.get_args(base) if t is not NoneType)
+    choices = []
+    if typing.get_origin(base) is typing.Literal:
+        choices = [str(value) for value in typing.get_args(base)]
+    elif isinstance(base, type) and issubclass(base, enum.Enum):
+        choices = [str(member.value) for member in base]
+    is_option = parameter.param_type_name == "option"
+    default = parameter.default
+    if isinstance(default, enum.Enum):
+        default = default.value
+    elif default is None or isinstance(default, bool) or callable(default) or default == []:
+        default = ""
+    metavar = parameter.metavar or "|".join(choices) or TYPES.get(base, "VALUE")
+    return Parameter(
+        flags=sorted([*parameter.opts, *parameter.secondary_opts], key=len) if is_option else [],
+        metavar="" if base is bool else metavar,
+        choices=choices,
+        default=str(default),
+        help=_plain(parameter.help or ""),
+        takes_files=base is Path or not is_option,
+    )
+
+
+def _plain(text: str) -> str:
+    """Return help text in one line, without markup."""
+    from rich.text import Text
+
+    return Text.from_markup(" ".join(text.split())).plain
+
+
+# --- man pages
+
+
+def man_page(command: Command, names: list[str]) -> str:
+    """Return the page of a command in the troff language."""
+    import gh_tools
+
+    lines = [
+        f'.TH {command.name.upper()} 1 "" "gh-tools {gh_tools.__version__}" "gh-tools"',
+        ".SH NAME",
+        f"{_troff(command.name)} \\- {_troff(command.summary.rstrip('.'))}",
+        ".SH SYNOPSIS",
+        f".B {_troff(command.name)}",
+        "[\\fIoptions\\fR] "
+        + " ".join(f"[\\fI{_troff(a.metavar)}\\fR ...]" for a in command.arguments),
+        ".SH DESCRIPTION",
+        *(
+            line
+            for text in [command.summary, *command.paragraphs]
+            for line in (".PP", _troff(text))
+        ),
+    ]
+    if command.arguments:
+        lines.append(".SH ARGUMENTS")
+        for argument in command.arguments:
+            lines += [".TP", f"\\fI{_troff(argument.metavar)}\\fR", _troff(argument.help)]
+    lines.append(".SH OPTIONS")
+    for option in command.options:
+        flags = ", ".join(f"\\fB{_troff(flag)}\\fR" for flag in option.flags)
+        value = f" \\fI{_troff(option.metavar)}\\fR" if option.metavar else ""
+        lines += [".TP", flags + value, _troff(_with_default(option))]
+    lines.append(".SH EXIT STATUS")
+    for code, meaning in EXIT_CODES:
+        lines += [".TP", f"\\fB{code}\\fR", _troff(meaning)]
+    others = ", ".join(f"\\fB{_troff(n)}\\fR(1)" for n in names if n != command.name)
+    lines += [".SH EXAMPLE", ".nf", _troff(command.example), ".fi", ".SH SEE ALSO", others]
+    return "\n".join(lines) + "\n"
+
+
+def _troff(text: str) -> str:
+    text = text.replace("\\", "\\e").replace("-", "\\-")
+    return "\\&" + text if text.startswith((".", "'")) else text
+
+
+def _with_default(parameter: Parameter) -> str:
+    return parameter.help + (f" Default: {parameter.default}." if parameter.default else "")
+
+
+# --- reference
+
+
+def reference(found: list[Command]) -> str:
+    """Return the reference of all commands in Markdown."""
+    lines = [
+        "# Reference of the commands",
+        "",
+        "Generated by `python share/gh_tools/generate.py`; change the commands, not this file.",
+        "",
+        "Every command writes results to standard output (the path of the finished store, one a "
+        "line) and everything else to standard error, and ends with one of these exit codes:",
+        "",
+        "| code | meaning |",
+        "| --- | --- |",
+        *(f"| {code} | {meaning} |" for code, meaning in EXIT_CODES),
+    ]
+    for command in found:
+        lines += ["", f"## {command.name}", ""]
+        for text in [command.summary, *command.paragraphs]:
+            lines += [text, ""]
+        lines += ["```sh", command.example, "```", "", "| option | meaning |", "| --- | --- |"]
+        for parameter in [*command.arguments, *command.options]:
+            names = ", ".join(f"`{flag}`" for flag in parameter.flags)
+            value = f"`{parameter.metavar}`" if parameter.metavar else ""
+            cell = " ".join(part for part in (names, value) if part).replace("|", "\\|")
+            lines.append(f"| {cell} | {_with_default(parameter).replace('|', chr(92) + '|')} |")
+    return "\n".join(lines) + "\n"
+
+
+# --- completions
+
+
+def bash(found: list[Command]) -> str:
+    """Return the completions for bash: options, their choices, recipes, and else files."""
+    cases = []
+    for command in found:
+        flags = " ".join(flag for option in command.options for flag in option.flags)
+        values = "".join(
+            f'\n        {"|".join(o.flags)}) words="{" ".join(o.choices)}" ;;'
+            for o in command.options
+            if o.choices
+        )
+        cases.append(
+            f'    {command.name})\n      options="{flags}"\n      words="{" ".join(command.words)}"\n'
+            + (f'      case "$3" in{values}\n      esac\n' if values else "")
+            + "      ;;"
+        )
+    names = " ".join(command.name for command in found)
+    return "\n".join(
+        [
+            "# Completions of gh-tools for bash: source this file.",
+            "_gh_tools() {",
+            '  local options="" words=""',
+            '  case "${1##*/}" in',
+            *cases,
+            "  esac",
+            '  if [[ "$2" == -* ]]; then words=$options; fi',
+            '  mapfile -t COMPREPLY < <(compgen -W "$words" -- "$2")',
+            "}",
+            f"complete -o bashdefault -o default -F _gh_tools {names}",
+            "",
+        ]
+    )
+
+
+def zsh(found: list[Command]) -> str:
+    """Return the completions for zsh."""
+    lines = [
+        f"#compdef {' '.join(command.name for command in found)}",
+        "# Completions of gh-tools for zsh: put this file into a folder of $fpath.",
+        "case $service in",
+    ]
+    for command in found:
+        lines.append(f"  {command.name})")
+        lines.append("    _arguments -s \\")
+        for option in command.options:
+            text = option.help.translate(str.maketrans({"'": "’", "[": "(", "]": ")", ":": ","}))
+            value = ""
+            if option.metavar:
+                action = f"({' '.join(option.choices)})" if option.choices else ""
+                action = action or ("_files" if option.takes_files else "")
+                value = f":{option.metavar.replace(':', ',')}:{action}"
+            lines += [f"      '{flag}[{text}]{value}' \\" for flag in option.flags]
+        words = f"_alternative 'words:recipe:({' '.join(command.words)})' 'files:file:_files'"
+        lines.append(
+            f"      '*:input:{'{' + words.replace(chr(39), chr(34)) + '}' if command.words else '_files'}'"
+        )
+        lines.append("    ;;")
+    return "\n".join([*lines, "esac", ""])
+
+
+def fish(found: list[Command]) -> str:
+    """Return the completions for fish."""
+    lines = ["# Completions of gh-tools for fish: source this file."]
+    for command in found:
+        for option in command.options:
+            flags = " ".join(
+                f"-l {flag[2:]}" if flag.startswith("--") else f"-s {flag[1:]}"
+                for flag in option.flags
+            )
+            value = ""
+            if option.choices:
+                value = f" -x -a '{' '.join(option.choices)}'"
+            elif option.metavar:
+                value = " -r" if option.takes_files else " -x"
+            text = option.help.replace("\\", "\\\\").replace("'", "\\'")
+            lines.append(f"complete -c {command.name} {flags}{value} -d '{text}'")
+        if command.words:
+            lines.append(f"complete -c {command.name} -a '{' '.join(command.words)}' -d 'recipe'")
+    return "\n".join([*lines, ""])
+
+
+def files() -> dict[Path, str]:
+    """Return all generated files: their paths and what they must hold."""
+    found = commands()
+    names = [command.name for command in found]
+    return {
+        **{HERE / "man" / f"{c.name}.1": man_page(c, names) for c in found},
+        HERE / "docs" / "reference.md": reference(found),
+        HERE / "completions" / "gh-tools.bash": bash(found),
+        HERE / "completions" / "_gh-tools": zsh(found),
+        HERE / "completions" / "gh-tools.fish": fish(found),
+    }
+
+
+def main() -> int:
+    """Write the files, or compare them with what they must hold."""
+    only_check = "--check" in sys.argv[1:]
+    stale = {
+        path: text
+        for path, text in files().items()
+        if not path.exists() or path.read_text() != text
+    }
+    for path, text in stale.items():
+        if not only_check:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        print(path.relative_to(HERE))
+    return int(only_check and bool(stale))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
