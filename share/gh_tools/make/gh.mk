@@ -16,6 +16,8 @@
 # Flags can be set for one store alone: `big.predicted.spectra.zarr/zarr.json: DOS_FLAGS = --kpts 1 1 1`.
 # X.structures.zarr is yours to make, with gh-build.
 
+# Put before each command, such as nice or srun.
+RUN ?=
 MODEL ?=
 FORMULA ?=
 
@@ -23,7 +25,7 @@ FORMULA ?=
 # cannot be taken up because its inputs have changed since (exit code 73) starts anew.
 # $(call gh,COMMAND AND OPTIONS,OUTPUT STORE,INPUTS)
 define gh
-$(if $(wildcard $(2).partial),$(1) --resume -o $(2) $(3) || { test $$? -eq 73 && $(1) --overwrite -o $(2) $(3); },$(1) --overwrite -o $(2) $(3))
+$(if $(wildcard $(2).partial),$(RUN) $(1) --resume -o $(2) $(3) || { test $$? -eq 73 && $(RUN) $(1) --overwrite -o $(2) $(3); },$(RUN) $(1) --overwrite -o $(2) $(3))
 endef
 
 # The store that a file zarr.json belongs to.
@@ -33,7 +35,7 @@ store = $(patsubst %/zarr.json,%,$(1))
 	$(call gh,gh-label $(LABEL_FLAGS),$(call store,$@),$(call store,$<))
 
 %.scaleshift.zarr/zarr.json: %.hamiltonians.zarr/zarr.json
-	gh-fit-scaleshift $(SCALESHIFT_FLAGS) --overwrite -o $(call store,$@) $(call store,$<)
+	$(RUN) gh-fit-scaleshift $(SCALESHIFT_FLAGS) --overwrite -o $(call store,$@) $(call store,$<)
 
 %.model.zarr/zarr.json: %.scaleshift.zarr/zarr.json
 	$(call gh,gh-train $(TRAIN_FLAGS),$(call store,$@),$(call store,$<))
@@ -48,7 +50,7 @@ store = $(patsubst %/zarr.json,%,$(1))
 	$(call gh,gh-dos $(DOS_FLAGS),$(call store,$@),$(call store,$<))
 
 %.posterior.zarr/zarr.json: %.predicted.spectra.zarr/zarr.json
-	gh-bayes '$(FORMULA)' $(BAYES_FLAGS) --overwrite -o $(call store,$@) $(call store,$<)
+	$(RUN) gh-bayes '$(FORMULA)' $(BAYES_FLAGS) --overwrite -o $(call store,$@) $(call store,$<)
 
 # Intermediate stores are worth keeping.
 .SECONDARY:
