@@ -24,7 +24,13 @@ from gh_tools.store.structures import (
     structure_arrays,
 )
 
-SCALAR_UNITS = {"fermi_level": "eV", "energy": "eV", "n_electrons": "1", "magnetic_moment": "μB"}
+SCALAR_UNITS = {
+    "fermi_level": "eV",
+    "energy": "eV",
+    "n_electrons": "1",
+    "magnetic_moment": "μB",
+    "eigenvalue_error": "meV",
+}
 
 
 class HamiltonianReader:

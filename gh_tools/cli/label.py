@@ -1,0 +1,132 @@
+"""gh-label: computes Hamiltonians of structures with GPAW."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gh_tools.cli import common
+from gh_tools.cli.options import (
+    ConfigOption,
+    DebugOption,
+    DryRunOption,
+    JobsOption,
+    JsonOption,
+    OutputOption,
+    OverwriteOption,
+    PrintConfigOption,
+    QuietOption,
+    ResumeOption,
+    SetOption,
+    VerboseOption,
+    input_argument,
+)
+
+
+def main(
+    structures: input_argument("STRUCTURES") = None,
+    output: OutputOption = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            "--preset",
+            help="Settings for a kind of material, below --config and --set: "
+            "agau, hfo2, hfo2-wse2, litfsi, sio2, tmd or wse2.",
+        ),
+    ] = None,
+    config: ConfigOption = None,
+    settings: SetOption = None,
+    print_config: PrintConfigOption = False,
+    jobs: JobsOption = 1,
+    resume: ResumeOption = False,
+    overwrite: OverwriteOption = False,
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Compute H(R) and S(R) of structures with GPAW in LCAO mode.
+
+    A structure that fails does not stop the others: the store is written without it, the reason
+    goes to standard error, and the exit code is 75. --resume tries it again.
+    """
+    from gh_tools.dft.config import LabelConfig
+
+    options = common.load_config(LabelConfig, config, settings, base=_preset(preset))
+    if print_config:
+        common.print_config(options)
+        return
+
+    from gh_tools.errors import TryAgainError
+    from gh_tools.store.io import check_output, open_store
+    from gh_tools.store.structures import KINDS, read_structures
+
+    sources = common.inputs(structures)
+    paths = common.outputs(output, sources, "hamiltonians")
+    stores = [open_store(source, KINDS) for source in sources]
+    for path in paths:
+        check_output(path, overwrite, resume)
+    if dry_run:
+        for store, path in zip(stores, paths, strict=True):
+            _describe(read_structures(store), options, path)
+        return
+
+    from gh_tools.dft.label import label_structures
+
+    failed = []
+    for store, path in zip(stores, paths, strict=True):
+        path, failures = label_structures(
+            path,
+            read_structures(store),
+            options,
+            common.provenance(config=options, inputs=[store]),
+            n_workers=jobs,
+            resume=resume,
+            overwrite=overwrite,
+        )
+        common.emit(path, as_json, failed=failures)
+        failed += [f"{failure['name']} ({failure['reason']})" for failure in failures]
+    if failed:
+        raise TryAgainError(
+            f"{len(failed)} structures failed: {'; '.join(failed)}; --resume tries them again"
+        )
+
+
+def _preset(name: str | None) -> dict:
+    from gh_tools.errors import NoInputError, UsageError
+    from gh_tools.resources import share_path
+
+    if name is None:
+        return {}
+    try:
+        return tomllib.loads(share_path(f"presets/{name}.toml").read_text())
+    except NoInputError:
+        known = sorted(file.stem for file in share_path("presets").glob("*.toml"))
+        raise UsageError(f"no preset is called {name!r}; there are {', '.join(known)}") from None
+
+
+def _describe(structures, options, path: Path) -> None:
+    from gh_tools import console
+    from gh_tools.dft.basis_sets import basis_table
+    from gh_tools.dft.scf import describe, kpoint_grid
+
+    console.table(
+        describe(basis_table(options, structures.numbers)),
+        ["element", "basis", "setup", "orbitals", "shells (cutoff in Å)"],
+        title=f"Basis of {path}",
+    )
+    grids = {}
+    for atoms in structures.atoms:
+        grid = "x".join(map(str, kpoint_grid(atoms, options)))
+        grids[grid] = grids.get(grid, 0) + 1
+    counts = ", ".join(f"{count} with {grid} k-points" for grid, count in grids.items())
+    console.log.info("would label %d structures (%s) and write %s", len(structures), counts, path)
+
+
+app = common.command(
+    main, "gh-label train.structures.zarr --preset wse2 -j 4 -o train.hamiltonians.zarr"
+)

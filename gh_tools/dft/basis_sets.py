@@ -1,0 +1,156 @@
+"""Basis sets and PAW setups: from a labelling configuration to the basis table, and back to GPAW."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import xml.sax
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from ase.data import chemical_symbols
+from ase.units import Bohr
+
+from gh_tools.errors import DataError, UsageError
+from gh_tools.orbitals.basis import Basis, ElementBasis, Shell
+
+if TYPE_CHECKING:
+    from gh_tools.dft.config import LabelConfig
+
+
+def basis_table(config: LabelConfig, numbers: Iterable[int]) -> Basis:
+    """Look up or generate the basis of each element.
+
+    Args:
+        config: names of basis sets and setups, confinement, Hubbard terms.
+        numbers: atomic numbers that are needed.
+
+    Returns:
+        The basis table, with the text of each basis file in it.
+
+    Raises:
+        UsageError: GPAW has no such basis set or setup.
+    """
+    return Basis(
+        {number: _element_basis(config, number) for number in sorted(set(map(int, numbers)))}
+    )
+
+
+def _element_basis(config: LabelConfig, number: int) -> ElementBasis:
+    from gpaw.basis_data import Basis as BasisFile
+    from gpaw.setup_data import SetupData
+
+    symbol = chemical_symbols[number]
+    setup = config.setups.get(symbol, "")
+    name = config.basis_by_element.get(symbol, config.basis)
+    try:
+        data = SetupData.find_and_read_path(symbol, _setup_family(config.xc), setup or "paw")
+        if symbol in config.energy_shift:
+            shift = config.energy_shift[symbol]
+            found = _confined(data, config.confined_type, shift)
+            name = f"{config.confined_type}, confined by {shift:g} eV"
+        else:
+            found = BasisFile.find(symbol, _file_name(name, setup))
+    except (FileNotFoundError, RuntimeError, AssertionError, ValueError) as problem:
+        reason = str(problem).strip().splitlines()
+        raise UsageError(
+            f"no basis {name!r} with setup {setup or 'default'!r} for {symbol}: "
+            f"{reason[0] if reason else problem!r} Set basis_by_element.{symbol} or setups.{symbol}."
+        ) from problem
+    text = io.StringIO()
+    found.write_to(text)
+    hubbard = ";".join(f"{l},{u:g}" for l, u in config.hubbard.get(symbol, {}).items())  # noqa: E741
+    return ElementBasis(
+        number=number,
+        shells=tuple(Shell(int(bf.l), float(bf.rc) * Bohr) for bf in found.bf_j),
+        n_valence=float(data.Nv),
+        basis_name=name,
+        basis_text=text.getvalue(),
+        setup=setup,
+        fingerprint=data.fingerprint,
+        hubbard=hubbard and f":{hubbard}",
+    )
+
+
+def _setup_family(xc: str) -> str:
+    """Name of the setups that belong to a functional, such as PBE for PBE0."""
+    from gpaw.xc import XC
+
+    return XC(xc).get_setup_name()
+
+
+def _file_name(name: str, setup: str) -> str:
+    """Name of a basis file that goes with a named setup: ``szp(dzp)`` and ``6`` give ``szp(6.dzp)``."""
+    if not setup:
+        return name
+    return name.replace("(", f"({setup}.") if "(" in name else f"{setup}.{name}"
+
+
+def _confined(data, kind: str, shift: float):
+    """Generate a basis from a setup, confined until its states shift up by ``shift`` eV."""
+    from gpaw.atom.all_electron import ValenceData
+    from gpaw.atom.basis import BasisMaker
+    from gpaw.basis_data import parse_basis_name
+
+    zeta, polarization = parse_basis_name(kind)
+    atom = ValenceData.from_setupdata_onthefly_potentials(data)
+    # The cutoff limit (in Bohr) is that of GPAW's command line tool.
+    return BasisMaker(atom, name=f"{shift:g}eV").generate(
+        zeta, polarization, energysplit=shift, rcutmax=16.0, txt=None
+    )
+
+
+def gpaw_basis(element: ElementBasis):
+    """Rebuild GPAW's basis object from the text in the basis table, with no file on disk."""
+    from gpaw.basis_data import Basis as BasisFile
+    from gpaw.basis_data import BasisSetXMLParser
+
+    symbol = chemical_symbols[element.number]
+    parser = BasisSetXMLParser(symbol, element.basis_name)
+    xml.sax.parseString(element.basis_text.encode(), parser)
+    return BasisFile(symbol, element.basis_name, bf_j=parser.bf_j, **parser._dct)
+
+
+def gpaw_arguments(basis: Basis) -> dict:
+    """Arguments ``setups`` and ``basis`` of GPAW that stand for a basis table."""
+    symbols = {chemical_symbols[number]: element for number, element in basis.elements.items()}
+    return {
+        "setups": {symbol: (e.setup or "paw") + e.hubbard for symbol, e in symbols.items()},
+        "basis": {symbol: gpaw_basis(element) for symbol, element in symbols.items()},
+    }
+
+
+def make_setups(basis: Basis):
+    """Build GPAW's setups, one for each element of the table in its order.
+
+    Raises:
+        DataError: a PAW setup file of this machine is not the one that the table was made with.
+    """
+    from gpaw.setup import Setups
+    from gpaw.xc import XC
+
+    arguments = gpaw_arguments(basis)
+    family = _matching_family(next(iter(basis.elements.values())))
+    setups = Setups(list(basis.numbers), arguments["setups"], arguments["basis"], XC(family))
+    for setup, element in zip(setups, basis.elements.values(), strict=True):
+        if setup.fingerprint != element.fingerprint:
+            raise DataError(
+                f"the PAW setup {setup.filename} has the fingerprint {setup.fingerprint}, the basis "
+                f"table says {element.fingerprint}: install the gpaw-data that the labels were made with"
+            )
+    return setups
+
+
+def _matching_family(element: ElementBasis) -> str:
+    """Functional whose setup of this element has the fingerprint of the table, else PBE."""
+    from gpaw.setup_data import search_for_file
+
+    symbol = chemical_symbols[element.number]
+    for family in ("PBE", "LDA", "RPBE", "revPBE"):
+        parts = (symbol, element.setup, family) if element.setup else (symbol, family)
+        with contextlib.suppress(FileNotFoundError):
+            _, source = search_for_file(".".join(parts))
+            if hashlib.md5(source, usedforsecurity=False).hexdigest() == element.fingerprint:
+                return family
+    return "PBE"

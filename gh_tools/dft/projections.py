@@ -1,0 +1,146 @@
+"""PAW corrections of two-centre matrices: Σ_a ⟨φ_i|p̃_a⟩ dX_a ⟨p̃_a|φ_j⟩ for lists of pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import ase
+import numba
+import numpy as np
+from jaxtyping import Float, Int
+
+from gh_tools.dft.two_center import TwoCenterIntegrals
+from gh_tools.orbitals.pairs import directed_pairs
+
+if TYPE_CHECKING:
+    from gh_tools.dft.overlap import BlockList
+
+_NEGLIGIBLE = (
+    1e-9  # a block of projections below changes S by less than 1e-8 and H by less than 1e-6 eV
+)
+_SHIFT_BASE = 2**12  # cells in each direction that a key can tell apart
+
+
+class Projections:
+    """⟨p̃_a|φ_i⟩ of one structure, for all orbitals of cell 0 and all projectors within reach.
+
+    Args:
+        atoms: the structure.
+        integrals: two-centre integrals that cover its species.
+    """
+
+    def __init__(self, atoms: ase.Atoms, integrals: TwoCenterIntegrals):
+        self.numbers = numbers = atoms.numbers
+        self._integrals = integrals
+        species = sorted(set(numbers.tolist()))
+        reach = max(map(integrals.projector_reach, species)) + max(
+            map(integrals.orbital_reach, species)
+        )
+        i, a, shift, vector = directed_pairs(atoms, reach)
+        every = np.arange(len(atoms))
+        i, a = np.concatenate([i, every]), np.concatenate([a, every])
+        shift = np.concatenate([shift, np.zeros((len(atoms), 3), dtype=shift.dtype)])
+        vector = np.concatenate([vector, np.zeros((len(atoms), 3))])
+
+        entries, blocks = [], []
+        for za in species:
+            for zi in species:
+                near = integrals.projector_reach(za) + integrals.orbital_reach(zi)
+                mine = np.flatnonzero(
+                    (numbers[a] == za)
+                    & (numbers[i] == zi)
+                    & (np.linalg.norm(vector, axis=1) < near)
+                )
+                block = integrals.projector(za, zi, -vector[mine])
+                large = np.abs(block).max(axis=(1, 2)) > _NEGLIGIBLE
+                entries.append(mine[large])
+                blocks.append(block[large])
+        self._blocks = blocks
+        self._centers = [a[entry] for entry in entries]
+
+        entry = np.concatenate(entries)
+        sizes = np.concatenate([np.full(len(b), b.shape[1] * b.shape[2]) for b in blocks])
+        offset = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+        key = _key(a[entry], shift[entry])
+        order = np.lexsort((key, i[entry]))
+        self._key, self._offset = key[order], offset[order]
+        self._rows = np.concatenate([np.full(len(b), b.shape[1]) for b in blocks])[order]
+        self._ptr = np.searchsorted(i[entry][order], np.arange(len(atoms) + 1))
+        self._flat = _flatten(blocks)
+
+    def correction(
+        self,
+        coefficients: Sequence[Float[np.ndarray, "projectors projectors"]],
+        lists: Mapping[Hashable, BlockList],
+    ) -> dict[Hashable, Float[np.ndarray, "pairs ki kj"]]:
+        """Sum over all atoms a for each pair of orbitals' atoms.
+
+        Args:
+            coefficients: symmetric matrix dX of each atom a.
+            lists: the blocks that are wanted.
+
+        Returns:
+            Blocks for each of ``lists``, in the unit of ``coefficients``.
+        """
+        weighted = [
+            np.stack([coefficients[atom] for atom in centers.tolist()]) @ block
+            if len(block)
+            else block
+            for centers, block in zip(self._centers, self._blocks, strict=True)
+        ]
+        weighted = _flatten(weighted)
+        results = {}
+        for name, block in lists.items():
+            shape = [self._integrals.setups[z].nao for z in (block.zi, block.zj)]
+            results[name] = np.zeros((len(block.i), *shape))
+            _accumulate(
+                block.i.astype(np.int64),
+                block.j.astype(np.int64),
+                _key(np.zeros(len(block.i), dtype=np.int64), block.shift),
+                self._ptr,
+                self._key,
+                self._offset,
+                self._rows,
+                self._flat,
+                weighted,
+                results[name],
+            )
+        return results
+
+
+def _flatten(blocks) -> Float[np.ndarray, "values"]:
+    return np.concatenate([np.ascontiguousarray(block).ravel() for block in blocks])
+
+
+def _key(
+    atom: Int[np.ndarray, "entries"], shift: Int[np.ndarray, "entries 3"]
+) -> Int[np.ndarray, "entries"]:
+    """One integer for an atom in a cell; the keys of two cells differ by the key of their distance."""
+    x, y, z = shift.astype(np.int64).T
+    return ((atom * _SHIFT_BASE + x) * _SHIFT_BASE + y) * _SHIFT_BASE + z
+
+
+@numba.njit(cache=True, nogil=True, fastmath=True)
+def _accumulate(i, j, delta, ptr, key, offset, rows, left, right, out):
+    """Add leftᵀ·right of all centres that both atoms of a pair see; both lists are sorted by key."""
+    ki, kj = out.shape[1], out.shape[2]
+    for pair in range(len(i)):
+        first, first_end = ptr[i[pair]], ptr[i[pair] + 1]
+        second, second_end = ptr[j[pair]], ptr[j[pair] + 1]
+        while first < first_end and second < second_end:
+            # What atom j sees from cell 0, it sees shifted by R when it stands in cell R.
+            difference = key[first] - (key[second] + delta[pair])
+            if difference < 0:
+                first += 1
+            elif difference > 0:
+                second += 1
+            else:
+                for row in range(rows[first]):
+                    start = offset[second] + row * kj
+                    for x in range(ki):
+                        value = left[offset[first] + row * ki + x]
+                        for y in range(kj):
+                            out[pair, x, y] += value * right[start + y]
+                first += 1
+                second += 1

@@ -1,0 +1,119 @@
+"""H(R) and S(R) out of a converged GPAW calculation, exactly, for any cell.
+
+GPAW's matrices at a k-point are Bloch sums of three real-space matrices: the effective potential
+between basis functions on the grid, two-centre integrals, and PAW terms ⟨φ|p̃⟩ dH ⟨p̃|φ⟩. The blocks
+are taken before that sum, so no k-points are needed and no image can be confused with another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import ase
+import numpy as np
+from ase.units import Ha
+from jaxtyping import Float, Int
+
+from gh_tools.dft.overlap import BlockList, block_lists, overlap_blocks
+from gh_tools.dft.projections import Projections
+from gh_tools.dft.two_center import TwoCenterIntegrals
+from gh_tools.orbitals.basis import Basis, SpeciesPair
+from gh_tools.orbitals.pairs import stored_pairs
+
+Blocks = dict[int | SpeciesPair, Float[np.ndarray, "*spin pairs ki kj"]]
+
+
+def realspace_blocks(
+    atoms: ase.Atoms, calculator, basis: Basis
+) -> tuple[dict[int | SpeciesPair, BlockList], Blocks, Blocks]:
+    """Extract all blocks of H and S that the basis and the projectors reach.
+
+    Args:
+        atoms: the structure, wrapped; GPAW may have moved it rigidly along directions that are not
+            periodic.
+        calculator: a converged GPAW calculator (new interface) in LCAO mode.
+        basis: the basis table that the calculation used.
+
+    Returns:
+        Where the blocks stand, H in eV with a leading spin axis, and S; each by species (on-site)
+        and species pair.
+    """
+    integrals = TwoCenterIntegrals(basis)
+    projections = Projections(atoms, integrals)
+    lists = block_lists(atoms, stored_pairs(atoms, _ranges(atoms, integrals)))
+    overlap = overlap_blocks(lists, integrals, projections)
+
+    kinetic = {k: integrals.kinetic(b.zi, b.zj, b.vector) for k, b in lists.items()}
+    grid = _GridPotential(atoms, calculator, basis)
+    dft = calculator.dft
+    hamiltonian: dict = {key: [] for key in lists}
+    for spin in range(dft.ibzwfs.nspins):
+        potential = grid.blocks(spin, lists)
+        terms = [dft.potential.dH_asii[a][spin].real for a in range(len(atoms))]
+        correction = projections.correction(terms, lists)
+        for key in lists:
+            hamiltonian[key].append((kinetic[key] + potential[key] + correction[key]) * Ha)
+    return lists, {key: np.stack(value) for key, value in hamiltonian.items()}, overlap
+
+
+def _ranges(atoms: ase.Atoms, integrals: TwoCenterIntegrals) -> dict[SpeciesPair, float]:
+    """Distance in Å up to which two atoms interact, directly or through projectors of a third."""
+    present = sorted(set(atoms.numbers.tolist()))
+    orbital = {z: integrals.orbital_reach(z) for z in present}
+    bridge = 2 * max(map(integrals.projector_reach, present))
+    return {
+        (zi, zj): orbital[zi] + orbital[zj] + bridge for zi in present for zj in present if zi <= zj
+    }
+
+
+class _GridPotential:
+    """⟨φ_i,0|ṽ|φ_j,R⟩ integrated on GPAW's grid, in Hartree."""
+
+    def __init__(self, atoms: ase.Atoms, calculator, basis: Basis):
+        from gpaw.new.basis import create_basis
+
+        dft = calculator.dft
+        self._potential = dft.potential.vt_sR
+        # Of a complex type even for a run at Γ alone, where GPAW would sum over R at once.
+        self._functions = create_basis(
+            dft.ibzwfs.ibz, 1, atoms.pbc, self._potential.desc, dft.setups, complex, dft.relpos_ac
+        )
+        self._start = basis.orbital_ptr(atoms.numbers)
+        self._basis = basis
+        # GPAW wraps the atoms anew, and one on a face of the cell may land on the other face.
+        scaled = atoms.get_scaled_positions(wrap=False)
+        self._cell = np.where(atoms.pbc, np.rint(scaled - dft.relpos_ac), 0).astype(np.int64)
+        # GPAW's matrices belong to -R for one half of all R; the other half are their transposes.
+        half = -self._functions.sdisp_xc
+        self._reach = np.abs(half).max(axis=0)
+        self._index = np.full(2 * self._reach + 1, -1)
+        self._index[tuple((half + self._reach).T)] = np.arange(len(half))
+
+    def blocks(
+        self, spin: int, lists: Mapping[int | SpeciesPair, BlockList]
+    ) -> dict[int | SpeciesPair, Float[np.ndarray, "pairs ki kj"]]:
+        matrices = self._functions.calculate_potential_matrices(self._potential.data[spin])
+        result = {}
+        for key, block in lists.items():
+            rows, columns = self._orbitals(block.zi, block.i), self._orbitals(block.zj, block.j)
+            shift = block.shift + self._cell[block.j] - self._cell[block.i]
+            forward, backward = self._find(shift), self._find(-shift)
+            values = np.zeros((len(block.i), rows.shape[1], columns.shape[1]))
+            here = forward >= 0
+            values[here] = matrices[
+                forward[here, None, None], rows[here, :, None], columns[here, None, :]
+            ]
+            there = ~here & (backward >= 0)
+            values[there] = matrices[
+                backward[there, None, None], columns[there, None, :], rows[there, :, None]
+            ]
+            result[key] = values
+        return result
+
+    def _orbitals(self, number: int, atom) -> Int[np.ndarray, "pairs k"]:
+        return self._start[atom][:, None] + np.arange(self._basis[number].n_orbitals)
+
+    def _find(self, shift: Int[np.ndarray, "pairs 3"]) -> Int[np.ndarray, "pairs"]:
+        inside = (np.abs(shift) <= self._reach).all(axis=1)
+        found = self._index[tuple(np.where(inside[:, None], shift + self._reach, 0).T)]
+        return np.where(inside, found, -1)

@@ -1,0 +1,211 @@
+"""One structure from coordinates to labels: the self-consistent run and what is kept of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import ase
+import numpy as np
+import scipy.linalg
+from ase.calculators.calculator import kpts2sizeandoffsets
+from ase.data import chemical_symbols
+from jaxtyping import Bool, Float
+
+from gh_tools.dft.basis_sets import gpaw_arguments
+from gh_tools.dft.config import LabelConfig
+from gh_tools.dft.overlap import BlockList
+from gh_tools.dft.realspace import realspace_blocks
+from gh_tools.errors import DataError
+from gh_tools.orbitals.basis import Basis
+from gh_tools.orbitals.bloch import bloch_matrix
+from gh_tools.orbitals.blocks import Bands, Hamiltonian, OnsiteBlocks, PairBlocks
+from gh_tools.orbitals.pairs import wrapped
+
+# Blocks are exact but for the threshold; more than this (in meV) means that they are wrong.
+_LARGEST_ERROR = 1.0
+
+
+def label(atoms: ase.Atoms, config: LabelConfig, basis: Basis, log: Path | str) -> Hamiltonian:
+    """Run GPAW on a structure and extract its Hamiltonian.
+
+    Args:
+        atoms: the structure; needs no cell where it is not periodic.
+        config: the calculation.
+        basis: the basis table, at least of the species present.
+        log: file for GPAW's own text.
+
+    Returns:
+        H(R) and S(R); scalars fermi_level, energy (eV), n_electrons, eigenvalue_error (meV: the
+        largest change of an eigenvalue within 5 eV of the Fermi level, at the k-points of the run,
+        that the threshold and the pair cutoff caused), and with spin magnetic_moment (μB); the
+        eigenvalues at the k-points of the run. Energies count from GPAW's zero of the potential.
+
+    Raises:
+        DataError: the run did not converge.
+    """
+    atoms = wrapped(atoms)
+    basis.check_covers(atoms.numbers, "label")
+    basis = Basis({z: basis[z] for z in set(atoms.numbers.tolist())})
+    calculator = run(atoms, config, basis, log)
+
+    lists, hamiltonian, overlap = realspace_blocks(atoms, calculator, basis)
+    spin = slice(None) if config.spin == "collinear" else 0
+    onsite, pairs = {}, {}
+    for key, block in lists.items():
+        if isinstance(key, int):
+            onsite[key] = OnsiteBlocks(block.i, hamiltonian[key][spin], overlap[key])
+            continue
+        keep = _kept(block, hamiltonian[key], overlap[key], config)
+        if keep.any():
+            pairs[key] = PairBlocks(
+                block.i[keep],
+                block.j[keep],
+                block.shift[keep],
+                hamiltonian[key][:, keep][spin],
+                overlap[key][keep],
+            )
+    result = Hamiltonian(
+        atoms, basis, onsite, pairs, _scalars(calculator, config), _bands(calculator)
+    )
+    error = eigenvalue_error(result)
+    if config.pair_cutoff is None and config.threshold < 1e-5 and error > _LARGEST_ERROR:
+        raise DataError(
+            f"the blocks do not give GPAW's eigenvalues back (largest difference {error:.3g} meV); "
+            "please report this structure"
+        )
+    result.scalars["eigenvalue_error"] = error
+    return result
+
+
+def run(atoms: ase.Atoms, config: LabelConfig, basis: Basis, log: Path | str):
+    """Converge a GPAW calculation (new interface) in LCAO mode and return it.
+
+    Raises:
+        DataError: it did not converge.
+    """
+    from gpaw import KohnShamConvergenceError
+    from gpaw.new.ase_interface import GPAW
+
+    atoms = boxed(atoms, config.vacuum)
+    spin_polarised = config.spin == "collinear"
+    moments = [config.magmoms.get(symbol, 0.0) for symbol in atoms.symbols]
+    arguments = (
+        {"kpts": {"size": kpoint_grid(atoms, config), "gamma": True}} if atoms.pbc.any() else {}
+    )
+    atoms.calc = GPAW(
+        mode="lcao",
+        xc=config.xc,
+        h=config.h,
+        nbands="nao",
+        occupations={"name": "fermi-dirac", "width": config.smearing},
+        convergence=config.convergence.model_dump(),
+        maxiter=config.max_iterations,
+        spinpol=spin_polarised,
+        magmoms=moments if spin_polarised else None,
+        charge=config.charge,
+        txt=str(log),
+        **arguments,
+        **gpaw_arguments(basis),
+    )
+    try:
+        atoms.get_potential_energy()
+    except KohnShamConvergenceError:
+        raise DataError(
+            f"not self-consistent after {config.max_iterations} iterations; look at {log}, and raise "
+            "max_iterations or the smearing"
+        ) from None
+    return atoms.calc
+
+
+def boxed(atoms: ase.Atoms, vacuum: float) -> ase.Atoms:
+    """Return a copy with at least ``vacuum`` Å around the atoms along directions that are not periodic.
+
+    A cell that gives less, or none, is enlarged and the atoms moved to its middle along such a
+    direction, which H and S do not notice.
+    """
+    atoms = atoms.copy()
+    cell = atoms.cell.complete()
+    normal = cell.reciprocal().array
+    normal /= np.linalg.norm(normal, axis=1)[:, None]
+    along = atoms.positions @ normal.T
+    height = np.einsum("cv,cv->c", cell.array, normal)
+    room = np.minimum(along.min(axis=0), height - along.max(axis=0))
+    tight = ~atoms.pbc & ((room < vacuum) | ~atoms.cell.any(axis=1))
+    if tight.any():
+        atoms.center(vacuum=vacuum, axis=np.flatnonzero(tight).tolist())
+    return atoms
+
+
+def kpoint_grid(atoms: ase.Atoms, config: LabelConfig) -> tuple[int, int, int]:
+    """Size of the Γ-centred k grid; 1 along directions that are not periodic."""
+    if config.kpts is not None:
+        size = config.kpts
+    else:
+        size, _ = kpts2sizeandoffsets(density=config.kpoint_density, gamma=True, atoms=atoms)
+    return tuple(int(n) if periodic else 1 for n, periodic in zip(size, atoms.pbc, strict=True))
+
+
+def _kept(block: BlockList, hamiltonian, overlap, config: LabelConfig) -> Bool[np.ndarray, "pairs"]:
+    large = np.abs(hamiltonian).max(axis=(0, 2, 3)) > config.threshold
+    large |= np.abs(overlap).max(axis=(1, 2)) > config.threshold
+    if config.pair_cutoff is not None:
+        large &= np.linalg.norm(block.vector, axis=1) < config.pair_cutoff
+    return large
+
+
+def _scalars(calculator, config: LabelConfig) -> dict[str, float]:
+    scalars = {
+        "fermi_level": float(calculator.get_fermi_level()),
+        "energy": float(calculator.results["energy"]),
+        "n_electrons": float(calculator.get_number_of_electrons()),
+    }
+    if config.spin == "collinear":
+        scalars["magnetic_moment"] = float(calculator.results["magmom"])
+    return scalars
+
+
+def _bands(calculator) -> Bands:
+    kpoints = calculator.get_ibz_k_points()
+    spins = range(calculator.get_number_of_spins())
+    eigenvalue = [
+        [calculator.get_eigenvalues(kpt=k, spin=spin) for k in range(len(kpoints))]
+        for spin in spins
+    ]
+    weight = np.asarray(calculator.get_k_point_weights(), dtype=np.float64)
+    return Bands(np.array(kpoints), weight / weight.sum(), np.array(eigenvalue))
+
+
+def eigenvalue_error(hamiltonian: Hamiltonian, window: float = 5.0) -> float:
+    """Largest difference in meV between the blocks' eigenvalues and those of the run itself.
+
+    Args:
+        hamiltonian: the labels, with ``bands``.
+        window: which eigenvalues count: those within so many eV of the Fermi level.
+    """
+    bands, fermi = hamiltonian.bands, hamiltonian.scalars["fermi_level"]
+    largest = 0.0
+    for spin, of_spin in enumerate(bands.eigenvalue):
+        for k, reference in zip(bands.kpoint, of_spin, strict=True):
+            found = _eigenvalues(hamiltonian, k, spin)
+            near = np.abs(reference - fermi) < window
+            largest = max(largest, np.abs(found - reference)[near].max(initial=0.0))
+    return 1e3 * float(largest)
+
+
+def _eigenvalues(hamiltonian: Hamiltonian, k, spin: int) -> Float[np.ndarray, "orbitals"]:
+    matrix = bloch_matrix(hamiltonian, k, "hamiltonian", spin)
+    return scipy.linalg.eigh(matrix, bloch_matrix(hamiltonian, k, "overlap"), eigvals_only=True)
+
+
+def describe(basis: Basis) -> list[tuple[str, str, str, str, str]]:
+    """Rows of a table of the basis: element, set, setup, orbitals, and shells with cutoffs in Å."""
+    return [
+        (
+            chemical_symbols[number],
+            element.basis_name,
+            (element.setup or "default") + element.hubbard,
+            str(element.n_orbitals),
+            " ".join(f"{'spdfgh'[s.l]}({s.cutoff:.2f})" for s in element.shells),
+        )
+        for number, element in basis.elements.items()
+    ]
