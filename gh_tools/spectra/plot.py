@@ -25,7 +25,6 @@ def plot_dos(
     spectra: Spectra,
     reference: Spectra | None = None,
     *,
-    window: tuple[float, float] | None = None,
     carrier_window: tuple[float, float] | None = None,
 ) -> None:
     """Draw total and species-projected densities of states against E - E_F.
@@ -36,14 +35,9 @@ def plot_dos(
     Args:
         path: picture to write, .png, .pdf or .svg.
         spectra: what is drawn as lines.
-        reference: drawn dashed; structures are matched by name, and where the reference knows only
-            some, these alone are drawn.
-        window: energies shown, eV; by default where there is a density.
+        reference: of the same structures in the same order, drawn dashed.
         carrier_window: energies shaded, eV.
     """
-    if reference is not None:
-        names = set(reference.names)
-        spectra = spectra.select([i for i, name in enumerate(spectra.names) if name in names])
     per_atom = len(spectra) > 1
     curves, spread = _curves(spectra, per_atom)
     with picture(path, (5.6, 3.5)) as (_, axes):
@@ -67,20 +61,20 @@ def plot_dos(
                     zorder=4,
                 )
             axes.plot([], [], color=INK, linestyle=DASHED, linewidth=1.0, label="reference")
-        low, high = window or _extent(spectra)
-        shown = (energy >= low) & (energy <= high)
-        top = 1.18 * max(density[shown].max() for density, _ in curves.values())
-        _mark_fermi(axes, vertical=True)
         if carrier_window is not None:
-            axes.axvspan(*carrier_window, color=PALETTE[4], alpha=0.25, linewidth=0)
+            axes.axvspan(
+                *carrier_window, color=PALETTE[4], alpha=0.25, linewidth=0, label="carriers"
+            )
+        _mark_fermi(axes, vertical=True)
+        _, top = axes.get_ylim()
         axes.set(
-            xlim=(low, high),
-            ylim=(0, top if top > 0 else 1),
+            xlim=_extent(spectra),
+            ylim=(0, 1.12 * top),  # room for the legend
             xlabel="$E - E_\\mathrm{F}$ (eV)",
             ylabel=f"density of states (1/eV{' per atom' if per_atom else ''})",
             title=_dos_title(spectra, reference),
         )
-        axes.legend(ncols=2, loc="upper left", fontsize=8)
+        axes.legend(ncols=6, loc="upper left", fontsize=8, columnspacing=1.2, handlelength=1.6)
 
 
 def plot_bands(
@@ -186,8 +180,7 @@ def _dos_title(spectra: Spectra, reference: Spectra | None) -> str:
     what = spectra.names[0] if len(spectra) == 1 else f"mean of {len(spectra)} structures"
     if reference is None:
         return f"{what}: gap {gaps.mean():.3f} eV"
-    order = [reference.names.index(name) for name in spectra.names]
-    expected = reference.scalars["band_gap"][order]
+    expected = reference.scalars["band_gap"]
     if len(spectra) == 1:
         error = 1000 * (gaps[0] - expected[0])
         return f"{what}: gap {gaps[0]:.3f} eV, reference {expected[0]:.3f} eV ({error:+.0f} meV)"

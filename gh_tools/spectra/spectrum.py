@@ -18,13 +18,9 @@ from gh_tools.spectra.kpoints import KPoints, grid_for_density, monkhorst_pack
 
 # Unit and definition of each number that `compute_spectrum` gives.
 _SMEARED = (
-    "states of both spins that the chosen species hold in the carrier window: integral of the "
-    "Gaussian-broadened Mulliken-projected density of states"
+    "states (both spins) of the carrier species in the window, broadened: integral of the DOS"
 )
-_SHARP = (
-    "states of both spins that the chosen species hold in the carrier window: Mulliken-weighted "
-    "number of levels, unbroadened, with lower end < E - E_F <= upper end"
-)
+_SHARP = "the same, sharp: Mulliken-weighted levels with lower end < E - E_F <= upper end"
 _AREA = "; per area of the periodic plane (of cell vectors 1 and 2 where all three are periodic)"
 _VOLUME = "; per volume of the cell, vacuum included"
 SCALARS = {
@@ -33,10 +29,10 @@ SCALARS = {
     "band_gap": ("eV", "lowest empty minus highest occupied level on the k-points; 0 in a metal"),
     "valence_band_maximum": ("eV", "highest occupied level; the sharp Fermi level in a metal"),
     "conduction_band_minimum": ("eV", "lowest empty level; the sharp Fermi level in a metal"),
-    "carriers": ("1", f"{_SMEARED}, in the cell"),
+    "carriers": ("1", f"{_SMEARED}; in the cell"),
     "carriers_per_area": ("1/cm^2", _SMEARED + _AREA),
     "carriers_per_volume": ("1/cm^3", _SMEARED + _VOLUME),
-    "carriers_sharp": ("1", f"{_SHARP}, in the cell"),
+    "carriers_sharp": ("1", f"{_SHARP}; in the cell"),
     "carriers_sharp_per_area": ("1/cm^2", _SHARP + _AREA),
     "carriers_sharp_per_volume": ("1/cm^3", _SHARP + _VOLUME),
 }

@@ -148,7 +148,7 @@ SPECTRA = (
     Field("bands/eigenvalue", "E", "float", "eV", "levels, absolute, by spin, k-point, band"),
     Field("dos/energy", "p", "float", "eV", "energies of the densities, from E_F"),
     Field("dos/total", "n p", "float", "1/eV", "density of states of both spins"),
-    Field("dos/species/<Z>", "n p", "float", "1/eV", "Mulliken projection on an element"),
+    Field("dos/species/<Z>", "n p", "float", "1/eV", "Mulliken projection on an element", False),
 )
 
 KINDS: Mapping[str, tuple[Field, ...]] = {

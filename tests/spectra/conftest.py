@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import ase
 import numpy as np
@@ -11,6 +12,9 @@ import pytest
 from gh_tools.orbitals.basis import Basis, ElementBasis, Shell
 from gh_tools.orbitals.blocks import Hamiltonian, OnsiteBlocks, PairBlocks
 from gh_tools.orbitals.pairs import stored_pairs, wrapped
+from gh_tools.store.hamiltonians import HamiltonianWriter
+from gh_tools.store.provenance import Provenance
+from gh_tools.store.structures import Column, Structures
 
 
 def s_basis(*numbers: int, electrons: float = 1.0) -> Basis:
@@ -101,3 +105,21 @@ def graphene():
         return build_tight_binding(atoms.repeat(supercell), onsite, hopping, 1.5, **options)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def write_hamiltonians():
+    """A function that writes Hamiltonians as a store, with a design variable `order`."""
+
+    def write(path: Path, hamiltonians: list[Hamiltonian]) -> Path:
+        structures = Structures(
+            [hamiltonian.atoms for hamiltonian in hamiltonians],
+            [f"s{n}" for n in range(len(hamiltonians))],
+            {"order": Column(np.arange(len(hamiltonians)) / 2, "eV", "a design variable")},
+        )
+        writer = HamiltonianWriter(path, structures, Provenance("gh-label"))
+        for index, hamiltonian in enumerate(hamiltonians):
+            writer.write(index, hamiltonian)
+        return writer.publish(hamiltonians[0].basis)
+
+    return write
