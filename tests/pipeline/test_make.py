@@ -1,0 +1,160 @@
+"""The whole chain through real shells and real make, with DFT of three-atom cells."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from gh_tools.resources import share_path
+from gh_tools.store.hamiltonians import HamiltonianReader
+from gh_tools.store.io import open_store
+
+BIN = Path(sys.executable).parent
+CELLS = "--set size=[1,1] --set orthogonal=false --set se_vacancies=0"
+COARSE = "--preset wse2 --set kpts=[1,1,1] --set h=0.32"
+TINY = """
+epochs = 3
+[model]
+model = "gears-h"
+mlp = {layers = [8]}
+[model.atom_centered]
+n_tensor_dense = 0
+max_degree = 4
+radial_basis = {n_radial = 6, n_embedding = 2, cutoff = 5.0}
+[model.bond_centered]
+features = 4
+n_radial = 4
+cutoff = 5.0
+"""
+MAKEFILE = f"""
+include {{make}}
+LABEL_FLAGS = {COARSE} -j 2
+SCALESHIFT_FLAGS = --fractions 0.5,0.25,0.25
+TRAIN_FLAGS = -c tiny.toml
+DOS_FLAGS = --kpts 2 2 1 --points 200
+MODEL = x.model.zarr
+FORMULA = band_gap ~ strain_x
+BAYES_FLAGS = --chains 2 --draws 300 --tune 300
+all: new.posterior.zarr/zarr.json x.spectra.zarr/zarr.json
+x.structures.zarr/zarr.json:
+	gh-build wse2 -n 4 {CELLS} -o x.structures.zarr --overwrite
+new.structures.zarr/zarr.json:
+	gh-build wse2 -n 6 --seed 1 {CELLS} -o new.structures.zarr --overwrite
+"""
+
+
+def shell(command, folder, **options):
+    environment = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command],
+        cwd=folder,
+        env=environment,
+        text=True,
+        capture_output=True,
+        **options,
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("make")
+    (folder / "tiny.toml").write_text(TINY)
+    (folder / "Makefile").write_text(MAKEFILE.format(make=share_path("make/gh.mk")))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def made(folder):
+    """The folder, after a make that was killed while it labelled, and a second one."""
+    environment = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
+    make = subprocess.Popen(
+        ["make", "all"],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    parts = folder / "x.hamiltonians.zarr.partial" / "parts"
+    deadline = time.monotonic() + 240
+    while not list(parts.glob("[0-9]*.npz")):
+        assert make.poll() is None, "make ended before a structure was labelled"
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    os.killpg(make.pid, signal.SIGKILL)
+    make.wait()
+    finished = {part.name: part.stat().st_mtime_ns for part in parts.glob("[0-9]*.npz")}
+    assert not (folder / "x.hamiltonians.zarr").exists()
+
+    again = shell("make all", folder)
+    assert again.returncode == 0, again.stderr
+    return folder, finished, again
+
+
+@pytest.mark.xdist_group("make")
+def test_make_takes_up_a_killed_run_and_ends_with_whole_stores(made):
+    folder, finished, again = made
+    assert "--resume" in again.stdout
+    assert finished
+    assert len(HamiltonianReader(folder / "x.hamiltonians.zarr")) == 4
+    posterior = open_store(folder / "new.posterior.zarr", "posterior")
+    programs = [entry["program"] for entry in posterior.history]
+    for program in ("gh-build", "gh-label", "gh-train", "gh-infer", "gh-dos", "gh-bayes"):
+        assert program in programs
+    assert [path.name for path in folder.glob("*.partial")] == []
+
+
+@pytest.mark.xdist_group("make")
+def test_making_again_does_nothing_and_a_touched_input_remakes_what_depends_on_it(made):
+    folder, *_ = made
+    idle = shell("make all", folder)
+    assert idle.returncode == 0
+    assert "gh-" not in idle.stdout
+    os.utime(folder / "new.structures.zarr" / "zarr.json")
+    planned = shell("make -n all", folder).stdout
+    assert [line.split()[0] for line in planned.splitlines() if line.startswith("gh-")] == [
+        "gh-infer",
+        "gh-dos",
+        "gh-bayes",
+    ]
+    done = shell("make all", folder)
+    assert done.returncode == 0, done.stderr
+    assert "gh-" not in shell("make all", folder).stdout
+
+
+@pytest.mark.xdist_group("make")
+def test_labels_to_model_through_one_pipe(folder):
+    command = (
+        f"gh-build wse2 -n 3 --seed 4 {CELLS} -o p.structures.zarr | gh-label {COARSE} -j 2 | "
+        "gh-fit-scaleshift --fractions 0.6,0.4,0 | gh-train -c tiny.toml -o p.model.zarr"
+    )
+    done = shell(command, folder)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "p.model.zarr\n"
+    assert open_store(folder / "p.model.zarr", "model").kind == "model"
+
+
+@pytest.mark.xdist_group("make")
+def test_structures_to_posterior_through_one_pipe(made):
+    folder, *_ = made
+    command = (
+        f"gh-build wse2 -n 5 --seed 5 {CELLS} -o q.structures.zarr | gh-infer -m x.model.zarr | "
+        "gh-dos --kpts 2 2 1 --json | "
+        "gh-bayes 'band_gap ~ strain_y' --chains 2 --draws 200 --tune 200 -o q.posterior.zarr"
+    )
+    done = shell(command, folder)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "q.posterior.zarr\n"
+
+
+@pytest.mark.xdist_group("make")
+def test_a_pipe_ends_where_its_first_command_fails(folder):
+    command = "gh-build no-such-recipe -n 2 | gh-label | gh-fit-scaleshift"
+    failed = shell(command + '; echo "${PIPESTATUS[@]}"', folder)
+    assert failed.stdout.split() == ["66", "66", "66"]
+    assert failed.stderr.count("upstream command produced nothing") == 2
+    assert "Traceback" not in failed.stderr
