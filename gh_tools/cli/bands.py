@@ -59,7 +59,7 @@ def main(
         str | None,
         typer.Option(
             "--fermi",
-            help="E_F from the electron 'count', or that of the 'label'.  [default: count]",
+            help="E_F from the electron 'count', or that of the 'label'. Default: count.",
         ),
     ] = None,
     output: Annotated[

@@ -34,42 +34,42 @@ def main(
     ] = None,
     kpt_density: Annotated[
         float | None,
-        typer.Option("--kpt-density", help="k-points per Å⁻¹ instead of a grid.  [default: 5]"),
+        typer.Option("--kpt-density", help="k-points per Å⁻¹ instead of a grid. Default: 5."),
     ] = None,
     width: Annotated[
         float | None,
-        typer.Option("--width", help="Standard deviation of the Gaussians in eV.  [default: 0.05]"),
+        typer.Option("--width", help="Standard deviation of the Gaussians in eV. Default: 0.05."),
     ] = None,
     points: Annotated[
-        int | None, typer.Option("--points", help="Number of energies.  [default: 20000]")
+        int | None, typer.Option("--points", help="Number of energies. Default: 20000.")
     ] = None,
     window: Annotated[
         tuple[float, float] | None,
-        typer.Option("--window", help="First and last energy, eV from E_F.  [default: -10 10]"),
+        typer.Option("--window", help="First and last energy, eV from E_F. Default: -10 10."),
     ] = None,
     fermi: Annotated[
         str | None,
         typer.Option(
             "--fermi",
-            help="E_F from the electron 'count', or that of the 'label'.  [default: count]",
+            help="E_F from the electron 'count', or that of the 'label'. Default: count.",
         ),
     ] = None,
     smearing: Annotated[
         float | None,
-        typer.Option("--smearing", help="Fermi-Dirac width for E_F in eV.  [default: 0, sharp]"),
+        typer.Option("--smearing", help="Fermi-Dirac width for E_F in eV. Default: 0, sharp."),
     ] = None,
     carriers: Annotated[
         str | None,
         typer.Option(
             "--carriers",
             metavar="SYMBOLS",
-            help="Elements whose states count as carriers, such as W,Se.  [default: all]",
+            help="Elements whose states count as carriers, such as W,Se. Default: all.",
         ),
     ] = None,
     carrier_window: Annotated[
         tuple[float, float] | None,
         typer.Option(
-            "--carrier-window", help="Where they are counted, eV from E_F.  [default: 0 0.2]"
+            "--carrier-window", help="Where they are counted, eV from E_F. Default: 0 0.2."
         ),
     ] = None,
     plot: Annotated[

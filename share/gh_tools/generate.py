@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 import inspect
+import json
 import sys
 import tomllib
 import typing
@@ -19,6 +20,13 @@ from types import NoneType, UnionType
 HERE = Path(__file__).parent
 SCRIPTS = tomllib.loads((HERE.parents[1] / "pyproject.toml").read_text())["project"]["scripts"]
 TYPES = {int: "INTEGER", float: "NUMBER", Path: "PATH", str: "TEXT"}
+# The configurations that commands take with --config and --set; recipes are added to gh-build.
+CONFIGURATIONS = {
+    "gh-label": "gh_tools.dft.config:LabelConfig",
+    "gh-train": "gh_tools.training.config:TrainConfig",
+    "gh-dos": "gh_tools.spectra.config:DosConfig",
+    "gh-bands": "gh_tools.spectra.config:SamplingConfig",
+}
 EXIT_CODES = (
     ("0", "done"),
     ("2", "wrong usage: an option or a configuration key"),
@@ -61,7 +69,7 @@ def commands() -> list[Command]:
     return [
         _command(name, target)
         for name, target in SCRIPTS.items()
-        if name in ("gh-build", "gh-info", "gh-train")
+        if (HERE.parents[1] / (target.split(":")[0].replace(".", "/") + ".py")).exists()
     ]
 
 
@@ -73,17 +81,17 @@ def _command(name: str, target: str) -> Command:
     function = inspect.unwrap(command.callback)
     hints = typing.get_type_hints(function)
     summary, *paragraphs = [
-        _plain(paragraph) for paragraph in inspect.getdoc(function).split("\n\n")
+        _flow(paragraph) for paragraph in inspect.getdoc(function).split("\n\n")
     ]
     parameters = [_parameter(p, hints[p.name]) for p in command.params if p.name in hints]
-    shown = Parameter(["-h", "--help"], "", [], "", "Show the help, and stop.", False)
+    help_option = Parameter(["-h", "--help"], "", [], "", "Show the help, and stop.", False)
     return Command(
         name,
         summary,
         paragraphs,
         command.epilog.removeprefix("Example: "),
         [parameter for parameter in parameters if not parameter.flags],
-        [*(parameter for parameter in parameters if parameter.flags), shown],
+        [*(parameter for parameter in parameters if parameter.flags), help_option],
         list(import_module("gh_tools.structures.registry").NAMES) if name == "gh-build" else [],
     )
 
@@ -105,21 +113,20 @@ def _parameter(parameter, hint) -> Parameter:
     elif default is None or isinstance(default, bool) or callable(default) or default == []:
         default = ""
     metavar = parameter.metavar or "|".join(choices) or TYPES.get(base, "VALUE")
+    metavar = " ".join([metavar] * max(1, parameter.nargs))
     return Parameter(
         flags=sorted([*parameter.opts, *parameter.secondary_opts], key=len) if is_option else [],
         metavar="" if base is bool else metavar,
         choices=choices,
         default=str(default),
-        help=_plain(parameter.help or ""),
+        help=_flow(parameter.help or ""),
         takes_files=base is Path or not is_option,
     )
 
 
-def _plain(text: str) -> str:
-    """Return help text in one line, without markup."""
-    from rich.text import Text
-
-    return Text.from_markup(" ".join(text.split())).plain
+def _flow(text: str) -> str:
+    """Return text in one line, with Markdown's code quotes for those of docstrings."""
+    return " ".join(text.split()).replace("``", "`")
 
 
 # --- man pages
@@ -196,8 +203,66 @@ def reference(found: list[Command]) -> str:
             names = ", ".join(f"`{flag}`" for flag in parameter.flags)
             value = f"`{parameter.metavar}`" if parameter.metavar else ""
             cell = " ".join(part for part in (names, value) if part).replace("|", "\\|")
-            lines.append(f"| {cell} | {_with_default(parameter).replace('|', chr(92) + '|')} |")
+            lines.append(f"| {cell} | {_cell(_with_default(parameter))} |")
+        for title, model in configurations(command):
+            lines += ["", f"### {title}", "", _cell(inspect.getdoc(model)), ""]
+            lines += ["| key | default | meaning |", "| --- | --- | --- |", *_keys(model)]
     return "\n".join(lines) + "\n"
+
+
+def configurations(command: Command) -> list[tuple[str, type]]:
+    """Return the configuration models of a command with a title for each."""
+    if command.words:
+        registry = import_module("gh_tools.structures.registry")
+        return [(f"Recipe {name}", registry.get(name).config) for name in registry.NAMES]
+    if command.name not in CONFIGURATIONS:
+        return []
+    module, name = CONFIGURATIONS[command.name].split(":")
+    return [(f"Configuration of {command.name}", getattr(import_module(module), name))]
+
+
+def _keys(model, prefix: str = "", variant: str = "") -> list[str]:
+    """Return a table row for each key of a pydantic model, those of nested tables included."""
+    from pydantic_core import to_jsonable_python
+
+    rows = []
+    for name, field in model.model_fields.items():
+        nested = _models(field.annotation)
+        default = ""
+        if not nested and not field.is_required():
+            value = to_jsonable_python(field.get_default(call_default_factory=True))
+            default = "none" if value is None else f"`{json.dumps(value, ensure_ascii=False)}`"
+        choices = _choices(field.annotation)
+        meaning = (field.description or "") + (f" One of {', '.join(choices)}." if choices else "")
+        only = f" ({variant})" if variant else ""
+        rows.append(f"| `{prefix}{name}`{only} | {_cell(default)} | {_cell(meaning)} |")
+        for inner in nested:
+            kind = inner.model_fields.get("name") if len(nested) > 1 else None
+            of = _literals(kind.annotation)[0] if kind else variant
+            rows += _keys(inner, f"{prefix}{name}.", of)
+    return rows
+
+
+def _models(annotation) -> list[type]:
+    """Return the pydantic models within an annotation."""
+    if isinstance(annotation, type) and hasattr(annotation, "model_fields"):
+        return [annotation]
+    return [model for part in typing.get_args(annotation) for model in _models(part)]
+
+
+def _literals(annotation) -> list[str]:
+    if typing.get_origin(annotation) is typing.Literal:
+        return [str(value) for value in typing.get_args(annotation)]
+    return []
+
+
+def _choices(annotation) -> list[str]:
+    choices = _literals(annotation)
+    return choices if len(choices) > 1 else []
+
+
+def _cell(text: str) -> str:
+    return _flow(text).replace("|", "\\|")
 
 
 # --- completions

@@ -6,8 +6,20 @@ _gh_tools() {
       options="-n --number --list -o --output -c --config --set --print-config --seed --overwrite --dry-run --json -q --quiet -v --verbose --debug -h --help"
       words="file wse2"
       ;;
+    gh-label)
+      options="-o --output --preset -c --config --set --print-config -j --jobs --resume --overwrite --dry-run --json -q --quiet -v --verbose --debug -h --help"
+      words=""
+      ;;
     gh-train)
       options="-c --config --set --hamiltonians --split -o --output --seed --overwrite --resume --dry-run --print-config --json -q --quiet -v --verbose --debug -h --help"
+      words=""
+      ;;
+    gh-dos)
+      options="--kpts --kpt-density --width --points --window --fermi --smearing --carriers --carrier-window --plot --reference -o --output -j --jobs -c --config --set --print-config --resume --overwrite --dry-run --json -q --quiet -v --verbose --debug -h --help"
+      words=""
+      ;;
+    gh-bands)
+      options="--structure --path --points --window --reference --kpts --fermi -o --output -c --config --set --print-config --overwrite --dry-run --json -q --quiet -v --verbose --debug -h --help"
       words=""
       ;;
     gh-info)
@@ -18,4 +30,4 @@ _gh_tools() {
   if [[ "$2" == -* ]]; then words=$options; fi
   mapfile -t COMPREPLY < <(compgen -W "$words" -- "$2")
 }
-complete -o bashdefault -o default -F _gh_tools gh-build gh-train gh-info
+complete -o bashdefault -o default -F _gh_tools gh-build gh-label gh-train gh-dos gh-bands gh-info
