@@ -1,4 +1,5 @@
-"""Write the man pages, the shell completions and docs/reference.md from the commands themselves.
+"""Write the man pages, the shell completions and docs/reference.md from the commands themselves,
+and the schema document from the schema.
 
 python share/gh_tools/generate.py            writes them
 python share/gh_tools/generate.py --check    exits with 1 if one of them is not up to date
@@ -16,6 +17,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from types import NoneType, UnionType
+
+from schema_document import schema_document
 
 HERE = Path(__file__).parent
 SCRIPTS = tomllib.loads((HERE.parents[1] / "pyproject.toml").read_text())["project"]["scripts"]
@@ -355,6 +358,7 @@ def files() -> dict[Path, str]:
     return {
         **{HERE / "man" / f"{c.name}.1": man_page(c, names) for c in found},
         HERE / "docs" / "reference.md": reference(found),
+        HERE / "schema" / "store-v1.md": schema_document(),
         HERE / "completions" / "gh-tools.bash": bash(found),
         HERE / "completions" / "_gh-tools": zsh(found),
         HERE / "completions" / "gh-tools.fish": fish(found),
