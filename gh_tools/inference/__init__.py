@@ -1,1 +1,1 @@
-"""Prediction of Hamiltonians by a trained model."""
+"""Prediction of Hamiltonians at any size."""

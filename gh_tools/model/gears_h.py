@@ -52,6 +52,11 @@ class GearsH(nn.Module):
         self.pair_mlp = ResidualDense(config.mlp)
         self.pair_readout = Readout(tuple(self.layout.pair.values()))
 
+    @property
+    def n_message_steps(self) -> int:
+        """How often descriptors pass between neighbours: 0 if an atom's needs only its own edges."""
+        return 0 if self.config.atom_centered.attention is None else 1
+
     def __call__(self, graph: Graph) -> Prediction:
         """Predict the blocks of a graph."""
         atoms = self.describe(graph)

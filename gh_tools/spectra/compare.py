@@ -90,6 +90,14 @@ class HamiltonianErrors:
         """Over all elements."""
         return self.all_onsite + self.all_pairs
 
+    def means(self) -> dict[str, float]:
+        """Mean absolute errors in eV of ``all``, ``onsite`` and ``pairs``; NaN of nothing."""
+        return {
+            "all": self.all.mae,
+            "onsite": self.all_onsite.mae,
+            "pairs": self.all_pairs.mae,
+        }
+
 
 @dataclass(frozen=True)
 class EigenvalueErrors:

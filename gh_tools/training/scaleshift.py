@@ -230,7 +230,7 @@ def fit_scaleshift(
     The structures are read once, one at a time; the result does not depend on their order but for rounding.
 
     Args:
-        readers: Label stores (`HamiltonianReader`) that share one basis.
+        readers: Label stores (`HamiltonianReader`), whose elements are in the basis.
         indices: Structures to fit to, counted over all readers in order.
         layout: Irreps of the basis.
 
@@ -240,7 +240,7 @@ def fit_scaleshift(
     Raises:
         DataError: If there is no structure to fit to.
     """
-    basis = readers[0].basis
+    basis = layout.basis
     onsite = {number: _Moments(layout.onsite[number]) for number in basis.numbers}
     pairs = {key: _Bins(layout.pair[key], basis.pair_cutoff(*key)) for key in basis.species_pairs()}
     for ham in read_structures(readers, np.sort(indices)):
@@ -338,7 +338,8 @@ class _Bins:
         self.mean_over_m = sparse.csr_matrix(
             ((1 / np.bincount(self.group))[self.group], (np.arange(irreps.size), self.group))
         )
-        n_bins = int(np.ceil(cutoff / BIN_WIDTH)) + 1
+        self.cutoff = cutoff
+        n_bins = int(cutoff / BIN_WIDTH) + 1
         self.count = np.zeros(n_bins)
         self.distance = np.zeros(n_bins)
         self.sums = np.zeros((n_bins, self.scalars.size))

@@ -1,0 +1,86 @@
+"""gh-fit-scaleshift: labels in, split and scale-shift layers out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gh_tools.cli import common
+from gh_tools.cli.options import (
+    DebugOption,
+    DryRunOption,
+    JsonOption,
+    OutputOption,
+    OverwriteOption,
+    QuietOption,
+    SeedOption,
+    VerboseOption,
+    input_argument,
+)
+
+
+def main(
+    hamiltonians: input_argument("HAMILTONIANS") = None,
+    output: OutputOption = None,
+    train: Annotated[
+        float, typer.Option("--train", min=0, help="Fraction of the structures to learn from.")
+    ] = 0.8,
+    validation: Annotated[
+        float, typer.Option("--validation", min=0, help="Fraction that chooses the best epoch.")
+    ] = 0.1,
+    test: Annotated[
+        float, typer.Option("--test", min=0, help="Fraction that is kept for the end.")
+    ] = 0.1,
+    split: Annotated[
+        Path | None,
+        typer.Option(
+            "--split",
+            help="JSON object with the lists train, validation and test of structure names or "
+            "indices, instead of drawing them.",
+        ),
+    ] = None,
+    seed: SeedOption = 0,
+    overwrite: OverwriteOption = False,
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Split labelled structures, and fit the scale-shift layers to the training part.
+
+    On-site scalars get the mean and deviation of each species; scalars of pairs a stretched
+    exponential of the distance for each species pair. Several stores are fitted together.
+    """
+    from gh_tools.console import log, table
+    from gh_tools.store.io import check_output, open_store
+    from gh_tools.training.fit import choose_split, fit_store, open_labels
+
+    sources = common.inputs(hamiltonians)
+    path = output or common.derived(sources[0], "scaleshift")
+    labels = open_labels([open_store(source, "hamiltonians") for source in sources])
+    check_output(path, overwrite)
+    chosen = choose_split(labels, split, (train, validation, test), seed)
+    sizes = {part: getattr(chosen, part).size for part in ("train", "validation", "test")}
+    described = ", ".join(f"{size} {part}" for part, size in sizes.items())
+    if dry_run:
+        log.info("would fit to %s structures and write %s", described, path)
+        return
+    config = {"fractions": [train, validation, test], "split": split and str(split)}
+    provenance = common.provenance(None if split else seed, config, labels.stores)
+    path, explained = fit_store(labels, chosen, path, provenance, overwrite)
+    log.info("%s: %s structures", path, described)
+    table(
+        [
+            [part, *(f"{mae[name]:.1f}" for name in ("all", "pairs", "onsite"))]
+            for part, mae in explained.items()
+        ],
+        ["part", "all", "pairs", "on-site"],
+        title="H MAE of the shift alone (meV)",
+    )
+    common.emit(path, as_json, **sizes, mae_of_shift_mev=explained)
+
+
+app = common.command(main, "gh-fit-scaleshift wse2.hamiltonians.zarr --seed 1")

@@ -1,0 +1,136 @@
+"""From label stores to a scale-shift store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import reduce
+from pathlib import Path
+
+import numpy as np
+
+from gh_tools.console import track
+from gh_tools.errors import DataError
+from gh_tools.orbitals.basis import Basis
+from gh_tools.orbitals.irreps import IrrepLayout
+from gh_tools.spectra.compare import HamiltonianErrors, hamiltonian_errors
+from gh_tools.store.hamiltonians import HamiltonianReader
+from gh_tools.store.io import Store, write
+from gh_tools.store.provenance import Provenance
+from gh_tools.training.scaleshift import fit_scaleshift, read_structures, shift_only
+from gh_tools.training.split import PARTS, Split, make_split, read_split
+
+# What the shift explains is measured on at most so many structures: a mean over all their elements moves by
+# well under a per cent with more.
+MEASURED = 20
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Label stores that can be learned from together.
+
+    Attributes:
+        stores: the stores.
+        readers: of the stores.
+        basis: union of their basis tables.
+        names: of all structures, in the order of the stores.
+    """
+
+    stores: list[Store]
+    readers: list[HamiltonianReader]
+    basis: Basis
+    names: list[str]
+
+
+def open_labels(stores: Sequence[Store]) -> Labels:
+    """Open label stores and make sure that their bases agree.
+
+    Args:
+        stores: of kind ``hamiltonians``.
+
+    Raises:
+        DataError: an element's basis differs between two of them, or one holds predictions.
+    """
+    readers = [HamiltonianReader(store) for store in stores]
+    for reader in readers:
+        if reader.predicted:
+            raise DataError(
+                f"{reader.store.path}: holds predictions of a model, not labels; "
+                "name a store that gh-label made"
+            )
+    basis = reduce(
+        lambda basis, reader: basis.merge(reader.basis, str(reader.store.path)),
+        readers[1:],
+        readers[0].basis,
+    )
+    return Labels(list(stores), readers, basis, [n for reader in readers for n in reader.names])
+
+
+def choose_split(
+    labels: Labels, given: Path | None, fractions: tuple[float, float, float], seed: int
+) -> Split:
+    """Read the split, or draw one.
+
+    Args:
+        labels: what is divided.
+        given: a JSON file, or None.
+        fractions: of training, validation and test part where none is given.
+        seed: of the drawing.
+    """
+    if given is not None:
+        return read_split(given, labels.names)
+    return make_split(len(labels.names), fractions, seed)
+
+
+def fit_store(
+    labels: Labels, split: Split, output: Path, provenance: Provenance, overwrite: bool = False
+) -> tuple[Path, dict[str, dict[str, float]]]:
+    """Fit the scale-shift to the training part and write it.
+
+    Args:
+        labels: labelled structures.
+        split: their parts.
+        output: where the store will appear.
+        provenance: how it is being made.
+        overwrite: replace a store that is there.
+
+    Returns:
+        The path, and for each part with structures the mean absolute error in meV of H given by the shift
+        alone: ``all``, ``onsite``, ``pairs``, over at most 20 structures.
+
+    Raises:
+        CannotCreateError: something is at ``output``.
+    """
+    layout = IrrepLayout(labels.basis)
+    scaleshift = fit_scaleshift(labels.readers, split.train, layout)
+    explained = {}
+    for part in PARTS:
+        indices = getattr(split, part)[:MEASURED]
+        if indices.size:
+            hams = track(
+                read_structures(labels.readers, indices), f"measuring {part}", indices.size
+            )
+            errors = reduce(
+                lambda total, ham: (
+                    total + hamiltonian_errors(shift_only(ham, layout, scaleshift), ham)
+                ),
+                hams,
+                HamiltonianErrors(),
+            )
+            explained[part] = {name: 1e3 * mae for name, mae in errors.means().items()}
+    names = {
+        f"split/{part}_name": np.array(
+            [labels.names[index] for index in getattr(split, part)], dtype=np.dtypes.StringDType()
+        )
+        for part in PARTS
+    }
+    path = write(
+        output,
+        "scaleshift",
+        {**labels.basis.to_arrays(), **split.to_arrays(), **names, **scaleshift.to_arrays()},
+        provenance=provenance,
+        attributes={"mae_of_shift_mev": explained},
+        array_attributes=scaleshift.array_attributes(),
+        overwrite=overwrite,
+    )
+    return path, explained
