@@ -1,0 +1,69 @@
+"""gh-eval: predicted Hamiltonians against reference ones."""
+
+from __future__ import annotations
+
+import json
+
+from gh_tools.cli import common
+from gh_tools.cli.options import (
+    DebugOption,
+    JsonOption,
+    QuietOption,
+    VerboseOption,
+    input_argument,
+)
+
+
+def main(
+    stores: input_argument("PREDICTED REFERENCE") = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Compare predicted Hamiltonians (first) with reference ones (second).
+
+    Structures are matched by name. Matrix elements: all of H(R), in the basis of orbitals.
+    Eigenvalues: at the reference's k-points, each side with its own S. The result is a table on
+    standard error; standard output has the mean H MAE in meV, or everything with --json.
+    """
+    from gh_tools.console import table
+    from gh_tools.errors import UsageError
+    from gh_tools.spectra.evaluate import evaluate
+    from gh_tools.store.hamiltonians import HamiltonianReader
+
+    paths = common.inputs(stores)
+    if len(paths) != 2:
+        raise UsageError(
+            f"expected two stores, the predictions and the reference, found {len(paths)}"
+        )
+    predicted, reference = map(HamiltonianReader, paths)
+    errors = evaluate(predicted, reference).to_json()
+    mean = errors["mean"]
+    rows = [[f"H, {name}", _text(value)] for name, value in mean["hamiltonian"].items()]
+    if "eigenvalues" in mean:
+        levels = mean["eigenvalues"]
+        rows += [
+            ["eigenvalues, E_F ± 5 eV", _text(levels["window"])],
+            ["  after taking off a constant", _text(levels["window_shifted"])],
+            ["eigenvalues, all", _text(levels["all"])],
+            ["  after taking off a constant", _text(levels["all_shifted"])],
+            ["Fermi level", _text(levels["fermi_level"])],
+            ["ghost states (number)", levels["ghosts"]],
+        ]
+    n = len(errors["structures"])
+    table(rows, ["mean absolute error", "meV"], title=f"Averages over {n} structures")
+    for name, title in (("by_species_pair", "species"), ("by_distance", "distance (Å)")):
+        rows = [[key, _text(value)] for key, value in errors[name].items()]
+        table(rows, [title, "H MAE (meV)"])
+    if as_json:
+        print(json.dumps({"predicted": str(paths[0]), "reference": str(paths[1]), **errors}))
+    else:
+        print(_text(mean["hamiltonian"]["all"]))
+
+
+def _text(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+app = common.command(main, "gh-eval test.predicted.zarr test.hamiltonians.zarr --json")

@@ -1,0 +1,93 @@
+"""gh-infer: structures and a model in, predicted Hamiltonians out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gh_tools.cli import common
+from gh_tools.cli.options import (
+    DebugOption,
+    DryRunOption,
+    JobsOption,
+    JsonOption,
+    OutputOption,
+    OverwriteOption,
+    QuietOption,
+    ResumeOption,
+    VerboseOption,
+    input_argument,
+)
+
+
+def main(
+    structures: input_argument("STRUCTURES") = None,
+    model: Annotated[
+        Path | None,
+        typer.Option("--model", "-m", help="Trained model (required).", show_default=False),
+    ] = None,
+    output: OutputOption = None,
+    jobs: JobsOption = 1,
+    resume: ResumeOption = False,
+    overwrite: OverwriteOption = False,
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Predict H(R) of structures of any size; S(R) is computed from the model's basis.
+
+    Stores that hold structures among other things, such as labels, do as well. The result is a
+    store like that of gh-label, and without a Fermi level: gh-dos finds it.
+    """
+    from gh_tools.console import log
+    from gh_tools.errors import UsageError
+    from gh_tools.orbitals.basis import Basis
+    from gh_tools.store.io import check_output, open_store
+    from gh_tools.store.structures import KINDS, read_structures
+
+    if model is None:
+        raise UsageError("no model: name one with --model MODEL.zarr; gh-train makes it")
+    sources = common.inputs(structures)
+    paths = common.outputs(output, sources, "predicted")
+    model_store = open_store(model, "model")
+    stores = [open_store(source, KINDS) for source in sources]
+    sets = [read_structures(store) for store in stores]
+    for path in paths:
+        check_output(path, overwrite, resume)
+
+    from gh_tools.inference.checks import check_structures
+
+    basis = Basis.from_arrays(model_store)
+    for store, found in zip(stores, sets, strict=True):
+        check_structures(store, found, basis)
+    if dry_run:
+        for found, path in zip(sets, paths, strict=True):
+            largest = max(map(len, found.atoms))
+            log.info(
+                "would predict %d structures (up to %d atoms) and write %s",
+                len(found),
+                largest,
+                path,
+            )
+        return
+
+    from gh_tools.inference.predict import Predictor
+    from gh_tools.inference.run import predict_structures
+    from gh_tools.training.model_store import load_model
+
+    predictor = Predictor(load_model(model))
+    for store, found, path in zip(stores, sets, paths, strict=True):
+        provenance = common.provenance(inputs=[store, model_store])
+        predict_structures(
+            predictor, found, path, provenance, n_workers=jobs, resume=resume, overwrite=overwrite
+        )
+        common.emit(path, as_json, n=len(found), atoms=sum(map(len, found.atoms)))
+
+
+app = common.command(
+    main, "gh-infer large.structures.zarr -m wse2.model.zarr -o large.predicted.zarr"
+)
