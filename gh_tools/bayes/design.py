@@ -1,0 +1,180 @@
+"""The design matrix of a linear model, checked, and standardised for sampling."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from gh_tools.bayes.formula import Formula
+from gh_tools.bayes.table import Table
+from gh_tools.errors import DataError, UsageError
+
+INTERCEPT, SIGMA, R2 = "Intercept", "sigma", "R2"
+
+# A column is taken for a combination of others if less than this part of its variance is its own:
+# float32 columns leave 1e-14, honest ones far more.
+_OWN_VARIANCE = 1e-9
+_STRONG_INFLATION = 10.0  # customary limit of the variance inflation factor
+
+
+@dataclass(frozen=True)
+class Design:
+    """A response and the terms that shall explain it, in the user's units, with their scales.
+
+    With an intercept, centres are means and scales standard deviations; without, centres are zero and
+    scales root mean squares, so that a standardised model has no intercept either.
+
+    Attributes:
+        formula: what it was made from.
+        terms: label of each term.
+        predictors: values of the terms.
+        response: values of the response.
+        predictor_center: what is subtracted from the terms before sampling.
+        predictor_scale: what they are divided by.
+        response_center: same of the response.
+        response_scale: same of the response.
+        units: of the coefficients, of `INTERCEPT`, `SIGMA` and `R2`, by name.
+        inflation: variance inflation factor of each term: 1/(1 - R^2) from regressing it on the others.
+    """
+
+    formula: Formula
+    terms: tuple[str, ...]
+    predictors: Float[np.ndarray, "n terms"]
+    response: Float[np.ndarray, "n"]
+    predictor_center: Float[np.ndarray, "terms"]
+    predictor_scale: Float[np.ndarray, "terms"]
+    response_center: float
+    response_scale: float
+    units: dict[str, str]
+    inflation: Float[np.ndarray, "terms"]
+
+    @property
+    def coefficients(self) -> tuple[str, ...]:
+        """Names of what is estimated, but for sigma: the intercept, if any, and the terms."""
+        return (INTERCEPT, *self.terms) if self.formula.intercept else self.terms
+
+    def standardised(self) -> tuple[Float[np.ndarray, "n terms"], Float[np.ndarray, "n"]]:
+        """Return predictors and response, centred and scaled."""
+        return (
+            (self.predictors - self.predictor_center) / self.predictor_scale,
+            (self.response - self.response_center) / self.response_scale,
+        )
+
+    def warnings(self) -> list[str]:
+        """Return a sentence for each term that is nearly a combination of others."""
+        return [
+            f"{term} is nearly a linear combination of the other terms (variance inflation "
+            f"{factor:.0f}): the data hardly tell their coefficients apart"
+            for term, factor in zip(self.terms, self.inflation, strict=True)
+            if factor > _STRONG_INFLATION
+        ]
+
+
+def make_design(formula: Formula, table: Table) -> Design:
+    """Evaluate a formula on a table.
+
+    Raises:
+        DataError: values that are not finite, a constant response or term, terms that are linear
+            combinations of others, or fewer structures than parameters; the message names the column.
+        UsageError: a term has the name of another parameter.
+    """
+    terms = tuple(str(term) for term in formula.terms)
+    for reserved in (INTERCEPT, SIGMA, R2):
+        if reserved in terms:
+            raise UsageError(
+                f"formula {str(formula)!r}: {reserved} is the name of a parameter of the model; "
+                "rename the column"
+            )
+    for name in (formula.response, *formula.predictors):
+        _check_finite(table, name)
+    response = table.columns[formula.response]
+    n, parameters = len(response), len(terms) + formula.intercept + 1
+    if n < parameters:
+        raise DataError(
+            f"{table.source}: {n} structures do not determine the {parameters} parameters of "
+            f"{str(formula)!r} (sigma among them); give more structures or leave terms out"
+        )
+    columns = [term.evaluate(table.columns) for term in formula.terms]
+    predictors = np.stack(columns, axis=1) if columns else np.zeros((n, 0))
+    center, scale = _center_and_scale(predictors, formula.intercept)
+    response_center, response_scale = _center_and_scale(response, formula.intercept)
+    constant = "is the same for all structures" if formula.intercept else "is zero throughout"
+    if response_scale == 0:
+        raise DataError(
+            f"{table.source}: the response {formula.response} {constant}: there is nothing to explain"
+        )
+    for term, width in zip(terms, scale, strict=True):
+        if width == 0:
+            raise DataError(
+                f"{table.source}: {term} {constant}, so that it has no effect that the data could "
+                "show; leave it out of the formula"
+            )
+    inflation = _inflation((predictors - center) / scale)
+    _check_independent(terms, inflation, table.source)
+    units = {SIGMA: table.units[formula.response], R2: ""}
+    for term in formula.terms:
+        units[str(term)] = _quotient(table.units[formula.response], term.unit(table.units))
+    if formula.intercept:
+        units[INTERCEPT] = table.units[formula.response]
+    return Design(
+        formula,
+        terms,
+        predictors,
+        response,
+        center,
+        scale,
+        float(response_center),
+        float(response_scale),
+        units,
+        inflation,
+    )
+
+
+def _check_finite(table: Table, name: str) -> None:
+    bad = np.flatnonzero(~np.isfinite(table.columns[name]))
+    if len(bad):
+        others = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
+        raise DataError(
+            f"{table.source}: {name} is {table.columns[name][bad[0]]} for the structure "
+            f"{table.rows[bad[0]]}{others}; leave {name} out of the formula, or those structures out "
+            "of the store"
+        )
+
+
+def _center_and_scale(values: np.ndarray, centred: bool) -> tuple[np.ndarray, np.ndarray]:
+    center = values.mean(axis=0) if centred else np.zeros(values.shape[1:])
+    scale = np.sqrt(np.mean((values - center) ** 2, axis=0))
+    # Rounding leaves the mean of equal numbers some ulps beside them: that spread is none.
+    return center, np.where(scale > 1e-12 * np.abs(values).max(axis=0), scale, 0.0)
+
+
+def _inflation(standardised: Float[np.ndarray, "n terms"]) -> Float[np.ndarray, "terms"]:
+    """Return the diagonal of the inverse correlation matrix; huge where a term depends on others.
+
+    With singular values s and right vectors V of the standardised matrix X, the k-th diagonal element
+    of (X^T X / n)^-1 is the sum over j of V_jk^2 n / s_j^2.
+    """
+    if standardised.shape[1] == 0:
+        return np.ones(0)
+    _, singular, vectors = np.linalg.svd(standardised, full_matrices=False)
+    # Below rounding a singular value means nothing, and zero would spread to terms that are innocent.
+    singular = np.maximum(singular, np.finfo(float).eps * singular[0])
+    return len(standardised) * (vectors**2 / singular[:, None] ** 2).sum(axis=0)
+
+
+def _check_independent(terms: tuple[str, ...], inflation: np.ndarray, source: str) -> None:
+    dependent = [t for t, f in zip(terms, inflation, strict=True) if f > 1 / _OWN_VARIANCE]
+    if dependent:
+        raise DataError(
+            f"{source}: the terms {', '.join(dependent)} are linearly dependent, so that the data cannot "
+            f"tell their coefficients apart; leave {dependent[-1]} out of the formula"
+        )
+
+
+def _quotient(numerator: str, denominator: str) -> str:
+    if not denominator:
+        return numerator
+    compound = not denominator.isalpha()
+    return f"{numerator or '1'}/{f'({denominator})' if compound else denominator}"

@@ -1,0 +1,141 @@
+"""A whole regression: from stores to a posterior store, and its report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gh_tools.bayes.design import INTERCEPT, Design, make_design
+from gh_tools.bayes.formula import Formula
+from gh_tools.bayes.posterior import write_posterior
+from gh_tools.bayes.priors import Prior, complete_priors
+from gh_tools.bayes.regression import Sampling, sample_posterior
+from gh_tools.bayes.summary import Estimate, faults, summarize
+from gh_tools.bayes.table import Table, read_table
+from gh_tools.console import log, table
+from gh_tools.errors import DataError
+from gh_tools.store.io import Store
+from gh_tools.store.provenance import Provenance
+
+if TYPE_CHECKING:
+    import xarray
+
+
+@dataclass(frozen=True)
+class Regression:
+    """What is to be sampled: the data, checked, and a prior for each parameter."""
+
+    table: Table
+    design: Design
+    priors: dict[str, Prior]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came out: the groups of the store, their summary, and why it may not be trusted."""
+
+    groups: Mapping[str, xarray.Dataset]
+    estimates: list[Estimate]
+    probability: float
+    faults: list[str]
+
+
+def prepare(formula: Formula, stores: Sequence[Store], priors: dict[str, Prior]) -> Regression:
+    """Read and check everything that sampling needs.
+
+    Args:
+        formula: the model.
+        stores: of structures with results; joined.
+        priors: those that the user chose.
+
+    Raises:
+        DataError: the data do not fit the formula or do not determine it.
+        UsageError: a prior fits no parameter.
+    """
+    data = read_table(stores, (formula.response, *formula.predictors))
+    design = make_design(formula, data)
+    return Regression(data, design, complete_priors(design, priors))
+
+
+def regress(
+    regression: Regression,
+    sampling: Sampling,
+    path: Path,
+    provenance: Provenance,
+    *,
+    probability: float = 0.94,
+    strict: bool = False,
+    overwrite: bool = False,
+) -> Result:
+    """Sample, summarise, and write the posterior.
+
+    Args:
+        regression: from `prepare`.
+        sampling: how many draws, and how.
+        path: store to write.
+        provenance: how it is made.
+        probability: of the highest-density intervals.
+        strict: write nothing if the sampling cannot be trusted.
+        overwrite: replace a store that is there.
+
+    Raises:
+        DataError: ``strict``, and the sampling cannot be trusted.
+    """
+    groups = sample_posterior(regression.design, regression.priors, sampling)
+    estimates = summarize(groups["posterior"], probability)
+    result = Result(groups, estimates, probability, faults(groups, estimates))
+    if strict and result.faults:
+        report(result)
+        raise DataError(
+            f"{path}: not written, because the sampling is not to be trusted: {result.faults[0]}"
+        )
+    write_posterior(
+        path,
+        groups,
+        formula=str(regression.design.formula),
+        estimates=estimates,
+        probability=probability,
+        priors=regression.priors,
+        faults=result.faults,
+        provenance=provenance,
+        overwrite=overwrite,
+    )
+    return result
+
+
+def report(result: Result) -> None:
+    """Show the summary to a person, and say what the data do not decide and what went wrong."""
+    percent = f"{100 * result.probability:g} %"
+    table(
+        [
+            [
+                e.name,
+                f"{e.mean:.4g}",
+                f"{e.sd:.2g}",
+                f"{e.hdi[0]:.4g} … {e.hdi[1]:.4g}",
+                e.unit,
+                f"{e.positive:.3f}" if e.signed else "",
+                f"{e.rhat:.3f}",
+                f"{e.ess_bulk:.0f}",
+                f"{e.ess_tail:.0f}",
+            ]
+            for e in result.estimates
+        ],
+        ["", "mean", "sd", f"{percent} HDI", "unit", "P(> 0)", "R-hat", "ESS bulk", "ESS tail"],
+    )
+    for estimate in result.estimates:
+        # Where all terms are zero is often far from any structure, so its sign tells nothing.
+        if estimate.signed and estimate.name != INTERCEPT and not estimate.decided:
+            likely = max(estimate.positive, 1 - estimate.positive)
+            log.info(
+                "%s: the %s interval includes zero: the data do not decide its sign (%s with "
+                "probability %.2f)",
+                estimate.name,
+                percent,
+                "positive" if estimate.positive >= 0.5 else "negative",
+                likely,
+            )
+    for sentence in result.faults:
+        log.warning(sentence)

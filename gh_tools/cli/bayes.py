@@ -1,0 +1,138 @@
+"""gh-bayes: spectra and a formula in, a posterior out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gh_tools.cli import common, options
+
+
+def main(
+    formula: Annotated[
+        str,
+        typer.Argument(
+            metavar="FORMULA",
+            help="Linear model 'response ~ a + b' of columns and scalars of the stores: a^2 is a power, "
+            "a:b a product, center(a) is a minus its mean, and 0 leaves the intercept out.",
+        ),
+    ],
+    inputs: options.input_argument("SPECTRA") = None,
+    output: options.OutputOption = None,
+    chains: Annotated[int, typer.Option("--chains", min=1, help="Independent chains.")] = 8,
+    draws: Annotated[int, typer.Option("--draws", min=100, help="Kept draws a chain.")] = 4000,
+    tune: Annotated[
+        int, typer.Option("--tune", min=100, help="Draws before them, dropped.")
+    ] = 2000,
+    seed: options.SeedOption = 0,
+    prior: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--prior",
+            metavar="NAME=normal(MEAN,SD)",
+            help="Prior of a coefficient, or sigma=halfnormal(SCALE) or sigma=exponential(MEAN), in the "
+            "units of the results; for Intercept of the response where all terms have their means. "
+            "By default normal(0,2.5) and halfnormal(1) once all is centred and scaled.",
+        ),
+    ] = None,
+    hdi: Annotated[
+        float,
+        typer.Option(
+            "--hdi", min=0.01, max=0.999, help="Probability of the highest-density interval."
+        ),
+    ] = 0.94,
+    strict: Annotated[
+        bool,
+        typer.Option(
+            "--strict",
+            help="Write nothing and end with code 65 if the sampling is not to be trusted.",
+        ),
+    ] = False,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", help="Picture of the posterior to write.")
+    ] = None,
+    plot_data: Annotated[
+        Path | None, typer.Option("--plot-data", help="Picture of the data to write.")
+    ] = None,
+    jobs: Annotated[
+        int, typer.Option("--jobs", "-j", min=1, help="Chains that are sampled at once.")
+    ] = 1,
+    overwrite: options.OverwriteOption = False,
+    dry_run: options.DryRunOption = False,
+    json: options.JsonOption = False,
+    quiet: options.QuietOption = False,
+    verbose: options.VerboseOption = False,
+    debug: options.DebugOption = False,
+) -> None:
+    """Regress a result on the structures' design variables, by Bayesian inference.
+
+    Several stores are joined, structure by structure. Coefficients come with mean, standard deviation and
+    highest-density interval, in the units of the columns.
+    """
+    from gh_tools.bayes.formula import parse
+    from gh_tools.bayes.priors import parse_priors
+
+    model, given = parse(formula), parse_priors(prior or [])
+    paths = common.inputs(inputs)
+
+    from gh_tools.bayes import run
+    from gh_tools.bayes.plot import plot_data as draw_data
+    from gh_tools.bayes.plot import plot_posterior
+    from gh_tools.console import log
+    from gh_tools.plotting import check_picture
+    from gh_tools.store.io import check_output, open_store
+    from gh_tools.store.structures import KINDS
+
+    for picture in filter(None, (plot, plot_data)):
+        check_picture(picture)
+    path = output or common.derived(paths[0], "posterior")
+    check_output(path, overwrite)
+    stores = [open_store(source, KINDS) for source in paths]
+    regression = run.prepare(model, stores, given)
+    for sentence in regression.design.warnings():
+        log.warning(sentence)
+    log.info("%s for %d structures", model, len(regression.table.rows))
+    if dry_run:
+        for name, distribution in regression.priors.items():
+            log.info("prior of %s: %s", name, distribution)
+        log.info("would draw %d chains of %d + %d and write %s", chains, tune, draws, path)
+        return
+    sampling = run.Sampling(chains, draws, tune, seed, jobs)
+    config = {
+        "formula": str(model),
+        "chains": chains,
+        "draws": draws,
+        "tune": tune,
+        "hdi": hdi,
+        "prior": {name: str(distribution) for name, distribution in regression.priors.items()},
+    }
+    result = run.regress(
+        regression,
+        sampling,
+        path,
+        common.provenance(seed, config, stores),
+        probability=hdi,
+        strict=strict,
+        overwrite=overwrite,
+    )
+    run.report(result)
+    if plot:
+        plot_posterior(plot, result.groups["posterior"], result.estimates, hdi)
+    if plot_data:
+        draw_data(plot_data, regression.table, model.predictors, model.response)
+    common.emit(
+        path,
+        json,
+        structures=len(regression.table.rows),
+        formula=str(model),
+        hdi_probability=hdi,
+        estimates={estimate.name: estimate.as_dict() for estimate in result.estimates},
+        faults=result.faults,
+    )
+
+
+app = common.command(
+    main, "gh-bayes 'holes ~ ni_per_hf + density' wse2.spectra.zarr --plot posterior.png"
+)
