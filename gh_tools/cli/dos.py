@@ -32,7 +32,7 @@ def main(
         tuple[int, int, int] | None,
         typer.Option("--kpts", help="Γ-centred Monkhorst-Pack grid, such as 6 6 1."),
     ] = None,
-    kpt_density: Annotated[
+    kpoint_density: Annotated[
         float | None,
         typer.Option("--kpt-density", help="k-points per Å⁻¹ instead of a grid. Default: 5."),
     ] = None,
@@ -106,7 +106,7 @@ def main(
 
     flags = {
         "kpts": kpts,
-        "kpt_density": kpt_density,
+        "kpoint_density": kpoint_density,
         "width": width,
         "points": points,
         "window": window,

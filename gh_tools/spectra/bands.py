@@ -33,7 +33,7 @@ class BandStructure:
         special: distance and name of the points of high symmetry.
         energies: absolute, eV.
         fermi_level: eV.
-        gap: of the k grid that the Fermi level comes from, eV; 0 in a metal.
+        gap: on the path and the k grid that the Fermi level comes from, eV; 0 in a metal.
     """
 
     distance: Float[np.ndarray, "kpoints"]
@@ -98,16 +98,19 @@ def band_structure(
     Raises:
         DataError: if the eigenproblem or the Fermi level is ill-defined.
     """
-    along = KPoints(path.kpts, np.full(len(path.kpts), 1 / len(path.kpts)))
-    grid = solve(hamiltonian, kpoints_for(hamiltonian.atoms, config), projected=False)
+    grid = kpoints_for(hamiltonian.atoms, config)
+    # The path counts for band edges, which it often meets, but holds no electrons.
+    points = np.concatenate([grid.points, path.kpts])
+    weights = np.concatenate([grid.weights, np.zeros(len(path.kpts))])
+    levels = solve(hamiltonian, KPoints(points, weights), projected=False)
     distance, ticks, names = path.get_linear_kpoint_axis()
     return BandStructure(
         distance,
         path.kpts,
         _join_labels(ticks, names),
-        solve(hamiltonian, along, projected=False).energies,
-        fermi_level_of(hamiltonian, grid, config),
-        band_edges(grid, electrons_of(hamiltonian)).gap,
+        levels.energies[:, len(grid) :],
+        fermi_level_of(hamiltonian, levels, config),
+        band_edges(levels, electrons_of(hamiltonian)).gap,
     )
 
 

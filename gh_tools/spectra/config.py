@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from ase.data import atomic_numbers
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator, model_validator
 
 
 class SamplingConfig(BaseModel):
@@ -13,9 +13,9 @@ class SamplingConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
-    kpts: tuple[int, int, int] | None = None
-    """Γ-centred Monkhorst-Pack grid, such as [6, 6, 1]; takes the place of kpt_density."""
-    kpt_density: float = Field(default=5.0, gt=0)
+    kpts: tuple[PositiveInt, PositiveInt, PositiveInt] | None = None
+    """Γ-centred Monkhorst-Pack grid, such as [6, 6, 1]; takes the place of kpoint_density."""
+    kpoint_density: float = Field(default=5.0, gt=0)
     """k-points per Å⁻¹ along each periodic direction (as in ASE and GPAW)."""
     fermi: Literal["count", "label"] = "count"
     """Fermi level from the electron count and the levels, or the one stored with the labels."""

@@ -82,7 +82,8 @@ def fermi_level(levels: Levels, n_electrons: float, smearing: float = 0.0) -> fl
                 high = middle
         return 0.5 * (low + high)
 
-    return 0.5 * (bisect(n_electrons - COUNT_TOLERANCE) + bisect(n_electrons + COUNT_TOLERANCE))
+    below, above = (bisect(n_electrons + sign * COUNT_TOLERANCE) for sign in (-1, 1))
+    return float(0.5 * (below + above))
 
 
 def band_edges(levels: Levels, n_electrons: float) -> BandEdges:

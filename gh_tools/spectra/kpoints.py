@@ -47,8 +47,8 @@ def monkhorst_pack(grid: Sequence[int], *, time_reversal: bool = True) -> KPoint
     """
     if len(grid) != 3 or any(int(count) != count or count < 1 for count in grid):
         raise UsageError(
-            f"--kpts: expected three positive whole numbers, found {tuple(grid)}; "
-            "give for example --kpts 6 6 1"
+            f"kpts: expected three positive whole numbers, found {tuple(grid)}; "
+            "give for example 6 6 1"
         )
     counts = np.asarray(grid, dtype=int)
     index = np.indices(counts).reshape(3, -1).T
@@ -77,7 +77,7 @@ def grid_for_density(atoms: ase.Atoms, density: float) -> tuple[int, int, int]:
         UsageError: if the density is not positive.
     """
     if not density > 0:
-        raise UsageError(f"--kpt-density: expected a positive number of Å, found {density}")
+        raise UsageError(f"kpoint_density: expected a positive number of Å (points per Å⁻¹), found {density}")
     if not atoms.pbc.any():
         return (1, 1, 1)
     return tuple(int(n) for n in kptdensity2monkhorstpack(atoms, density, even=False))

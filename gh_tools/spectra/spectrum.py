@@ -58,7 +58,7 @@ class Spectrum:
 
 def kpoints_for(atoms: ase.Atoms, config: SamplingConfig) -> KPoints:
     """Return the k-points of a structure."""
-    return monkhorst_pack(config.kpts or grid_for_density(atoms, config.kpt_density))
+    return monkhorst_pack(config.kpts or grid_for_density(atoms, config.kpoint_density))
 
 
 def electrons_of(hamiltonian: Hamiltonian) -> float:

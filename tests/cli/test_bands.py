@@ -1,0 +1,45 @@
+"""gh-bands through a shell, on real labels."""
+
+import json
+
+import pytest
+
+
+def test_picture_with_reference(gh, tiny_labels):
+    line = f"gh-bands {tiny_labels} --structure 2 --path GMKG --points 40 --kpts 3 3 1"
+    done = gh(f"{line} -o bands.png --json --reference {tiny_labels}")
+    assert done.returncode == 0, done.stderr
+    facts = json.loads(done.stdout)
+    assert facts["path"] == "bands.png" and facts["points"] == "GMKG"
+    assert facts["structure"] == "wse2-0002"
+    assert 0.3 < facts["band_gap"] < 1.8
+    assert facts["bands_mae"] == facts["band_gap_error"] == facts["fermi_level_error"] == 0
+    assert (gh.folder / "bands.png").read_bytes().startswith(b"\x89PNG")
+    refused = gh(f"{line} -o bands.png")
+    assert refused.returncode == 73 and "--overwrite" in refused.stderr
+
+
+def test_data_through_a_pipe(gh, tiny_labels):
+    done = gh(f"echo {tiny_labels} | gh-bands --path GK --points 12 -o bands.json")
+    assert (done.returncode, done.stdout) == (0, "bands.json\n"), done.stderr
+    data = json.loads((gh.folder / "bands.json").read_text())
+    assert [point["name"] for point in data["special"]] == ["Γ", "K"]
+    assert (len(data["energies"]), len(data["energies"][0])) == (1, 12)
+    assert len(data["energies"][0][0]) == 27
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "said"),
+    [
+        ("--path GXQ", 2, "expected points of the"),
+        ("--structure nobody", 2, "wse2-0000"),
+        ("-o bands.bmp", 2, ".png, .pdf, .svg"),
+        ("--window 1 0", 2, "lower energy first"),
+        ("--reference missing.zarr", 66, "missing.zarr"),
+    ],
+)
+def test_bad_options(gh, tiny_labels, options, code, said):
+    done = gh(f"gh-bands {tiny_labels} -o x.png {options}")
+    assert done.returncode == code, done.stderr
+    assert said in done.stderr and done.stderr.count("\n") == 1
+    assert done.stdout == "" and list(gh.folder.iterdir()) == []
