@@ -40,11 +40,20 @@ STYLE = {
 
 
 def check_picture(path: Path | str) -> None:
-    """Raise `UsageError` if no picture can be written under this name."""
+    """Raise an error if no picture can be written under this name.
+
+    Raises:
+        UsageError: the ending is none of `FORMATS`.
+        CannotCreateError: the folder does not exist.
+    """
     suffix = Path(path).suffix.lower()
     if suffix not in FORMATS:
         raise UsageError(
             f"{path}: pictures end in {', '.join(FORMATS)}; found {suffix or 'no ending'}"
+        )
+    if not Path(path).absolute().parent.is_dir():
+        raise CannotCreateError(
+            f"{path}: cannot be created: its folder does not exist; make it first"
         )
 
 
