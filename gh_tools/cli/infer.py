@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -22,11 +23,25 @@ from gh_tools.cli.options import (
 )
 
 
+class Part(StrEnum):
+    """Parts of a split."""
+
+    train = "train"
+    validation = "validation"
+    test = "test"
+
+
 def main(
     structures: input_argument("STRUCTURES") = None,
     model: Annotated[
         Path | None,
         typer.Option("--model", "-m", help="Trained model (required).", show_default=False),
+    ] = None,
+    part: Annotated[
+        Part | None,
+        typer.Option(
+            "--part", help="Predict only the structures of this part of the model's split."
+        ),
     ] = None,
     output: OutputOption = None,
     jobs: JobsOption = 1,
@@ -59,11 +74,13 @@ def main(
     for path in paths:
         check_output(path, overwrite, resume)
 
-    from gh_tools.inference.checks import check_structures
+    from gh_tools.inference.checks import check_structures, select_part
 
     basis = Basis.from_arrays(model_store)
     for store, found in zip(stores, sets, strict=True):
         check_structures(store, found, basis)
+    if part is not None:
+        sets = [select_part(model_store, found, part.value) for found in sets]
     if dry_run:
         for found, path in zip(sets, paths, strict=True):
             largest = max(map(len, found.atoms))
@@ -81,7 +98,7 @@ def main(
 
     predictor = Predictor(load_model(model))
     for store, found, path in zip(stores, sets, paths, strict=True):
-        provenance = common.provenance(inputs=[store, model_store])
+        provenance = common.provenance(config={"part": part}, inputs=[store, model_store])
         predict_structures(
             predictor, found, path, provenance, n_workers=jobs, resume=resume, overwrite=overwrite
         )
