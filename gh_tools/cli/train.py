@@ -62,11 +62,14 @@ def main(
         raise UsageError(f"expected one scale-shift store, found {len(paths)}; name one")
 
     from gh_tools.console import log, table
-    from gh_tools.store.io import check_output
-    from gh_tools.training.run import open_inputs, train_model
+    from gh_tools.store.io import check_output, open_store
 
     path = output or common.derived(paths[0], "model")
+    open_store(paths[0], "scaleshift")
     check_output(path, overwrite, resume)
+
+    from gh_tools.training.run import open_inputs, train_model
+
     opened = open_inputs(paths[0], hamiltonians or (), split)
     log.info(
         "%d training, %d validation and %d test structures",
@@ -86,8 +89,9 @@ def main(
             ["H MAE, pairs", f"{metrics['pairs']:.3f} meV"],
             ["H MAE, on-site", f"{metrics['onsite']:.3f} meV"],
             [f"eigenvalue MAE, ±{loaded.metrics.window:g} eV", f"{metrics['eigenvalue']:.1f} meV"],
+            ["the same, mean error taken off", f"{metrics['eigenvalue_shifted']:.1f} meV"],
             ["ghost states", f"{metrics['ghosts']:.0f}"],
-            ["Fermi level", f"{metrics['fermi']:.1f} meV"],
+            ["Fermi level MAE", f"{metrics['fermi']:.1f} meV"],
             ["parameters", str(outcome.n_parameters)],
             ["steps", str(outcome.steps)],
             ["time", f"{outcome.seconds:.0f} s"],

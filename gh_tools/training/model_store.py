@@ -25,7 +25,8 @@ from jaxtyping import Float
 
 from gh_tools.errors import DataError
 from gh_tools.orbitals.basis import Basis
-from gh_tools.store.io import PartialStore, open_store, put
+from gh_tools.store.io import open_store, put
+from gh_tools.store.partial import PartialStore
 from gh_tools.training.config import TrainConfig
 from gh_tools.training.scaleshift import ScaleShift
 from gh_tools.training.split import PARTS, Split

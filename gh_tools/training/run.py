@@ -15,10 +15,12 @@ from gh_tools.errors import DataError
 from gh_tools.orbitals.basis import Basis
 from gh_tools.orbitals.irreps import IrrepLayout
 from gh_tools.store.hamiltonians import HamiltonianReader
-from gh_tools.store.io import PartialStore, Store, open_store
+from gh_tools.store.io import Store, open_store
+from gh_tools.store.partial import PartialStore
 from gh_tools.store.provenance import Provenance, find_inputs
 from gh_tools.training.batches import LabelledSample, Sample, SampleMaker
 from gh_tools.training.config import TrainConfig
+from gh_tools.training.fit import open_labels
 from gh_tools.training.loop import Outcome, Training
 from gh_tools.training.metrics import MEV
 from gh_tools.training.model_store import save_model
@@ -64,25 +66,28 @@ def open_inputs(
     """
     store = open_store(scaleshift, "scaleshift")
     stores = [open_store(path, "hamiltonians") for path in hamiltonians]
-    stores = stores or find_inputs(store, "hamiltonians")
+    labels = open_labels(stores or find_inputs(store, "hamiltonians"))
     basis = Basis.from_arrays(store)
-    readers = [HamiltonianReader(source) for source in stores]
-    for reader in readers:
-        basis.check_covers(reader.basis.numbers, str(reader.store.path))
-        basis.check_same(reader.basis, str(reader.store.path))
-    names = [name for reader in readers for name in reader.names]
+    where = ", ".join(str(source.path) for source in labels.stores)
+    basis.check_covers(labels.basis.numbers, where)
+    basis.check_same(labels.basis, where)
     if split is None:
         chosen = Split.from_arrays(store)
-        chosen.check(len(names), scaleshift)
+        chosen.check(len(labels.names), scaleshift)
     else:
-        chosen = read_split(split, names)
+        chosen = read_split(split, labels.names)
     if chosen.validation.size == 0:
         raise DataError(
             f"{split or scaleshift}: the split's validation part is empty; the best epoch is chosen "
             "by it: put at least one structure there"
         )
     return Inputs(
-        [store, *stores], readers, basis, ScaleShift.from_arrays(store, basis), chosen, names
+        [store, *labels.stores],
+        labels.readers,
+        basis,
+        ScaleShift.from_arrays(store, basis),
+        chosen,
+        labels.names,
     )
 
 

@@ -13,12 +13,7 @@ from gh_tools.orbitals.blocks import Hamiltonian
 from gh_tools.orbitals.irreps import IrrepLayout
 from gh_tools.training.batches import Bucket, LabelledSample, collate, predicted_hamiltonian
 from gh_tools.training.config import MetricsConfig
-from gh_tools.training.metrics import (
-    Reference,
-    eigenvalue_errors,
-    hamiltonian_mae,
-    reference_levels,
-)
+from gh_tools.training.metrics import Reference, eigenvalue_mae, hamiltonian_mae
 
 
 class Validation:
@@ -83,14 +78,14 @@ class Validation:
             eigenvalues: whether to compare eigenvalues as well.
 
         Returns:
-            What :func:`hamiltonian_mae` gives, and :func:`eigenvalue_errors` if asked for.
+            What :func:`hamiltonian_mae` gives, and :func:`eigenvalue_mae` if asked for.
         """
         predicted = self.predictions(params)
         metrics = hamiltonian_mae(
             zip(predicted, (sample.label for sample in self.samples), strict=True)
         )
         if eigenvalues:
-            metrics |= eigenvalue_errors(
+            metrics |= eigenvalue_mae(
                 predicted[: len(self._references)],
                 self._references,
                 self.config.window,
@@ -101,7 +96,7 @@ class Validation:
     @cached_property
     def _references(self) -> list[Reference]:
         chosen = self.samples[: self.config.eigenvalue_structures]
-        return [reference_levels(sample.label) for sample in chosen]
+        return [Reference.of(sample.label) for sample in chosen]
 
 
 def _chunks(members: Sequence[int], size: int) -> list[Sequence[int]]:
