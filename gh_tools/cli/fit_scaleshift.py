@@ -24,15 +24,15 @@ from gh_tools.cli.options import (
 def main(
     hamiltonians: input_argument("HAMILTONIANS") = None,
     output: OutputOption = None,
-    train: Annotated[
-        float, typer.Option("--train", min=0, help="Fraction of the structures to learn from.")
-    ] = 0.8,
-    validation: Annotated[
-        float, typer.Option("--validation", min=0, help="Fraction that chooses the best epoch.")
-    ] = 0.1,
-    test: Annotated[
-        float, typer.Option("--test", min=0, help="Fraction that is kept for the end.")
-    ] = 0.1,
+    fractions: Annotated[
+        str,
+        typer.Option(
+            "--fractions",
+            metavar="TRAIN,VALIDATION,TEST",
+            help="Shares of the structures to learn from, to choose the best epoch by, and to keep "
+            "for the end.",
+        ),
+    ] = "0.8,0.1,0.1",
     split: Annotated[
         Path | None,
         typer.Option(
@@ -60,15 +60,15 @@ def main(
 
     sources = common.inputs(hamiltonians)
     path = output or common.derived(sources[0], "scaleshift")
-    labels = open_labels([open_store(source, "hamiltonians") for source in sources])
     check_output(path, overwrite)
-    chosen = choose_split(labels, split, (train, validation, test), seed)
+    labels = open_labels([open_store(source, "hamiltonians") for source in sources])
+    chosen = choose_split(labels, split, fractions, seed)
     sizes = {part: getattr(chosen, part).size for part in ("train", "validation", "test")}
     described = ", ".join(f"{size} {part}" for part, size in sizes.items())
     if dry_run:
         log.info("would fit to %s structures and write %s", described, path)
         return
-    config = {"fractions": [train, validation, test], "split": split and str(split)}
+    config = {"split": str(split)} if split else {"fractions": fractions}
     provenance = common.provenance(None if split else seed, config, labels.stores)
     path, explained = fit_store(labels, chosen, path, provenance, overwrite)
     log.info("%s: %s structures", path, described)

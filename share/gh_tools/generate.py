@@ -51,7 +51,8 @@ class Parameter:
     choices: list[str]
     default: str
     help: str
-    takes_files: bool
+    takes_files: bool = False
+    required: bool = False
 
 
 @dataclass
@@ -69,11 +70,7 @@ class Command:
 
 def commands() -> list[Command]:
     """Return all commands of the package, in the order of pyproject.toml."""
-    return [
-        _command(name, target)
-        for name, target in SCRIPTS.items()
-        if (HERE.parents[1] / (target.split(":")[0].replace(".", "/") + ".py")).exists()
-    ]
+    return [_command(name, target) for name, target in SCRIPTS.items()]
 
 
 def _command(name: str, target: str) -> Command:
@@ -87,7 +84,7 @@ def _command(name: str, target: str) -> Command:
         _flow(paragraph) for paragraph in inspect.getdoc(function).split("\n\n")
     ]
     parameters = [_parameter(p, hints[p.name]) for p in command.params if p.name in hints]
-    help_option = Parameter(["-h", "--help"], "", [], "", "Show the help, and stop.", False)
+    help_option = Parameter(["-h", "--help"], "", [], "", "Show the help, and stop.")
     return Command(
         name,
         summary,
@@ -124,6 +121,7 @@ def _parameter(parameter, hint) -> Parameter:
         default=str(default),
         help=_flow(parameter.help or ""),
         takes_files=base is Path or not is_option,
+        required=parameter.required,
     )
 
 
@@ -145,8 +143,7 @@ def man_page(command: Command, names: list[str]) -> str:
         f"{_troff(command.name)} \\- {_troff(command.summary.rstrip('.'))}",
         ".SH SYNOPSIS",
         f".B {_troff(command.name)}",
-        "[\\fIoptions\\fR] "
-        + " ".join(f"[\\fI{_troff(a.metavar)}\\fR ...]" for a in command.arguments),
+        " ".join(["[\\fIoptions\\fR]", *map(_usage, command.arguments)]),
         ".SH DESCRIPTION",
         *(
             line
@@ -169,6 +166,11 @@ def man_page(command: Command, names: list[str]) -> str:
     others = ", ".join(f"\\fB{_troff(n)}\\fR(1)" for n in names if n != command.name)
     lines += [".SH EXAMPLE", ".nf", _troff(command.example), ".fi", ".SH SEE ALSO", others]
     return "\n".join(lines) + "\n"
+
+
+def _usage(argument: Parameter) -> str:
+    name = f"\\fI{_troff(argument.metavar)}\\fR"
+    return name if argument.required else f"[{name} ...]"
 
 
 def _troff(text: str) -> str:

@@ -1,5 +1,6 @@
 """Run the installed commands in a shell, as a user does."""
 
+import importlib
 import os
 import subprocess
 import sys
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 
 
@@ -37,3 +39,20 @@ def gh(shell, tmp_path):
 
     run.folder = tmp_path
     return run
+
+
+@pytest.fixture(scope="session")
+def generate():
+    """Return the script that writes pages, completions and reference, as a module."""
+    folder = str(ROOT / "share/gh_tools")
+    sys.path.insert(0, folder)
+    try:
+        return importlib.import_module("generate")
+    finally:
+        sys.path.remove(folder)
+
+
+@pytest.fixture(scope="session")
+def commands(generate):
+    """Return what there is to say about each command, by name."""
+    return {command.name: command for command in generate.commands()}

@@ -12,18 +12,12 @@ ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "share/gh_tools/docs").glob("*.md"))]
 
 
-@pytest.fixture(scope="module")
-def flags():
-    """Return the options of every command, as its help shows them."""
-    import importlib.util
-
-    spec = importlib.util.spec_from_file_location("generate", ROOT / "share/gh_tools/generate.py")
-    generate = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = generate
-    spec.loader.exec_module(generate)
+@pytest.fixture
+def flags(commands):
+    """Return the options of every command, by its name."""
     return {
-        command.name: {flag for option in command.options for flag in option.flags}
-        for command in generate.commands()
+        name: {flag for option in command.options for flag in option.flags}
+        for name, command in commands.items()
     }
 
 

@@ -10,9 +10,20 @@ _gh_tools() {
       options="-o --output --preset -c --config --set --print-config -j --jobs --resume --overwrite --dry-run --json -q --quiet -v --verbose --debug -h --help"
       words=""
       ;;
+    gh-fit-scaleshift)
+      options="-o --output --fractions --split --seed --overwrite --dry-run --json -q --quiet -v --verbose --debug -h --help"
+      words=""
+      ;;
     gh-train)
       options="-c --config --set --hamiltonians --split -o --output --seed --overwrite --resume --dry-run --print-config --json -q --quiet -v --verbose --debug -h --help"
       words=""
+      ;;
+    gh-infer)
+      options="-m --model --part -o --output -j --jobs --resume --overwrite --dry-run --json -q --quiet -v --verbose --debug -h --help"
+      words=""
+      case "$3" in
+        --part) words="train validation test" ;;
+      esac
       ;;
     gh-dos)
       options="--kpts --kpt-density --width --points --window --fermi --smearing --carriers --carrier-window --plot --reference -o --output -j --jobs -c --config --set --print-config --resume --overwrite --dry-run --json -q --quiet -v --verbose --debug -h --help"
@@ -20,6 +31,14 @@ _gh_tools() {
       ;;
     gh-bands)
       options="--structure --path --points --window --reference --kpts --fermi -o --output -c --config --set --print-config --overwrite --dry-run --json -q --quiet -v --verbose --debug -h --help"
+      words=""
+      ;;
+    gh-bayes)
+      options="-o --output --chains --draws --tune --seed --prior --hdi --strict --plot --plot-data -j --jobs --overwrite --dry-run --json -q --quiet -v --verbose --debug -h --help"
+      words=""
+      ;;
+    gh-eval)
+      options="--json -q --quiet -v --verbose --debug -h --help"
       words=""
       ;;
     gh-info)
@@ -30,4 +49,4 @@ _gh_tools() {
   if [[ "$2" == -* ]]; then words=$options; fi
   mapfile -t COMPREPLY < <(compgen -W "$words" -- "$2")
 }
-complete -o bashdefault -o default -F _gh_tools gh-build gh-label gh-train gh-dos gh-bands gh-info
+complete -o bashdefault -o default -F _gh_tools gh-build gh-label gh-fit-scaleshift gh-train gh-infer gh-dos gh-bands gh-bayes gh-eval gh-info
