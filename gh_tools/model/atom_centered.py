@@ -12,6 +12,7 @@ from gh_tools.model.config import AtomCenteredConfig
 from gh_tools.model.density import Density
 from gh_tools.model.graph import Graph
 from gh_tools.model.perceptron import NonlinearBlock
+from gh_tools.model.tensor_dense import TensorDense
 
 
 class AtomCentered(nn.Module):
@@ -36,12 +37,8 @@ class AtomCentered(nn.Module):
         descriptors = [Density(config.radial_basis, self.cutoff, self.n_species)(graph)]
         for _ in range(config.n_tensor_dense):
             descriptors.append(
-                e3x.nn.TensorDense(
-                    features=config.tensor_features,
-                    max_degree=config.radial_basis.max_degree,
-                    include_pseudotensors=True,
-                    cartesian_order=False,
-                    use_fused_tensor=config.tensor_product == "fused",
+                TensorDense(
+                    config.tensor_features, config.radial_basis.max_degree, config.tensor_product
                 )(descriptors[-1])
             )
         if config.attention is not None:

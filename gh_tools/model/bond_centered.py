@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import e3x
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from gh_tools.model.config import BondCenteredConfig
+from gh_tools.model.dense import DegreeDense
 from gh_tools.model.perceptron import NonlinearBlock
-from gh_tools.model.radial import expand_degrees, harmonics, radial_functions
+from gh_tools.model.radial import degree_matrix, harmonics, radial_functions
+from gh_tools.model.tensor_dense import tensor_product
 
 
 class BondCentered(nn.Module):
@@ -50,8 +51,8 @@ class BondCentered(nn.Module):
         config = self.config
         width = config.features or atoms.shape[-1]
         # Both maps act on atoms, of which there are fewer than pairs.
-        pooled = e3x.nn.Dense(width, name="first")(atoms)[i]
-        pooled += e3x.nn.Dense(width, use_bias=False, name="second")(atoms)[j]
+        pooled = DegreeDense(width, name="first")(atoms)[i]
+        pooled += DegreeDense(width, use_bias=False, name="second")(atoms)[j]
         pooled = NonlinearBlock(self.epsilon)(pooled)
 
         # Targets are scaled to order one at all distances: so are these functions, without a cutoff.
@@ -62,10 +63,8 @@ class BondCentered(nn.Module):
         gates = nn.Embed(
             self.n_types, n_degrees * width, embedding_init=nn.initializers.ones, name="gates"
         )(pair_type)
-        bond = expand_degrees((weights * gates).reshape(-1, n_degrees, width))
+        per_degree = (weights * gates).reshape(-1, n_degrees, width)
+        bond = jnp.einsum("ml,plf->pmf", degree_matrix(config.max_degree), per_degree)
         bond *= harmonics(vector, config.max_degree)[:, :, None]
 
-        product = e3x.nn.FusedTensor if config.tensor_product == "fused" else e3x.nn.Tensor
-        return product(
-            max_degree=config.max_degree, include_pseudotensors=True, cartesian_order=False
-        )(bond[:, None], pooled)
+        return tensor_product(config.tensor_product, config.max_degree)(bond[:, None], pooled)

@@ -100,7 +100,9 @@ def graph_of_pairs(
     i = np.concatenate([empty, *(pairs[key][0] for _, key in present)])
     j = np.concatenate([empty, *(pairs[key][1] for _, key in present)])
     shift = np.concatenate([np.empty((0, 3)), *(pairs[key][2] for _, key in present)])
-    pair_type = np.concatenate([empty, *(np.full(len(pairs[key][0]), kind) for kind, key in present)])
+    pair_type = np.concatenate(
+        [empty, *(np.full(len(pairs[key][0]), kind) for kind, key in present)]
+    )
     pair_vector = atoms.positions[j] + shift @ atoms.cell.array - atoms.positions[i]
     return Graph(
         species=species.astype(np.int32),

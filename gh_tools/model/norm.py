@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from gh_tools.model.radial import expand_degrees
+from gh_tools.model.radial import degree_matrix
 
 
 class SoftNorm(nn.Module):
@@ -33,12 +33,8 @@ class SoftNorm(nn.Module):
         scale = self.param(
             "scale", nn.initializers.ones, (features.shape[-3], n_degrees, features.shape[-1])
         )
-        power = jnp.mean(features**2, axis=-1, keepdims=True)
-        mean_square = jnp.stack(
-            [
-                power[..., l**2 : (l + 1) ** 2, :].mean(axis=-2)
-                for l in range(n_degrees)  # noqa: E741
-            ],
-            axis=-2,
-        )
-        return features * expand_degrees(scale / jnp.sqrt(mean_square + self.epsilon))
+        matrix = degree_matrix(n_degrees - 1)
+        power = jnp.mean(features**2, axis=-1)
+        mean_square = jnp.einsum("...m,ml->...l", power, matrix / matrix.sum(axis=0))
+        factor = scale / jnp.sqrt(mean_square + self.epsilon)[..., None]
+        return features * jnp.einsum("ml,...lf->...mf", matrix, factor)

@@ -6,6 +6,7 @@ import e3x
 import flax.linen as nn
 from jaxtyping import Array, Float
 
+from gh_tools.model.dense import DegreeDense
 from gh_tools.model.norm import SoftNorm
 
 
@@ -24,5 +25,5 @@ class NonlinearBlock(nn.Module):
     ) -> Float[Array, "rows parity lm features"]:
         """Return refined features of the same shape."""
         width = features.shape[-1]
-        hidden = e3x.nn.mish(SoftNorm(self.epsilon)(e3x.nn.Dense(width)(features)))
-        return features + e3x.nn.Dense(width)(hidden)
+        hidden = e3x.nn.mish(SoftNorm(self.epsilon)(DegreeDense(width)(features)))
+        return features + DegreeDense(width)(hidden)

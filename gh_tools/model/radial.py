@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import e3x
-import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 
 def radial_functions(
-    name: str, distance: Float[Array, "vectors"], cutoff: Float[Array, "vectors"] | float, count: int
+    name: str,
+    distance: Float[Array, "vectors"],
+    cutoff: Float[Array, "vectors"] | float,
+    count: int,
 ) -> Float[Array, "vectors radial"]:
     """Evaluate e3x's radial functions of the distance over the cutoff.
 
@@ -26,11 +29,11 @@ def harmonics(vector: Float[Array, "vectors 3"], max_degree: int) -> Float[Array
     return e3x.so3.spherical_harmonics(vector, max_degree, cartesian_order=False)
 
 
-def expand_degrees(
-    per_degree: Float[Array, "*batch degrees features"],
-) -> Float[Array, "*batch lm features"]:
-    """Repeat what is given once a degree for each of its 2l + 1 components."""
-    degrees = jnp.arange(per_degree.shape[-2])
-    return jnp.repeat(
-        per_degree, 2 * degrees + 1, axis=-2, total_repeat_length=per_degree.shape[-2] ** 2
-    )
+def degree_matrix(max_degree: int) -> Float[np.ndarray, "lm degrees"]:
+    """Return 1 where a component belongs to a degree, and 0 elsewhere.
+
+    Products with it spread over the components what there is once a degree, and sum over the
+    components of a degree: they compile to one kernel, where slices and gathers take many.
+    """
+    degrees = np.arange(max_degree + 1)
+    return np.repeat(np.eye(max_degree + 1, dtype=np.float32), 2 * degrees + 1, axis=0)

@@ -31,23 +31,24 @@ class Readout(nn.Module):
             features: of even and odd parity, in this order.
             kind: index of each row's kind.
         """
-        width = features.shape[-1]
+        blocks = _channels(self.kinds)
+        stops = np.cumsum([channels for _, _, channels in blocks])
         one_hot = nn.one_hot(kind, len(self.kinds), dtype=features.dtype)
+        kernel = self.param(
+            "kernel",
+            nn.initializers.variance_scaling(0.1, "fan_in", "normal", batch_axis=0),
+            (len(self.kinds), features.shape[-1], int(stops[-1])),
+        )
+        kernel = jnp.einsum("rk,kfc->rfc", one_hot, kernel)
+        bias = self.param("bias", nn.initializers.zeros, (len(self.kinds), int(stops[-1])))
+        bias = one_hot @ bias
         slots = []
-        for parity, degree, channels in _channels(self.kinds):
-            kernel = self.param(
-                f"kernel_{degree}{'+-'[parity]}",
-                nn.initializers.variance_scaling(
-                    0.1, "fan_in", "normal", in_axis=1, out_axis=2, batch_axis=0
-                ),
-                (len(self.kinds), width, channels),
-            )
-            kernel = jnp.einsum("rk,kfc->rfc", one_hot, kernel)
+        for (parity, degree, channels), stop in zip(blocks, stops, strict=True):
+            of_block = slice(stop - channels, stop)
             x = features[:, parity, degree**2 : (degree + 1) ** 2]
-            out = jnp.einsum("rmf,rfc->rmc", x, kernel)
+            out = jnp.einsum("rmf,rfc->rmc", x, kernel[:, :, of_block])
             if degree == 0 and parity == 0:
-                bias = self.param("bias", nn.initializers.zeros, (len(self.kinds), channels))
-                out += (one_hot @ bias)[:, None]
+                out += bias[:, None, of_block]
             slots.append(out.reshape(len(kind), -1))
         slots.append(jnp.zeros((len(kind), 1), features.dtype))
         return jnp.take_along_axis(

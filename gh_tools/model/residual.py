@@ -7,6 +7,7 @@ import flax.linen as nn
 from jaxtyping import Array, Float
 
 from gh_tools.model.config import MLPConfig
+from gh_tools.model.dense import DegreeDense
 
 
 class ResidualDense(nn.Module):
@@ -24,7 +25,7 @@ class ResidualDense(nn.Module):
     ) -> Float[Array, "rows parity lm hidden"]:
         """Return features as many as the last layer has."""
         activation = getattr(e3x.nn, self.config.activation)
-        hidden = e3x.nn.Dense(self.config.layers[0])(features)
+        hidden = DegreeDense(self.config.layers[0])(features)
         for width in self.config.layers[1:]:
-            hidden = e3x.nn.Dense(width)(activation(hidden))
-        return hidden + e3x.nn.Dense(self.config.layers[-1], use_bias=False)(features)
+            hidden = DegreeDense(width)(activation(hidden))
+        return hidden + DegreeDense(self.config.layers[-1], use_bias=False)(features)
