@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -106,13 +105,9 @@ def solve(hamiltonian: Hamiltonian, kpoints: KPoints, *, projected: bool = True)
                 weights = (vectors.conj() * (overlap @ vectors)).real
                 projections[:, spin, k] = members @ weights
     if smallest[0] < POOR_OVERLAP:
-        log.warning(_describe_overlap(hamiltonian, kpoints, smallest[1]))
+        formula = hamiltonian.atoms.get_chemical_formula()
+        log.warning("%s: %s", formula, _describe_overlap(hamiltonian, kpoints, smallest[1]))
     return Levels(energies, kpoints, species, projections)
-
-
-def species_names(species: Sequence[int]) -> str:
-    """Return chemical symbols, joined by commas."""
-    return ", ".join(chemical_symbols[number] for number in species)
 
 
 def _check_finite(

@@ -77,7 +77,9 @@ def grid_for_density(atoms: ase.Atoms, density: float) -> tuple[int, int, int]:
         UsageError: if the density is not positive.
     """
     if not density > 0:
-        raise UsageError(f"kpoint_density: expected a positive number of Å (points per Å⁻¹), found {density}")
+        raise UsageError(
+            f"kpoint_density: expected a positive number of Å (points per Å⁻¹), found {density}"
+        )
     if not atoms.pbc.any():
         return (1, 1, 1)
     return tuple(int(n) for n in kptdensity2monkhorstpack(atoms, density, even=False))

@@ -150,9 +150,9 @@ def _curves(
     atoms = np.array([len(a) for a in spectra.atoms])[:, None] if per_atom else 1
     total = spectra.total / atoms
     curves = {"total": (total.mean(axis=0), INK)}
-    for colour, (z, density) in zip(
-        _colours(len(spectra.species)), spectra.species.items(), strict=True
-    ):
+    # The projection on the only species would hide the total.
+    species = spectra.species if len(spectra.species) > 1 else {}
+    for colour, (z, density) in zip(_colours(len(species)), species.items(), strict=True):
         curves[chemical_symbols[z]] = ((density / atoms).mean(axis=0), colour)
     return curves, total.std(axis=0) if per_atom else None
 
@@ -179,10 +179,15 @@ def _dos_title(spectra: Spectra, reference: Spectra | None) -> str:
     gaps = spectra.scalars["band_gap"]
     what = spectra.names[0] if len(spectra) == 1 else f"mean of {len(spectra)} structures"
     if reference is None:
-        return f"{what}: gap {gaps.mean():.3f} eV"
+        return f"{what}: {describe_gap(gaps.mean())}"
     expected = reference.scalars["band_gap"]
     if len(spectra) == 1:
-        error = 1000 * (gaps[0] - expected[0])
-        return f"{what}: gap {gaps[0]:.3f} eV, reference {expected[0]:.3f} eV ({error:+.0f} meV)"
-    error = 1000 * np.abs(gaps - expected).mean()
-    return f"{what}: gap {gaps.mean():.3f} eV, reference {expected.mean():.3f} eV (MAE {error:.0f} meV)"
+        error = f"{1000 * (gaps[0] - expected[0]):+.0f} meV"
+    else:
+        error = f"MAE {1000 * np.abs(gaps - expected).mean():.0f} meV"
+    return f"{what}: gap {gaps.mean():.3f} eV, reference {expected.mean():.3f} eV ({error})"
+
+
+def describe_gap(gap: float) -> str:
+    """Return a gap in eV in words."""
+    return f"gap {gap:.3f} eV" if gap > 0 else "metal"

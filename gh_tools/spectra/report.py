@@ -12,7 +12,7 @@ from gh_tools.console import log
 from gh_tools.errors import DataError, UsageError
 from gh_tools.spectra.bands import BandStructure
 from gh_tools.spectra.config import DosConfig
-from gh_tools.spectra.plot import plot_bands, plot_dos
+from gh_tools.spectra.plot import describe_gap, plot_bands, plot_dos
 from gh_tools.spectra.run import reference_spectra
 from gh_tools.spectra.store import Spectra, read_spectra
 from gh_tools.store.hamiltonians import HamiltonianReader
@@ -112,7 +112,7 @@ def write_bands(
         DataError: if the reference has another number of bands or spins.
     """
     facts = {"band_gap": bands.gap, "fermi_level": bands.fermi_level}
-    title = f"{name}: gap {bands.gap:.3f} eV"
+    title = f"{name}: {describe_gap(bands.gap)}"
     if reference is not None:
         found, expected = bands.energies.shape, reference.energies.shape
         if found != expected:
@@ -125,7 +125,7 @@ def write_bands(
         difference = np.abs(bands.energies - bands.fermi_level - aligned)[near]
         facts["band_gap_error"] = bands.gap - reference.gap
         facts["fermi_level_error"] = bands.fermi_level - reference.fermi_level
-        title += f", reference {reference.gap:.3f} eV"
+        title += f", reference: {describe_gap(reference.gap)}"
         if difference.size:
             facts["bands_mae"] = float(difference.mean())
             title += f"; bands within {1000 * facts['bands_mae']:.0f} meV"

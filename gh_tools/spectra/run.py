@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -105,7 +106,7 @@ def compute(
         min(jobs, len(indices)),
         multiprocessing.get_context("spawn"),
         initializer=_open,
-        initargs=(reader.store.path, config),
+        initargs=(reader.store.path, config, log.getEffectiveLevel()),
     )
     try:
         futures = {pool.submit(_work, index): index for index in indices}
@@ -177,11 +178,19 @@ def _attempt(reader: HamiltonianReader, index: int, config: DosConfig) -> Outcom
 _worker: tuple[HamiltonianReader, DosConfig]
 
 
-def _open(path: Path, config: DosConfig) -> None:
+def _open(path: Path, config: DosConfig, level: int) -> None:
     global _worker
-    # Ctrl-C reaches the whole group of processes: the parent alone answers it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Ctrl-C reaches the whole group of processes: workers die at once and silently, the parent tells.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    log.setLevel(level)
+    # If the parent is killed outright, nobody else would end the workers.
+    threading.Thread(target=_follow_parent, daemon=True).start()
     _worker = HamiltonianReader(path), config
+
+
+def _follow_parent() -> None:
+    multiprocessing.parent_process().join()
+    os._exit(1)
 
 
 def _work(index: int) -> Outcome:

@@ -49,6 +49,19 @@ def test_whole_run_with_picture_and_resume(shell, labels, tmp_path):
     assert checked.returncode == 0, checked.stderr
 
 
+def test_kill_loses_nothing_finished(gh, labels):
+    line = f"gh-dos {labels} --kpts 30 30 1 --points 500 -q"
+    killed = gh(
+        f"{line} -j 2 -o x.zarr & until ls x.zarr.partial/parts/*.npz; do sleep 0.02; done; "
+        "kill -9 $!; wait $!"
+    )
+    assert killed.returncode == 137
+    assert not (gh.folder / "x.zarr").exists()
+    resumed = gh(f"{line} -o x.zarr --resume && {line} -o whole.zarr")
+    assert resumed.returncode == 0, resumed.stderr
+    assert open_store(gh.folder / "x.zarr").id == open_store(gh.folder / "whole.zarr").id
+
+
 def test_pipe_default_name_and_label_fermi_level(shell, labels):
     line = f"echo {labels} | gh-dos --fermi label --kpts 2 2 1 --set points=300 -j 2 -q"
     done = shell(line, labels.parent)
