@@ -33,3 +33,84 @@ def tiny_labels(tmp_path_factory) -> Path:
     )
     assert failures == []
     return path
+
+
+@pytest.fixture(scope="session")
+def tiny_scaleshift(tiny_labels) -> Path:
+    """Scale-shift fitted to two of the tiny labels; one is for validation, one for tests."""
+    from gh_tools.store.io import open_store
+    from gh_tools.store.provenance import Provenance
+    from gh_tools.training.fit import fit_store, open_labels
+    from gh_tools.training.split import Split
+
+    labels = open_labels([open_store(tiny_labels, "hamiltonians")])
+    path = tiny_labels.with_name("tiny.scaleshift.zarr")
+    provenance = Provenance("gh-fit-scaleshift", inputs=labels.stores)
+    fit_store(labels, Split([0, 1], [2], [3]), path, provenance)
+    return path
+
+
+@pytest.fixture(scope="session")
+def random_model(tiny_scaleshift) -> Path:
+    """A model store with the weights that training would start from, for the tiny labels' basis."""
+    import jax
+
+    from gh_tools.model.build import build_model
+    from gh_tools.model.graph import build_graph
+    from gh_tools.store.hamiltonians import HamiltonianReader
+    from gh_tools.store.io import open_store
+    from gh_tools.store.partial import PartialStore
+    from gh_tools.store.provenance import Provenance, find_inputs
+    from gh_tools.training.config import TrainConfig
+    from gh_tools.training.model_store import save_model
+    from gh_tools.training.scaleshift import ScaleShift
+    from gh_tools.training.split import Split
+    from gh_tools.training.step import configure_jax
+
+    store = open_store(tiny_scaleshift, "scaleshift")
+    reader = HamiltonianReader(find_inputs(store, "hamiltonians")[0])
+    network = {
+        "model": "gears-h",
+        "atom_centered": {
+            "n_tensor_dense": 0,
+            "radial_basis": {"n_radial": 4, "cutoff": 5.0},
+        },
+        "bond_centered": {"n_radial": 4, "features": 4},
+        "mlp": {"layers": [4]},
+    }
+    config = TrainConfig.model_validate({"model": network})
+    configure_jax(config.precision)
+    graph = build_graph(
+        reader.structures.atoms[0],
+        reader.basis,
+        config.model.descriptor_cutoff(reader.basis),
+        config.model.pair_cutoffs(reader.basis),
+    )
+    params = jax.jit(build_model(config.model, reader.basis).init)(jax.random.PRNGKey(0), graph)
+    path = tiny_scaleshift.with_name("tiny.model.zarr")
+    return save_model(
+        PartialStore(path, Provenance("gh-train", inputs=[store])),
+        basis=reader.basis,
+        scaleshift=ScaleShift.from_arrays(store, reader.basis),
+        split=Split.from_arrays(store),
+        names=reader.names,
+        params={"hamiltonian": params},
+        history={},
+        attributes={"config": config.model_dump(mode="json")},
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_scaleshift(tiny_labels) -> Path:
+    """Scale-shift of these, with two structures to train and two to validate with."""
+    import numpy as np
+
+    from gh_tools.store.io import open_store
+    from gh_tools.store.provenance import Provenance
+    from gh_tools.training.fit import fit_store, open_labels
+    from gh_tools.training.split import Split
+
+    labels = open_labels([open_store(tiny_labels, "hamiltonians")])
+    split = Split(np.array([0, 1]), np.array([2, 3]), np.array([], dtype=int))
+    path = tiny_labels.with_name("tiny.scaleshift.zarr")
+    return fit_store(labels, split, path, Provenance("gh-fit-scaleshift", inputs=labels.stores))[0]

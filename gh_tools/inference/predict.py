@@ -47,7 +47,12 @@ class Predictor:
         self.layout = IrrepLayout(model.basis)
         self.scaleshift = model.scaleshift
         self.cutoff = model.config.model.descriptor_cutoff(model.basis)
-        self.pair_cutoffs = model.config.model.pair_cutoffs(model.basis)
+        # Beyond the reach of the labels nothing was learned.
+        labelled = model.attributes.get("cutoffs", {})
+        self.pair_cutoffs = {
+            (zi, zj): min(cutoff, labelled.get(f"{zi}-{zj}", cutoff))
+            for (zi, zj), cutoff in model.config.model.pair_cutoffs(model.basis).items()
+        }
         self._dtype = np.dtype(model.config.precision)
         self._params = jax.tree.map(lambda leaf: jax.numpy.asarray(leaf, self._dtype), model.params)
         self._module = build_model(model.config.model, model.basis)

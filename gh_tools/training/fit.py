@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from gh_tools.console import track
-from gh_tools.errors import DataError
+from gh_tools.errors import DataError, UsageError
 from gh_tools.orbitals.basis import Basis
 from gh_tools.orbitals.irreps import IrrepLayout
 from gh_tools.spectra.compare import HamiltonianErrors, hamiltonian_errors
@@ -66,20 +66,27 @@ def open_labels(stores: Sequence[Store]) -> Labels:
     return Labels(list(stores), readers, basis, [n for reader in readers for n in reader.names])
 
 
-def choose_split(
-    labels: Labels, given: Path | None, fractions: tuple[float, float, float], seed: int
-) -> Split:
+def choose_split(labels: Labels, given: Path | None, fractions: str, seed: int) -> Split:
     """Read the split, or draw one.
 
     Args:
         labels: what is divided.
         given: a JSON file, or None.
-        fractions: of training, validation and test part where none is given.
+        fractions: of training, validation and test part where none is given, as in "0.8,0.1,0.1".
         seed: of the drawing.
+
+    Raises:
+        UsageError: the fractions are not three numbers that can be used.
     """
     if given is not None:
         return read_split(given, labels.names)
-    return make_split(len(labels.names), fractions, seed)
+    try:
+        shares = tuple(float(share) for share in fractions.split(","))
+    except ValueError:
+        raise UsageError(
+            f"--fractions {fractions}: expected three numbers, as in 0.8,0.1,0.1"
+        ) from None
+    return make_split(len(labels.names), shares, seed)
 
 
 def fit_store(

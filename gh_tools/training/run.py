@@ -170,9 +170,19 @@ def train_model(
             "validation": outcome.metrics,
             "best": outcome.best,
             "lost_beyond_cutoff_mev": MEV * max(dropped),
+            "cutoffs": label_cutoffs(inputs.readers),
         },
     )
     return path, outcome
+
+
+def label_cutoffs(readers: Sequence[HamiltonianReader]) -> dict[str, float]:
+    """Return the distance in Å up to which labels hold each species pair ("Zi-Zj"), the least of all."""
+    cutoffs: dict[str, float] = {}
+    for reader in readers:
+        for pair, cutoff in reader.attributes.get("cutoffs", {}).items():
+            cutoffs[pair] = min(cutoff, cutoffs.get(pair, cutoff))
+    return cutoffs
 
 
 def history_columns(history: Sequence[dict[str, float]]) -> dict[str, np.ndarray]:

@@ -1,0 +1,60 @@
+"""gh-infer through a shell."""
+
+import json
+
+import ase
+import pytest
+
+from gh_tools.store import schema
+from gh_tools.store.hamiltonians import HamiltonianReader
+from gh_tools.store.io import open_store
+from gh_tools.store.provenance import Provenance
+from gh_tools.store.structures import Structures, read_structures, write_structures
+
+
+@pytest.fixture
+def cells(gh, tiny_labels):
+    """A store of one larger cell."""
+    atoms = read_structures(tiny_labels).atoms[0].repeat((2, 2, 1))
+    path = gh.folder / "x.structures.zarr"
+    return write_structures(path, Structures([atoms], ["large"]), Provenance("gh-build"))
+
+
+def test_pipe_predicts(gh, cells, random_model):
+    done = gh(f"echo x.structures.zarr | gh-infer -m {random_model} --json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {"path": "x.predicted.zarr", "n": 1, "atoms": 12}
+    store = open_store(gh.folder / "x.predicted.zarr", "hamiltonians")
+    assert schema.check(store) == [] and store.attributes["predicted"] is True
+    assert HamiltonianReader(store).read(0).n_orbitals == 12 * 9
+    programs = [entry["program"] for entry in store.history]
+    assert "gh-infer" in programs[-1] and "gh-train" in programs
+    assert gh(f"gh-infer x.structures.zarr -m {random_model}").returncode == 73
+    assert sorted(p.name for p in gh.folder.iterdir()) == ["x.predicted.zarr", "x.structures.zarr"]
+
+
+def test_dry_run_writes_nothing(gh, cells, random_model):
+    done = gh(f"gh-infer x.structures.zarr -m {random_model} --dry-run")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "1 structures (up to 12 atoms)" in done.stderr
+    assert [p.name for p in gh.folder.iterdir()] == ["x.structures.zarr"]
+
+
+def test_errors_are_one_sentence(gh, cells, random_model, tiny_scaleshift):
+    other = Structures([ase.Atoms("MoSe2", [[0, 0, 0], [0, 0, 2], [0, 0, -2]])], ["other"])
+    write_structures(gh.folder / "mo.structures.zarr", other, Provenance("gh-build"))
+    before = sorted(gh.folder.iterdir())
+    cases = [
+        (f"gh-infer mo.structures.zarr -m {random_model}", 65, "no basis is known for Mo"),
+        ("gh-infer x.structures.zarr", 2, "--model"),
+        (f"gh-infer x.structures.zarr -m {tiny_scaleshift}", 65, "expected a store of kind model"),
+        ("gh-infer x.structures.zarr -m none.zarr", 66, "no such store"),
+        (f"gh-infer {tiny_scaleshift} -m {random_model}", 65, "found scaleshift"),
+        (f"true | gh-infer -m {random_model}", 66, "upstream command produced nothing"),
+        (f"gh-infer x.structures.zarr mo.structures.zarr -m {random_model} -o y", 2, "--output"),
+    ]
+    for line, code, message in cases:
+        done = gh(line)
+        assert done.returncode == code, (line, done.stderr)
+        assert message in done.stderr and done.stderr.count("\n") == 1
+        assert done.stdout == "" and sorted(gh.folder.iterdir()) == before

@@ -1,0 +1,84 @@
+"""Chunks of a graph give what the whole graph gives."""
+
+from __future__ import annotations
+
+import ase
+import numpy as np
+import pytest
+
+from gh_tools.inference.chunks import atom_chunks, pair_chunks
+from gh_tools.model.graph import Graph, build_graph
+from gh_tools.orbitals.basis import Basis, ElementBasis, Shell
+
+BASIS = Basis({z: ElementBasis(z, (Shell(0, 1.5),), n_valence=1) for z in (5, 7, 8)})
+
+
+@pytest.fixture(scope="module")
+def graph() -> Graph:
+    rng = np.random.default_rng(0)
+    grid = np.stack(np.meshgrid(*[np.arange(4)] * 3), -1).reshape(-1, 3) * 1.7
+    atoms = ase.Atoms(rng.choice([5, 7], 64), grid, cell=[6.8] * 3, pbc=True)
+    atoms.rattle(0.1, seed=0)
+    return build_graph(atoms, BASIS, 2.6, {(5, 5): 3.0, (5, 7): 2.8, (7, 7): 2.5})
+
+
+def descriptors(graph: Graph, n_message_steps: int) -> np.ndarray:
+    """What a network computes, in NumPy: neighbours' elements at first, then their descriptors."""
+    distance = np.linalg.norm(graph.vector, axis=1) * graph.edge_mask
+
+    def gather(values: np.ndarray) -> np.ndarray:
+        return np.bincount(graph.center, values * graph.edge_mask, minlength=len(graph.species))
+
+    x = gather(np.sin(distance) * (1 + graph.species[graph.neighbour])) + graph.species
+    for _ in range(n_message_steps):
+        x = x + gather(np.cos(distance) * x[graph.neighbour])
+    return x
+
+
+@pytest.mark.parametrize("n_message_steps", [0, 1, 2])
+@pytest.mark.parametrize("size", [(12, 200), (9, 40), (100, 5000)])
+def test_chunks_hold_all_that_atoms_depend_on(graph, n_message_steps, size):
+    whole = descriptors(graph, n_message_steps)
+    found = np.full(len(whole), np.nan)
+    shapes = set()
+    for chunk in atom_chunks(graph, 3, n_message_steps, size):
+        shapes.add((len(chunk.graph.species), len(chunk.graph.center)))
+        assert np.all(np.isnan(found[chunk.atoms]))
+        found[chunk.atoms] = descriptors(chunk.graph, n_message_steps)[chunk.rows]
+        # What sums over sorted segments rely on: by centre, then by the neighbour's element.
+        keys = chunk.graph.center * 3 + chunk.graph.species[chunk.graph.neighbour]
+        assert np.all(np.diff(keys) >= 0)
+    # Sums of the same numbers in double precision
+    np.testing.assert_allclose(found, whole, rtol=1e-12)
+    if n_message_steps == 0:
+        assert shapes == {size}
+
+
+def test_an_atom_with_many_edges(graph):
+    chunks = list(atom_chunks(graph, 3, 0, (10, 4)))
+    assert all(len(chunk.graph.center) in (4, 8, 16, 32, 64) for chunk in chunks)
+    assert sum(chunk.atoms.size for chunk in chunks) == 64
+
+
+@pytest.mark.parametrize("sizes", [(64, 16), (4096, 512), (7,)])
+def test_pairs_come_once_with_their_atoms(graph, sizes):
+    features = np.random.default_rng(1).normal(size=(64, 2, 3)).astype(np.float32)
+    seen = np.zeros(len(graph.i), dtype=int)
+    padding = 0
+    for chunk in pair_chunks(graph, features, sizes):
+        count = chunk.pairs.stop - chunk.pairs.start
+        part = chunk.graph
+        assert len(part.i) in sizes
+        np.testing.assert_array_equal(
+            chunk.descriptors[part.i[:count]], features[graph.i[chunk.pairs]]
+        )
+        np.testing.assert_array_equal(
+            chunk.descriptors[part.j[:count]], features[graph.j[chunk.pairs]]
+        )
+        np.testing.assert_array_equal(part.pair_vector[:count], graph.pair_vector[chunk.pairs])
+        np.testing.assert_array_equal(part.pair_type[:count], graph.pair_type[chunk.pairs])
+        assert part.pair_mask[:count].all() and not part.pair_mask[count:].any()
+        seen[chunk.pairs] += 1
+        padding += len(part.i) - count
+    assert np.all(seen == 1)
+    assert padding < sizes[-1]

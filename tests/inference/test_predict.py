@@ -1,0 +1,117 @@
+"""Predictions: what the network says, in blocks, at any size."""
+
+from __future__ import annotations
+
+import jax
+import numpy as np
+import pytest
+
+from gh_tools.errors import DataError
+from gh_tools.inference import predict
+from gh_tools.inference.predict import Predictor
+from gh_tools.model.build import build_model
+from gh_tools.model.graph import build_graph
+from gh_tools.orbitals.bloch import bloch_matrix
+from gh_tools.store.hamiltonians import HamiltonianReader
+from gh_tools.training.model_store import load_model
+
+
+@pytest.fixture(scope="module")
+def model(random_model):
+    return load_model(random_model)
+
+
+@pytest.fixture(scope="module")
+def predictor(model):
+    return Predictor(model)
+
+
+@pytest.fixture(scope="module")
+def atoms(tiny_labels):
+    return HamiltonianReader(tiny_labels).structures.atoms[3]
+
+
+@pytest.fixture(scope="module")
+def predicted(predictor, atoms):
+    return predictor.predict(atoms)
+
+
+def differences(a, b) -> float:
+    """Largest difference of matrix elements, eV."""
+    assert a.onsite.keys() == b.onsite.keys() and a.pairs.keys() == b.pairs.keys()
+    for key in a.pairs:
+        for name in ("i", "j", "shift"):
+            np.testing.assert_array_equal(getattr(a.pairs[key], name), getattr(b.pairs[key], name))
+    blocks = zip(a.groups(), b.groups(), strict=True)
+    return max(abs(x.hamiltonian - y.hamiltonian).max() for (_, x), (_, y) in blocks)
+
+
+def test_blocks_are_the_networks_own(model, predictor, predicted, atoms):
+    """Applied directly to the whole graph, and put together by hand."""
+    basis, layout = model.basis, predictor.layout
+    graph = build_graph(
+        atoms, basis, model.config.model.descriptor_cutoff(basis), predictor.pair_cutoffs
+    )
+    output = jax.jit(build_model(model.config.model, basis).apply)(model.params, graph)
+    shift, scale = model.scaleshift.onsite(graph.species)
+    onsite = shift + scale * np.asarray(output.onsite)
+    for number, blocks in predicted.onsite.items():
+        irreps = layout.onsite[number]
+        expected = irreps.to_blocks(onsite[blocks.atom, : irreps.size])
+        # Single precision: energies of 50 eV carry 4e-6
+        np.testing.assert_allclose(blocks.hamiltonian, expected, atol=1e-5)
+    distance = np.linalg.norm(graph.pair_vector.astype(float), axis=1)
+    shift, scale = model.scaleshift.pairs(graph.pair_type, distance)
+    pairs = shift + scale * np.asarray(output.pairs)
+    for kind, key in enumerate(basis.species_pairs()):
+        rows = graph.pair_type == kind
+        irreps = layout.pair[key]
+        expected = irreps.to_blocks(pairs[rows, : irreps.size])
+        np.testing.assert_array_equal(predicted.pairs[key].i, graph.i[rows])
+        np.testing.assert_allclose(predicted.pairs[key].hamiltonian, expected, atol=1e-5)
+    assert predicted.scalars["n_electrons"] == 18  # W 6, Se 6
+
+
+def test_exactly_hermitian(predicted):
+    for blocks in predicted.onsite.values():
+        assert blocks.hamiltonian.dtype == np.float32
+        np.testing.assert_array_equal(blocks.hamiltonian, np.swapaxes(blocks.hamiltonian, -1, -2))
+    dense = bloch_matrix(predicted, np.array([0.12, 0.34, 0.0]))
+    np.testing.assert_array_equal(dense, dense.conj().T)
+
+
+def test_chunks_change_nothing(model, predicted, atoms, monkeypatch):
+    monkeypatch.setattr(predict, "SMALL_ATOMS", (4, 16))
+    monkeypatch.setattr(predict, "LARGE_ATOMS", (4, 32))
+    monkeypatch.setattr(predict, "PAIR_SIZES", (64, 16))
+    chunked = Predictor(model).predict(atoms)
+    # The same sums, in float32, in blocks of other sizes
+    assert differences(chunked, predicted) < 1e-5
+
+
+def test_larger_cells_than_in_training(predictor, predicted, atoms):
+    """A 3 x 3 cell repeats the small one's blocks."""
+    large = predictor.predict(atoms.repeat((3, 3, 1)))
+    assert large.n_orbitals == 9 * predicted.n_orbitals
+    for number, blocks in predicted.onsite.items():
+        repeated = large.onsite[number].hamiltonian.reshape(9, *blocks.hamiltonian.shape)
+        np.testing.assert_allclose(repeated, np.stack([blocks.hamiltonian] * 9), atol=1e-5)
+    k = np.array([0.3, 0.6, 0.0])
+    few = np.linalg.eigvalsh(bloch_matrix(predicted, k / 3))
+    many = np.linalg.eigvalsh(bloch_matrix(large, k))
+    # Folded bands hold those of the small cell at k / 3. An eigenvalue moves by at most the norm of
+    # the change of H(k): some hundred elements a row, each off by 1e-6 eV in single precision.
+    assert abs(many[None] - few[:, None]).min(axis=1).max() < 1e-3
+
+
+def test_positions_outside_of_the_cell(predictor, predicted, atoms):
+    moved = atoms.copy()
+    moved.positions[1] += 2 * moved.cell[0] - moved.cell[1]
+    assert differences(predictor.predict(moved), predicted) < 1e-5
+
+
+def test_unknown_elements_are_named(predictor, atoms):
+    other = atoms.copy()
+    other.numbers[0] = 42
+    with pytest.raises(DataError, match="Mo"):
+        predictor.predict(other)
