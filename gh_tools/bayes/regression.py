@@ -129,20 +129,25 @@ def _run(design: Design, priors: Mapping[str, Prior], sampling: Sampling) -> Map
                 if done % _REPORT_EVERY == 0:
                     shown.advance(_REPORT_EVERY)
 
-            trace = pymc.sample(
-                draws=sampling.draws,
-                tune=sampling.tune,
-                chains=sampling.chains,
-                cores=min(sampling.chains, sampling.jobs),
-                random_seed=sampling.seed,
-                nuts_sampler="pymc",
-                progressbar=False,
-                quiet=True,
-                compute_convergence_checks=False,
-                callback=count,
-            )
+            # PyMC takes an interrupt as a wish for fewer draws, and fails if that leaves none.
+            try:
+                trace = pymc.sample(
+                    draws=sampling.draws,
+                    tune=sampling.tune,
+                    chains=sampling.chains,
+                    cores=min(sampling.chains, sampling.jobs),
+                    random_seed=sampling.seed,
+                    nuts_sampler="pymc",
+                    progressbar=False,
+                    quiet=True,
+                    compute_convergence_checks=False,
+                    callback=count,
+                )
+            except ValueError as error:
+                if not done:
+                    raise
+                raise KeyboardInterrupt from error
     if done < total:
-        # PyMC takes an interrupt as a wish for fewer draws.
         raise KeyboardInterrupt
     return trace
 

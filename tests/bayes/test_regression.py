@@ -1,0 +1,207 @@
+"""What is sampled, against least squares and against integrals done by quadrature."""
+
+import os
+import signal
+import threading
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from gh_tools.bayes.design import make_design
+from gh_tools.bayes.formula import parse
+from gh_tools.bayes.priors import complete_priors, parse_priors
+from gh_tools.bayes.regression import Sampling, sample_posterior
+from gh_tools.bayes.summary import faults, summarize
+from tests.bayes.data import SIGMA, SLOPES, planted
+
+FORMULA = "holes ~ ni_per_hf + density + se_vacancy_rate + twist"
+FEW = Sampling(chains=2, draws=1000, tune=500, seed=3)
+FLAT = ["Intercept=normal(0,1e6)", "sigma=halfnormal(1e4)"] + [
+    f"{name}=normal(0,1e7)" for name in (*SLOPES, "twist")
+]
+
+
+def sample(formula, table, priors=(), sampling=FEW):
+    design = make_design(parse(formula), table)
+    return sample_posterior(design, complete_priors(design, parse_priors(priors)), sampling)
+
+
+def estimates(groups):
+    return {estimate.name: estimate for estimate in summarize(groups["posterior"])}
+
+
+@pytest.fixture(scope="module")
+def flat():
+    """Return the posterior of the planted table under priors that say nothing."""
+    return sample(FORMULA, planted(), FLAT)
+
+
+@pytest.fixture(scope="module")
+def weak():
+    """Return the posterior of the planted table under the default priors."""
+    return sample(FORMULA, planted())
+
+
+def test_flat_priors_give_least_squares(flat):
+    table = planted()
+    names = ["Intercept", *SLOPES, "twist"]
+    matrix = np.column_stack([np.ones(72), *(table.columns[name] for name in names[1:])])
+    best, (square,), *_ = np.linalg.lstsq(matrix, table.columns["holes"])
+    # With a flat prior of coefficients and sigma the coefficients follow Student's t around least
+    # squares, with n - k - 1 degrees of freedom and scale^2 = RSS/(n - k - 1) (X^T X)^-1.
+    freedom = 72 - len(names) - 1
+    scale = np.sqrt(np.diag(np.linalg.inv(matrix.T @ matrix)) * square / freedom)
+    found = estimates(flat)
+    for name, mean, width in zip(names, best, scale, strict=True):
+        expected = stats.t(freedom, mean, width)
+        # Monte Carlo errors: sd/sqrt(ESS) of the mean, sd/sqrt(2 ESS) of the sd, here at 4 sigma,
+        # and of the ends of the interval some 3 times that of the mean.
+        error = expected.std() / np.sqrt(found[name].ess_bulk)
+        assert abs(found[name].mean - mean) < 4 * error, name
+        assert abs(found[name].sd - expected.std()) < 4 * error, name
+        np.testing.assert_allclose(found[name].hdi, expected.interval(0.94), atol=12 * error)
+
+
+def test_planted_coefficients_lie_in_their_intervals(weak):
+    found = estimates(weak)
+    for name, value in {**SLOPES, "sigma": SIGMA}.items():
+        low, high = found[name].hdi
+        assert low < value < high, name
+        assert found[name].decided
+    assert found["ni_per_hf"].positive == 1 and found["se_vacancy_rate"].positive == 0
+    assert faults(weak, list(found.values())) == []
+
+
+def test_no_effect_is_reported_as_undecided(weak):
+    twist = estimates(weak)["twist"]
+    assert twist.hdi[0] < 0 < twist.hdi[1]
+    assert not twist.decided
+    assert 0.03 < twist.positive < 0.97
+
+
+def test_explained_variance_is_that_of_each_draw(weak):
+    draws = weak["posterior"].isel(draw=slice(0, 5))
+    table = planted()
+    names = [*SLOPES, "twist"]
+    fit = sum(draws[name].values[..., None] * table.columns[name] for name in names)
+    expected = fit.var(axis=-1) / (fit.var(axis=-1) + draws["sigma"].values ** 2)
+    np.testing.assert_allclose(draws["R2"].values, expected, rtol=1e-9)
+
+
+def quadrature(table, names, intercept, slopes, sigma_prior):
+    """Return mean and sd of intercept, slopes and sigma under normal priors, exactly.
+
+    Given sigma, coefficients and data are jointly normal; over sigma a sum of 2,000 points goes.
+    The prior of the intercept is that of the response at the mean of the predictors.
+    """
+    columns = np.column_stack([table.columns[name] for name in names])
+    n, response = len(columns), table.columns["holes"]
+    matrix = np.column_stack([np.ones(n), columns - columns.mean(axis=0)])
+    mean, sd = np.array([intercept, *slopes]).T
+    to_user = np.eye(len(mean))
+    to_user[0, 1:] = -columns.mean(axis=0)
+    sigmas = np.linspace(0.02, 20, 2000)
+    weights, means, covariances = [], [], []
+    for sigma in sigmas:
+        covariance = np.linalg.inv(matrix.T @ matrix / sigma**2 + np.diag(sd**-2))
+        center = covariance @ (matrix.T @ response / sigma**2 + mean / sd**2)
+        evidence = stats.multivariate_normal.logpdf(
+            response, matrix @ mean, sigma**2 * np.eye(n) + (matrix * sd**2) @ matrix.T
+        )
+        weights.append(evidence + sigma_prior.logpdf(sigma))
+        means.append(to_user @ center)
+        covariances.append(np.diag(to_user @ covariance @ to_user.T))
+    weights = np.exp(np.array(weights) - max(weights))
+    weights /= weights.sum()
+    means = np.column_stack([means, sigmas])
+    variances = np.column_stack([covariances, np.zeros(len(sigmas))])
+    total = weights @ means
+    return total, np.sqrt(weights @ (variances + (means - total) ** 2))
+
+
+def test_informative_priors_in_user_units_give_the_exact_posterior():
+    # Few structures and narrow priors that disagree with them, so that each prior is felt.
+    table = planted(12)
+    names = ["ni_per_hf", "density"]
+    groups = sample(
+        "holes ~ ni_per_hf + density",
+        table,
+        [
+            "Intercept=normal(28, 1.5)",
+            "ni_per_hf=normal(200, 150)",
+            "density=normal(-2, 1.2)",
+            "sigma=exponential(0.8)",
+        ],
+        Sampling(chains=2, draws=2000, tune=500, seed=1),
+    )
+    exact = quadrature(table, names, (28, 1.5), [(200, 150), (-2, 1.2)], stats.expon(scale=0.8))
+    found = estimates(groups)
+    for name, mean, sd in zip(["Intercept", *names, "sigma"], *exact, strict=True):
+        # 4 Monte Carlo errors; the sd of a skew sigma has up to twice that of a normal one.
+        error = sd / np.sqrt(found[name].ess_bulk)
+        assert abs(found[name].mean - mean) < 4 * error, name
+        assert abs(found[name].sd - sd) < 6 * error, name
+
+
+def test_without_intercept_and_with_powers():
+    table = planted()
+    x = table.columns["density"] - table.columns["density"].mean()
+    noise = np.random.default_rng(5).normal(0, 0.1, 72)
+    table.columns["holes"] = 900 * table.columns["ni_per_hf"] + 4 * x - 2 * x**2 + noise
+    groups = sample("holes ~ 0 + ni_per_hf + center(density) + center(density)^2", table)
+    assert "Intercept" not in groups["posterior"]
+    found = estimates(groups)
+    for name, value in {"ni_per_hf": 900, "center(density)": 4, "center(density)^2": -2}.items():
+        assert abs(found[name].mean - value) < 4 * found[name].sd
+        assert found[name].sd < 0.05 * abs(value)
+
+
+def test_intercept_alone():
+    groups = sample("holes ~ 1", planted())
+    found = estimates(groups)
+    holes = planted().columns["holes"]
+    assert abs(found["Intercept"].mean - holes.mean()) < 0.2 * found["Intercept"].sd
+    assert np.all(groups["posterior"]["R2"] == 0)
+
+
+def test_units_of_a_column_go_into_its_coefficient_only():
+    # A power of two, for which rounding is the same and so are all random decisions.
+    table, scaled = planted(), planted()
+    scaled.columns["density"] = 1024 * scaled.columns["density"]
+    scaled.columns["holes"] = scaled.columns["holes"] / 8
+    few = Sampling(chains=1, draws=200, tune=200)
+    one, two = (sample(FORMULA, t, sampling=few)["posterior"] for t in (table, scaled))
+    for name, factor in {"density": 1 / 8192, "twist": 1 / 8, "sigma": 1 / 8, "R2": 1}.items():
+        np.testing.assert_allclose(two[name], factor * one[name], rtol=1e-12)
+
+
+def test_seed_decides_alone():
+    def run(seed, jobs):
+        sampling = Sampling(chains=2, draws=200, tune=200, seed=seed, jobs=jobs)
+        return sample(FORMULA, planted(), sampling=sampling)
+
+    first, second, other = run(7, 1), run(7, 2), run(8, 1)
+    for group in ("posterior", "sample_stats"):
+        assert first[group].identical(second[group]), group
+    assert not np.any(first["posterior"]["density"].values == other["posterior"]["density"].values)
+
+
+def test_bad_sampling_is_noticed():
+    groups = sample(FORMULA, planted(), sampling=Sampling(chains=1, draws=100, tune=100))
+    found = faults(groups, summarize(groups["posterior"]))
+    assert any("density: R-hat is nan" in fault for fault in found)
+    assert any("density: the effective sample size is" in fault for fault in found)
+    groups["sample_stats"]["diverging"][0, :3] = True
+    assert faults(groups, [])[0].startswith("3 draws diverged")
+    # One chain that sits elsewhere.
+    two = sample("holes ~ density", planted())
+    two["posterior"]["density"][0] += 20
+    assert any("density: R-hat is" in f for f in faults(two, summarize(two["posterior"])))
+
+
+def test_interrupt_is_no_result():
+    timer = threading.Timer(4.0, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        sample(FORMULA, planted(), sampling=Sampling(chains=1, draws=1_000_000))

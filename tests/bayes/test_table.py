@@ -1,0 +1,67 @@
+import numpy as np
+import pytest
+
+from gh_tools.bayes.table import read_table
+from gh_tools.errors import DataError
+from gh_tools.store.io import open_store
+from tests.bayes.data import planted
+from tests.bayes.stores import write_spectra
+
+
+@pytest.fixture
+def store(tmp_path):
+    def make(name="a", **changes):
+        return open_store(write_spectra(tmp_path / f"{name}.spectra.zarr", **changes))
+
+    return make
+
+
+def test_stores_are_joined_in_order(store):
+    names = ("holes", "density", "holes")
+    table = read_table([store("a", n=5), store("b", n=3, seed=1)], names)
+    assert list(table.columns) == ["holes", "density"]
+    assert table.units == {"holes": "1/nm^2", "density": "g/cm^3"}
+    assert table.rows == [f"0-s{k}" for k in range(5)] + [f"1-s{k}" for k in range(3)]
+    for name, values in table.columns.items():
+        expected = [planted(n, seed).columns[name] for n, seed in ((5, 0), (3, 1))]
+        np.testing.assert_array_equal(values, np.concatenate(expected))
+
+
+def test_truth_values_and_counts_are_numbers(store):
+    count = np.arange(36, dtype=np.int32)
+    made = store(column__count=count, column__doped=count % 2 == 0)
+    table = read_table([made], ["count", "doped"])
+    assert table.columns["count"].dtype == table.columns["doped"].dtype == np.float64
+    np.testing.assert_array_equal(table.columns["doped"], (count + 1) % 2)
+
+
+@pytest.mark.parametrize(
+    ("names", "stores", "complaint"),
+    [
+        (
+            ["hole"],
+            [{}],
+            "a.spectra.zarr: has no column or scalar 'hole' with one number a structure; there are: "
+            "density, holes, n_electrons, ni_per_hf, se_vacancy_rate, twist",
+        ),
+        (["flag"], [{"column__flag": np.array(["x"] * 36)}], "no column"),
+        (["wide"], [{"scalar__wide": np.zeros((36, 2))}], "no column or scalar 'wide'"),
+        (["rare"], [{"column__rare": np.ones(36)}, {"seed": 1}], "b.spectra.zarr: has no column"),
+        (
+            ["holes"],
+            [{"column__holes": np.ones(36)}],
+            "'holes' is ambiguous, being both column/holes and scalar/holes",
+        ),
+        (
+            ["density"],
+            [{}, {"seed": 1, "unit__column__density": "kg/m^3"}],
+            "b.spectra.zarr: column/density is in kg/m^3, but in g/cm^3 in",
+        ),
+        (["holes"], [{}, {}], "b.spectra.zarr: has the same content as"),
+    ],
+)
+def test_what_cannot_be_joined_is_refused(store, names, stores, complaint):
+    opened = [store(name, **changes) for name, changes in zip("ab", stores, strict=False)]
+    with pytest.raises(DataError) as caught:
+        read_table(opened, names)
+    assert complaint in str(caught.value)
