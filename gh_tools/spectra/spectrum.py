@@ -112,7 +112,7 @@ def compute_spectrum(hamiltonian: Hamiltonian, config: DosConfig) -> Spectrum:
         "valence_band_maximum": edges.valence,
         "conduction_band_minimum": edges.conduction,
     }
-    area, volume = periodic_area(hamiltonian.atoms), hamiltonian.atoms.cell.volume
+    area, volume = periodic_area(hamiltonian.atoms), float(hamiltonian.atoms.cell.volume)
     for name, width in (("carriers", config.width), ("carriers_sharp", 0.0)):
         count = states_in_window(levels, species, window, width)
         scalars[name] = count

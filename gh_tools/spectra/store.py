@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import ase
 import numpy as np
@@ -225,14 +224,10 @@ def gather(structures: Structures, config: DosConfig, spectra: list[Spectrum]) -
     )
 
 
-def already_done(path: Path, provenance: Provenance) -> dict[str, Any] | None:
-    """Return the history entry of a finished store if the same run made it, else None."""
-    if not path.exists():
-        return None
-    made = open_store(path).history[-1]
-    wanted = provenance.entry(path)
-    same = all(made[key] == wanted[key] for key in ("program", "config", "inputs"))
-    return made if same else None
+def already_done(path: Path, provenance: Provenance) -> bool:
+    """Tell whether a finished store was made by the same command, configuration and inputs."""
+    made, wanted = open_store(path).history[-1], provenance.entry(path)
+    return all(made[key] == wanted[key] for key in ("program", "config", "inputs"))
 
 
 def _offsets(counts: list[int]) -> np.ndarray:
