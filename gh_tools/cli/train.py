@@ -51,7 +51,7 @@ def main(
 
     seeds = [] if seed is None else [f"seed={seed}"]
     settings = [*(settings or []), *seeds]
-    loaded = common.load_config(TrainConfig, config, settings, {"model": {"model": "gears-h"}})
+    loaded = common.load_config(TrainConfig, config, settings)
     if print_config:
         common.print_config(loaded)
         return

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from gh_tools.model.config import ModelConfig, Section
+from gh_tools.model.config import GearsHConfig, ModelConfig, Section
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
@@ -23,6 +24,13 @@ def parse_seconds(value: object) -> float:
     if seconds <= 0.0:
         raise ValueError(f"expected a time such as 90, '10m' or '1.5h', found {value!r}")
     return seconds
+
+
+def _default(key: str, choice: str) -> BeforeValidator:
+    """Make tables that do not say which kind they are of the default kind."""
+    return BeforeValidator(
+        lambda table: {key: choice, **table} if isinstance(table, Mapping) else table
+    )
 
 
 Seconds = Annotated[float, BeforeValidator(parse_seconds)]
@@ -111,7 +119,9 @@ class AdamWConfig(OptimizerConfig):
 
 
 Optimizer = Annotated[
-    AdanConfig | LambConfig | AdamConfig | AdamWConfig, Field(discriminator="name")
+    AdanConfig | LambConfig | AdamConfig | AdamWConfig,
+    Field(discriminator="name"),
+    _default("name", "adan"),
 ]
 
 
@@ -165,7 +175,9 @@ class CosineConfig(ScheduleConfig):
 
 
 Schedule = Annotated[
-    ConstantConfig | PlateauConfig | ExponentialConfig | CosineConfig, Field(discriminator="name")
+    ConstantConfig | PlateauConfig | ExponentialConfig | CosineConfig,
+    Field(discriminator="name"),
+    _default("name", "reduce_on_plateau"),
 ]
 
 
@@ -211,7 +223,7 @@ class MetricsConfig(Section):
 class TrainConfig(Section):
     """Everything that decides a training run, given the data."""
 
-    model: ModelConfig
+    model: Annotated[ModelConfig, _default("model", "gears-h")] = GearsHConfig()
     """The network; its key ``model`` selects which."""
     data: DataConfig = DataConfig()
     """Batches and cutoffs."""
