@@ -7,7 +7,7 @@ from collections import Counter
 
 import numpy as np
 
-from gh_tools.console import log, track
+from gh_tools.console import log, progress
 from gh_tools.errors import DataError, UsageError
 from gh_tools.store.structures import Column, Structures
 from gh_tools.structures.geometry import closest_approach, geometry_columns
@@ -72,8 +72,11 @@ def generate(
     n = (available or 1) if n is None else n
     if available is not None and n > available:
         raise UsageError(f"-n {n} asks for more structures than the {available} that there are")
-    indices = track(range(n), f"building {recipe.name}")
-    samples = [build_one(recipe, config, seed, index) for index in indices]
+    samples = []
+    with progress(f"building {recipe.name}", n) as shown:
+        for index in range(n):
+            samples.append(build_one(recipe, config, seed, index))
+            shown.advance()
     if any("initial_magmoms" in sample.atoms.arrays for sample in samples):
         log.warning("initial magnetic moments are not kept; give them to gh-label")
     return Structures(

@@ -2,14 +2,20 @@
 
 import importlib
 import os
+import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from gh_tools.console import log
+
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
+SCRIPTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
 
 
 @pytest.fixture(scope="session")
@@ -39,6 +45,29 @@ def gh(shell, tmp_path):
 
     run.folder = tmp_path
     return run
+
+
+@pytest.fixture
+def call(monkeypatch, capsys):
+    """Return a function that runs one command line in a folder, within this process.
+
+    For cases so many that importing everything anew for each would take minutes.
+    """
+    handlers, propagate, level = log.handlers[:], log.propagate, log.level
+
+    def run(line, folder):
+        monkeypatch.chdir(folder)
+        name, *arguments = shlex.split(line)
+        module, attribute = SCRIPTS[name].split(":")
+        app = getattr(importlib.import_module(module), attribute)
+        with pytest.raises(SystemExit) as stop:
+            app(arguments, prog_name=name)
+        captured = capsys.readouterr()
+        return SimpleNamespace(returncode=stop.value.code, stdout=captured.out, stderr=captured.err)
+
+    yield run
+    log.handlers[:], log.propagate = handlers, propagate
+    log.setLevel(level)
 
 
 @pytest.fixture(scope="session")

@@ -92,7 +92,7 @@ def test_files_without_saying_file(gh):
     assert content(run) == content(named)
 
 
-def test_wrong_requests(gh):
+def test_wrong_requests(call, tmp_path):
     for line, code, message in [
         ("gh-build unobtainium", 66, "no such recipe"),
         ("gh-build wse2 --set sise=[2,2]", 2, "sise"),
@@ -102,8 +102,8 @@ def test_wrong_requests(gh):
         ("gh-build wse2 -o nowhere/x.zarr", 73, "folder does not exist"),
         ("gh-build wse2 --set rattle=2 -n 1", 65, "apart"),
     ]:
-        done = gh(line)
+        done = call(line, tmp_path)
         assert done.returncode == code, (line, done)
         assert message in done.stderr, (line, done.stderr)
         assert done.stdout == ""
-        assert list(gh.folder.iterdir()) == []
+        assert list(tmp_path.iterdir()) == []

@@ -102,9 +102,9 @@ def _replace(path, key, values):
         (lambda p: _edit(p, "atoms/position", lambda v: v.__setitem__(0, 9)), "--deep", "id"),
     ],
 )
-def test_each_fault_is_named(gh, store, spoil, option, name):
+def test_each_fault_is_named(call, store, spoil, option, name):
     spoil(store)
-    done = gh(f"gh-info {option} x.zarr")
+    done = call(f"gh-info {option} x.zarr", store.parent)
     assert done.returncode == 65
     assert name in done.stderr
     assert len(done.stderr.splitlines()) == 1
