@@ -112,7 +112,9 @@ def _run(design: Design, priors: Mapping[str, Prior], sampling: Sampling) -> Map
         mean, sd = _standardised_normal(design, priors)
         scatter_prior = priors[SIGMA]
         scale = scatter_prior.arguments[0] / design.response_scale
-        total = sampling.chains * (sampling.draws + sampling.tune)
+        length = sampling.draws + sampling.tune
+        total = sampling.chains * length
+        processes = min(sampling.chains, sampling.jobs)
         done = 0
         with pymc.Model(), progress("Sampling", total) as shown:
             beta = pymc.Normal("beta", mu=mean, sigma=sd, shape=len(mean))
@@ -123,19 +125,22 @@ def _run(design: Design, priors: Mapping[str, Prior], sampling: Sampling) -> Map
             expected = pymc.math.dot(predictors, beta)
             pymc.Normal("response", mu=expected, sigma=scatter, observed=response)
 
-            def count(**_) -> None:
+            def count(draw, **_) -> None:
                 nonlocal done
+                # PyMC's answer to an interrupt is to cut one chain short and begin the next.
+                if processes == 1 and done < draw.chain * length:
+                    raise KeyboardInterrupt
                 done += 1
                 if done % _REPORT_EVERY == 0:
                     shown.advance(_REPORT_EVERY)
 
-            # PyMC takes an interrupt as a wish for fewer draws, and fails if that leaves none.
+            # Cut short, it returns what there is, or fails if that is nothing.
             try:
                 trace = pymc.sample(
                     draws=sampling.draws,
                     tune=sampling.tune,
                     chains=sampling.chains,
-                    cores=min(sampling.chains, sampling.jobs),
+                    cores=processes,
                     random_seed=sampling.seed,
                     nuts_sampler="pymc",
                     progressbar=False,

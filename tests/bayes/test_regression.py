@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -200,8 +201,12 @@ def test_bad_sampling_is_noticed():
     assert any("density: R-hat is" in f for f in faults(two, summarize(two["posterior"])))
 
 
-def test_interrupt_is_no_result():
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_interrupt_ends_all_chains(jobs):
     timer = threading.Timer(4.0, os.kill, (os.getpid(), signal.SIGINT))
     timer.start()
+    start = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
-        sample(FORMULA, planted(), sampling=Sampling(chains=1, draws=1_000_000))
+        sample(FORMULA, planted(), sampling=Sampling(chains=4, draws=100_000, jobs=jobs))
+    # All chains would take minutes.
+    assert time.monotonic() - start < 20
