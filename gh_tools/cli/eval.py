@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+from typing import Annotated
+
+import typer
 
 from gh_tools.cli import common
 from gh_tools.cli.options import (
@@ -10,12 +13,19 @@ from gh_tools.cli.options import (
     JsonOption,
     QuietOption,
     VerboseOption,
-    input_argument,
 )
 
 
 def main(
-    stores: input_argument("PREDICTED REFERENCE") = None,
+    stores: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="PREDICTED REFERENCE",
+            help="Stores of Hamiltonians to compare; '-', or nothing behind a pipe, reads their "
+            "paths from standard input.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
