@@ -179,6 +179,36 @@ def test_standard_output_carries_results_only(gh):
     assert gh("echo '{\"nothing\": 1}' | gh-info").returncode == 65
 
 
+@pytest.mark.parametrize(
+    "line, result",
+    [
+        ("gh-info --deep {labels}", None),
+        (
+            "gh-fit-scaleshift {labels} --fractions 0.5,0.25,0.25 -o x.scaleshift.zarr",
+            "x.scaleshift.zarr",
+        ),
+        ("gh-dos {labels} --kpts 1 1 1 --points 50 -o x.spectra.zarr", "x.spectra.zarr"),
+        ("gh-bands {labels} --points 5 -o x.json", "x.json"),
+        ("gh-eval {labels} {labels}", None),
+    ],
+)
+def test_results_of_real_labels(call, tiny_labels, tmp_path, line, result):
+    line = line.format(labels=tiny_labels)
+    quiet = call(f"{line} -q", tmp_path)
+    assert (quiet.returncode, quiet.stderr) == (0, "")
+    if result is not None:
+        assert quiet.stdout == f"{result}\n"
+        assert [path.name for path in tmp_path.iterdir()] == [result]
+        line += " --overwrite"
+    lines = call(f"{line} --json", tmp_path).stdout.splitlines()
+    assert len(lines) == 1
+    found = json.loads(lines[0])
+    if result is None:
+        assert str(tiny_labels) in (found.get("path"), found.get("predicted"))
+    else:
+        assert found["path"] == result
+
+
 def test_dry_run_writes_nothing(gh):
     done = gh("gh-build wse2 -n 3 --dry-run")
     assert (done.returncode, done.stdout) == (0, "")
