@@ -37,7 +37,7 @@ SCALESHIFT_FLAGS = --fractions 0.5,0.25,0.25
 TRAIN_FLAGS = -c tiny.toml
 DOS_FLAGS = --kpts 2 2 1 --points 200
 MODEL = x.model.zarr
-FORMULA = band_gap ~ strain_x
+FORMULA = fermi_level ~ strain_x
 BAYES_FLAGS = --chains 2 --draws 300 --tune 300
 all: new.posterior.zarr/zarr.json x.spectra.zarr/zarr.json
 x.structures.zarr/zarr.json:
@@ -144,7 +144,7 @@ def test_structures_to_posterior_through_one_pipe(made):
     command = (
         f"gh-build wse2 -n 5 --seed 5 {CELLS} -o q.structures.zarr | gh-infer -m x.model.zarr | "
         "gh-dos --kpts 2 2 1 --json | "
-        "gh-bayes 'band_gap ~ strain_y' --chains 2 --draws 200 --tune 200 -o q.posterior.zarr"
+        "gh-bayes 'fermi_level ~ strain_y' --chains 2 --draws 200 --tune 200 -o q.posterior.zarr"
     )
     done = shell(command, folder)
     assert done.returncode == 0, done.stderr

@@ -40,7 +40,9 @@ store = $(patsubst %/zarr.json,%,$(1))
 %.model.zarr/zarr.json: %.scaleshift.zarr/zarr.json
 	$(call gh,gh-train $(TRAIN_FLAGS),$(call store,$@),$(call store,$<))
 
-%.predicted.zarr/zarr.json: %.structures.zarr/zarr.json $(MODEL:%=%/zarr.json)
+# Expanded when the rule is used, so that MODEL may be set after this file is included.
+.SECONDEXPANSION:
+%.predicted.zarr/zarr.json: %.structures.zarr/zarr.json $$(addsuffix /zarr.json,$$(MODEL))
 	$(call gh,gh-infer --model $(MODEL) $(INFER_FLAGS),$(call store,$@),$(call store,$<))
 
 %.predicted.spectra.zarr/zarr.json: %.predicted.zarr/zarr.json
