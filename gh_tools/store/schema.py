@@ -126,17 +126,30 @@ HAMILTONIANS = (
         False,
     ),
 )
-SCALESHIFT = (
-    *BASIS,
-    *SPLIT,
-    Field("onsite/<Z>/<name>", "C", "float", "", "parameters by irrep component", False),
-    Field("pairs/<Zi>-<Zj>/<name>", "C", "float", "", "parameters by irrep component", False),
-)
+
+
+def _scaleshift(group: str = "") -> tuple[Field, ...]:
+    """Parameters of the scale-shift, one a component of the irreps of a block."""
+    onsite, pairs = f"{group}onsite/<Z>/", f"{group}pairs/<Zi>-<Zj>/"
+    return (
+        Field(onsite + "mean", "C", "float", "eV", "shift; zero but for scalars"),
+        Field(onsite + "deviation", "C", "float", "eV", "scale"),
+        Field(pairs + "shift_amplitude", "C", "float", "eV", "a of the shift a exp(-(r/λ)^p)"),
+        Field(pairs + "shift_length", "C", "float", "Å", "λ of the shift"),
+        Field(pairs + "shift_power", "C", "float", "", "p of the shift"),
+        Field(pairs + "scale_amplitude", "C", "float", "eV", "b of the scale's b exp(-(r/μ)^q)"),
+        Field(pairs + "scale_length", "C", "float", "Å", "μ of the scale"),
+        Field(pairs + "scale_power", "C", "float", "", "q of the scale"),
+        Field(pairs + "scale_floor", "C", "float", "eV", "added to that in quadrature"),
+        Field(pairs + "nearest", "C", "float", "Å", "smaller r count as this"),
+    )
+
+
+SCALESHIFT = (*BASIS, *SPLIT, *_scaleshift())
 MODEL = (
     *BASIS,
     *SPLIT,
-    Field("scaleshift/onsite/<Z>/<name>", "C", "float", "", "scale-shift parameters", False),
-    Field("scaleshift/pairs/<Zi>-<Zj>/<name>", "C", "float", "", "scale-shift parameters", False),
+    *_scaleshift("scaleshift/"),
 )
 SPECTRA = (
     *STRUCTURES,

@@ -137,7 +137,6 @@ def fit_store(
         {**labels.basis.to_arrays(), **split.to_arrays(), **names, **scaleshift.to_arrays()},
         provenance=provenance,
         attributes={"mae_of_shift_mev": explained},
-        array_attributes=scaleshift.array_attributes(),
         overwrite=overwrite,
     )
     return path, explained

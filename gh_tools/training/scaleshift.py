@@ -165,18 +165,6 @@ class ScaleShift:
             arrays[f"pairs/{zi}-{zj}/nearest"] = np.full(term.shift.shape[1], term.nearest)
         return arrays
 
-    def array_attributes(self) -> dict[str, dict[str, str]]:
-        """Give the unit of each array of `to_arrays`.
-
-        Returns:
-            Array paths and attributes; arrays without a unit are left out.
-        """
-        energies = ("mean", "deviation", "shift_amplitude", "scale_amplitude", "scale_floor")
-        lengths = ("shift_length", "scale_length", "nearest")
-        units = {**dict.fromkeys(energies, "eV"), **dict.fromkeys(lengths, "Å")}
-        named = ((path, units.get(path.split("/")[-1])) for path in self.to_arrays())
-        return {path: {"unit": unit} for path, unit in named if unit}
-
     @classmethod
     def from_arrays(
         cls, arrays: Mapping[str, np.ndarray], basis: Basis, prefix: str = ""
