@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
-import pytest
+# Where GPAW sees pytest it switches its debugging on, which replaces np.empty and makes NumPy raise
+# for all in the process, JAX included. Users run it without, and so do the tests.
+_pytest = sys.modules.pop("pytest")
+import gpaw  # noqa: E402, F401
+
+sys.modules["pytest"] = _pytest
+
+import pytest  # noqa: E402
 
 
 @pytest.fixture(scope="session")

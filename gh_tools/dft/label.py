@@ -53,7 +53,6 @@ def label_structures(
     writer = HamiltonianWriter(path, structures, provenance, resume=resume, overwrite=overwrite)
     writer.partial.forget_failures()
     logs = path.with_name(path.name + ".logs")
-    logs.mkdir(exist_ok=True)
     tasks = {
         index: (atoms, config, basis, logs / f"{name.replace('/', '_')}.txt")
         for index, (atoms, name) in enumerate(zip(structures.atoms, structures.names, strict=True))
@@ -63,6 +62,10 @@ def label_structures(
         log.info(
             "%d of %d structures are there already", len(structures) - len(tasks), len(structures)
         )
+    if resume and not tasks and path.exists():
+        writer.partial.discard()  # all is there, and an unchanged store keeps its date
+        return path, []
+    logs.mkdir(exist_ok=True)
     with progress("labelling", len(tasks)) as shown:
         for index, result in run_tasks(label, tasks, min(n_workers, len(tasks))):
             if isinstance(result, Failure):

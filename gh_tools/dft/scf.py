@@ -26,7 +26,7 @@ _LARGEST_ERROR = 1.0
 
 
 def label(atoms: ase.Atoms, config: LabelConfig, basis: Basis, log: Path | str) -> Hamiltonian:
-    """Run GPAW on a structure and extract its Hamiltonian.
+    """Run GPAW on a structure and extract its Hamiltonian; see `run` and `extract`.
 
     Args:
         atoms: the structure; needs no cell where it is not periodic.
@@ -34,20 +34,33 @@ def label(atoms: ase.Atoms, config: LabelConfig, basis: Basis, log: Path | str) 
         basis: the basis table, at least of the species present.
         log: file for GPAW's own text.
 
-    Returns:
-        H(R) and S(R); scalars fermi_level, energy (eV), n_electrons, eigenvalue_error (meV: the
-        largest change of an eigenvalue within 5 eV of the Fermi level, at the k-points of the run,
-        that the threshold and the pair cutoff caused), and with spin magnetic_moment (μB); the
-        eigenvalues at the k-points of the run. Energies count from GPAW's zero of the potential.
-
     Raises:
         DataError: the run did not converge.
     """
     atoms = wrapped(atoms)
     basis.check_covers(atoms.numbers, "label")
     basis = Basis({z: basis[z] for z in set(atoms.numbers.tolist())})
-    calculator = run(atoms, config, basis, log)
+    return extract(atoms, run(atoms, config, basis, log), config, basis)
 
+
+def extract(atoms: ase.Atoms, calculator, config: LabelConfig, basis: Basis) -> Hamiltonian:
+    """Take the labels out of a converged calculation.
+
+    Args:
+        atoms: the structure, wrapped.
+        calculator: what `run` gave for it.
+        config: which pairs to keep.
+        basis: the basis table of the species present.
+
+    Returns:
+        H(R) and S(R); the eigenvalues at the k-points of the run; scalars fermi_level and energy
+        (eV), n_electrons, eigenvalue_error (meV: the largest change of an eigenvalue within 5 eV of
+        the Fermi level that dropping pairs caused), and with spin magnetic_moment (μB). Energies
+        count from GPAW's zero of the potential.
+
+    Raises:
+        DataError: the blocks do not give the run's eigenvalues back.
+    """
     lists, hamiltonian, overlap = realspace_blocks(atoms, calculator, basis)
     spin = slice(None) if config.spin == "collinear" else 0
     onsite, pairs = {}, {}
@@ -64,11 +77,11 @@ def label(atoms: ase.Atoms, config: LabelConfig, basis: Basis, log: Path | str) 
                 hamiltonian[key][:, keep][spin],
                 overlap[key][keep],
             )
-    result = Hamiltonian(
-        atoms, basis, onsite, pairs, _scalars(calculator, config), _bands(calculator)
-    )
+    scalars, bands = _scalars(calculator, config), _bands(calculator)
+    result = Hamiltonian(atoms, basis, onsite, pairs, scalars, bands)
     error = eigenvalue_error(result)
-    if config.pair_cutoff is None and config.threshold < 1e-5 and error > _LARGEST_ERROR:
+    whole = config.pair_cutoff is None and config.threshold <= LabelConfig().threshold
+    if whole and error > _LARGEST_ERROR:
         raise DataError(
             f"the blocks do not give GPAW's eigenvalues back (largest difference {error:.3g} meV); "
             "please report this structure"

@@ -130,6 +130,10 @@ class PartialStore:
         shutil.rmtree(self.directory)
         return self.path
 
+    def discard(self) -> None:
+        """Remove the partial directory; a finished store stays as it is."""
+        shutil.rmtree(self.directory)
+
     def _part(self, index: int) -> Path:
         return self._parts / f"{index:06d}.npz"
 
