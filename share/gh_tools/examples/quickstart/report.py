@@ -1,4 +1,4 @@
-"""Print the quickstart's table from errors.json, times.tsv and the stores."""
+"""Print the quickstart's table: errors against DFT, the regression, times, and where the pictures are."""
 
 import json
 from pathlib import Path
@@ -7,16 +7,42 @@ from gh_tools.console import table
 
 
 def main() -> None:
-    """Print errors, times and the names of the pictures."""
+    """Read what the steps left in this folder, and print it."""
     errors = json.loads(Path("errors.json").read_text())
-    print(json.dumps(errors, indent=1))
+    mean = errors["mean"]
+    hamiltonian, levels = mean["hamiltonian"], mean["eigenvalues"]
+    dos = json.loads(Path("dos.json").read_text())
+    n = len(errors["structures"])
+    rows = [
+        ["H, all elements", f"{hamiltonian['all']:.2f} meV"],
+        ["H, pairs", f"{hamiltonian['pairs']:.2f} meV"],
+        ["H, on-site", f"{hamiltonian['onsite']:.2f} meV"],
+        ["eigenvalues, E_F ± 5 eV", f"{levels['window']:.1f} meV"],
+        ["  after taking off a constant", f"{levels['window_shifted']:.1f} meV"],
+        ["Fermi level", f"{levels['fermi_level']:.1f} meV"],
+        ["band gap", f"{1e3 * dos['band_gap_mae']:.1f} meV"],
+    ]
+    table(rows, ["mean absolute error against DFT", f"{n} unseen structures"])
+
+    study = json.loads(Path("study.json").read_text())
+    rows = [[name, *row] for name, row in _coefficients(study)]
+    table(rows, ["coefficient", "mean", "94 % HDI"], title=study["formula"])
+
     seconds: dict[str, float] = {}
     for line in Path("times.tsv").read_text().splitlines():
         took, program, _ = line.split("\t", 2)
         seconds[program] = seconds.get(program, 0.0) + float(took)
-    table([[program, f"{s:.0f} s"] for program, s in seconds.items()], ["step", "time"])
+    rows = [[program, f"{s:.0f} s"] for program, s in seconds.items()]
+    table([*rows, ["together", f"{sum(seconds.values()):.0f} s"]], ["command", "time"])
     for picture in sorted(Path().glob("*.png")):
         print(picture.absolute())
+
+
+def _coefficients(study: dict) -> list[tuple[str, tuple[str, str]]]:
+    return [
+        (name, (f"{row['mean']:.4g}", f"{row['hdi'][0]:.4g} to {row['hdi'][1]:.4g}"))
+        for name, row in study["summary"].items()
+    ]
 
 
 if __name__ == "__main__":
