@@ -106,19 +106,3 @@ def random_model(tiny_scaleshift) -> Path:
         history={},
         attributes={"config": config.model_dump(mode="json")},
     )
-
-
-@pytest.fixture(scope="session")
-def tiny_scaleshift(tiny_labels) -> Path:
-    """Scale-shift of these, with two structures to train and two to validate with."""
-    import numpy as np
-
-    from gh_tools.store.io import open_store
-    from gh_tools.store.provenance import Provenance
-    from gh_tools.training.fit import fit_store, open_labels
-    from gh_tools.training.split import Split
-
-    labels = open_labels([open_store(tiny_labels, "hamiltonians")])
-    split = Split(np.array([0, 1]), np.array([2, 3]), np.array([], dtype=int))
-    path = tiny_labels.with_name("tiny.scaleshift.zarr")
-    return fit_store(labels, split, path, Provenance("gh-fit-scaleshift", inputs=labels.stores))[0]

@@ -21,9 +21,9 @@ SETTINGS = {
     "model.bond_centered.features": 4,
     "model.mlp.layers": "[4]",
     "data.bucket_count": 1,
-    "metrics.eigenvalue_interval": 10,
+    "metrics.eigenvalue_interval": 4,
     "checkpoint_interval": 0.01,
-    "epochs": 30,
+    "epochs": 8,
 }
 SMALL = [word for key, value in SETTINGS.items() for word in ("--set", f"{key}={value}")]
 
@@ -55,12 +55,12 @@ def test_interrupted_and_killed_runs_end_as_one_without(tiny_scaleshift, tmp_pat
     whole, broken = tmp_path / "whole.model.zarr", tmp_path / "broken.model.zarr"
     checkpoints = tmp_path / "broken.model.zarr.partial/checkpoints"
     first = (tiny_scaleshift, "-o", broken, *SMALL)
-    assert kill_when_trained(signal.SIGINT, checkpoints, 5, *first) == 130
+    assert kill_when_trained(signal.SIGINT, checkpoints, 2, *first) == 130
     assert not broken.exists()
     refused = train(*first)
     assert refused.returncode == 73
     assert "--resume" in refused.stderr
-    assert kill_when_trained(signal.SIGKILL, checkpoints, 25, *first, "--resume") == -9
+    assert kill_when_trained(signal.SIGKILL, checkpoints, 7, *first, "--resume") == -9
     resumed = train(*first, "--resume")
     assert resumed.returncode == 0, resumed.stderr
     assert resumed.stdout == f"{broken}\n"
@@ -69,7 +69,7 @@ def test_interrupted_and_killed_runs_end_as_one_without(tiny_scaleshift, tmp_pat
     assert done.returncode == 0, done.stderr
     facts = json.loads(done.stdout)
     assert facts["path"] == str(whole)
-    assert facts["steps"] == 60
+    assert facts["steps"] == 16
     assert "H MAE" in done.stderr
     # The id is a hash of all arrays and attributes: weights, history, best metrics.
     assert open_store(broken).id == open_store(whole).id
