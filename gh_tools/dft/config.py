@@ -24,7 +24,7 @@ class Convergence(BaseModel):
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
     density: PositiveFloat = 1e-4
-    """Largest change of the density, in electrons per valence electron."""
+    """Largest change of the density, in electrons per valence electron. In WSe2, 1e-3 leaves 0.6 meV of noise on elements of on-site blocks and 5 meV on the Fermi level, 1e-4 leaves 0.1 and 0.5 meV."""
     energy: PositiveFloat = 5e-4
     """Largest change of the energy over three steps, in eV per valence electron."""
 

@@ -1,0 +1,68 @@
+"""From names of basis sets and setups to the basis table."""
+
+import numpy as np
+import pytest
+from ase.units import Bohr, Ha
+from gpaw.atom.all_electron import ValenceData
+from gpaw.setup_data import SetupData
+
+from gh_tools.dft.basis_sets import basis_table, gpaw_basis, make_setups
+from gh_tools.dft.config import LabelConfig
+from gh_tools.errors import UsageError
+
+
+def test_shells_and_cutoffs_are_those_of_the_basis_files():
+    basis = basis_table(LabelConfig(setups={"W": "6"}), [74, 34])
+    assert basis.numbers == (34, 74)
+    # GPAW's own listing of these files, in Bohr.
+    cutoffs = {34: (5.734375, 7.265625, 7.265625), 74: (9.03125, 7.125, 9.03125)}
+    for number, expected in cutoffs.items():
+        found = [shell.cutoff / Bohr for shell in basis[number].shells]
+        np.testing.assert_allclose(found, expected, atol=1e-12)
+    assert (basis[34].degrees, basis[74].degrees) == ((0, 1, 2), (0, 2, 1))
+    assert (basis[34].n_valence, basis[74].n_valence) == (6, 6)
+
+
+def test_named_sets_of_single_elements():
+    config = LabelConfig(basis="dzp", basis_by_element={"O": "sz(dzp)"})
+    basis = basis_table(config, [1, 8])
+    assert (basis[1].degrees, basis[8].degrees) == ((0, 0, 1), (0, 1))
+    with pytest.raises(UsageError, match=r"no basis 'qzp' .* for H.*basis_by_element\.H"):
+        basis_table(LabelConfig(basis="qzp"), [1])
+
+
+def test_confinement_raises_the_energy_of_the_atoms_states():
+    config = LabelConfig(energy_shift={"Au": 0.3})
+    shells = {shell.l: shell.cutoff / Bohr for shell in basis_table(config, [79])[79].shells}
+    atom = ValenceData.from_setupdata_onthefly_potentials(
+        SetupData.find_and_read_path("Au", "PBE", "paw")
+    )
+    for j, (n, degree) in enumerate(zip(atom.n_j, atom.l_j, strict=True)):
+        if (n, degree) in ((6, 0), (5, 2)):
+            # The confining potential that GPAW documents: amplitude 12, from 0.6 of the cutoff on.
+            cutoff = shells[degree]
+            wall = atom.get_confinement_potential(12.0, 0.6 * cutoff, cutoff)
+            _, energy = atom.solve_confined(j, cutoff, wall)
+            # The cutoff in the file is rounded up to a grid of 1/64 Bohr.
+            assert (energy - atom.e_j[j]) * Ha == pytest.approx(0.3, abs=0.02)
+    weak = basis_table(LabelConfig(energy_shift={"Au": 0.1}), [79])[79]
+    assert weak.reach / Bohr > max(shells.values())
+
+
+def test_the_text_in_the_table_is_the_whole_basis():
+    for config in (LabelConfig(), LabelConfig(energy_shift={"Hf": 0.3})):
+        element = basis_table(config, [72])[72]
+        again = gpaw_basis(element)
+        assert tuple(bf.l for bf in again.bf_j) == element.degrees
+        assert max(bf.rc for bf in again.bf_j) * Bohr == element.reach
+        assert all(np.abs(bf.phit_g).max() > 0 for bf in again.bf_j)
+
+
+def test_hubbard_terms_reach_the_setup():
+    config = LabelConfig(setups={"Ni": "10"}, hubbard={"Ni": {"d": 4.5}})
+    basis = basis_table(config, [28, 8])
+    assert (basis[28].hubbard, basis[8].hubbard) == (":d,4.5", "")
+    oxygen, nickel = make_setups(basis)
+    assert oxygen.hubbard_u is None
+    assert (nickel.hubbard_u.l, nickel.hubbard_u.U) == ([2], [pytest.approx(4.5 / Ha)])
+    assert nickel.Nv == 10

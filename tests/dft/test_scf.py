@@ -1,0 +1,54 @@
+"""The box and the k grid of a calculation, and what happens when it does not converge."""
+
+import ase
+import numpy as np
+import pytest
+from ase.build import bulk, mx2
+
+from gh_tools.dft.basis_sets import basis_table
+from gh_tools.dft.config import LabelConfig
+from gh_tools.dft.scf import boxed, kpoint_grid, label
+from gh_tools.errors import DataError
+
+
+def room(atoms):
+    scaled = atoms.get_scaled_positions(wrap=False)
+    heights = 1 / np.linalg.norm(atoms.cell.reciprocal(), axis=1)
+    return np.minimum(scaled.min(axis=0), 1 - scaled.max(axis=0)) * heights
+
+
+def test_a_molecule_without_a_cell_gets_a_box():
+    atoms = ase.Atoms("H2", [(3, 0, 0), (3, 0, 0.7)])
+    box = boxed(atoms, 5.0)
+    np.testing.assert_allclose(room(box), 5.0)
+    np.testing.assert_allclose(box.positions[1] - box.positions[0], [0, 0, 0.7])
+    assert not atoms.cell.any()
+
+
+def test_a_sheet_gets_room_and_keeps_its_periodic_vectors():
+    atoms = mx2("WSe2", a=3.32, thickness=3.2, vacuum=2.3)
+    box = boxed(atoms, 5.0)
+    assert room(box)[2] == pytest.approx(5.0)
+    np.testing.assert_allclose(box.cell[:2], atoms.cell[:2])
+    np.testing.assert_allclose(np.diff(box.positions, axis=0), np.diff(atoms.positions, axis=0))
+    wide = mx2("WSe2", a=3.32, thickness=3.2, vacuum=9.0)
+    assert boxed(wide, 5.0) == wide
+    crystal = bulk("Al")
+    assert boxed(crystal, 5.0) == crystal
+
+
+def test_k_points_follow_the_size_of_the_cell():
+    sheet = mx2("WSe2", a=3.32, thickness=3.2, vacuum=5.0)
+    config = LabelConfig(kpoint_density=2.0)
+    # 2π/(3.32 sin 60°) is 2.19/Å, so 4.4 points; the cell of 6 x 6 needs 0.7.
+    assert kpoint_grid(sheet, config) == (5, 5, 1)
+    assert kpoint_grid(sheet * (6, 6, 1), config) == (1, 1, 1)
+    assert kpoint_grid(sheet, LabelConfig(kpts=(3, 2, 4))) == (3, 2, 1)
+
+
+def test_a_run_that_does_not_converge_says_so(tmp_path):
+    config = LabelConfig(h=0.35, vacuum=2.5, max_iterations=2)
+    atoms = ase.Atoms("H2", [(0, 0, 0), (0, 0, 0.74)])
+    with pytest.raises(DataError, match="not self-consistent after 2 iterations"):
+        label(atoms, config, basis_table(config, [1]), tmp_path / "gpaw.txt")
+    assert "iter:" in (tmp_path / "gpaw.txt").read_text()
