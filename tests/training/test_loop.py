@@ -102,9 +102,7 @@ def test_it_stops_early_without_improvement(make_training, make_config):
 
 
 def test_a_budget_ends_the_run_in_time_and_the_schedule_with_it(make_training, make_config):
-    config = make_config(
-        epochs=10**6, budget=20, schedule={"name": "cosine", "final_scale": 0.001}
-    )
+    config = make_config(epochs=10**6, budget=20, schedule={"name": "cosine", "final_scale": 0.001})
     started = time.monotonic()
     training = make_training(config)
     outcome = training.run()
