@@ -67,7 +67,7 @@ def test_labels_with_spin_channels_or_holes_are_refused(samples, maker):
     label = samples[0].label
     broken = {key: dataclasses.replace(blocks) for key, blocks in label.onsite.items()}
     broken[74].hamiltonian = broken[74].hamiltonian * np.nan
-    with pytest.raises(DataError, match="structure broken: .* of 74"):
+    with pytest.raises(DataError, match=r"structure broken: .* of 74"):
         maker(dataclasses.replace(label, onsite=broken), "broken")
     for blocks in broken.values():
         blocks.hamiltonian = np.stack([label.onsite[34].hamiltonian] * 2)
