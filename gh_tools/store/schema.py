@@ -129,28 +129,37 @@ HAMILTONIANS = (
 
 
 def _scaleshift(group: str = "") -> tuple[Field, ...]:
-    """Parameters of the scale-shift, one a component of the irreps of a block."""
+    """Parameters of the scale-shift, one a component of the irreps of a block.
+
+    Pairs have them in both frames; a model store has those that the model needs.
+    """
     onsite, pairs = f"{group}onsite/<Z>/", f"{group}pairs/<Zi>-<Zj>/"
+    bond = f"{group}bond_pairs/<Zi>-<Zj>/"
+    pair_fields = (
+        ("shift_amplitude", "C", "eV", "a of the shift a exp(-(r/λ)^p)"),
+        ("shift_length", "C", "Å", "λ of the shift"),
+        ("shift_power", "C", "", "p of the shift"),
+        ("scale_amplitude", "C", "eV", "b of the scale's b exp(-(r/μ)^q)"),
+        ("scale_length", "C", "Å", "μ of the scale"),
+        ("scale_power", "C", "", "q of the scale"),
+        ("scale_floor", "C", "eV", "added to that in quadrature"),
+        ("nearest", "C", "Å", "smaller r count as this"),
+    )
+    bond_fields = (
+        ("shift", "K C", "eV", "in the bond's frame: coefficients of radial functions"),
+        ("scale", "3 C", "", "a, b, c of exp(a + b r + c r²)"),
+        ("range", "3", "Å", "shortest and longest distance of the data; cutoff"),
+    )
     return (
         Field(onsite + "mean", "C", "float", "eV", "shift; zero but for scalars"),
         Field(onsite + "deviation", "C", "float", "eV", "scale"),
-        Field(pairs + "shift_amplitude", "C", "float", "eV", "a of the shift a exp(-(r/λ)^p)"),
-        Field(pairs + "shift_length", "C", "float", "Å", "λ of the shift"),
-        Field(pairs + "shift_power", "C", "float", "", "p of the shift"),
-        Field(pairs + "scale_amplitude", "C", "float", "eV", "b of the scale's b exp(-(r/μ)^q)"),
-        Field(pairs + "scale_length", "C", "float", "Å", "μ of the scale"),
-        Field(pairs + "scale_power", "C", "float", "", "q of the scale"),
-        Field(pairs + "scale_floor", "C", "float", "eV", "added to that in quadrature"),
-        Field(pairs + "nearest", "C", "float", "Å", "smaller r count as this"),
+        *(Field(pairs + n, shape, "float", unit, text) for n, shape, unit, text in pair_fields),
+        *(Field(bond + n, shape, "float", unit, text) for n, shape, unit, text in bond_fields),
     )
 
 
 SCALESHIFT = (*BASIS, *SPLIT, *_scaleshift())
-MODEL = (
-    *BASIS,
-    *SPLIT,
-    *_scaleshift("scaleshift/"),
-)
+MODEL = (*BASIS, *SPLIT, *_scaleshift("scaleshift/"))
 SPECTRA = (
     *STRUCTURES,
     Field("scalar/<name>", "n", "float", "", "a number a structure; unit in attributes", False),

@@ -12,6 +12,7 @@ import numpy as np
 from gh_tools.console import track
 from gh_tools.errors import DataError, UsageError
 from gh_tools.orbitals.basis import Basis
+from gh_tools.orbitals.bond_frame import FRAMES
 from gh_tools.orbitals.irreps import IrrepLayout
 from gh_tools.spectra.compare import HamiltonianErrors, hamiltonian_errors
 from gh_tools.store.hamiltonians import HamiltonianReader
@@ -103,28 +104,26 @@ def fit_store(
 
     Returns:
         The path, and for each part with structures the mean absolute error in meV of H given by the shift
-        alone: ``all``, ``onsite``, ``pairs``, over at most 20 structures.
+        alone: ``all``, ``onsite``, ``pairs`` for pairs in the structure's axes, and ``pairs_bond_frame``
+        for those in the frame of their bond; over at most 20 structures.
 
     Raises:
         CannotCreateError: something is at ``output``.
     """
     layout = IrrepLayout(labels.basis)
-    scaleshift = fit_scaleshift(labels.readers, split.train, layout)
+    fitted = fit_scaleshift(labels.readers, split.train, layout, FRAMES)
     explained = {}
     for part in PARTS:
         indices = getattr(split, part)[:MEASURED]
         if indices.size:
-            hams = track(
-                read_structures(labels.readers, indices), f"measuring {part}", indices.size
-            )
-            errors = reduce(
-                lambda total, ham: (
-                    total + hamiltonian_errors(shift_only(ham, layout, scaleshift), ham)
-                ),
-                hams,
-                HamiltonianErrors(),
-            )
-            explained[part] = {name: 1e3 * mae for name, mae in errors.means().items()}
+            errors = dict.fromkeys(FRAMES, HamiltonianErrors())
+            hams = read_structures(labels.readers, indices)
+            for ham in track(hams, f"measuring {part}", indices.size):
+                for frame in FRAMES:
+                    errors[frame] += hamiltonian_errors(shift_only(ham, layout, fitted[frame]), ham)
+            means = {frame: errors[frame].means() for frame in FRAMES}
+            explained[part] = {name: 1e3 * mae for name, mae in means["global"].items()}
+            explained[part]["pairs_bond_frame"] = 1e3 * means["bond"]["pairs"]
     names = {
         f"split/{part}_name": np.array(
             [labels.names[index] for index in getattr(split, part)], dtype=np.dtypes.StringDType()
@@ -134,7 +133,12 @@ def fit_store(
     path = write(
         output,
         "scaleshift",
-        {**labels.basis.to_arrays(), **split.to_arrays(), **names, **scaleshift.to_arrays()},
+        {
+            **labels.basis.to_arrays(),
+            **split.to_arrays(),
+            **names,
+            **{key: array for frame in FRAMES for key, array in fitted[frame].to_arrays().items()},
+        },
         provenance=provenance,
         attributes={"mae_of_shift_mev": explained},
         overwrite=overwrite,

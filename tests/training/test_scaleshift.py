@@ -12,7 +12,8 @@ from gh_tools.orbitals.blocks import Hamiltonian, OnsiteBlocks, PairBlocks
 from gh_tools.orbitals.irreps import IrrepLayout
 from gh_tools.orbitals.pairs import basis_cutoffs, stored_pairs
 from gh_tools.training.decay import fit_decay, fit_log_decay
-from gh_tools.training.scaleshift import SCALE_FLOOR, ScaleShift, fit_scaleshift, shift_only
+from gh_tools.training.pair_terms import SCALE_FLOOR
+from gh_tools.training.scaleshift import ScaleShift, fit_scaleshift, shift_only
 
 BASIS = Basis(
     {
@@ -93,7 +94,7 @@ def labels() -> Labels:
 
 @pytest.fixture(scope="module")
 def fitted(labels) -> ScaleShift:
-    return fit_scaleshift([labels], np.arange(8), LAYOUT)
+    return fit_scaleshift([labels], np.arange(8), LAYOUT)["global"]
 
 
 @pytest.mark.parametrize(
@@ -190,7 +191,7 @@ def test_vanishing_channels_keep_identity(fitted):
 
 def test_species_without_data_keep_identity(labels):
     only_oxygen = Labels.of([_without_silicon(labels.read(0))])
-    found = fit_scaleshift([only_oxygen], np.arange(1), LAYOUT)
+    found = fit_scaleshift([only_oxygen], np.arange(1), LAYOUT)["global"]
     shift, scale = found.pair_terms[8, 14](np.array([1.0, 3.0]))
     assert np.all(shift == 0) and np.all(scale == 1)
     assert np.all(found.onsite_terms[14].mean == 0) and np.all(
@@ -203,11 +204,11 @@ def _without_silicon(ham: Hamiltonian) -> Hamiltonian:
 
 
 def test_fit_is_deterministic_and_knows_no_order(fitted, labels):
-    again = fit_scaleshift([labels], np.arange(8), LAYOUT)
+    again = fit_scaleshift([labels], np.arange(8), LAYOUT)["global"]
     for path, array in fitted.to_arrays().items():
         np.testing.assert_array_equal(again.to_arrays()[path], array)
     turned, rest = Labels.of(labels.hams[:2:-1]), Labels.of(labels.hams[2::-1])
-    other = fit_scaleshift([turned, rest], np.arange(8), LAYOUT)
+    other = fit_scaleshift([turned, rest], np.arange(8), LAYOUT)["global"]
     r = np.linspace(1.5, 4.0, 20)
     for key in SHIFTS:
         for mine, theirs in zip(fitted.pair_terms[key](r), other.pair_terms[key](r), strict=True):
@@ -216,7 +217,7 @@ def test_fit_is_deterministic_and_knows_no_order(fitted, labels):
 
 
 def test_only_the_given_structures_count(fitted, labels):
-    some = fit_scaleshift([labels], np.array([0, 3]), LAYOUT)
+    some = fit_scaleshift([labels], np.array([0, 3]), LAYOUT)["global"]
     atoms = np.concatenate([labels.read(i).onsite[8].hamiltonian[:, 0, 0] for i in (0, 3)])
     np.testing.assert_allclose(some.onsite_terms[8].mean[0], atoms.mean(), rtol=1e-12)
     with pytest.raises(DataError, match="no labelled structure"):

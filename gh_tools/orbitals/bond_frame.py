@@ -1,0 +1,147 @@
+"""Irreps of pairs in the frame of their bond, where the bond points along +z.
+
+The rotation is R = Ry(-θ) Rz(-φ) for a bond of polar angle θ and azimuth φ. A turn about z mixes the
+components m and -m alone; a turn about y is one about z between two quarter turns about x, which are
+constant matrices: so no Wigner matrix is made for any bond. What is built on the frame must not depend
+on turns about the bond, so that the azimuth of a bond along z may be anything; it is zero here.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy import sparse
+
+from gh_tools.orbitals.irreps import Irreps
+from gh_tools.orbitals.order import clebsch_gordan
+
+Frame = Literal["global", "bond"]
+FRAMES: tuple[Frame, ...] = ("global", "bond")
+
+# Å. Bonds off the z axis by less count as along it. The bound is compared with the coordinates
+# themselves, so that single and double precision agree about every bond.
+POLE = 1e-9
+
+# Harmonics of degree 1 are y, z, x: the rotation about x that takes y to z and z to -y.
+_QUARTER_TURN = np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
+
+
+@lru_cache(maxsize=16)
+def quarter_turn(degree: int) -> Float[np.ndarray, "components components"]:
+    """Matrix of the rotation about x that takes y to z, for harmonics of one degree.
+
+    Degree l is a part of the product of degrees l - 1 and 1, which turn one by one.
+    """
+    if degree == 0:
+        return np.ones((1, 1))
+    if degree == 1:
+        return _QUARTER_TURN
+    product = clebsch_gordan(degree - 1, 1)[degree]
+    turned = np.einsum("ai,bj,ijm->abm", quarter_turn(degree - 1), _QUARTER_TURN, product)
+    return np.einsum("abn,abm->nm", product, turned)
+
+
+def bond_angles(vectors: Any, xp: Any = np) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
+    """Cosine and sine of azimuth and polar angle.
+
+    Args:
+        vectors: of bonds, in Å, [pairs, 3].
+        xp: ``numpy`` or ``jax.numpy``.
+
+    Returns:
+        (cos φ, sin φ), (cos θ, sin θ), each [pairs].
+    """
+    x, y, z = vectors[:, 0], vectors[:, 1], vectors[:, 2]
+    pole = xp.maximum(abs(x), abs(y)) < POLE
+    x, y = xp.where(pole, 1.0, x), xp.where(pole, 0.0, y)
+    rho = xp.sqrt(x * x + y * y)
+    across = xp.where(pole, 0.0, rho)
+    r = xp.sqrt(across * across + z * z)
+    return (x / rho, y / rho), (z / r, across / r)
+
+
+def multiples(cosine: Any, sine: Any, top: int, xp: Any = np) -> tuple[Any, Any]:
+    """Cosine and sine of 0, 1, … top times an angle, on a new last axis."""
+    cosines, sines = [xp.ones_like(cosine), cosine], [xp.zeros_like(sine), sine]
+    for _ in range(2, top + 1):
+        cosines.append(2 * cosine * cosines[-1] - cosines[-2])
+        sines.append(2 * cosine * sines[-1] - sines[-2])
+    return xp.stack(cosines[: top + 1], axis=-1), xp.stack(sines[: top + 1], axis=-1)
+
+
+def to_frame(
+    frame: Frame,
+    irreps: Irreps,
+    components: Float[np.ndarray, "pairs components"],
+    vectors: Float[np.ndarray, "pairs 3"],
+) -> Float[np.ndarray, "pairs components"]:
+    """Turn irreps from the structure's axes into a frame.
+
+    Args:
+        frame: ``bond`` for the frame of each pair's bond, ``global`` for what they have already.
+        irreps: what the components are.
+        components: of the blocks of one species pair.
+        vectors: from the first to the second atom, in Å.
+    """
+    if frame == "global":
+        return components
+    (cos_phi, sin_phi), (cos_theta, sin_theta) = bond_angles(np.asarray(vectors, dtype=float))
+    quarter = _sparse_quarter_turn(irreps)
+    turned = quarter @ _turn_z(components, irreps, cos_phi, -sin_phi).T
+    return (quarter.T @ _turn_z(turned.T, irreps, cos_theta, -sin_theta).T).T
+
+
+def from_frame(
+    frame: Frame,
+    irreps: Irreps,
+    components: Float[np.ndarray, "pairs components"],
+    vectors: Float[np.ndarray, "pairs 3"],
+) -> Float[np.ndarray, "pairs components"]:
+    """Turn irreps from a frame back to the structure's axes: undo :func:`to_frame`."""
+    if frame == "global":
+        return components
+    (cos_phi, sin_phi), (cos_theta, sin_theta) = bond_angles(np.asarray(vectors, dtype=float))
+    quarter = _sparse_quarter_turn(irreps)
+    turned = _turn_z((quarter @ components.T).T, irreps, cos_theta, sin_theta)
+    return _turn_z((quarter.T @ turned.T).T, irreps, cos_phi, sin_phi)
+
+
+def _turn_z(components, irreps: Irreps, cosine, sine):
+    """Turn about z: component m takes cos(mα) of itself and, of -m, sin(mα) with a sign."""
+    cosines, sines = multiples(cosine, sine, int(irreps.l.max()))
+    order = np.abs(irreps.m)
+    return components * cosines[:, order] + components[:, _opposite(irreps)] * (
+        -np.sign(irreps.m) * sines[:, order]
+    )
+
+
+def _opposite(irreps: Irreps) -> Int[np.ndarray, "components"]:
+    """Where the component -m of the same irrep stands: components of an irrep follow each other."""
+    return np.arange(irreps.size) - 2 * irreps.m
+
+
+def _sparse_quarter_turn(irreps: Irreps) -> sparse.csr_matrix:
+    degrees = irreps.l[irreps.m == -irreps.l]  # one entry an irrep, in their order
+    return sparse.block_diag([quarter_turn(degree) for degree in degrees.tolist()], format="csr")
+
+
+def reversal(irreps: Irreps) -> tuple[Int[np.ndarray, "components"], Int[np.ndarray, "components"]]:
+    """What exchanging the two atoms of a like pair does to irreps in the bond's frame.
+
+    The block seen from the other end is the transpose, and its frame is turned by π about y.
+
+    Args:
+        irreps: of a pair of like atoms.
+
+    Returns:
+        ``partner`` and ``sign``: component c becomes ``sign[c]`` times component ``partner[c]``.
+    """
+    names = list(zip(irreps.shell_a, irreps.shell_b, irreps.l, irreps.m, strict=True))
+    place = {name: index for index, name in enumerate(names)}
+    partner = [place[b, a, degree, m] for a, b, degree, m in names]
+    transposed = 1 - 2 * irreps.parity  # C(l1 l2 l) and C(l2 l1 l) differ by (-1)^(l1 + l2 + l)
+    turned = (1 - 2 * (irreps.l % 2)) * np.where(irreps.m < 0, -1, 1)
+    return np.array(partner), transposed * turned
