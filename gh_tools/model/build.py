@@ -5,7 +5,8 @@ from __future__ import annotations
 import flax.linen as nn
 
 from gh_tools.errors import UsageError
-from gh_tools.model.config import GearsHConfig, ModelConfig
+from gh_tools.model.bond_frame import BondFrame
+from gh_tools.model.config import BondFrameConfig, GearsHConfig, ModelConfig
 from gh_tools.model.gears_h import GearsH
 from gh_tools.model.prediction import Prediction
 from gh_tools.orbitals.basis import Basis
@@ -27,22 +28,26 @@ def build_model(config: ModelConfig, basis: Basis) -> nn.Module:
     Raises:
         UsageError: where the degrees of the configuration are too small for the blocks of the basis.
     """
+    layout = IrrepLayout(basis)
     match config:
+        case BondFrameConfig():
+            _check_degrees({"max_degree": config.degree(layout.max_degree)}, layout)
+            return BondFrame(config, layout)
         case GearsHConfig():
-            layout = IrrepLayout(basis)
-            _check_degrees(config, layout)
+            degrees = {
+                "atom_centered.radial_basis.max_degree": config.atom_centered.radial_basis.max_degree,
+                "atom_centered.max_degree": config.atom_centered.max_degree,
+                "bond_centered.max_degree": config.bond_centered.max_degree,
+            }
+            _check_degrees(degrees, layout)
             return GearsH(config, layout)
     raise TypeError(f"no network for a configuration of type {type(config).__name__}")
 
 
-def _check_degrees(config: GearsHConfig, layout: IrrepLayout) -> None:
-    for section, degree in (
-        ("atom_centered.radial_basis", config.atom_centered.radial_basis.max_degree),
-        ("atom_centered", config.atom_centered.max_degree),
-        ("bond_centered", config.bond_centered.max_degree),
-    ):
+def _check_degrees(degrees: dict[str, int], layout: IrrepLayout) -> None:
+    for key, degree in degrees.items():
         if degree < layout.max_degree:
             raise UsageError(
-                f"model.{section}.max_degree is {degree}, but the blocks of this basis hold irreps "
-                f"up to degree {layout.max_degree}; set it to that or more"
+                f"model.{key} is {degree}, but the blocks of this basis hold irreps up to degree "
+                f"{layout.max_degree}; set it to that or more"
             )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from gh_tools.orbitals.basis import Basis, SpeciesPair
+from gh_tools.orbitals.bond_frame import Frame
 from gh_tools.orbitals.pairs import basis_cutoffs
 
 RadialFunction = Literal[
@@ -110,6 +111,8 @@ class GearsHConfig(Section):
     norm_epsilon: float = Field(1e-2, gt=0.0)
     """Added to the mean square by which features are normalised, so that what vanishes stays small."""
 
+    frame: ClassVar[Frame] = "global"  # that pairs are predicted in
+
     def descriptor_cutoff(self, basis: Basis) -> float:
         """Return the distance in Å up to which neighbours shape an atom's descriptor."""
         cutoff = self.atom_centered.radial_basis.cutoff
@@ -120,5 +123,54 @@ class GearsHConfig(Section):
         return basis_cutoffs(basis, self.bond_centered.cutoff)
 
 
-# A second network adds its class here and its module in build.py.
-ModelConfig = Annotated[GearsHConfig, Field(discriminator="model")]
+class BondFrameConfig(Section):
+    """The network that works in the frame of the bond: a fraction of the time, and more accurate."""
+
+    model: Literal["bond-frame"] = "bond-frame"
+    """Selects this network."""
+    cutoff: float | None = Field(None, gt=0.0)
+    """Å; neighbours up to here shape an atom's descriptor. Default: the longest range of a block."""
+    pair_cutoff: float | None = Field(None, gt=0.0)
+    """Å; blocks vanish beyond it. Default: each species pair's own range, the sum of both reaches."""
+    max_degree: int | None = Field(None, ge=0)
+    """Largest degree of features. Default: 4, or that of the blocks if it is larger."""
+    n_radial: int = Field(16, ge=1)
+    """Number of radial functions."""
+    n_embedding: int = Field(4, ge=1)
+    """Numbers that describe an element as a neighbour, and as many as a centre."""
+    product_features: int = Field(12, ge=1)
+    """Features of each of the two tensor products, which raise the body order to 3, and to 5 on site."""
+    atom_features: int = Field(24, ge=1)
+    """Tensors, and pseudotensors, that describe an atom."""
+    onsite_features: int = Field(32, ge=1)
+    """Tensors, and pseudotensors, that on-site blocks are read from."""
+    bond_tensors: int = Field(7, ge=1)
+    """Tensors that an atom brings to a pair."""
+    bond_pseudotensors: int = Field(3, ge=1)
+    """Pseudotensors that an atom brings to a pair."""
+    bond_features: int = Field(12, ge=1)
+    """Features of a pair for each order m and behaviour under a swap of the atoms."""
+    hidden: int = Field(64, ge=1)
+    """Width of the perceptrons of scalars, which set the gates."""
+    n_layers: int = Field(2, ge=1)
+    """Gated layers in the frame of the bond."""
+    norm_epsilon: float = Field(1e-2, gt=0.0)
+    """Added to the mean square by which features are normalised, so that what vanishes stays small."""
+
+    frame: ClassVar[Frame] = "bond"  # that pairs are predicted in
+
+    def degree(self, of_blocks: int) -> int:
+        """Return the largest degree of features, for blocks with irreps up to a degree."""
+        return max(4, of_blocks) if self.max_degree is None else self.max_degree
+
+    def descriptor_cutoff(self, basis: Basis) -> float:
+        """Return the distance in Å up to which neighbours shape an atom's descriptor."""
+        return max(basis_cutoffs(basis).values()) if self.cutoff is None else self.cutoff
+
+    def pair_cutoffs(self, basis: Basis) -> dict[SpeciesPair, float]:
+        """Return the distance in Å up to which each species pair has blocks."""
+        return basis_cutoffs(basis, self.pair_cutoff)
+
+
+# A network adds its class here and its module in build.py.
+ModelConfig = Annotated[BondFrameConfig | GearsHConfig, Field(discriminator="model")]
