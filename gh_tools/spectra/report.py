@@ -125,10 +125,10 @@ def write_bands(
         difference = np.abs(bands.energies - bands.fermi_level - aligned)[near]
         facts["band_gap_error"] = bands.gap - reference.gap
         facts["fermi_level_error"] = bands.fermi_level - reference.fermi_level
-        title += f", reference: {describe_gap(reference.gap)}"
+        title += f", reference {describe_gap(reference.gap)}"
         if difference.size:
             facts["bands_mae"] = float(difference.mean())
-            title += f"; bands within {1000 * facts['bands_mae']:.0f} meV"
+            title += f"\nbands within {1000 * facts['bands_mae']:.0f} meV"
     if path.suffix.lower() == ".json":
         data = {"structure": name, **bands.to_json()}
         if reference is not None:

@@ -25,8 +25,11 @@ def main() -> None:
     table(rows, ["mean absolute error against DFT", f"{n} unseen structures"])
 
     study = json.loads(Path("study.json").read_text())
-    rows = [[name, *row] for name, row in _coefficients(study)]
-    table(rows, ["coefficient", "mean", "94 % HDI"], title=study["formula"])
+    rows = [
+        [name, f"{found['mean']:.3g}", "{:.3g} to {:.3g}".format(*found["hdi"]), found["unit"]]
+        for name, found in study["estimates"].items()
+    ]
+    table(rows, ["coefficient", "mean", "94 % HDI", "unit"], title=study["formula"])
 
     seconds: dict[str, float] = {}
     for line in Path("times.tsv").read_text().splitlines():
@@ -36,13 +39,6 @@ def main() -> None:
     table([*rows, ["together", f"{sum(seconds.values()):.0f} s"]], ["command", "time"])
     for picture in sorted(Path().glob("*.png")):
         print(picture.absolute())
-
-
-def _coefficients(study: dict) -> list[tuple[str, tuple[str, str]]]:
-    return [
-        (name, (f"{row['mean']:.4g}", f"{row['hdi'][0]:.4g} to {row['hdi'][1]:.4g}"))
-        for name, row in study["summary"].items()
-    ]
 
 
 if __name__ == "__main__":
