@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import ase
-import flax.linen as nn
 import jax
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from gh_tools.inference.chunks import atom_chunks, pair_chunks
 from gh_tools.model.build import build_model
 from gh_tools.model.graph import Graph, graph_of_pairs
 from gh_tools.orbitals.blocks import Hamiltonian, OnsiteBlocks, PairBlocks
+from gh_tools.orbitals.bond_frame import from_frame
 from gh_tools.orbitals.irreps import IrrepLayout
 from gh_tools.orbitals.pairs import stored_pairs, wrapped
 from gh_tools.training.model_store import LoadedModel
@@ -57,7 +57,7 @@ class Predictor:
         self._params = jax.tree.map(lambda leaf: jax.numpy.asarray(leaf, self._dtype), model.params)
         self._module = build_model(model.config.model, model.basis)
         self._atoms = jax.jit(
-            lambda params, graph: self._module.apply(params, graph, method=_describe)
+            lambda params, graph: self._module.apply(params, graph, method="predict_atoms")
         )
         self._pairs = jax.jit(
             lambda params, atoms, graph: self._module.apply(
@@ -96,9 +96,9 @@ class Predictor:
 
         pair_irreps = self._bonds(graph, descriptors)
         bonds, start = {}, 0
-        for key, (i, j, cells, vector) in found.items():
+        for key, (i, j, cells, _) in found.items():
             rows = slice(start, start := start + len(i))
-            blocks = self._pair_blocks(key, pair_irreps[rows], np.linalg.norm(vector, axis=1))
+            blocks = self._pair_blocks(key, pair_irreps[rows], graph.pair_vector[rows])
             bonds[key] = PairBlocks(i, j, cells, blocks)
         scalars = {"n_electrons": self.basis.n_electrons(atoms.numbers)}
         return Hamiltonian(atoms, self.basis, onsite, bonds, scalars)
@@ -121,7 +121,7 @@ class Predictor:
         return descriptors, onsite
 
     def _bonds(
-        self, graph: Graph, descriptors: Float[np.ndarray, "atoms 2 lm features"]
+        self, graph: Graph, descriptors: Float[np.ndarray, "atoms ..."]
     ) -> Float[np.ndarray, "pairs components"]:
         """Compute the scaled irreps of all pairs."""
         irreps = np.zeros((len(graph.i), self.layout.pair_size), self._dtype)
@@ -135,20 +135,18 @@ class Predictor:
         self,
         key: tuple[int, int],
         scaled: Float[np.ndarray, "pairs components"],
-        distance: Float[np.ndarray, "pairs"],
+        vectors: Float[np.ndarray, "pairs 3"],
     ) -> Float[np.ndarray, "pairs ki kj"]:
         irreps = self.layout.pair[key]
         blocks = np.empty((len(scaled), *irreps.shape), np.float32)
         for start in range(0, len(scaled), BLOCK_ROWS):
             rows = slice(start, start + BLOCK_ROWS)
-            shift, scale = self.scaleshift.pair_terms[key](distance[rows])
-            blocks[rows] = irreps.to_blocks(shift + scale * scaled[rows, : irreps.size])
+            distance = np.linalg.norm(vectors[rows].astype(float), axis=1)
+            shift, scale = self.scaleshift.pair_terms[key](distance)
+            components = shift + scale * scaled[rows, : irreps.size]
+            turned = from_frame(self.scaleshift.frame, irreps, components, vectors[rows])
+            blocks[rows] = irreps.to_blocks(turned)
         return blocks
-
-
-def _describe(module: nn.Module, graph: Graph) -> tuple[Array, Array]:
-    atoms = module.describe(graph)
-    return atoms, module.predict_onsite(atoms, graph)
 
 
 def _cast(array: np.ndarray, dtype: np.dtype) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from gh_tools.orbitals.basis import Basis, SpeciesPair
 from gh_tools.orbitals.bond_frame import Frame
@@ -52,6 +52,14 @@ class AttentionConfig(Section):
     """Number of attention heads."""
     features: int = Field(12, ge=1)
     """Features of queries, keys and values; a multiple of the number of heads."""
+
+    @model_validator(mode="after")
+    def _heads_share_features(self) -> Self:
+        if self.features % self.n_heads:
+            raise ValueError(
+                f"features is {self.features}, which is no multiple of n_heads, {self.n_heads}"
+            )
+        return self
 
 
 class AtomCenteredConfig(Section):

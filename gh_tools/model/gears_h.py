@@ -59,20 +59,16 @@ class GearsH(nn.Module):
 
     def __call__(self, graph: Graph) -> Prediction:
         """Predict the blocks of a graph."""
-        atoms = self.describe(graph)
-        return Prediction(self.predict_onsite(atoms, graph), self.predict_pairs(atoms, graph))
+        atoms, onsite = self.predict_atoms(graph)
+        return Prediction(onsite, self.predict_pairs(atoms, graph))
 
     # Accelerators round factors of matrix products to fewer bits unless told not to.
     @jax.default_matmul_precision("float32")
-    def describe(self, graph: Graph) -> Features:
-        """Return the atoms' descriptors; all else needs nothing beyond them and the pairs."""
-        return self.atom_centered(graph)
-
-    @jax.default_matmul_precision("float32")
-    def predict_onsite(self, atoms: Features, graph: Graph) -> Float[Array, "atoms components"]:
-        """Predict the irreps of on-site blocks from the atoms' descriptors."""
+    def predict_atoms(self, graph: Graph) -> tuple[Features, Float[Array, "atoms components"]]:
+        """Return what pairs need of their atoms, and the irreps of on-site blocks."""
+        atoms = self.atom_centered(graph)
         irreps = self.onsite_readout(self.onsite_mlp(atoms), graph.species)
-        return irreps * graph.atom_mask[:, None]
+        return atoms, irreps * graph.atom_mask[:, None]
 
     @jax.default_matmul_precision("float32")
     def predict_pairs(self, atoms: Features, graph: Graph) -> Float[Array, "pairs components"]:

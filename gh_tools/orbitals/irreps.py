@@ -102,6 +102,11 @@ class IrrepLayout:
         """Largest degree of an irrep."""
         return max(int(irreps.l.max()) for irreps in self._all())
 
+    @property
+    def max_pair_degree(self) -> int:
+        """Largest degree of an irrep of a pair block."""
+        return max(int(irreps.l.max()) for irreps in self.pair.values())
+
     def n_channels(self, parity: int, degree: int) -> int:
         """Largest number of irreps of this parity and degree in one kind of block."""
         counts = (

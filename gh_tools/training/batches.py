@@ -13,6 +13,7 @@ from gh_tools.errors import DataError
 from gh_tools.model.graph import Graph, concatenate, graph_of_pairs, pad
 from gh_tools.orbitals.basis import SpeciesPair
 from gh_tools.orbitals.blocks import Hamiltonian, OnsiteBlocks, PairBlocks
+from gh_tools.orbitals.bond_frame import Frame, from_frame, to_frame
 from gh_tools.orbitals.irreps import IrrepLayout
 from gh_tools.training.scaleshift import ScaleShift
 
@@ -25,7 +26,7 @@ class Sample:
         graph: unpadded; its pairs are those of the label within the pair cutoffs, grouped by species pair.
         onsite: reference scaled irreps of the atoms.
         onsite_weight: what errors count in the loss, zero where a species lacks the component.
-        pairs: reference scaled irreps of the graph's pairs.
+        pairs: reference scaled irreps of the graph's pairs, in the frame of the scale-shift.
         pairs_weight: as for the atoms.
     """
 
@@ -145,7 +146,13 @@ class SampleMaker:
             irreps = self.layout.pair[key]
             rows = slice(start, start := start + int(near.sum()))
             values = blocks.hamiltonian.astype(float)
-            pairs[rows, : irreps.size] = irreps.to_irreps(values[near])
+            # Of the network's vectors, so that both mean the same frame.
+            pairs[rows, : irreps.size] = to_frame(
+                self.scaleshift.frame,
+                irreps,
+                irreps.to_irreps(values[near]),
+                graph.pair_vector[rows],
+            )
             pairs_exist[rows, : irreps.size] = True
             dropped = max(dropped, float(np.abs(values[~near]).max(initial=0.0)))
 
@@ -183,6 +190,7 @@ def predicted_hamiltonian(
     onsite: Float[np.ndarray, "atoms Ko"],
     pairs: Float[np.ndarray, "pairs Kp"],
     layout: IrrepLayout,
+    frame: Frame = "global",
 ) -> Hamiltonian:
     """Compose blocks from predicted scaled irreps, for the pairs of the label.
 
@@ -191,6 +199,7 @@ def predicted_hamiltonian(
         onsite: predictions for its atoms.
         pairs: predictions for its graph's pairs.
         layout: irreps of the basis.
+        frame: that the pairs' irreps are in.
 
     Returns:
         H in eV in double precision; zero for pairs beyond the pair cutoffs; S is the label's.
@@ -210,7 +219,13 @@ def predicted_hamiltonian(
         irreps, blocks = layout.pair[key], sample.label.pairs[key]
         stop = start + int(near.sum())
         predicted = np.zeros(blocks.hamiltonian.shape)
-        predicted[near] = irreps.to_blocks(values[start:stop, : irreps.size])
+        components = from_frame(
+            frame,
+            irreps,
+            values[start:stop, : irreps.size],
+            sample.graph.pair_vector[start:stop],
+        )
+        predicted[near] = irreps.to_blocks(components)
         bonds[key] = PairBlocks(blocks.i, blocks.j, blocks.shift, predicted, blocks.overlap)
         start = stop
     label = sample.label

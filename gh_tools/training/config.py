@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from gh_tools.model.config import GearsHConfig, ModelConfig, Section
+from gh_tools.model.config import BondFrameConfig, ModelConfig, Section
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
@@ -224,7 +224,7 @@ class MetricsConfig(Section):
 class TrainConfig(Section):
     """Everything that decides a training run, given the data."""
 
-    model: Annotated[ModelConfig, _default("model", "gears-h")] = GearsHConfig()
+    model: Annotated[ModelConfig, _default("model", "bond-frame")] = BondFrameConfig()
     """The network; its key ``model`` selects which."""
     data: DataConfig = DataConfig()
     """Batches and cutoffs."""

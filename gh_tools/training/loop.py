@@ -132,6 +132,7 @@ class Training:
             layout,
             jax.jit(model.apply),
             config.metrics,
+            config.model.frame,
         )
         self.progress = Progress()
         self.checkpoints = Checkpoints(directory)

@@ -5,7 +5,7 @@
 | ``basis/...`` | the basis table that H and S belong to |
 | ``split/<part>`` | indices of the structures of each part, in the order of the label stores |
 | ``split/<part>_name`` | their names |
-| ``scaleshift/...`` | the scale-shift store's parameters |
+| ``scaleshift/...`` | the scale-shift store's parameters, of the frame that the model needs |
 | ``parameters/<flax path>`` | weights of the epoch with the lowest validation H MAE |
 | ``parameters_eigenvalue/<flax path>`` | weights of the epoch with the lowest validation eigenvalue MAE |
 | ``history/<metric>`` | one row a measurement; NaN where a metric was not measured |
@@ -130,6 +130,6 @@ def load_model(path: Path | str, best: str = "hamiltonian") -> LoadedModel:
             "train the model anew"
         ) from None
     basis = Basis.from_arrays(store)
-    scaleshift = ScaleShift.from_arrays(store, basis, "scaleshift/")
+    scaleshift = ScaleShift.from_arrays(store, basis, "scaleshift/", config.model.frame)
     params = {"params": flax.traverse_util.unflatten_dict(flat, sep="/")}
     return LoadedModel(config, basis, scaleshift, params, store.attributes)

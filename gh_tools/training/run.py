@@ -14,6 +14,7 @@ from ase.data import chemical_symbols
 from gh_tools.console import log, track
 from gh_tools.errors import DataError
 from gh_tools.orbitals.basis import Basis
+from gh_tools.orbitals.bond_frame import FRAMES, Frame
 from gh_tools.orbitals.irreps import IrrepLayout
 from gh_tools.store.hamiltonians import HamiltonianReader
 from gh_tools.store.io import Store, open_store
@@ -38,7 +39,7 @@ class Inputs:
         stores: the scale-shift store, then the label stores.
         readers: of the label stores.
         basis: the table that all of them share.
-        scaleshift: the fitted scale-shift.
+        scaleshifts: the fitted scale-shifts, by frame.
         split: which structures are used for what, counted over the label stores in order.
         names: of all structures, in this order.
     """
@@ -46,7 +47,7 @@ class Inputs:
     stores: list[Store]
     readers: list[HamiltonianReader]
     basis: Basis
-    scaleshift: ScaleShift
+    scaleshifts: dict[Frame, ScaleShift]
     split: Split
     names: list[str]
 
@@ -86,7 +87,7 @@ def open_inputs(
         [store, *labels.stores],
         labels.readers,
         basis,
-        ScaleShift.from_arrays(store, basis),
+        {frame: ScaleShift.from_arrays(store, basis, frame=frame) for frame in FRAMES},
         chosen,
         labels.names,
     )
@@ -122,9 +123,10 @@ def train_model(
     partial = PartialStore(output, provenance, resume=resume, overwrite=overwrite)
     configure_jax(config.precision)
     layout = IrrepLayout(inputs.basis)
+    scaleshift = inputs.scaleshifts[config.model.frame]
     maker = SampleMaker(
         layout,
-        inputs.scaleshift,
+        scaleshift,
         config.model.descriptor_cutoff(inputs.basis),
         config.model.pair_cutoffs(inputs.basis),
         config.loss.scale_power,
@@ -161,7 +163,7 @@ def train_model(
     path = save_model(
         partial,
         basis=inputs.basis,
-        scaleshift=inputs.scaleshift,
+        scaleshift=scaleshift,
         split=inputs.split,
         names=inputs.names,
         params=outcome.params,

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from gh_tools.orbitals.blocks import Hamiltonian
+from gh_tools.orbitals.bond_frame import Frame
 from gh_tools.orbitals.irreps import IrrepLayout
 from gh_tools.training.batches import Bucket, LabelledSample, collate, predicted_hamiltonian
 from gh_tools.training.config import MetricsConfig
@@ -26,6 +27,7 @@ class Validation:
         layout: irreps of the basis.
         predict: compiled function of weights and graph to scaled irreps.
         config: what is measured.
+        frame: that the pairs' irreps are predicted in.
     """
 
     def __init__(
@@ -36,8 +38,10 @@ class Validation:
         layout: IrrepLayout,
         predict: Callable[[Any, Any], Any],
         config: MetricsConfig,
+        frame: Frame = "global",
     ):
-        self.samples, self.layout, self.predict, self.config = samples, layout, predict, config
+        self.samples, self.layout, self.frame = samples, layout, frame
+        self.predict, self.config = predict, config
         self._batches = [
             (chunk, jax.device_put(collate([samples[m] for m in chunk], bucket.size).graph))
             for bucket in buckets
@@ -66,6 +70,7 @@ class Validation:
                     onsite[atom : atom + n_atoms],
                     pairs[pair : pair + n_pairs],
                     self.layout,
+                    self.frame,
                 )
                 atom, pair = atom + n_atoms, pair + n_pairs
         return [found[index] for index in range(len(self.samples))]

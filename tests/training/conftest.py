@@ -48,7 +48,7 @@ def maker(inputs, make_config):
     model = make_config().model
     return SampleMaker(
         IrrepLayout(inputs.basis),
-        inputs.scaleshift,
+        inputs.scaleshifts["global"],
         model.descriptor_cutoff(inputs.basis),
         model.pair_cutoffs(inputs.basis),
     )

@@ -22,7 +22,7 @@ def path(tmp_path, inputs, make_config):
     return save_model(
         partial,
         basis=inputs.basis,
-        scaleshift=inputs.scaleshift,
+        scaleshift=inputs.scaleshifts["global"],
         split=inputs.split,
         names=inputs.names,
         params={"hamiltonian": PARAMS, "eigenvalue": OTHER},
@@ -42,7 +42,7 @@ def test_what_goes_in_comes_out(path, inputs, make_config):
     distance = np.array([2.5, 4.0])
     for found, wanted in zip(
         model.scaleshift.pairs(np.array([0, 1]), distance),
-        inputs.scaleshift.pairs(np.array([0, 1]), distance),
+        inputs.scaleshifts["global"].pairs(np.array([0, 1]), distance),
         strict=True,
     ):
         np.testing.assert_array_equal(found, wanted)
