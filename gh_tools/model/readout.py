@@ -36,7 +36,7 @@ class Readout(nn.Module):
         one_hot = nn.one_hot(kind, len(self.kinds), dtype=features.dtype)
         kernel = self.param(
             "kernel",
-            nn.initializers.variance_scaling(0.1, "fan_in", "normal", batch_axis=0),
+            nn.initializers.variance_scaling(0.01, "fan_in", "normal", batch_axis=0),
             (len(self.kinds), features.shape[-1], int(stops[-1])),
         )
         kernel = jnp.einsum("rk,kfc->rfc", one_hot, kernel)
