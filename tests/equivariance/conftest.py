@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import ase
 import jax
@@ -16,6 +16,9 @@ from gh_tools.model.config import GearsHConfig
 from gh_tools.model.graph import Graph, build_graph, concatenate, pad
 from gh_tools.orbitals.basis import Basis, ElementBasis, Shell
 from gh_tools.orbitals.irreps import IrrepLayout
+
+# Compiled once and run a few times: better compiled fast than well.
+_jit = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
 # Two elements whose blocks hold every kind of irrep up to degree 2, pseudotensors included, with
 # shells in different orders and numbers.
@@ -85,7 +88,7 @@ class Network:
 
     @cached_property
     def apply(self):
-        return jax.jit(self.model.apply)
+        return _jit(self.model.apply)
 
     @cached_property
     def _slopes(self):
@@ -96,7 +99,7 @@ class Network:
             )
             return jnp.sum(prediction.onsite**2) + jnp.sum(prediction.pairs**2)
 
-        return jax.jit(jax.grad(square, argnums=(0, 1)))
+        return _jit(jax.grad(square, argnums=(0, 1)))
 
     def slopes(self, parameters, *structures: ase.Atoms):
         """Derivatives of the sum of squared irreps by parameters and by (edges, pairs) vectors."""
