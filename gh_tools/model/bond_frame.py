@@ -69,7 +69,7 @@ class BondFrame(nn.Module):
                     count,
                 ),
             )
-            for name, count in zip(("end_tensors", "end_pseudotensors"), ends, strict=True)
+            for name, count in zip(("kernel_tensors", "kernel_pseudotensors"), ends, strict=True)
         ]
         self.bond_layers = BondLayers(config, len(self.layout.pair), self.layout.max_pair_degree)
         self.bond_readout = BondReadout(self.layout)
@@ -113,7 +113,10 @@ class BondFrame(nn.Module):
 
         more = self.products[1](tensors)
         tensors = jnp.concatenate([tensors, self._normed(3, more[0])], axis=-1)
-        pseudotensors = jnp.concatenate([pseudotensors, self._normed(4, more[1])], axis=-1)
+        if any((irreps.parity == 1).any() for irreps in self.layout.onsite.values()):
+            pseudotensors = jnp.concatenate([pseudotensors, self._normed(4, more[1])], axis=-1)
+        else:
+            pseudotensors = None
         tensors, pseudotensors = self.onsite(tensors, pseudotensors, species)
         onsite = self.onsite_readout(_by_parity(tensors, pseudotensors), graph.species)
         return ends, onsite * graph.atom_mask[:, None]
@@ -140,8 +143,10 @@ class BondFrame(nn.Module):
         return self.norms[index](features[:, None])[:, 0]
 
 
-def _by_parity(tensors: Array, pseudotensors: Array) -> Float[Array, "atoms 2 lm features"]:
+def _by_parity(tensors: Array, pseudotensors: Array | None) -> Float[Array, "atoms 2 lm features"]:
     """Sort tensors and pseudotensors into those that are even under inversion, and those that are odd."""
+    if pseudotensors is None:
+        pseudotensors = jnp.zeros_like(tensors)
     n_degrees = round(tensors.shape[1] ** 0.5)
     degree = np.repeat(np.arange(n_degrees), 2 * np.arange(n_degrees) + 1)[:, None]
     is_even = degree % 2 == 0

@@ -71,10 +71,12 @@ class BondLayers(nn.Module):
 
         # lps f: tensors of order 0 are even under mirrors, pseudotensors odd.
         even, odd = parts[0]
-        orders = [jnp.stack([self._map("even", even), self._map("odd", odd[1:])], axis=1)]
+        orders = [
+            jnp.stack([self._map("kernel_even", even), self._map("kernel_odd", odd[1:])], axis=1)
+        ]
         for m, (tensors, pseudotensors) in enumerate(parts[1:], start=1):
             orders.append(
-                self._map(f"order_{m}", jnp.concatenate([tensors, pseudotensors], axis=-1))
+                self._map(f"kernel_order_{m}", jnp.concatenate([tensors, pseudotensors], axis=-1))
             )
         features = jnp.stack(orders)  # m swap c/s pairs features
 
@@ -85,7 +87,7 @@ class BondLayers(nn.Module):
         features = features * self._gates("gates_0", hidden)
         for layer in range(1, config.n_layers):
             kernel = self.param(
-                f"kernel_{layer}",
+                f"kernel_layer_{layer}",
                 nn.initializers.variance_scaling(1.0, "fan_in", "normal", batch_axis=(0, 1)),
                 (self.max_order + 1, 2, width, width),
             )

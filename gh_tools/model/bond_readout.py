@@ -46,7 +46,7 @@ class BondReadout(nn.Module):
         shape = (n_types, 2, width, int(stops[-1]))
         kernel = self.param("kernel", nn.initializers.normal(0.3 / (2 * width) ** 0.5), shape)
         direct = self.param(
-            "scalars",
+            "kernel_scalars",
             nn.initializers.normal(0.3 / scalars.shape[-1] ** 0.5),
             (n_types, scalars.shape[-1], table.counts[0]),
         )

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from gh_tools.model.rearrange import exchange
 from gh_tools.orbitals.bond_frame import bond_angles, multiples, quarter_turn
 
 
@@ -60,7 +61,7 @@ def _turn_z(features, cosines, sines):
     shape = (len(m), -1) + (1,) * (features.ndim - 2)
     stay = cosines.T[abs(m)].reshape(shape)
     cross = (-np.sign(m).astype(features.dtype)[:, None] * sines.T[abs(m)]).reshape(shape)
-    return features * stay + features[opposite] * cross
+    return features * stay + exchange(features, opposite) * cross
 
 
 @lru_cache(maxsize=8)

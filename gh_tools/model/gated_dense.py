@@ -10,10 +10,10 @@ from gh_tools.model.dense import DegreeDense
 
 
 class GatedDense(nn.Module):
-    """A linear map of tensors and one of pseudotensors, times gates that scalars and the element set.
+    """Linear maps of tensors and pseudotensors, times gates that scalars and the element set.
 
     Attributes:
-        features: number of tensors and of pseudotensors that come out.
+        features: number of tensors, and of pseudotensors, that come out.
         hidden: width of the perceptron of the scalars.
     """
 
@@ -24,24 +24,26 @@ class GatedDense(nn.Module):
     def __call__(
         self,
         tensors: Float[Array, "atoms lm tensors"],
-        pseudotensors: Float[Array, "atoms lm pseudotensors"],
+        pseudotensors: Float[Array, "atoms lm pseudotensors"] | None,
         species: Float[Array, "atoms species"],
-    ) -> tuple[Float[Array, "atoms lm features"], Float[Array, "atoms lm features"]]:
+    ) -> tuple[Float[Array, "atoms lm features"], Float[Array, "atoms lm features"] | None]:
         """Return tensors and pseudotensors.
 
         Args:
             tensors: normalised.
-            pseudotensors: normalised.
+            pseudotensors: normalised; None where they are not needed.
             species: one at the atom's element, else zero.
         """
         scalars = jnp.concatenate([tensors[:, 0], species], axis=-1)
         hidden = nn.silu(nn.Dense(self.hidden, name="hidden")(scalars))
-        gates = nn.Dense(3 * self.features, name="gates")(hidden)
-        of_tensors, of_pseudotensors, more = jnp.split(gates[:, None], 3, axis=-1)
-        tensors, pseudotensors = (
-            DegreeDense(self.features, use_bias=False, name=name)(features[:, None])[:, 0]
-            for name, features in (("tensors", tensors), ("pseudotensors", pseudotensors))
-        )
-        tensors = tensors * (1.0 + of_tensors)
+        more = nn.Dense(self.features, name="scalars")(hidden)[:, None]
+        tensors = self._gated("tensors", tensors, hidden)
         tensors = jnp.concatenate([tensors[:, :1] + more, tensors[:, 1:]], axis=1)
-        return tensors, pseudotensors * (1.0 + of_pseudotensors)
+        if pseudotensors is not None:
+            pseudotensors = self._gated("pseudotensors", pseudotensors, hidden)
+        return tensors, pseudotensors
+
+    def _gated(self, name: str, features: Array, hidden: Array) -> Array:
+        gates = nn.Dense(self.features, name=f"{name}_gates")(hidden)
+        mapped = DegreeDense(self.features, use_bias=False, name=name)(features[:, None])[:, 0]
+        return mapped * (1.0 + gates[:, None])

@@ -31,3 +31,15 @@ def _backward(target, slope):
 
 
 rearrange.defvjp(_forward, _backward)
+
+
+@jax.custom_vjp
+def exchange(values: Float[Array, "n ..."], partner: Int[Array, "n"]) -> Float[Array, "n ..."]:
+    """Take values[partner], where the partner of each one's partner is itself."""
+    return values[partner]
+
+
+exchange.defvjp(
+    lambda values, partner: (values[partner], partner),
+    lambda partner, slope: (slope[partner], None),
+)

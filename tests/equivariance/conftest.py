@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from gh_tools.model.build import build_model
-from gh_tools.model.config import GearsHConfig
+from gh_tools.model.config import BondFrameConfig, GearsHConfig
 from gh_tools.model.graph import Graph, build_graph, concatenate, pad
 from gh_tools.orbitals.basis import Basis, ElementBasis, Shell
+from gh_tools.orbitals.bond_frame import from_frame
 from gh_tools.orbitals.irreps import IrrepLayout
 
 # Compiled once and run a few times: better compiled fast than well.
@@ -52,11 +53,30 @@ def _gears_h(n_tensor_dense: int, **atom_centered) -> GearsHConfig:
     )
 
 
+def _bond_frame(**values) -> BondFrameConfig:
+    small = {
+        "cutoff": CUTOFF,
+        "max_degree": 2,
+        "n_radial": 6,
+        "n_embedding": 2,
+        "product_features": 4,
+        "atom_features": 6,
+        "onsite_features": 6,
+        "bond_tensors": 3,
+        "bond_pseudotensors": 2,
+        "bond_features": 4,
+        "hidden": 8,
+    }
+    return BondFrameConfig.model_validate(small | values)
+
+
 CONFIGS = {
     "gears-h 2-body": _gears_h(0),
     "gears-h 3-body": _gears_h(1),
     "gears-h 5-body fused": _gears_h(2, tensor_product="fused"),
     "gears-h attention": _gears_h(1, attention={"n_heads": 2, "features": 4}),
+    "bond-frame": _bond_frame(),
+    "bond-frame larger degree": _bond_frame(max_degree=4, n_layers=1),
 }
 
 
@@ -64,7 +84,7 @@ CONFIGS = {
 class Network:
     """A network with random parameters, none of them at a special value."""
 
-    config: GearsHConfig
+    config: GearsHConfig | BondFrameConfig
     basis: Basis = BASIS
 
     @cached_property
@@ -128,9 +148,22 @@ class Network:
         pair_stops = np.cumsum([len(graph.i) for graph in graphs])
         assert not onsite[atom_stops[-1] :].any() and not pairs[pair_stops[-1] :].any()
         return [
-            (graph, onsite[a - len(graph.species) : a], pairs[p - len(graph.i) : p])
+            (
+                graph,
+                onsite[a - len(graph.species) : a],
+                self._in_structure_axes(graph, pairs[p - len(graph.i) : p]),
+            )
             for graph, a, p in zip(graphs, atom_stops, pair_stops, strict=True)
         ]
+
+    def _in_structure_axes(self, graph: Graph, pairs: np.ndarray) -> np.ndarray:
+        turned = np.zeros_like(pairs)
+        for kind, irreps in enumerate(self.layout.pair.values()):
+            rows = graph.pair_type == kind
+            turned[rows, : irreps.size] = from_frame(
+                self.config.frame, irreps, pairs[rows, : irreps.size], graph.pair_vector[rows]
+            )
+        return turned
 
     def blocks(self, atoms: ase.Atoms) -> tuple[list[np.ndarray], dict]:
         """Predict blocks: one for each atom, and for both directions of each pair.
