@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
+
+# Started in the background, or as a worker of xdist, Python ignores Ctrl-C and hands that down to the
+# commands that tests interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Where GPAW sees pytest it switches its debugging on, which replaces np.empty and makes NumPy raise
 # for all in the process, JAX included. Users run it without, and so do the tests.

@@ -95,9 +95,10 @@ def _confined(data, kind: str, shift: float):
 
     zeta, polarization = parse_basis_name(kind)
     atom = ValenceData.from_setupdata_onthefly_potentials(data)
-    # The cutoff limit (in Bohr) is that of GPAW's command line tool.
+    # The cutoff limit (in Bohr) is that of GPAW's command line tool. GPAW's null device
+    # for text fails when its buffer is full, which the third basis or so of a process fills.
     return BasisMaker(atom, name=f"{shift:g}eV").generate(
-        zeta, polarization, energysplit=shift, rcutmax=16.0, txt=None
+        zeta, polarization, energysplit=shift, rcutmax=16.0, txt=io.StringIO()
     )
 
 

@@ -47,7 +47,7 @@ def run_tasks(
                 worker = busy[pipe]
                 try:
                     result = pipe.recv()
-                except EOFError:
+                except (EOFError, ConnectionResetError):
                     result = Failure(worker.epitaph())
                     del busy[pipe]
                 yield worker.task, result
