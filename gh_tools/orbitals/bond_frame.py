@@ -21,9 +21,9 @@ from gh_tools.orbitals.order import clebsch_gordan
 Frame = Literal["global", "bond"]
 FRAMES: tuple[Frame, ...] = ("global", "bond")
 
-# Å. Bonds off the z axis by less count as along it. The bound is compared with the coordinates
-# themselves, so that single and double precision agree about every bond.
-POLE = 1e-9
+# Å. Bonds off the z axis by less count as along it. It is a power of two and compared with the
+# coordinates themselves, so that single and double precision agree about every bond.
+POLE = 2.0**-30
 
 # Harmonics of degree 1 are y, z, x: the rotation about x that takes y to z and z to -y.
 _QUARTER_TURN = np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])

@@ -97,7 +97,7 @@ class Network:
 
     @cached_property
     def parameters(self):
-        shapes = jax.eval_shape(self.model.init, jax.random.key(0), self.graph(ase.Atoms("OSi")))
+        shapes = jax.eval_shape(self.model.init, jax.random.key(0), self.graph(ase.Atoms(self.basis.numbers[:2])))
         rng = np.random.default_rng(1)
 
         def draw(path, leaf):
@@ -151,12 +151,13 @@ class Network:
             (
                 graph,
                 onsite[a - len(graph.species) : a],
-                self._in_structure_axes(graph, pairs[p - len(graph.i) : p]),
+                self.in_structure_axes(graph, pairs[p - len(graph.i) : p]),
             )
             for graph, a, p in zip(graphs, atom_stops, pair_stops, strict=True)
         ]
 
-    def _in_structure_axes(self, graph: Graph, pairs: np.ndarray) -> np.ndarray:
+    def in_structure_axes(self, graph: Graph, pairs: np.ndarray) -> np.ndarray:
+        """Turn pairs out of the frame that the network predicts them in."""
         turned = np.zeros_like(pairs)
         for kind, irreps in enumerate(self.layout.pair.values()):
             rows = graph.pair_type == kind

@@ -1,0 +1,199 @@
+"""The layers in the frame of the bond against Clebsch-Gordan products, and at the poles of the frame."""
+
+from __future__ import annotations
+
+import ase
+import e3x
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from gh_tools.model.bond_turn import turn_to_bond
+from gh_tools.model.config import BondFrameConfig
+from gh_tools.model.product import Product
+from gh_tools.model.rearrange import exchange, rearrange
+from gh_tools.orbitals.basis import Basis, ElementBasis, Shell
+from gh_tools.orbitals.order import clebsch_gordan, wigner_d
+from tests.equivariance.conftest import CONFIGS, Network
+
+DEGREE = 4
+# Sums of some tens of terms of order one, each rounded to 6e-8.
+ROUNDING = dict(atol=3e-6, rtol=3e-6)
+
+
+@pytest.fixture(scope="module")
+def rng():
+    return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="module")
+def vectors(rng):
+    special = [[0, 0, 2.0], [0, 0, -1.5], [1e-6, -2e-6, 3.0], [1.0, 0, 0], [0, -2.0, 0]]
+    return np.concatenate([rng.normal(size=(6, 3)), special]).astype(np.float32)
+
+
+def test_harmonics_of_the_bond_have_no_other_order_than_zero(vectors):
+    harmonics = e3x.so3.spherical_harmonics(vectors, DEGREE, cartesian_order=False)
+    found = turn_to_bond(
+        harmonics.T[:, :, None], jnp.zeros_like(harmonics.T[:, :, None]), vectors, DEGREE
+    )
+    np.testing.assert_allclose(found[0][0], 1.0, **ROUNDING)  # Racah's normalisation
+    for tensors, _ in found[1:]:
+        np.testing.assert_allclose(tensors, 0.0, **ROUNDING)
+
+
+@pytest.mark.parametrize("l1", range(DEGREE + 1))
+@pytest.mark.parametrize("l2", [1, 2, 4])
+def test_a_product_with_the_bond_is_one_number_for_each_order(l1, l2, vectors, rng):
+    """Clebsch-Gordan products of features with the bond's harmonics, done in both ways.
+
+    C(l1 m1, l2 m2; l3 m3) needs m2 = 0 in the frame of the bond, so that of each order c + is of the
+    product is that of the features times C(l1 m, l2 0; l3 m), pseudotensors as (-s, c).
+    """
+    block = slice(l1**2, (l1 + 1) ** 2)
+    x = np.zeros(((DEGREE + 1) ** 2, len(vectors), 3), np.float32)
+    x[block] = rng.normal(size=x[block].shape)
+    harmonics = e3x.so3.spherical_harmonics(vectors, l2, cartesian_order=False)[:, l2**2 :]
+    turned = turn_to_bond(jnp.asarray(x), jnp.zeros_like(x), vectors, DEGREE)
+    for l3, table in clebsch_gordan(l1, l2).items():
+        if l3 > DEGREE:
+            continue
+        product = np.zeros_like(x)
+        out = slice(l3**2, (l3 + 1) ** 2)
+        product[out] = np.einsum("apf,pb,abc->cpf", x[block], harmonics, table)
+        pseudo = (l1 + l2 + l3) % 2
+        both = [product, np.zeros_like(x)]
+        found = turn_to_bond(*(jnp.asarray(both[part ^ pseudo]) for part in (0, 1)), vectors, DEGREE)
+        for m in range(min(l1, l3) + 1):
+            # (c, s) of the tensor x_m and of the product; for a pseudotensor the table takes c to s.
+            factor = table[l1 + m, l2, l3 - m if pseudo else l3 + m]
+            factor *= -1.0 if pseudo else 1.0
+            before = turned[m][0][..., l1 - m, :, :]
+            after = found[m][pseudo][..., l3 - m, :, :]
+            if m == 0 and pseudo:
+                np.testing.assert_allclose(after, 0.0, **ROUNDING)
+            else:
+                np.testing.assert_allclose(after, factor * before, **ROUNDING)
+
+
+def test_products_are_e3xs(rng):
+    x = jnp.asarray(rng.normal(size=(5, 9, 4)), jnp.float32)
+    layer = Product(3)
+    shapes = jax.eval_shape(layer.init, jax.random.key(0), x)
+    parameters = jax.tree.map(
+        lambda leaf: jnp.asarray(rng.normal(size=leaf.shape), jnp.float32), shapes
+    )
+    tensors, pseudotensors = layer.apply(parameters, x)
+    kernels = {name: leaf["kernel"][0] for name, leaf in parameters["params"].items()}
+    a, b = (
+        np.concatenate(
+            [
+                np.einsum("amf,fg->amg", x[:, degree**2 : (degree + 1) ** 2], kernels[name][degree])
+                for degree in range(3)
+            ],
+            axis=1,
+        )
+        for name in ("first", "second")
+    )
+    table = np.asarray(e3x.so3.clebsch_gordan(2, 2, 2, cartesian_order=False))
+    product = np.einsum("aif,ajf,ijk->aijkf", a, b, table)
+    degree = np.repeat([0, 1, 2], [1, 3, 5])
+    odd = (degree[:, None, None] + degree[:, None] + degree) % 2 == 1
+    for found, mask in ((tensors, ~odd), (pseudotensors, odd)):
+        expected = (product * mask[None, ..., None]).sum(axis=(1, 2))
+        np.testing.assert_allclose(found, expected, atol=2e-5, rtol=2e-5)
+
+
+def test_gradients_of_sorting_are_those_of_indexing(rng):
+    values = jnp.asarray(rng.normal(size=(2, 5)), jnp.float32)
+    source = np.array([[3, 0, 4], [1, 4, 2]])
+    target = np.array([[1, 3, 3, 0, 3], [3, 0, 2, 3, 3]])
+    weight = jnp.asarray(rng.normal(size=(2, 3)), jnp.float32)
+    # The last column stands for nothing: no slope is asked of it.
+    expected = jax.grad(lambda v: (jnp.take_along_axis(v, source, 1) * weight)[:, :].sum())(values)
+    found = jax.grad(lambda v: (rearrange(v, source, target) * weight).sum())(values)
+    np.testing.assert_array_equal(found[:, :4], expected[:, :4])
+    partner = np.array([2, 1, 0, 4, 3])
+    weight = jnp.asarray(rng.normal(size=5), jnp.float32)
+    found = jax.grad(lambda v: (exchange(v, partner) * weight).sum())(values[0])
+    np.testing.assert_array_equal(found, weight[partner])
+
+
+@pytest.fixture(scope="module")
+def network():
+    return Network(CONFIGS["bond-frame"])
+
+
+@pytest.mark.parametrize("pole", [1.0, -1.0])
+def test_predictions_are_smooth_where_the_frame_is_not(network, pole):
+    """The azimuth of a bond along z is arbitrary: blocks must not show it."""
+
+    def pair(tilt, azimuth):
+        across = 1.9 * tilt * np.array([np.cos(azimuth), np.sin(azimuth), 0.0])
+        positions = [[0, 0, 0], across + [0, 0, 1.9 * pole], [1.4, 0.3, 0.6]]
+        [(graph, _, pairs)] = network.predict(ase.Atoms("OSiSi", positions))
+        return pairs[(graph.i == 0) & (graph.j == 1)]
+
+    exact = pair(0.0, 0.0)
+    assert np.abs(exact).max() > 0.1
+    for azimuth in (0.0, 1.0, np.pi, -2.0):
+        for tilt in (1e-12, 1e-10, 1e-8, 1e-6, 1e-4):
+            # Slopes are of order ten; the rest is float32's rounding.
+            tolerance = (100 * tilt + 2e-5) * np.abs(exact).max()
+            np.testing.assert_allclose(pair(tilt, azimuth), exact, atol=tolerance, rtol=0.0)
+
+
+def test_like_atoms_have_no_first_one(network, molecule):
+    """What the network says of j→i is the transpose of what it says of i→j."""
+    graph = network.batch([network.graph(molecule)])
+    backward = graph._replace(i=graph.j, j=graph.i, pair_vector=-graph.pair_vector)
+    found = []
+    for each in (graph, backward):
+        pairs = np.asarray(network.apply(network.parameters, each).pairs)
+        found.append(network.in_structure_axes(each, pairs))
+    for kind, ((zi, zj), irreps) in enumerate(network.layout.pair.items()):
+        rows = (graph.pair_type == kind) & graph.pair_mask
+        if zi == zj:
+            there, back = (irreps.to_blocks(pairs[rows, : irreps.size]) for pairs in found)
+            assert np.abs(there - np.swapaxes(there, 1, 2)).max() > 0.1
+            np.testing.assert_allclose(
+                back, np.swapaxes(there, 1, 2), atol=2e-5 * np.abs(there).max(), rtol=0.0
+            )
+
+
+@pytest.fixture(scope="module")
+def molecule():
+    positions = np.random.default_rng(4).normal(0.0, 1.3, (5, 3))
+    return ase.Atoms("OSiSiOO", positions)
+
+
+def test_blocks_of_f_shells_turn_with_the_structure():
+    """Several shells of one degree, and irreps up to degree 6."""
+    basis = Basis(
+        {
+            8: ElementBasis(8, (Shell(1, 1.8), Shell(0, 1.6), Shell(1, 2.0)), 6.0),
+            58: ElementBasis(58, (Shell(0, 2.0), Shell(3, 2.0), Shell(2, 1.8)), 4.0),
+        }
+    )
+    small = CONFIGS["bond-frame"].model_dump() | {"max_degree": None}
+    network = Network(BondFrameConfig.model_validate(small), basis)
+    assert network.layout.max_degree == 6
+    atoms = ase.Atoms("CeOCeO", [[0, 0, 0], [1.6, 0.2, 0], [0.4, 1.9, 1.1], [-0.5, -0.3, 1.7]])
+    matrix = -Rotation.random(random_state=2).as_matrix()
+    turned = atoms.copy()
+    turned.positions = atoms.positions @ matrix.T
+    onsite, pairs = network.blocks(atoms)
+    onsite_turned, pairs_turned = network.blocks(turned)
+    turn = {number: wigner_d(basis[number].degrees, matrix) for number in basis.numbers}
+    found, expected = list(onsite_turned), []
+    for number, block in zip(atoms.numbers, onsite, strict=True):
+        expected.append(turn[number] @ block @ turn[number].T)
+    by_atoms = {key[:2]: block for key, block in pairs_turned.items()}
+    for (i, j, *_), block in pairs.items():
+        found.append(by_atoms[i, j])
+        expected.append(turn[atoms.numbers[i]] @ block @ turn[atoms.numbers[j]].T)
+    scale = max(np.abs(block).max() for block in expected)
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_allclose(a, b, atol=3e-5 * scale, rtol=0.0)
