@@ -15,6 +15,7 @@ from gh_tools.store.io import open_store
 
 COMMAND = [str(Path(sys.executable).with_name("gh-train"))]
 SETTINGS = {
+    "model.model": "gears-h",
     "model.atom_centered.n_tensor_dense": 0,
     "model.atom_centered.radial_basis.n_radial": 4,
     "model.bond_centered.n_radial": 4,
