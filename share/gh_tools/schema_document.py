@@ -38,7 +38,9 @@ REMARKS = {
     "scaleshift": "Parameters by component of the irreps of a block; see `gh_tools/training/scaleshift.py`.",
     "model": "Further groups: `parameters/<path>` (one array a weight, by its path in the network) and `history/<metric>` (by "
     "epoch). The attribute `config` holds the training configuration.",
-    "posterior": "What ArviZ writes (`arviz.from_zarr` opens it): groups `posterior`, `sample_stats`, `observed_data` and more.",
+    "posterior": "Groups of ArviZ's schema: `posterior`, `sample_stats`, `observed_data` and more. ArviZ 1 opens it with "
+    "`arviz.from_zarr(path, consolidated=False)`, ArviZ 0.2x with "
+    "`arviz.InferenceData.from_datatree(gh_tools.bayes.posterior.read_posterior(path))`.",
 }
 
 
