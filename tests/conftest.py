@@ -63,9 +63,39 @@ def tiny_scaleshift(tiny_labels) -> Path:
     return path
 
 
+GEARS_H = {
+    "model": "gears-h",
+    "atom_centered": {"n_tensor_dense": 0, "radial_basis": {"n_radial": 4, "cutoff": 5.0}},
+    "bond_centered": {"n_radial": 4, "features": 4},
+    "mlp": {"layers": [4]},
+}
+BOND_FRAME = {
+    "model": "bond-frame",
+    "cutoff": 5.0,
+    "n_radial": 4,
+    "product_features": 3,
+    "atom_features": 4,
+    "onsite_features": 4,
+    "bond_tensors": 2,
+    "bond_pseudotensors": 1,
+    "bond_features": 3,
+    "hidden": 4,
+}
+
+
 @pytest.fixture(scope="session")
 def random_model(tiny_scaleshift) -> Path:
     """A model store with the weights that training would start from, for the tiny labels' basis."""
+    return _random_model(tiny_scaleshift, tiny_scaleshift.with_name("tiny.model.zarr"), GEARS_H)
+
+
+@pytest.fixture(scope="session")
+def random_bond_model(tiny_scaleshift) -> Path:
+    """The same, of the network that works in the frame of the bond."""
+    return _random_model(tiny_scaleshift, tiny_scaleshift.with_name("bond.model.zarr"), BOND_FRAME)
+
+
+def _random_model(tiny_scaleshift: Path, path: Path, network: dict) -> Path:
     import jax
 
     from gh_tools.model.build import build_model
@@ -82,15 +112,6 @@ def random_model(tiny_scaleshift) -> Path:
 
     store = open_store(tiny_scaleshift, "scaleshift")
     reader = HamiltonianReader(find_inputs(store, "hamiltonians")[0])
-    network = {
-        "model": "gears-h",
-        "atom_centered": {
-            "n_tensor_dense": 0,
-            "radial_basis": {"n_radial": 4, "cutoff": 5.0},
-        },
-        "bond_centered": {"n_radial": 4, "features": 4},
-        "mlp": {"layers": [4]},
-    }
     config = TrainConfig.model_validate({"model": network})
     configure_jax(config.precision)
     graph = build_graph(
@@ -100,11 +121,10 @@ def random_model(tiny_scaleshift) -> Path:
         config.model.pair_cutoffs(reader.basis),
     )
     params = jax.jit(build_model(config.model, reader.basis).init)(jax.random.PRNGKey(0), graph)
-    path = tiny_scaleshift.with_name("tiny.model.zarr")
     return save_model(
         PartialStore(path, Provenance("gh-train", inputs=[store])),
         basis=reader.basis,
-        scaleshift=ScaleShift.from_arrays(store, reader.basis),
+        scaleshift=ScaleShift.from_arrays(store, reader.basis, frame=config.model.frame),
         split=Split.from_arrays(store),
         names=reader.names,
         params={"hamiltonian": params},

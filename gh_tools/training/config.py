@@ -41,8 +41,9 @@ class DataConfig(Section):
 
     batch_size: int = Field(1, ge=1)
     """Structures in one training step."""
-    bucket_count: int = Field(3, ge=1)
-    """Padded sizes, each of which is compiled once: more of them waste less work on padding."""
+    bucket_count: int = Field(1, ge=1)
+    """Padded sizes, each of which is compiled once: more of them waste less work on padding where
+    structures differ in size."""
 
 
 class OptimizerConfig(Section):
@@ -57,7 +58,7 @@ class OptimizerConfig(Section):
 class AdanConfig(OptimizerConfig):
     """Adaptive Nesterov momentum (arXiv 2208.06677): the paper's choice but for WSe2."""
 
-    name: Literal["adan"] = "adan"
+    name: Literal["adan"]
     """Selects this optimiser."""
     b1: float = Field(0.98, ge=0.0, lt=1.0)
     """Decay of the mean gradient."""
@@ -89,7 +90,7 @@ class LambConfig(OptimizerConfig):
 class AdamConfig(OptimizerConfig):
     """Adam (arXiv 1412.6980)."""
 
-    name: Literal["adam"]
+    name: Literal["adam"] = "adam"
     """Selects this optimiser."""
     b1: float = Field(0.9, ge=0.0, lt=1.0)
     """Decay of the mean gradient."""
@@ -121,7 +122,7 @@ class AdamWConfig(OptimizerConfig):
 Optimizer = Annotated[
     AdanConfig | LambConfig | AdamConfig | AdamWConfig,
     Field(discriminator="name"),
-    _default("name", "adan"),
+    _default("name", "adam"),
 ]
 
 
@@ -142,7 +143,7 @@ class ConstantConfig(ScheduleConfig):
 class PlateauConfig(ScheduleConfig):
     """Lowers the learning rate when the training loss of an epoch stops falling: the paper's."""
 
-    name: Literal["reduce_on_plateau"] = "reduce_on_plateau"
+    name: Literal["reduce_on_plateau"]
     """Selects this schedule."""
     factor: float = Field(0.5, gt=0.0, lt=1.0)
     """The learning rate is multiplied by this at a plateau."""
@@ -168,8 +169,10 @@ class ExponentialConfig(ScheduleConfig):
 class CosineConfig(ScheduleConfig):
     """Half a cosine, from the highest rate to a given fraction at the end of the run."""
 
-    name: Literal["cosine"]
+    name: Literal["cosine"] = "cosine"
     """Selects this schedule."""
+    warmup_steps: int = Field(50, ge=0)
+    """Steps over which the learning rate rises linearly from zero."""
     final_scale: float = Field(2e-3, ge=0.0, le=1.0)
     """Fraction of the highest learning rate that is left at the end."""
 
@@ -177,7 +180,7 @@ class CosineConfig(ScheduleConfig):
 Schedule = Annotated[
     ConstantConfig | PlateauConfig | ExponentialConfig | CosineConfig,
     Field(discriminator="name"),
-    _default("name", "reduce_on_plateau"),
+    _default("name", "cosine"),
 ]
 
 
@@ -228,9 +231,9 @@ class TrainConfig(Section):
     """The network; its key ``model`` selects which."""
     data: DataConfig = DataConfig()
     """Batches and cutoffs."""
-    optimizer: Optimizer = AdanConfig()
+    optimizer: Optimizer = AdamConfig()
     """The optimiser, selected by its key ``name``."""
-    schedule: Schedule = PlateauConfig()
+    schedule: Schedule = CosineConfig()
     """The learning rate schedule, selected by its key ``name``."""
     loss: LossConfig = LossConfig()
     """What is minimised."""

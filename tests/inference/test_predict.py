@@ -12,13 +12,14 @@ from gh_tools.inference.predict import Predictor
 from gh_tools.model.build import build_model
 from gh_tools.model.graph import build_graph
 from gh_tools.orbitals.bloch import bloch_matrix
+from gh_tools.orbitals.bond_frame import from_frame
 from gh_tools.store.hamiltonians import HamiltonianReader
 from gh_tools.training.model_store import load_model
 
 
-@pytest.fixture(scope="module")
-def model(random_model):
-    return load_model(random_model)
+@pytest.fixture(scope="module", params=["random_model", "random_bond_model"])
+def model(request):
+    return load_model(request.getfixturevalue(request.param))
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +67,10 @@ def test_blocks_are_the_networks_own(model, predictor, predicted, atoms):
     for kind, key in enumerate(basis.species_pairs()):
         rows = graph.pair_type == kind
         irreps = layout.pair[key]
-        expected = irreps.to_blocks(pairs[rows, : irreps.size])
+        components = from_frame(
+            model.config.model.frame, irreps, pairs[rows, : irreps.size], graph.pair_vector[rows]
+        )
+        expected = irreps.to_blocks(components)
         np.testing.assert_array_equal(predicted.pairs[key].i, graph.i[rows])
         np.testing.assert_allclose(predicted.pairs[key].hamiltonian, expected, atol=1e-5)
     assert predicted.scalars["n_electrons"] == 18  # W 6, Se 6

@@ -65,7 +65,9 @@ def test_a_product_with_the_bond_is_one_number_for_each_order(l1, l2, vectors, r
         product[out] = np.einsum("apf,pb,abc->cpf", x[block], harmonics, table)
         pseudo = (l1 + l2 + l3) % 2
         both = [product, np.zeros_like(x)]
-        found = turn_to_bond(*(jnp.asarray(both[part ^ pseudo]) for part in (0, 1)), vectors, DEGREE)
+        found = turn_to_bond(
+            *(jnp.asarray(both[part ^ pseudo]) for part in (0, 1)), vectors, DEGREE
+        )
         for m in range(min(l1, l3) + 1):
             # (c, s) of the tensor x_m and of the product; for a pseudotensor the table takes c to s.
             factor = table[l1 + m, l2, l3 - m if pseudo else l3 + m]

@@ -88,9 +88,7 @@ def test_a_bond_of_like_atoms_from_its_other_end(number):
     found = blocks((number, number))
     components = to_frame("bond", irreps, irreps.to_irreps(found), VECTORS)
     partner, sign = reversal(irreps)
-    from_other_end = to_frame(
-        "bond", irreps, irreps.to_irreps(np.swapaxes(found, 1, 2)), -VECTORS
-    )
+    from_other_end = to_frame("bond", irreps, irreps.to_irreps(np.swapaxes(found, 1, 2)), -VECTORS)
     # The frame that -VECTORS gives may differ by a turn about the bond: π, because the azimuth is the
     # opposite one, which changes the sign of all components of odd m; or none, at the poles.
     poles = (VECTORS[:, :2] == 0).all(axis=1)
@@ -102,7 +100,5 @@ def test_a_bond_of_like_atoms_from_its_other_end(number):
 
 def test_single_and_double_precision_agree_which_bonds_lie_along_z():
     vectors = np.array([[x, 0.0, 2.0] for x in 10.0 ** np.arange(-12.0, -5.0, 0.25)], np.float32)
-    for coarse, fine in zip(
-        bond_angles(vectors), bond_angles(vectors.astype(float)), strict=True
-    ):
+    for coarse, fine in zip(bond_angles(vectors), bond_angles(vectors.astype(float)), strict=True):
         np.testing.assert_allclose(coarse, fine, rtol=1e-6)

@@ -1,4 +1,4 @@
-"""Configurations: defaults of the paper, one sentence for what is wrong, files that load."""
+"""Configurations: defaults, one sentence for what is wrong, files that load."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ import pytest
 
 from gh_tools.cli.common import load_config
 from gh_tools.errors import UsageError
+from gh_tools.model.config import GearsHConfig
 from gh_tools.training.config import TrainConfig
 
 CONFIGS = Path(__file__).parents[2] / "share/gh_tools/configs"
 
 
-def test_defaults_are_the_papers():
-    config = load_config(TrainConfig, None, None)
+def test_the_papers_file_is_the_papers():
+    config = load_config(TrainConfig, CONFIGS / "gears-h.toml", None)
+    assert config.model == GearsHConfig()
     assert config.optimizer.name == "adan"
     assert config.schedule.name == "reduce_on_plateau"
     assert config.model.mlp.layers == (32, 16, 32)
@@ -23,10 +25,10 @@ def test_defaults_are_the_papers():
 @pytest.mark.parametrize(
     ("setting", "named"),
     [
-        ("optimizer.learnin_rate=1", "optimizer.adan.learnin_rate"),
+        ("optimizer.learnin_rate=1", "optimizer.adam.learnin_rate"),
         ("loss.pair=2", "loss.pair"),
         ("epoch=3", "epoch"),
-        ("model.mlp.layer=[3]", "mlp.layer"),
+        ("model.hiden=3", "model.bond-frame.hiden"),
         ("budget=soon", "budget"),
         ("optimizer.name=sgd", "optimizer"),
         ("ema=1.5", "ema"),
@@ -53,11 +55,12 @@ def test_a_configuration_survives_the_store():
     assert TrainConfig.model_validate(config.model_dump(mode="json")) == config
 
 
-@pytest.mark.parametrize("name", ["gears-h", "gears-h-small"])
+@pytest.mark.parametrize("name", ["bond-frame", "gears-h", "gears-h-small"])
 def test_shipped_files_load(name):
     load_config(TrainConfig, CONFIGS / f"{name}.toml", None)
 
 
-def test_the_papers_file_is_the_default():
-    config = load_config(TrainConfig, CONFIGS / "gears-h.toml", None)
+def test_the_default_networks_file_is_the_default():
+    config = load_config(TrainConfig, CONFIGS / "bond-frame.toml", None)
     assert config == load_config(TrainConfig, None, None)
+    assert config.model.model == "bond-frame"
