@@ -109,4 +109,4 @@ def main(
     )
 
 
-app = common.command(main, "gh-train wse2.scaleshift.zarr -c gears-h.toml -o wse2.model.zarr")
+app = common.command(main, "gh-train wse2.scaleshift.zarr --set budget=10m -o wse2.model.zarr")

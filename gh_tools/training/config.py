@@ -189,8 +189,8 @@ class LossConfig(Section):
 
     pairs: float = Field(4.0, ge=0.0)
     """Weight of pair blocks."""
-    onsite: float = Field(1.0, ge=0.0)
-    """Weight of on-site blocks."""
+    onsite: float = Field(2.0, ge=0.0)
+    """Weight of on-site blocks, whose errors dominate those of eigenvalues."""
     rmse: float = Field(1.0, ge=0.0)
     """Weight of the root mean square error."""
     mae: float = Field(1.0, ge=0.0)
