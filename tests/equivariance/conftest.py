@@ -97,7 +97,9 @@ class Network:
 
     @cached_property
     def parameters(self):
-        shapes = jax.eval_shape(self.model.init, jax.random.key(0), self.graph(ase.Atoms(self.basis.numbers[:2])))
+        shapes = jax.eval_shape(
+            self.model.init, jax.random.key(0), self.graph(ase.Atoms(self.basis.numbers[:2]))
+        )
         rng = np.random.default_rng(1)
 
         def draw(path, leaf):
