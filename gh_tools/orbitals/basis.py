@@ -170,7 +170,9 @@ class Basis:
         """Rebuild the table from what `to_arrays` gave (a `Store` serves as the mapping)."""
         number, degree, cutoff = (arrays[f"basis/{name}"] for name in ("number", "l", "cutoff"))
         texts = ("basis_name", "basis_text", "setup", "fingerprint", "hubbard")
-        columns = {name: arrays[f"basis/element/{name}"] for name in ("number", "n_valence", *texts)}
+        columns = {
+            name: arrays[f"basis/element/{name}"] for name in ("number", "n_valence", *texts)
+        }
         elements = {}
         for row, z in enumerate(columns["number"]):
             shells = np.flatnonzero(number == z)

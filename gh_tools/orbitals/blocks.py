@@ -125,6 +125,8 @@ def canonical(
     smaller. An atom with itself in the same cell is no pair.
     """
     zi, zj = numbers[i], numbers[j]
-    first = np.where(shift[:, 0] != 0, shift[:, 0], np.where(shift[:, 1] != 0, shift[:, 1], shift[:, 2]))
+    first = np.where(
+        shift[:, 0] != 0, shift[:, 0], np.where(shift[:, 1] != 0, shift[:, 1], shift[:, 2])
+    )
     smaller = (i < j) | ((i == j) & (first < 0))
     return (zi < zj) | ((zi == zj) & smaller)

@@ -52,7 +52,9 @@ def schema_document() -> str:
         if kind in REMARKS:
             parts.append(REMARKS[kind] + "\n")
         if fields:
-            parts.append("| array | shape | type | unit | | holds |\n| --- | --- | --- | --- | --- | --- |")
+            parts.append(
+                "| array | shape | type | unit | | holds |\n| --- | --- | --- | --- | --- | --- |"
+            )
             parts += [_row(field) for field in fields]
             parts.append("")
     return "\n".join(parts)

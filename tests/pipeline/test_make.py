@@ -16,20 +16,7 @@ from gh_tools.store.io import open_store
 BIN = Path(sys.executable).parent
 CELLS = "--set size=[1,1] --set orthogonal=false --set se_vacancies=0"
 COARSE = "--preset wse2 --set kpts=[1,1,1] --set h=0.32"
-TINY = """
-epochs = 3
-[model]
-model = "gears-h"
-mlp = {layers = [8]}
-[model.atom_centered]
-n_tensor_dense = 0
-max_degree = 4
-radial_basis = {n_radial = 6, n_embedding = 2, cutoff = 5.0}
-[model.bond_centered]
-features = 4
-n_radial = 4
-cutoff = 5.0
-"""
+TINY = "epochs = 3\n"
 MAKEFILE = f"""
 include {{make}}
 LABEL_FLAGS = {COARSE} -j 2

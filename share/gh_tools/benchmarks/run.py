@@ -102,7 +102,10 @@ def steps(folder: Path, name: str):
     value.block_until_ready()
     pairs = 2 * len(sample.graph.i)
     wall = (time.perf_counter() - clock.wall) / n
-    yield f"{name}: step on {pairs} directed pairs", f"{1e3 * wall:.1f} ms ({1e6 * wall / pairs:.1f} ms per 1000)"
+    yield (
+        f"{name}: step on {pairs} directed pairs",
+        f"{1e3 * wall:.1f} ms ({1e6 * wall / pairs:.1f} ms per 1000)",
+    )
 
 
 def inference(folder: Path):
@@ -127,7 +130,9 @@ def inference(folder: Path):
 def main() -> None:
     """Print all measurements."""
     folder = Path(sys.argv[1])
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {platform.python_version()}\n")
+    print(
+        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {platform.python_version()}\n"
+    )
     print("| what | time |\n| --- | --- |")
     parts = [labels(folder)]
     parts += [steps(folder, path.name) for path in sorted(CONFIGS.glob("*.toml"))]
