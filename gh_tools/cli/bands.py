@@ -97,14 +97,13 @@ def main(
     from gh_tools.errors import UsageError
     from gh_tools.plotting import check_picture
     from gh_tools.store.io import check_output
-    from gh_tools.store.provenance import stem
 
     if not window[0] < window[1]:
         raise UsageError(f"--window: expected the lower energy first, found {window}")
     paths = common.inputs(sources)
     if len(paths) > 1:
         raise UsageError(f"expected one store of Hamiltonians, found {len(paths)}")
-    target = output or paths[0].with_name(f"{stem(paths[0])}.bands.png")
+    target = output or paths[0].with_name(f"{common.stem(paths[0])}.bands.png")
     if target.suffix.lower() != ".json":
         check_picture(target)
     check_output(target, overwrite)

@@ -6,6 +6,7 @@ import functools
 import inspect
 import json
 import os
+import re
 import sys
 import tomllib
 import traceback
@@ -152,9 +153,13 @@ def outputs(given: Path | None, sources: Sequence[Path], kind: str) -> list[Path
 
 def derived(source: Path, kind: str) -> Path:
     """Name an output after an input: ``x.structures.zarr`` becomes ``x.<kind>.zarr``, beside it."""
-    from gh_tools.store.provenance import stem
-
     return source.with_name(f"{stem(source)}.{kind}.zarr")
+
+
+def stem(path: Path) -> str:
+    """Name of a store without ``.zarr`` and the suffix of its kind: what other names derive from."""
+    name = path.name.removesuffix(".zarr")
+    return re.sub(r"\.(structures|hamiltonians|scaleshift|model|spectra|posterior)$", "", name)
 
 
 def load_config(

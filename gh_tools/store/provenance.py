@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -100,9 +99,3 @@ def find_inputs(store: Store, kind: str) -> list[Store]:
     if not found:
         raise NoInputError(f"{store.path}: its history names no {kind} store; name one explicitly")
     return found
-
-
-def stem(path: Path) -> str:
-    """Name of a store without ``.zarr`` and the suffix of its kind: what other names derive from."""
-    name = Path(path).name.removesuffix(".zarr")
-    return re.sub(r"\.(structures|hamiltonians|scaleshift|model|spectra|posterior)$", "", name)
