@@ -21,6 +21,7 @@ from gh_tools.errors import DataError
 from gh_tools.model.build import build_model
 from gh_tools.orbitals.irreps import IrrepLayout
 from gh_tools.training.batches import (
+    Batch,
     Bucket,
     LabelledSample,
     Sample,
@@ -30,6 +31,7 @@ from gh_tools.training.batches import (
 )
 from gh_tools.training.checkpoints import Checkpoints, Progress
 from gh_tools.training.config import TrainConfig
+from gh_tools.training.feed import prefetch
 from gh_tools.training.optimizers import build_optimizer, learning_rate, plateau_scale
 from gh_tools.training.step import initial_state, make_step
 from gh_tools.training.validation import Validation
@@ -182,23 +184,25 @@ class Training:
         config, state = self.config, self.progress
         plan = plan_epoch(self.buckets, config.data.batch_size, config.seed, state.epoch)
         pending = None
-        for size, members in plan[state.batch :]:
-            if self._part_done() >= 1.0:
-                break
-            batch = collate([self.samples[member] for member in members], size)
-            rate = learning_rate(config.optimizer, config.schedule, state.step, self._part_done())
-            self.state, loss = self.step(self.state, batch, rate)
-            state.step, state.batch = state.step + 1, state.batch + 1
-            # One step behind: the next batch is made while the device works.
-            state.loss_sum += 0.0 if pending is None else float(pending)
-            pending = loss
-            stop = interrupt.requested
-            if stop or time.monotonic() - self._saved > config.checkpoint_interval:
-                state.loss_sum, pending = state.loss_sum + float(pending), None
-                self._save()
-            if stop:
-                self.checkpoints.close()
-                raise KeyboardInterrupt
+        with contextlib.closing(prefetch(self._batch, plan[state.batch :])) as batches:
+            for batch in batches:
+                if self._part_done() >= 1.0:
+                    break
+                rate = learning_rate(
+                    config.optimizer, config.schedule, state.step, self._part_done()
+                )
+                self.state, loss = self.step(self.state, batch, rate)
+                state.step, state.batch = state.step + 1, state.batch + 1
+                # One step behind: the next batch is made while the device works.
+                state.loss_sum += 0.0 if pending is None else float(pending)
+                pending = loss
+                stop = interrupt.requested
+                if stop or time.monotonic() - self._saved > config.checkpoint_interval:
+                    state.loss_sum, pending = state.loss_sum + float(pending), None
+                    self._save()
+                if stop:
+                    self.checkpoints.close()
+                    raise KeyboardInterrupt
         state.loss_sum += 0.0 if pending is None else float(pending)
         if state.batch == 0:
             return None
@@ -209,6 +213,11 @@ class Training:
                 "set a lower optimizer.learning_rate or optimizer.clip and start anew"
             )
         return mean
+
+    def _batch(self, planned: tuple[tuple[int, int, int], list[int]]) -> Batch:
+        """Make a batch of the plan and put it on the device."""
+        size, members = planned
+        return jax.device_put(collate([self.samples[member] for member in members], size))
 
     def _end_of_epoch(self, loss: float, shown) -> None:
         """Measure, remember what is best, and count the epoch."""
