@@ -44,7 +44,7 @@ class Predictor:
     def __init__(self, model: LoadedModel):
         configure_jax(model.config.precision)
         self.basis = model.basis
-        self.layout = IrrepLayout(model.basis)
+        self.layout = IrrepLayout(model.basis, model.n_spins)
         self.scaleshift = model.scaleshift
         self.cutoff = model.config.model.descriptor_cutoff(model.basis)
         # Beyond the reach of the labels nothing was learned.
@@ -55,7 +55,7 @@ class Predictor:
         }
         self._dtype = np.dtype(model.config.precision)
         self._params = jax.tree.map(lambda leaf: jax.numpy.asarray(leaf, self._dtype), model.params)
-        self._module = build_model(model.config.model, model.basis)
+        self._module = build_model(model.config.model, model.basis, model.n_spins)
         self._atoms = jax.jit(
             lambda params, graph: self._module.apply(params, graph, method="predict_atoms")
         )
@@ -136,16 +136,16 @@ class Predictor:
         key: tuple[int, int],
         scaled: Float[np.ndarray, "pairs components"],
         vectors: Float[np.ndarray, "pairs 3"],
-    ) -> Float[np.ndarray, "pairs ki kj"]:
+    ) -> Float[np.ndarray, "*spin pairs ki kj"]:
         irreps = self.layout.pair[key]
-        blocks = np.empty((len(scaled), *irreps.shape), np.float32)
+        blocks = np.empty(irreps.blocks_shape(len(scaled)), np.float32)
         for start in range(0, len(scaled), BLOCK_ROWS):
             rows = slice(start, start + BLOCK_ROWS)
             distance = np.linalg.norm(vectors[rows].astype(float), axis=1)
             shift, scale = self.scaleshift.pair_terms[key](distance)
             components = shift + scale * scaled[rows, : irreps.size]
             turned = from_frame(self.scaleshift.frame, irreps, components, vectors[rows])
-            blocks[rows] = irreps.to_blocks(turned)
+            blocks[..., rows, :, :] = irreps.to_blocks(turned)
         return blocks
 
 

@@ -62,7 +62,7 @@ def predict_structures(
             raise
     attributes = {
         "predicted": True,
-        "spins": 1,
+        "spins": predictor.layout.n_spins,
         "cutoffs": {f"{zi}-{zj}": r for (zi, zj), r in predictor.pair_cutoffs.items()},
     }
     return writer.publish(predictor.basis, attributes)

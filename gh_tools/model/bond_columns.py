@@ -43,7 +43,7 @@ class BondColumns:
         for kind, ((zi, zj), irreps) in enumerate(kinds):
             within = np.cumsum(reach[kind], axis=1) - 1
             order = np.abs(irreps.m)
-            irrep = np.cumsum(irreps.m == -irreps.l) - 1
+            irrep = irreps.index
             is_s = (irreps.parity == 1) ^ (irreps.m < 0)
             counts = np.array(self.counts)[order]
             source = 2 * starts[order] + is_s * counts + within[order, irrep]
@@ -65,6 +65,7 @@ def _degrees(irreps: Irreps) -> np.ndarray:
 def _transposed(irreps: Irreps) -> np.ndarray:
     """For each irrep of shells (a, b), that of the same degree of shells (b, a)."""
     first = irreps.m == -irreps.l
-    names = list(zip(irreps.shell_a[first], irreps.shell_b[first], irreps.l[first], strict=True))
+    fields = (irreps.spin, irreps.shell_a, irreps.shell_b, irreps.l)
+    names = list(zip(*(values[first] for values in fields), strict=True))
     place = {name: index for index, name in enumerate(names)}
-    return np.array([place[b, a, degree] for a, b, degree in names])
+    return np.array([place[spin, b, a, degree] for spin, a, b, degree in names])

@@ -15,12 +15,13 @@ from gh_tools.orbitals.irreps import IrrepLayout
 __all__ = ["Prediction", "build_model"]
 
 
-def build_model(config: ModelConfig, basis: Basis) -> nn.Module:
+def build_model(config: ModelConfig, basis: Basis, n_spins: int = 1) -> nn.Module:
     """Make the network that a configuration describes.
 
     Args:
         config: the ``[model]`` table of a training TOML.
         basis: the table of the elements to know.
+        n_spins: spin channels of the blocks to predict.
 
     Returns:
         A module whose ``apply(parameters, graph)`` gives a :class:`Prediction`.
@@ -28,7 +29,7 @@ def build_model(config: ModelConfig, basis: Basis) -> nn.Module:
     Raises:
         UsageError: where the degrees of the configuration are too small for the blocks of the basis.
     """
-    layout = IrrepLayout(basis)
+    layout = IrrepLayout(basis, n_spins)
     match config:
         case BondFrameConfig():
             _check_degrees({"max_degree": config.degree(layout.max_degree)}, layout)

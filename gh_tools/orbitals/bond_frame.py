@@ -139,9 +139,9 @@ def reversal(irreps: Irreps) -> tuple[Int[np.ndarray, "components"], Int[np.ndar
     Returns:
         ``partner`` and ``sign``: component c becomes ``sign[c]`` times component ``partner[c]``.
     """
-    names = list(zip(irreps.shell_a, irreps.shell_b, irreps.l, irreps.m, strict=True))
+    names = list(zip(irreps.spin, irreps.shell_a, irreps.shell_b, irreps.l, irreps.m, strict=True))
     place = {name: index for index, name in enumerate(names)}
-    partner = [place[b, a, degree, m] for a, b, degree, m in names]
+    partner = [place[spin, b, a, degree, m] for spin, a, b, degree, m in names]
     transposed = 1 - 2 * irreps.parity  # C(l1 l2 l) and C(l2 l1 l) differ by (-1)^(l1 + l2 + l)
     turned = (1 - 2 * (irreps.l % 2)) * np.where(irreps.m < 0, -1, 1)
     return np.array(partner), transposed * turned

@@ -4,6 +4,10 @@ The product of two shells l1 ⊗ l2 decomposes into irreps l = |l1 - l2| … l1 
 l1 + l2 + l even turns under inversion as spherical harmonics do and is called a tensor here; with
 l1 + l2 + l odd it is a pseudotensor. The transform is orthonormal, so that sums of squares (but not
 of absolute values) are the same in both forms.
+
+Blocks of two spin channels become twice as many components: those of the mean (H_up + H_down)/2, then
+those of the half difference (H_up - H_down)/2. Without magnetisation the latter vanish, and turning all
+spins round changes their sign and nothing else.
 """
 
 from __future__ import annotations
@@ -28,7 +32,8 @@ class Irreps:
         channel: counts the irreps of the same parity and degree.
         shell_a: shell of the first atom.
         shell_b: shell of the second atom.
-        matrix: orthonormal rows that take a flattened block to its components.
+        spin: 0 where the component belongs to the mean of the spins, 1 to the half difference.
+        matrix: orthonormal rows that take a flattened block of one spin to its components.
         shape: orbitals of the first and of the second atom.
     """
 
@@ -38,7 +43,8 @@ class Irreps:
     channel: Int[np.ndarray, "components"]
     shell_a: Int[np.ndarray, "components"]
     shell_b: Int[np.ndarray, "components"]
-    matrix: Float[np.ndarray, "components ka*kb"]
+    spin: Int[np.ndarray, "components"]
+    matrix: Float[np.ndarray, "components/spins ka*kb"]
     shape: tuple[int, int]
 
     @property
@@ -47,22 +53,46 @@ class Irreps:
         return len(self.l)
 
     @property
+    def n_spins(self) -> int:
+        """Number of spin channels."""
+        return self.size // len(self.matrix)
+
+    @property
+    def index(self) -> Int[np.ndarray, "components"]:
+        """Which irrep each component belongs to, counted in their order."""
+        return np.cumsum(self.m == -self.l) - 1
+
+    @property
     def scalar(self) -> np.ndarray:
         """Mask of the components that no rotation or reflection changes."""
         return (self.l == 0) & (self.parity == 0)
 
+    def blocks_shape(self, count: int) -> tuple[int, ...]:
+        """Return the shape of so many blocks; the spin axis, where there is one, leads."""
+        return (*(() if self.n_spins == 1 else (2,)), count, *self.shape)
+
     def to_irreps(
-        self, blocks: Float[np.ndarray, "... ka kb"]
+        self, blocks: Float[np.ndarray, "*spin ... ka kb"]
     ) -> Float[np.ndarray, "... components"]:
         """Decompose blocks. On-site blocks must be symmetric."""
-        return blocks.reshape(*blocks.shape[:-2], -1) @ self.matrix.T.astype(blocks.dtype)
+        flat = blocks.reshape(*blocks.shape[:-2], -1)
+        matrix = self.matrix.T.astype(blocks.dtype)
+        if self.n_spins == 1:
+            return flat @ matrix
+        up, down = flat
+        return np.concatenate([(up + down) / 2 @ matrix, (up - down) / 2 @ matrix], axis=-1)
 
     def to_blocks(
         self, components: Float[np.ndarray, "... components"]
-    ) -> Float[np.ndarray, "... ka kb"]:
+    ) -> Float[np.ndarray, "*spin ... ka kb"]:
         """Compose blocks from what `to_irreps` gave, or from a prediction of it."""
-        flat = components @ self.matrix.astype(components.dtype)
-        return flat.reshape(*components.shape[:-1], *self.shape)
+        matrix = self.matrix.astype(components.dtype)
+        if self.n_spins == 1:
+            flat = components @ matrix
+        else:
+            mean, half = (part @ matrix for part in np.split(components, 2, axis=-1))
+            flat = np.stack([mean + half, mean - half])
+        return flat.reshape(*flat.shape[:-1], *self.shape)
 
 
 @dataclass(frozen=True)
@@ -71,7 +101,7 @@ class SymmetricIrreps(Irreps):
 
     def to_blocks(
         self, components: Float[np.ndarray, "... components"]
-    ) -> Float[np.ndarray, "... ka kb"]:
+    ) -> Float[np.ndarray, "*spin ... ka kb"]:
         """Compose blocks that equal their transposes bit by bit."""
         blocks = super().to_blocks(components)
         return (blocks + np.swapaxes(blocks, -1, -2)) / 2
@@ -80,20 +110,25 @@ class SymmetricIrreps(Irreps):
 class IrrepLayout:
     """How the blocks of a basis table decompose.
 
+    Args:
+        basis: the table.
+        n_spins: 2 for blocks with a spin axis.
+
     Attributes:
         basis: the table.
-        onsite: `SymmetricIrreps` by atomic number; k(k + 1)/2 components for k orbitals.
-        pair: `Irreps` by species pair (Zi, Zj), Zi <= Zj; ki·kj components.
+        n_spins: number of spin channels.
+        onsite: `SymmetricIrreps` by atomic number; k(k + 1)/2 components for k orbitals and each spin.
+        pair: `Irreps` by species pair (Zi, Zj), Zi <= Zj; ki·kj components for each spin.
     """
 
-    def __init__(self, basis: Basis):
-        self.basis = basis
+    def __init__(self, basis: Basis, n_spins: int = 1):
+        self.basis, self.n_spins = basis, n_spins
         self.onsite: dict[int, SymmetricIrreps] = {
-            number: _decompose(element, element, symmetric=True)
+            number: _decompose(element, element, n_spins, symmetric=True)
             for number, element in basis.elements.items()
         }
         self.pair: dict[SpeciesPair, Irreps] = {
-            (zi, zj): _decompose(basis[zi], basis[zj], symmetric=False)
+            (zi, zj): _decompose(basis[zi], basis[zj], n_spins, symmetric=False)
             for zi, zj in basis.species_pairs()
         }
 
@@ -129,7 +164,7 @@ class IrrepLayout:
         return [*self.onsite.values(), *self.pair.values()]
 
 
-def _decompose(a: ElementBasis, b: ElementBasis, symmetric: bool) -> Irreps:
+def _decompose(a: ElementBasis, b: ElementBasis, n_spins: int, symmetric: bool) -> Irreps:
     start_a, start_b = (
         np.concatenate([[0], np.cumsum([2 * degree + 1 for degree in element.degrees])])
         for element in (a, b)
@@ -161,5 +196,13 @@ def _decompose(a: ElementBasis, b: ElementBasis, symmetric: bool) -> Irreps:
                     for m in range(-degree, degree + 1)
                 ]
     kind = SymmetricIrreps if symmetric else Irreps
-    indices = np.array(columns, dtype=np.int64).T
-    return kind(*indices, matrix=np.concatenate(rows), shape=(a.n_orbitals, b.n_orbitals))
+    parity, degree, m, channel, shell_a, shell_b = np.tile(
+        np.array(columns, dtype=np.int64).T, n_spins
+    )
+    spin = np.repeat(np.arange(n_spins), len(columns))
+    count = np.array([channels[key] for key in zip(parity.tolist(), degree.tolist(), strict=True)])
+    return kind(
+        *(parity, degree, m, channel + spin * count, shell_a, shell_b, spin),
+        matrix=np.concatenate(rows),
+        shape=(a.n_orbitals, b.n_orbitals),
+    )

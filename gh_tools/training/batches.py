@@ -104,16 +104,16 @@ class SampleMaker:
         """Make a sample of one label.
 
         Args:
-            label: reference H(R), spin-paired.
+            label: reference H(R), with the layout's spin channels.
             name: of the structure, for errors.
 
         Raises:
-            DataError: when the label is spin-polarised or not finite.
+            DataError: when the label has another number of spin channels, or is not finite.
         """
-        if label.n_spins > 1:
+        if label.n_spins != self.layout.n_spins:
             raise DataError(
-                f"structure {name}: its label has {label.n_spins} spin channels and models have one; "
-                "label without spin polarisation"
+                f"structure {name}: its label has {label.n_spins} spin channels and others have "
+                f"{self.layout.n_spins}; label all structures with one setting of spin"
             )
         for key, blocks in label.groups():
             if not np.isfinite(blocks.hamiltonian).all():
@@ -150,11 +150,11 @@ class SampleMaker:
             pairs[rows, : irreps.size] = to_frame(
                 self.scaleshift.frame,
                 irreps,
-                irreps.to_irreps(values[near]),
+                irreps.to_irreps(values[..., near, :, :]),
                 graph.pair_vector[rows],
             )
             pairs_exist[rows, : irreps.size] = True
-            dropped = max(dropped, float(np.abs(values[~near]).max(initial=0.0)))
+            dropped = max(dropped, float(np.abs(values[..., ~near, :, :]).max(initial=0.0)))
 
         distance = np.linalg.norm(graph.pair_vector.astype(float), axis=1)
         onsite_terms = self.scaleshift.onsite(graph.species)
@@ -225,7 +225,7 @@ def predicted_hamiltonian(
             values[start:stop, : irreps.size],
             sample.graph.pair_vector[start:stop],
         )
-        predicted[near] = irreps.to_blocks(components)
+        predicted[..., near, :, :] = irreps.to_blocks(components)
         bonds[key] = PairBlocks(blocks.i, blocks.j, blocks.shift, predicted, blocks.overlap)
         start = stop
     label = sample.label

@@ -98,7 +98,7 @@ class BondFit:
     def __init__(self, irreps: Irreps, like: bool, cutoff: float):
         self.irreps, self.like, self.cutoff = irreps, like, cutoff
         order = np.abs(irreps.m)
-        labels = np.stack([irreps.shell_a, irreps.shell_b, irreps.l, order])
+        labels = np.stack([irreps.index, order])
         group = np.unique(labels, axis=1, return_inverse=True)[1].reshape(-1)
         shifted = np.flatnonzero((irreps.parity == 0) & (order == 0))
         self.bins = DistanceBins(cutoff, shifted, group)

@@ -35,12 +35,14 @@ class Labels:
         readers: of the stores.
         basis: union of their basis tables.
         names: of all structures, in the order of the stores.
+        n_spins: spin channels of all of them.
     """
 
     stores: list[Store]
     readers: list[HamiltonianReader]
     basis: Basis
     names: list[str]
+    n_spins: int
 
 
 def open_labels(stores: Sequence[Store]) -> Labels:
@@ -50,7 +52,8 @@ def open_labels(stores: Sequence[Store]) -> Labels:
         stores: of kind ``hamiltonians``.
 
     Raises:
-        DataError: an element's basis differs between two of them, or one holds predictions.
+        DataError: an element's basis or the number of spin channels differs between two of them, or one
+            holds predictions.
     """
     readers = [HamiltonianReader(store) for store in stores]
     for reader in readers:
@@ -64,7 +67,16 @@ def open_labels(stores: Sequence[Store]) -> Labels:
         readers[1:],
         readers[0].basis,
     )
-    return Labels(list(stores), readers, basis, [n for reader in readers for n in reader.names])
+    spins = [int(reader.attributes.get("spins", 1)) for reader in readers]
+    for reader, n_spins in zip(readers, spins, strict=True):
+        if n_spins != spins[0]:
+            raise DataError(
+                f"{reader.store.path}: expected {spins[0]} spin channels as in "
+                f"{readers[0].store.path}, found {n_spins}; label all structures with one setting of "
+                "spin, or train a model for each"
+            )
+    names = [name for reader in readers for name in reader.names]
+    return Labels(list(stores), readers, basis, names, spins[0])
 
 
 def choose_split(labels: Labels, given: Path | None, fractions: str, seed: int) -> Split:
@@ -110,7 +122,7 @@ def fit_store(
     Raises:
         CannotCreateError: something is at ``output``.
     """
-    layout = IrrepLayout(labels.basis)
+    layout = IrrepLayout(labels.basis, labels.n_spins)
     fitted = fit_scaleshift(labels.readers, split.train, layout, FRAMES)
     explained = {}
     for part in PARTS:
@@ -140,7 +152,7 @@ def fit_store(
             **{key: array for frame in FRAMES for key, array in fitted[frame].to_arrays().items()},
         },
         provenance=provenance,
-        attributes={"mae_of_shift_mev": explained},
+        attributes={"spins": labels.n_spins, "mae_of_shift_mev": explained},
         overwrite=overwrite,
     )
     return path, explained

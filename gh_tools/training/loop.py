@@ -121,7 +121,7 @@ class Training:
         plan = plan_epoch(self.buckets, size, config.seed, 0)
         self.steps_per_epoch = len(plan)
 
-        model = build_model(config.model, layout.basis)
+        model = build_model(config.model, layout.basis, layout.n_spins)
         optimizer = build_optimizer(config.optimizer, config.schedule, self.steps_per_epoch)
         first = collate([train[index] for index in plan[0][1]], plan[0][0])
         self.step = make_step(model, optimizer, config.loss, config.ema)

@@ -10,7 +10,7 @@
 | ``parameters_eigenvalue/<flax path>`` | weights of the epoch with the lowest validation eigenvalue MAE |
 | ``history/<metric>`` | one row a measurement; NaN where a metric was not measured |
 
-The attribute ``config`` is the training configuration, whole.
+The attribute ``config`` is the training configuration, whole; ``spins`` the number of spin channels.
 """
 
 from __future__ import annotations
@@ -53,6 +53,11 @@ class LoadedModel(NamedTuple):
     scaleshift: ScaleShift
     params: dict[str, Any]
     attributes: dict[str, Any]
+
+    @property
+    def n_spins(self) -> int:
+        """Number of spin channels that it predicts."""
+        return int(self.attributes.get("spins", 1))
 
 
 def save_model(

@@ -93,7 +93,7 @@ class PairFit:
 
     def __init__(self, irreps: Irreps, cutoff: float):
         self.irreps = irreps
-        self.group = irrep_index(irreps)
+        self.group = irreps.index
         self.scalars = np.flatnonzero(irreps.scalar)
         self.bins = DistanceBins(cutoff, self.scalars, self.group)
 
@@ -136,9 +136,3 @@ class PairFit:
             parameters = fit_log_decay(centre, rms[:, group], weight, SCALE_FLOOR)
             scale[:, self.group == group] = np.array([*parameters, SCALE_FLOOR])[:, None]
         return PairScaleShift(shift, scale, bins.nearest)
-
-
-def irrep_index(irreps: Irreps) -> np.ndarray:
-    """Number the irreps of a layout: the index of the irrep that each component belongs to."""
-    labels = np.stack([irreps.shell_a, irreps.shell_b, irreps.parity, irreps.l])
-    return np.unique(labels, axis=1, return_inverse=True)[1].reshape(-1)

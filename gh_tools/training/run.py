@@ -42,6 +42,7 @@ class Inputs:
         scaleshifts: the fitted scale-shifts, by frame.
         split: which structures are used for what, counted over the label stores in order.
         names: of all structures, in this order.
+        n_spins: spin channels of all of them.
     """
 
     stores: list[Store]
@@ -50,6 +51,7 @@ class Inputs:
     scaleshifts: dict[Frame, ScaleShift]
     split: Split
     names: list[str]
+    n_spins: int
 
 
 def open_inputs(
@@ -73,6 +75,12 @@ def open_inputs(
     where = ", ".join(str(source.path) for source in labels.stores)
     basis.check_covers(labels.basis.numbers, where)
     basis.check_same(labels.basis, where)
+    fitted = int(store.attributes.get("spins", 1))
+    if fitted != labels.n_spins:
+        raise DataError(
+            f"{scaleshift}: expected {labels.n_spins} spin channels as in {where}, found {fitted}; "
+            "fit it to these labels with gh-fit-scaleshift"
+        )
     if split is None:
         chosen = Split.from_arrays(store)
         chosen.check(len(labels.names), scaleshift)
@@ -90,6 +98,7 @@ def open_inputs(
         {frame: ScaleShift.from_arrays(store, basis, frame=frame) for frame in FRAMES},
         chosen,
         labels.names,
+        labels.n_spins,
     )
 
 
@@ -122,7 +131,7 @@ def train_model(
     started = time.monotonic()
     partial = PartialStore(output, provenance, resume=resume, overwrite=overwrite)
     configure_jax(config.precision)
-    layout = IrrepLayout(inputs.basis)
+    layout = IrrepLayout(inputs.basis, inputs.n_spins)
     scaleshift = inputs.scaleshifts[config.model.frame]
     maker = SampleMaker(
         layout,
@@ -170,6 +179,7 @@ def train_model(
         history=history_columns(outcome.history),
         attributes={
             "config": config.model_dump(mode="json"),
+            "spins": inputs.n_spins,
             "species": [chemical_symbols[number] for number in inputs.basis.numbers],
             "n_parameters": outcome.n_parameters,
             "steps": outcome.steps,

@@ -22,7 +22,7 @@ from gh_tools.orbitals.blocks import Hamiltonian, OnsiteBlocks, PairBlocks
 from gh_tools.orbitals.bond_frame import Frame, from_frame
 from gh_tools.orbitals.irreps import IrrepLayout, Irreps
 from gh_tools.training.bond_terms import BondFit, BondTerms
-from gh_tools.training.pair_terms import VANISHING, PairFit, PairScaleShift, irrep_index
+from gh_tools.training.pair_terms import VANISHING, PairFit, PairScaleShift
 
 
 @dataclass(frozen=True)
@@ -201,9 +201,8 @@ def fit_scaleshift(
             onsite[number].add(blocks.hamiltonian)
         for key, blocks in ham.pairs.items():
             irreps = layout.pair[key]
-            values = irreps.to_irreps(np.asarray(blocks.hamiltonian, dtype=float))
-            components = values.reshape(-1, irreps.size)  # spin channels behind each other
-            vectors = np.tile(ham.vectors(key), (len(components) // len(blocks.i), 1))
+            components = irreps.to_irreps(np.asarray(blocks.hamiltonian, dtype=float))
+            vectors = ham.vectors(key)
             for frame in frames:
                 pairs[frame, key].add(vectors, components)
     onsite_terms = {number: moments.fit() for number, moments in onsite.items()}
@@ -259,14 +258,14 @@ def shift_only(ham: Hamiltonian, layout: IrrepLayout, scaleshift: ScaleShift) ->
     """
     onsite, pairs = {}, {}
     for number, blocks in ham.onsite.items():
-        mean = layout.onsite[number].to_blocks(scaleshift.onsite_terms[number].mean)
-        onsite[number] = OnsiteBlocks(blocks.atom, np.broadcast_to(mean, blocks.hamiltonian.shape))
+        mean = scaleshift.onsite_terms[number].mean
+        values = layout.onsite[number].to_blocks(np.tile(mean, (len(blocks.atom), 1)))
+        onsite[number] = OnsiteBlocks(blocks.atom, values)
     for key, blocks in ham.pairs.items():
         irreps, vectors = layout.pair[key], ham.vectors(key)
         shift, _ = scaleshift.pair_terms[key](np.linalg.norm(vectors, axis=1))
         shift = from_frame(scaleshift.frame, irreps, shift, vectors)
-        values = np.broadcast_to(irreps.to_blocks(shift), blocks.hamiltonian.shape)
-        pairs[key] = PairBlocks(blocks.i, blocks.j, blocks.shift, values)
+        pairs[key] = PairBlocks(blocks.i, blocks.j, blocks.shift, irreps.to_blocks(shift))
     return Hamiltonian(ham.atoms, ham.basis, onsite, pairs, dict(ham.scalars))
 
 
@@ -278,8 +277,7 @@ class _Moments:
         self.samples: list[np.ndarray] = []
 
     def add(self, blocks: Float[np.ndarray, "*spin atoms k k"]) -> None:
-        values = self.irreps.to_irreps(np.asarray(blocks, dtype=float))
-        self.samples.append(values.reshape(-1, self.irreps.size))
+        self.samples.append(self.irreps.to_irreps(np.asarray(blocks, dtype=float)))
 
     def fit(self) -> OnsiteScaleShift:
         values = np.concatenate([*self.samples, np.zeros((0, self.irreps.size))])
@@ -287,7 +285,7 @@ class _Moments:
         deviation = np.ones(self.irreps.size)
         if len(values):
             mean[self.irreps.scalar] = values[:, self.irreps.scalar].mean(axis=0)
-            group = irrep_index(self.irreps)
+            group = self.irreps.index
             square = np.bincount(group, np.mean((values - mean) ** 2, axis=0)) / np.bincount(group)
             spread = np.sqrt(square)[group]
             deviation = np.where(spread > VANISHING, spread, 1.0)
