@@ -1,12 +1,20 @@
-"""Finds the files that ship beside the code: presets, configurations, recipes, schema, make rules."""
+"""What the surroundings offer: the files that ship beside the code, and memory."""
 
 from __future__ import annotations
 
+import re
 import sys
 import sysconfig
 from pathlib import Path
 
-from gh_tools.errors import NoInputError
+from gh_tools.errors import NoInputError, UsageError
+
+_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+# Limit and use of this process's control group, versions 2 and 1.
+_CGROUPS = (
+    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+    ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+)
 
 
 def share_path(name: str) -> Path:
@@ -25,3 +33,33 @@ def share_path(name: str) -> Path:
     raise NoInputError(
         f"share/gh_tools/{name}: not found in {' or '.join(map(str, roots))}; install gh-tools again"
     )
+
+
+def memory_limit(given: str | None) -> int:
+    """Return how many bytes a command may use.
+
+    Args:
+        given: the option ``--memory``, such as ``6G`` or ``800M``; None for what is free.
+
+    Raises:
+        UsageError: it is no amount of memory.
+    """
+    if given is None:
+        return free_memory()
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", given.strip(), re.IGNORECASE)
+    if match is None or float(match[1]) == 0:
+        raise UsageError(f"--memory {given}: expected an amount such as 6G or 800M")
+    return int(float(match[1]) * _UNITS[match[2].upper()])
+
+
+def free_memory() -> int:
+    """Return the bytes that this process could get: of the machine, or of its control group."""
+    import psutil
+
+    free = psutil.virtual_memory().available
+    for limit, used in _CGROUPS:
+        try:
+            free = min(free, int(Path(limit).read_text()) - int(Path(used).read_text()))
+        except (OSError, ValueError):  # there is no such file, or the limit is "max"
+            continue
+    return max(free, 0)

@@ -34,6 +34,12 @@ SeedOption = Annotated[int, typer.Option("--seed", help="Seed of all random numb
 JobsOption = Annotated[
     int, typer.Option("--jobs", "-j", min=1, help="Structures that are worked on at once.")
 ]
+MemoryOption = Annotated[
+    str | None,
+    typer.Option(
+        "--memory", metavar="SIZE", help="Memory to use, such as 6G. Default: what is free."
+    ),
+]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print results as JSON, one object a line.")
 ]
