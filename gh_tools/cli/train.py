@@ -106,6 +106,7 @@ def main(
         n_parameters=outcome.n_parameters,
         steps=outcome.steps,
         seconds=round(outcome.seconds, 3),
+        clock=outcome.clock,
     )
 
 

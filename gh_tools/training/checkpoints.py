@@ -24,6 +24,7 @@ class Progress:
         loss_sum: of the steps of the present epoch.
         elapsed: wall-clock seconds spent, interruptions left out.
         history: one record of metrics a validation.
+        clock: wall-clock seconds at which each of them began, which no two runs share.
         best: by metric, the lowest value so far and the epoch that it stems from.
         done: whether training ended and only publishing is left.
     """
@@ -34,6 +35,7 @@ class Progress:
     loss_sum: float = 0.0
     elapsed: float = 0.0
     history: list[dict[str, float]] = field(default_factory=list)
+    clock: list[float] = field(default_factory=list)
     best: dict[str, dict[str, float]] = field(default_factory=dict)
     done: bool = False
 

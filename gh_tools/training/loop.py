@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 import signal
 import sys
@@ -77,6 +78,7 @@ class Outcome:
         params: weights by the metric that they are best by.
         best: by metric, the lowest value and its epoch.
         history: one record of metrics a validation.
+        clock: wall-clock seconds at which each of them began.
         metrics: of the weights that are best by the H MAE, eigenvalues included.
         n_parameters: number of weights.
         steps: training steps done.
@@ -86,6 +88,7 @@ class Outcome:
     params: dict[str, Any]
     best: dict[str, dict[str, float]]
     history: list[dict[str, float]]
+    clock: list[float]
     metrics: dict[str, float]
     n_parameters: int
     steps: int
@@ -116,7 +119,7 @@ class Training:
         self.config, self.samples = config, train
         size, count = config.data.batch_size, config.data.bucket_count
         # Buckets of both parts together, so that the two share their sizes.
-        buckets = make_buckets([*train, *validation], size, count)
+        buckets = make_buckets(itertools.chain(train, validation), size, count)
         self.buckets = _members(buckets, 0, len(train))
         plan = plan_epoch(self.buckets, size, config.seed, 0)
         self.steps_per_epoch = len(plan)
@@ -173,6 +176,7 @@ class Training:
             params=self.best,
             best=self.progress.best,
             history=self.progress.history,
+            clock=self.progress.clock,
             metrics=metrics,
             n_parameters=sum(leaf.size for leaf in jax.tree.leaves(self.best["hamiltonian"])),
             steps=self.progress.step,
@@ -223,6 +227,8 @@ class Training:
         """Measure, remember what is best, and count the epoch."""
         state, config = self.progress, self.config.metrics
         state.epoch, state.batch, state.loss_sum = state.epoch + 1, 0, 0.0
+        # Not in the record, which is the same in each run from one seed.
+        state.clock.append(round(self._elapsed(), 3))
         last = self._finished()
         interval = config.eigenvalue_interval
         eigenvalues = last or (interval is not None and state.epoch % interval == 0)
