@@ -17,6 +17,9 @@ from gh_tools.orbitals.bond_frame import Frame, from_frame, to_frame
 from gh_tools.orbitals.irreps import IrrepLayout
 from gh_tools.training.scaleshift import ScaleShift
 
+# What one more padded size must save of the padded rows, because it is compiled anew.
+_WORTH_A_PROGRAM = 0.1
+
 
 @dataclass
 class Sample:
@@ -245,26 +248,59 @@ class Bucket:
     members: tuple[int, ...]
 
 
-def make_buckets(samples: Sequence[Sample], batch_size: int, count: int) -> list[Bucket]:
-    """Divide samples by their number of pairs into buckets of about equally many.
+def make_buckets(samples: Iterable[Sample], batch_size: int, count: int) -> list[Bucket]:
+    """Divide samples by their size so that little work is wasted on padding.
 
     Args:
-        samples: all that will be batched.
+        samples: all that will be batched; only their sizes are asked for.
         batch_size: structures in a batch.
-        count: at most so many buckets, each of which is compiled once.
+        count: at most so many buckets. As each is compiled once, one more must save a tenth of the
+            padded edges and pairs.
 
     Returns:
         The buckets, smaller structures first. Each has room for any batch of its members, and for one
         atom more that padding can point at.
     """
     sizes = np.array([sample.size for sample in samples])
-    order = np.lexsort((sizes[:, 0], sizes[:, 1], sizes[:, 2]))
-    buckets: dict[tuple[int, int, int], list[int]] = {}
-    for members in np.array_split(order, min(count, len(samples))):
+    rows = sizes[:, 1] + sizes[:, 2]
+    buckets: list[Bucket] = []
+    bounds = _best_bounds(rows, count)
+    for below, above in zip([-1, *bounds], bounds, strict=False):
+        members = np.flatnonzero((rows > below) & (rows <= above))
         largest = sizes[members].max(axis=0) * batch_size
         size = (int(largest[0]) + 1, int(largest[1]), int(largest[2]))
-        buckets.setdefault(size, []).extend(int(member) for member in members)
-    return [Bucket(size, tuple(members)) for size, members in buckets.items()]
+        buckets.append(Bucket(size, tuple(members.tolist())))
+    return buckets
+
+
+def _best_bounds(rows: Int[np.ndarray, "n"], count: int) -> list[int]:
+    """Return the upper bounds of the intervals that need the fewest rows when each is padded to its own.
+
+    The best division of the smallest sizes into k intervals ends with one interval behind the best
+    division of fewer of them into k - 1.
+    """
+    values, counts = np.unique(rows, return_counts=True)
+    held = np.concatenate([[0], np.cumsum(counts)])
+    # padded[k][j]: least rows of the j smallest values in k + 1 intervals; before: where the last begins
+    padded, before = [held[1:] * values], [np.zeros(len(values), dtype=int)]
+    for _ in range(1, min(count, len(values))):
+        fewer = np.concatenate([[0], padded[-1]])
+        cost, start = np.empty_like(padded[-1]), np.empty_like(before[-1])
+        for last, value in enumerate(values):
+            options = fewer[: last + 1] + (held[last + 1] - held[: last + 1]) * value
+            start[last] = options.argmin()
+            cost[last] = options[start[last]]
+        if cost[-1] > (1 - _WORTH_A_PROGRAM) * padded[-1][-1]:
+            break
+        padded.append(cost)
+        before.append(start)
+    bounds, last = [], len(values) - 1
+    for start in reversed(before):
+        if last < 0:
+            break
+        bounds.append(int(values[last]))
+        last = int(start[last]) - 1
+    return bounds[::-1]
 
 
 def plan_epoch(

@@ -41,9 +41,9 @@ class DataConfig(Section):
 
     batch_size: int = Field(1, ge=1)
     """Structures in one training step."""
-    bucket_count: int = Field(1, ge=1)
-    """Padded sizes, each of which is compiled once: more of them waste less work on padding where
-    structures differ in size."""
+    bucket_count: int = Field(4, ge=1)
+    """At most so many padded sizes, each of which is compiled once: more of them waste less work on
+    padding where structures differ in size. One more is taken only where it saves a tenth."""
 
 
 class OptimizerConfig(Section):

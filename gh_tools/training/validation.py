@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from functools import cached_property
 from typing import Any
 
@@ -14,14 +15,15 @@ from gh_tools.orbitals.bond_frame import Frame
 from gh_tools.orbitals.irreps import IrrepLayout
 from gh_tools.training.batches import Bucket, LabelledSample, collate, predicted_hamiltonian
 from gh_tools.training.config import MetricsConfig
+from gh_tools.training.feed import prefetch
 from gh_tools.training.metrics import Reference, eigenvalue_mae, hamiltonian_mae
 
 
 class Validation:
-    """Measures metrics of given weights.
+    """Measures metrics of given weights, a batch at a time, however many structures there are.
 
     Args:
-        samples: of the validation part.
+        samples: of the validation part; may read them when asked.
         buckets: padded sizes and which samples belong to them.
         batch_size: structures that are predicted at once.
         layout: irreps of the basis.
@@ -42,38 +44,42 @@ class Validation:
     ):
         self.samples, self.layout, self.frame = samples, layout, frame
         self.predict, self.config = predict, config
-        self._batches = [
-            (chunk, jax.device_put(collate([samples[m] for m in chunk], bucket.size).graph))
+        self._plan = [
+            (bucket.size, chunk)
             for bucket in buckets
             for chunk in _chunks(bucket.members, batch_size)
         ]
 
-    def predictions(self, params: Any) -> list[Hamiltonian]:
+    def predictions(self, params: Any) -> Iterator[tuple[int, Hamiltonian, Hamiltonian]]:
         """Predict all structures.
 
         Args:
             params: the weights.
 
-        Returns:
-            H of each sample, in their order.
+        Yields:
+            Index of a sample, its predicted and its reference H; a bucket at a time.
         """
-        found: dict[int, Hamiltonian] = {}
-        for members, graph in self._batches:
-            prediction = self.predict(params, graph)
-            onsite, pairs = np.asarray(prediction.onsite), np.asarray(prediction.pairs)
-            atom = pair = 0
-            for member in members:
-                sample = self.samples[member]
-                n_atoms, _, n_pairs = sample.size
-                found[member] = predicted_hamiltonian(
-                    sample,
-                    onsite[atom : atom + n_atoms],
-                    pairs[pair : pair + n_pairs],
-                    self.layout,
-                    self.frame,
-                )
-                atom, pair = atom + n_atoms, pair + n_pairs
-        return [found[index] for index in range(len(self.samples))]
+        with closing(prefetch(self._load, self._plan, n_ahead=1)) as loaded:
+            for members, samples, graph in loaded:
+                prediction = self.predict(params, graph)
+                onsite, pairs = np.asarray(prediction.onsite), np.asarray(prediction.pairs)
+                atom = pair = 0
+                for member, sample in zip(members, samples, strict=True):
+                    n_atoms, _, n_pairs = sample.size
+                    predicted = predicted_hamiltonian(
+                        sample,
+                        onsite[atom : atom + n_atoms],
+                        pairs[pair : pair + n_pairs],
+                        self.layout,
+                        self.frame,
+                    )
+                    yield member, predicted, sample.label
+                    atom, pair = atom + n_atoms, pair + n_pairs
+
+    def _load(self, planned: tuple[tuple[int, int, int], Sequence[int]]):
+        size, members = planned
+        samples = [self.samples[member] for member in members]
+        return members, samples, jax.device_put(collate(samples, size).graph)
 
     def measure(self, params: Any, eigenvalues: bool) -> dict[str, float]:
         """Compute the metrics.
@@ -85,13 +91,18 @@ class Validation:
         Returns:
             What :func:`hamiltonian_mae` gives, and :func:`eigenvalue_mae` if asked for.
         """
-        predicted = self.predictions(params)
-        metrics = hamiltonian_mae(
-            zip(predicted, (sample.label for sample in self.samples), strict=True)
-        )
+        chosen: dict[int, Hamiltonian] = {}
+
+        def compared():
+            for index, predicted, reference in self.predictions(params):
+                if eigenvalues and index < self.config.eigenvalue_structures:
+                    chosen[index] = predicted
+                yield predicted, reference
+
+        metrics = hamiltonian_mae(compared())
         if eigenvalues:
             metrics |= eigenvalue_mae(
-                predicted[: len(self._references)],
+                [chosen[index] for index in sorted(chosen)],
                 self._references,
                 self.config.window,
                 self.config.ghost_distance,
@@ -100,8 +111,8 @@ class Validation:
 
     @cached_property
     def _references(self) -> list[Reference]:
-        chosen = self.samples[: self.config.eigenvalue_structures]
-        return [Reference.of(sample.label) for sample in chosen]
+        count = min(self.config.eigenvalue_structures, len(self.samples))
+        return [Reference.of(self.samples[index].label) for index in range(count)]
 
 
 def _chunks(members: Sequence[int], size: int) -> list[Sequence[int]]:
