@@ -97,21 +97,29 @@ def to_frame(
 def from_frame(
     frame: Frame,
     irreps: Irreps,
-    components: Float[np.ndarray, "pairs components"],
-    vectors: Float[np.ndarray, "pairs 3"],
-) -> Float[np.ndarray, "pairs components"]:
-    """Turn irreps from a frame back to the structure's axes: undo :func:`to_frame`."""
+    components: Float[Any, "pairs components"],
+    vectors: Float[Any, "pairs 3"],
+) -> Float[Any, "pairs components"]:
+    """Turn irreps from a frame back to the structure's axes: undo :func:`to_frame`.
+
+    Arrays of JAX are turned by JAX, in the precision of ``vectors``.
+    """
     if frame == "global":
         return components
-    (cos_phi, sin_phi), (cos_theta, sin_theta) = bond_angles(np.asarray(vectors, dtype=float))
+    xp = vectors.__array_namespace__()
     quarter = _sparse_quarter_turn(irreps)
+    if xp is np:
+        vectors = np.asarray(vectors, dtype=float)
+    else:
+        quarter = xp.asarray(quarter.toarray())
+    (cos_phi, sin_phi), (cos_theta, sin_theta) = bond_angles(vectors, xp)
     turned = _turn_z((quarter @ components.T).T, irreps, cos_theta, sin_theta)
     return _turn_z((quarter.T @ turned.T).T, irreps, cos_phi, sin_phi)
 
 
 def _turn_z(components, irreps: Irreps, cosine, sine):
     """Turn about z: component m takes cos(mα) of itself and, of -m, sin(mα) with a sign."""
-    cosines, sines = multiples(cosine, sine, int(irreps.l.max()))
+    cosines, sines = multiples(cosine, sine, int(irreps.l.max()), cosine.__array_namespace__())
     order = np.abs(irreps.m)
     return components * cosines[:, order] + components[:, _opposite(irreps)] * (
         -np.sign(irreps.m) * sines[:, order]

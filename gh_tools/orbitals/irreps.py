@@ -13,6 +13,7 @@ spins round changes their sign and nothing else.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -82,16 +83,15 @@ class Irreps:
         up, down = flat
         return np.concatenate([(up + down) / 2 @ matrix, (up - down) / 2 @ matrix], axis=-1)
 
-    def to_blocks(
-        self, components: Float[np.ndarray, "... components"]
-    ) -> Float[np.ndarray, "*spin ... ka kb"]:
-        """Compose blocks from what `to_irreps` gave, or from a prediction of it."""
+    def to_blocks(self, components: Float[Any, "... components"]) -> Float[Any, "*spin ... ka kb"]:
+        """Compose blocks from what `to_irreps` gave, or from a prediction of it, also within JAX."""
         matrix = self.matrix.astype(components.dtype)
         if self.n_spins == 1:
             flat = components @ matrix
         else:
-            mean, half = (part @ matrix for part in np.split(components, 2, axis=-1))
-            flat = np.stack([mean + half, mean - half])
+            xp = components.__array_namespace__()
+            mean, half = (part @ matrix for part in xp.split(components, 2, axis=-1))
+            flat = xp.stack([mean + half, mean - half])
         return flat.reshape(*flat.shape[:-1], *self.shape)
 
 

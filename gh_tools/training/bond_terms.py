@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float
@@ -56,22 +56,23 @@ class BondTerms:
         return self.shift.shape[1]
 
     def __call__(
-        self, distance: Float[np.ndarray, "pairs"]
-    ) -> tuple[Float[np.ndarray, "pairs components"], Float[np.ndarray, "pairs components"]]:
+        self, distance: Float[Any, "pairs"]
+    ) -> tuple[Float[Any, "pairs components"], Float[Any, "pairs components"]]:
         """Evaluate shift and scale.
 
         Args:
-            distance: Distances in Å.
+            distance: Distances in Å, in NumPy or, in double precision, in JAX.
 
         Returns:
             Shift and scale in eV for each pair and irrep component.
         """
-        r = np.maximum(np.asarray(distance, dtype=float), self.nearest)
+        xp = distance.__array_namespace__()
+        r = xp.maximum(distance.astype(float), self.nearest)
         shift = _radial(r, self.cutoff) @ self.shift
         # Components of one |m| and irrep share their parameters: evaluate each set once.
         polynomial, back = np.unique(self.scale, axis=1, return_inverse=True)
-        powers = np.minimum(r, self.farthest)[:, None] ** np.arange(3)
-        scale = np.maximum(np.exp(powers @ polynomial), FLOOR)
+        powers = xp.minimum(r, self.farthest)[:, None] ** np.arange(3)
+        scale = xp.maximum(xp.exp(powers @ polynomial), FLOOR)
         return shift, scale[:, back.reshape(-1)]
 
     def to_arrays(self) -> dict[str, np.ndarray]:
@@ -154,8 +155,9 @@ class BondFit:
         return BondTerms(shift, scale, bins.nearest, bins.farthest, self.cutoff)
 
 
-def _radial(distance: Float[np.ndarray, "n"], cutoff: float) -> Float[np.ndarray, "n radial"]:
-    x = np.minimum(distance / cutoff, 1.0)
-    inside = np.minimum(x, 1.0 - 1e-9)
-    envelope = np.where(x < 1.0, np.exp(1.0 - 1.0 / (1.0 - inside**2)), 0.0)
-    return np.cos(np.pi * x[:, None] * np.arange(N_RADIAL)) * envelope[:, None]
+def _radial(distance: Float[Any, "n"], cutoff: float) -> Float[Any, "n radial"]:
+    xp = distance.__array_namespace__()
+    x = xp.minimum(distance / cutoff, 1.0)
+    inside = xp.minimum(x, 1.0 - 1e-9)
+    envelope = xp.where(x < 1.0, xp.exp(1.0 - 1.0 / (1.0 - inside**2)), 0.0)
+    return xp.cos(np.pi * x[:, None] * np.arange(N_RADIAL)) * envelope[:, None]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float
@@ -53,22 +53,23 @@ class PairScaleShift:
         return self.shift.shape[1]
 
     def __call__(
-        self, distance: Float[np.ndarray, "pairs"]
-    ) -> tuple[Float[np.ndarray, "pairs components"], Float[np.ndarray, "pairs components"]]:
+        self, distance: Float[Any, "pairs"]
+    ) -> tuple[Float[Any, "pairs components"], Float[Any, "pairs components"]]:
         """Evaluate shift and scale.
 
         Args:
-            distance: Distances in Å.
+            distance: Distances in Å, in NumPy or, in double precision, in JAX.
 
         Returns:
             Shift and scale in eV for each pair and irrep component.
         """
-        r = np.maximum(np.asarray(distance, dtype=float), self.nearest)[:, None]
+        xp = distance.__array_namespace__()
+        r = xp.maximum(distance.astype(float), self.nearest)[:, None]
         # The 2l+1 components of an irrep share their parameters: evaluate each set once.
         (a, length, power), back = np.unique(self.shift, axis=1, return_inverse=True)
-        shift = (a * np.exp(-((r / length) ** power)))[:, back.reshape(-1)]
+        shift = (a * xp.exp(-((r / length) ** power)))[:, back.reshape(-1)]
         (b, length, power, floor), back = np.unique(self.scale, axis=1, return_inverse=True)
-        scale = np.hypot(b * np.exp(-((r / length) ** power)), floor)[:, back.reshape(-1)]
+        scale = xp.hypot(b * xp.exp(-((r / length) ** power)), floor)[:, back.reshape(-1)]
         return shift, scale
 
     def to_arrays(self) -> dict[str, np.ndarray]:
