@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import ase
 import numpy as np
-import vesin
 from jaxtyping import Float, Int
+from scipy.spatial import cKDTree
 
 from gh_tools.orbitals.basis import Basis, SpeciesPair
 from gh_tools.orbitals.blocks import canonical
@@ -35,6 +35,58 @@ def wrapped(atoms: ase.Atoms) -> ase.Atoms:
     return atoms
 
 
+class Neighbours:
+    """Finds the neighbours of some atoms at a time, so that memory is theirs, not the structure's.
+
+    A k-d tree of the atoms and of those periodic images that are within reach of them: time is linear in
+    the number of atoms asked for.
+
+    Args:
+        atoms: the structure; a cell vector may be zero where it is not periodic.
+        cutoff: largest distance in Å that will be asked for.
+    """
+
+    def __init__(self, atoms: ase.Atoms, cutoff: float):
+        # Along directions that are not periodic, any vectors that span space do.
+        self._cell = atoms.cell.complete().array
+        self._positions = atoms.positions
+        inverse = np.linalg.inv(self._cell)
+        scaled = atoms.positions @ inverse
+        # 1/height of the cell, times the cutoff; a little more, against rounding
+        margin = cutoff * np.linalg.norm(inverse, axis=0) * (1 + 1e-9) + 1e-9
+        atom, shift = np.arange(len(atoms)), np.zeros((len(atoms), 3), dtype=np.int64)
+        for axis in np.flatnonzero(atoms.pbc).tolist():
+            low, high = scaled[:, axis].min() - margin[axis], scaled[:, axis].max() + margin[axis]
+            reach = int(np.ceil(high - low))
+            cells = np.repeat(np.arange(-reach, reach + 1), len(atom))
+            place = np.tile(scaled[atom, axis], 2 * reach + 1) + cells
+            inside = np.flatnonzero((low <= place) & (place <= high))
+            atom, shift = (
+                np.tile(atom, 2 * reach + 1)[inside],
+                np.tile(shift, (2 * reach + 1, 1))[inside],
+            )
+            shift[:, axis] = cells[inside]
+        self._atom, self._shift = atom, shift
+        self._tree = cKDTree(atoms.positions[atom] + shift @ self._cell)
+
+    def count(self, cutoff: float) -> Int[np.ndarray, "atoms"]:
+        """Number of neighbours of each atom, itself included."""
+        return self._tree.query_ball_point(self._positions, cutoff, return_length=True)
+
+    def of(self, atoms: Int[np.ndarray, "some"], cutoff: float) -> DirectedPairs:
+        """All pairs closer than ``cutoff`` whose first atom is among ``atoms``, as `directed_pairs`."""
+        found = cKDTree(self._positions[atoms]).sparse_distance_matrix(
+            self._tree, cutoff, output_type="ndarray"
+        )
+        i, image = np.asarray(atoms)[found["i"]], found["j"]
+        j, shift = self._atom[image], self._shift[image]
+        vector = self._positions[j] + shift @ self._cell - self._positions[i]
+        itself = (i == j) & ~shift.any(axis=1)
+        rows = np.flatnonzero((np.einsum("pc,pc->p", vector, vector) < cutoff**2) & ~itself)
+        order = rows[np.lexsort((*shift[rows].T[::-1], j[rows], i[rows]))]
+        return i[order], j[order], shift[order], vector[order]
+
+
 def directed_pairs(atoms: ase.Atoms, cutoff: float) -> DirectedPairs:
     """All pairs closer than ``cutoff``, both directions, sorted by (i, j, shift).
 
@@ -46,14 +98,7 @@ def directed_pairs(atoms: ase.Atoms, cutoff: float) -> DirectedPairs:
         i, j, shift (in cells), and the vector r_j + shift·cell - r_i in Å. An atom pairs with its
         own images, not with itself.
     """
-    # vesin wants three vectors that span space; along directions that are not periodic, any do.
-    cell = atoms.cell.complete().array
-    i, j, shift, vector = vesin.NeighborList(cutoff=cutoff, full_list=True).compute(
-        points=atoms.positions, box=cell, periodic=atoms.pbc.tolist(), quantities="ijSD"
-    )
-    shift = shift.astype(np.int64)
-    order = np.lexsort((shift[:, 2], shift[:, 1], shift[:, 0], j, i))
-    return i[order].astype(np.int64), j[order].astype(np.int64), shift[order], vector[order]
+    return Neighbours(atoms, cutoff).of(np.arange(len(atoms)), cutoff)
 
 
 def basis_cutoffs(basis: Basis, limit: float | None = None) -> dict[SpeciesPair, float]:
@@ -74,13 +119,20 @@ def stored_pairs(
     Returns:
         For each species pair with at least one pair: i, j, shift, vector, sorted by (i, j, shift).
     """
-    numbers = atoms.numbers
-    i, j, shift, vector = directed_pairs(atoms, max(cutoffs.values()))
+    return canonical_pairs(atoms, directed_pairs(atoms, max(cutoffs.values())), cutoffs)
+
+
+def canonical_pairs(
+    atoms: ase.Atoms, pairs: DirectedPairs, cutoffs: Mapping[SpeciesPair, float]
+) -> dict[SpeciesPair, DirectedPairs]:
+    """Pick the canonical ones out of directed pairs, by species pair; see `stored_pairs`."""
+    i, j, shift, vector = pairs
+    zi, zj = atoms.numbers[i], atoms.numbers[j]
     distance = np.linalg.norm(vector, axis=1)
-    keep = canonical(i, j, shift, numbers)
+    keep = canonical(i, j, shift, atoms.numbers)
     found = {}
-    for (zi, zj), cutoff in sorted(cutoffs.items()):
-        of_pair = keep & (numbers[i] == zi) & (numbers[j] == zj) & (distance < cutoff)
-        if of_pair.any():
-            found[zi, zj] = i[of_pair], j[of_pair], shift[of_pair], vector[of_pair]
+    for key, cutoff in sorted(cutoffs.items()):
+        rows = np.flatnonzero(keep & (zi == key[0]) & (zj == key[1]) & (distance < cutoff))
+        if len(rows):
+            found[key] = i[rows], j[rows], shift[rows], vector[rows]
     return found
