@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import ase
 import numpy as np
 from jaxtyping import Float, Int
 
-from gh_tools.dft.projections import Projections
+from gh_tools.dft.projections import Projections, projection_reach
 from gh_tools.dft.two_center import TwoCenterIntegrals
 from gh_tools.orbitals.basis import Basis, SpeciesPair
+from gh_tools.orbitals.pairs import Neighbours
 
 OnsiteMatrices = dict[int, Float[np.ndarray, "atoms k k"]]
 PairMatrices = dict[SpeciesPair, Float[np.ndarray, "pairs ki kj"]]
@@ -38,12 +39,15 @@ class BlockList(NamedTuple):
 
 
 def block_lists(
-    atoms: ase.Atoms, pairs: Mapping[SpeciesPair, tuple]
+    atoms: ase.Atoms,
+    pairs: Mapping[SpeciesPair, tuple],
+    onsite: Int[np.ndarray, "some"] | None = None,
 ) -> dict[int | SpeciesPair, BlockList]:
-    """List all on-site blocks by atomic number, then the blocks of ``pairs`` (i, j, shift, ...)."""
+    """List the on-site blocks of all (or some) atoms by atomic number, then those of ``pairs`` (i, j, shift, ...)."""
+    onsite = np.arange(len(atoms)) if onsite is None else onsite
     lists = {}
-    for number in sorted(set(atoms.numbers.tolist())):
-        atom = np.flatnonzero(atoms.numbers == number)
+    for number in np.unique(atoms.numbers[onsite]).tolist():
+        atom = onsite[atoms.numbers[onsite] == number]
         nowhere = np.zeros((len(atom), 3))
         lists[number] = BlockList(number, number, atom, atom, nowhere.astype(np.int64), nowhere)
     for (zi, zj), (i, j, shift, *_) in pairs.items():
@@ -55,7 +59,7 @@ def block_lists(
 def overlap(
     atoms: ase.Atoms, basis: Basis, pairs: Mapping[SpeciesPair, tuple]
 ) -> tuple[OnsiteMatrices, PairMatrices]:
-    """Compute S_ij(R) = ⟨φ_i|φ_j⟩ + Σ_a ⟨φ_i|p̃_a⟩ dO_a ⟨p̃_a|φ_j⟩ for given pairs.
+    """Compute S of a whole structure; see `Overlap`.
 
     Args:
         atoms: the structure, wrapped.
@@ -68,12 +72,54 @@ def overlap(
     Raises:
         DataError: an element is not in the table, or its PAW setup is not this machine's.
     """
-    basis.check_covers(atoms.numbers, "overlap")
-    present = set(atoms.numbers.tolist())
-    integrals = TwoCenterIntegrals(Basis({z: basis[z] for z in present}))
-    blocks = overlap_blocks(block_lists(atoms, pairs), integrals, Projections(atoms, integrals))
-    onsite = {z: blocks[z] for z in blocks if isinstance(z, int)}
-    return onsite, {pair: blocks[pair] for pair in blocks if not isinstance(pair, int)}
+    return Overlap(basis, atoms.numbers)(atoms, pairs)
+
+
+class Overlap:
+    """S_ij(R) = ⟨φ_i|φ_j⟩ + Σ_a ⟨φ_i|p̃_a⟩ dO_a ⟨p̃_a|φ_j⟩ of any structure of some elements.
+
+    Args:
+        basis: the basis table; the PAW setups are those that it names.
+        numbers: atomic numbers of the structures.
+
+    Raises:
+        DataError: an element is not in the table, or its PAW setup is not this machine's.
+    """
+
+    def __init__(self, basis: Basis, numbers: Iterable[int]):
+        basis.check_covers(numbers, "overlap")
+        self._integrals = TwoCenterIntegrals(Basis({int(z): basis[int(z)] for z in set(numbers)}))
+
+    def reach(self, numbers: Iterable[int]) -> float:
+        """Distance in Å up to which a calculation looks for neighbours of an atom."""
+        return projection_reach(self._integrals, set(numbers))
+
+    def __call__(
+        self,
+        atoms: ase.Atoms,
+        pairs: Mapping[SpeciesPair, tuple],
+        onsite: Int[np.ndarray, "some"] | None = None,
+        neighbours: Neighbours | None = None,
+    ) -> tuple[OnsiteMatrices, PairMatrices]:
+        """Compute blocks, with memory in proportion to them.
+
+        Args:
+            atoms: the structure, wrapped.
+            pairs: for each species pair i, j, shift.
+            onsite: atoms whose on-site blocks are wanted, ascending; all if None.
+            neighbours: of the structure up to at least `reach`, if they are there already.
+
+        Returns:
+            On-site blocks by atomic number (atoms ascending), and the blocks of the pairs.
+        """
+        lists = block_lists(atoms, pairs, onsite)
+        ends = [atom for block in lists.values() for atom in (block.i, block.j)]
+        sites = np.unique(np.concatenate(ends))
+        blocks = overlap_blocks(
+            lists, self._integrals, Projections(atoms, self._integrals, sites, neighbours)
+        )
+        onsite_blocks = {z: blocks[z] for z in blocks if isinstance(z, int)}
+        return onsite_blocks, {pair: blocks[pair] for pair in pairs}
 
 
 def overlap_blocks(
@@ -83,7 +129,7 @@ def overlap_blocks(
 ) -> dict[int | SpeciesPair, Float[np.ndarray, "pairs ki kj"]]:
     """Compute S for lists of blocks, with PAW correction."""
     corrections = {z: setup.dO_ii for z, setup in integrals.setups.items()}
-    result = projections.correction([corrections[z] for z in projections.numbers.tolist()], lists)
+    result = projections.correction(corrections, lists)
     for key, block in lists.items():
         result[key] += integrals.overlap(block.zi, block.zj, block.vector)
     return result

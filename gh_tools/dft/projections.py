@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import ase
@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from gh_tools.dft.two_center import TwoCenterIntegrals
-from gh_tools.orbitals.pairs import directed_pairs
+from gh_tools.orbitals.pairs import Neighbours
 
 if TYPE_CHECKING:
     from gh_tools.dft.overlap import BlockList
@@ -23,25 +23,31 @@ _SHIFT_BASE = 2**12  # cells in each direction that a key can tell apart
 
 
 class Projections:
-    """⟨p̃_a|φ_i⟩ of one structure, for all orbitals of cell 0 and all projectors within reach.
+    """⟨p̃_a|φ_i⟩ of orbitals of cell 0 and all projectors within their reach.
 
     Args:
         atoms: the structure.
         integrals: two-centre integrals that cover its species.
+        sites: atoms whose orbitals are wanted, ascending; all if None.
+        neighbours: of the structure, up to at least `projection_reach`, if they are there already.
     """
 
-    def __init__(self, atoms: ase.Atoms, integrals: TwoCenterIntegrals):
-        self.numbers = numbers = atoms.numbers
+    def __init__(
+        self,
+        atoms: ase.Atoms,
+        integrals: TwoCenterIntegrals,
+        sites: Int[np.ndarray, "sites"] | None = None,
+        neighbours: Neighbours | None = None,
+    ):
+        numbers = atoms.numbers
         self._integrals = integrals
         species = sorted(set(numbers.tolist()))
-        reach = max(map(integrals.projector_reach, species)) + max(
-            map(integrals.orbital_reach, species)
-        )
-        i, a, shift, vector = directed_pairs(atoms, reach)
-        every = np.arange(len(atoms))
-        i, a = np.concatenate([i, every]), np.concatenate([a, every])
-        shift = np.concatenate([shift, np.zeros((len(atoms), 3), dtype=shift.dtype)])
-        vector = np.concatenate([vector, np.zeros((len(atoms), 3))])
+        reach = projection_reach(integrals, species)
+        sites = np.arange(len(atoms)) if sites is None else sites
+        i, a, shift, vector = (neighbours or Neighbours(atoms, reach)).of(sites, reach)
+        i, a = np.concatenate([i, sites]), np.concatenate([a, sites])
+        shift = np.concatenate([shift, np.zeros((len(sites), 3), dtype=shift.dtype)])
+        vector = np.concatenate([vector, np.zeros((len(sites), 3))])
 
         entries, blocks = [], []
         for za in species:
@@ -58,6 +64,7 @@ class Projections:
                 blocks.append(block[large])
         self._blocks = blocks
         self._centers = [a[entry] for entry in entries]
+        self._species = [za for za in species for _ in species]
 
         entry = np.concatenate(entries)
         sizes = np.concatenate([np.full(len(b), b.shape[1] * b.shape[2]) for b in blocks])
@@ -71,25 +78,27 @@ class Projections:
 
     def correction(
         self,
-        coefficients: Sequence[Float[np.ndarray, "projectors projectors"]],
+        coefficients: Mapping[int, Float[np.ndarray, "projectors projectors"]]
+        | Sequence[Float[np.ndarray, "projectors projectors"]],
         lists: Mapping[Hashable, BlockList],
     ) -> dict[Hashable, Float[np.ndarray, "pairs ki kj"]]:
         """Sum over all atoms a for each pair of orbitals' atoms.
 
         Args:
-            coefficients: symmetric matrix dX of each atom a.
+            coefficients: symmetric matrix dX of each atom a, or one for all atoms of each atomic number.
             lists: the blocks that are wanted.
 
         Returns:
             Blocks for each of ``lists``, in the unit of ``coefficients``.
         """
-        weighted = [
-            np.stack([coefficients[atom] for atom in centers.tolist()]) @ block
-            if len(block)
-            else block
-            for centers, block in zip(self._centers, self._blocks, strict=True)
-        ]
-        weighted = _flatten(weighted)
+        weighted = _flatten(
+            [
+                _weigh(coefficients, za, centers, block)
+                for za, centers, block in zip(
+                    self._species, self._centers, self._blocks, strict=True
+                )
+            ]
+        )
         results = {}
         for name, block in lists.items():
             shape = [self._integrals.setups[z].nao for z in (block.zi, block.zj)]
@@ -107,6 +116,20 @@ class Projections:
                 results[name],
             )
         return results
+
+
+def projection_reach(integrals: TwoCenterIntegrals, species: Iterable[int]) -> float:
+    """Distance in Å beyond which no projector of these elements sees an orbital."""
+    species = list(species)
+    return max(map(integrals.projector_reach, species)) + max(map(integrals.orbital_reach, species))
+
+
+def _weigh(coefficients, za, centers, block) -> Float[np.ndarray, "entries na ki"]:
+    if isinstance(coefficients, Mapping):
+        return np.moveaxis(np.tensordot(coefficients[za], block, (1, 1)), 0, 1)
+    if not len(block):
+        return block
+    return np.stack([coefficients[atom] for atom in centers.tolist()]) @ block
 
 
 def _flatten(blocks) -> Float[np.ndarray, "values"]:
