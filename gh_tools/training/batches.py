@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -31,6 +31,7 @@ class Sample:
         onsite_weight: what errors count in the loss, zero where a species lacks the component.
         pairs: reference scaled irreps of the graph's pairs, in the frame of the scale-shift.
         pairs_weight: as for the atoms.
+        dropped: largest matrix element beyond the pair cutoffs, in eV.
     """
 
     graph: Graph
@@ -38,18 +39,15 @@ class Sample:
     onsite_weight: Float[np.ndarray, "atoms Ko"]
     pairs: Float[np.ndarray, "pairs Kp"]
     pairs_weight: Float[np.ndarray, "pairs Kp"]
+    dropped: Float[np.ndarray, ""]
 
     @property
     def size(self) -> Int[np.ndarray, "3"]:
         """Numbers of atoms, edges and pairs."""
         return np.array([len(self.graph.species), len(self.graph.center), len(self.graph.i)])
 
-    def forget_label(self) -> Sample:
-        """Return the sample without what only validation needs."""
-        return Sample(self.graph, self.onsite, self.onsite_weight, self.pairs, self.pairs_weight)
 
-
-@dataclass
+@dataclass(kw_only=True)
 class LabelledSample(Sample):
     """One structure to compare predictions with.
 
@@ -58,14 +56,12 @@ class LabelledSample(Sample):
         kept: for each species pair, which of the label's pairs are in the graph.
         onsite_terms: shift and scale of the atoms' irreps in eV.
         pairs_terms: shift and scale of the pairs' irreps in eV.
-        dropped: largest matrix element beyond the pair cutoffs, in eV.
     """
 
     label: Hamiltonian
     kept: dict[SpeciesPair, Bool[np.ndarray, "pairs"]]
     onsite_terms: tuple[Float[np.ndarray, "atoms Ko"], Float[np.ndarray, "atoms Ko"]]
     pairs_terms: tuple[Float[np.ndarray, "pairs Kp"], Float[np.ndarray, "pairs Kp"]]
-    dropped: float
 
 
 class Batch(NamedTuple):
@@ -103,7 +99,17 @@ class SampleMaker:
         self.cutoff, self.pair_cutoffs = cutoff, dict(pair_cutoffs)
         self.scale_power, self.dtype = scale_power, dtype
 
-    def __call__(self, label: Hamiltonian, name: str) -> LabelledSample:
+    def settings(self) -> dict[str, Any]:
+        """Return all but the data that decides samples, JSON-like."""
+        return {
+            "frame": self.scaleshift.frame,
+            "cutoff": self.cutoff,
+            "pair_cutoffs": [[*key, reach] for key, reach in self.pair_cutoffs.items()],
+            "scale_power": self.scale_power,
+            "dtype": np.dtype(self.dtype).name,
+        }
+
+    def __call__(self, label: Hamiltonian, name: str) -> Sample:
         """Make a sample of one label.
 
         Args:
@@ -131,24 +137,24 @@ class SampleMaker:
             exists[blocks.atom, : irreps.size] = True
 
         # Only the label's own pairs: what it does not store cannot be learned.
-        kept = {
-            key: np.linalg.norm(label.vectors(key), axis=1) < self.pair_cutoffs[key]
-            for key in self.layout.basis.species_pairs()
-            if key in label.pairs
-        }
+        kept = self._kept(label)
         graph = graph_of_pairs(
             label.atoms,
             self.layout.basis,
             self.cutoff,
-            {key: (b.i[near], b.j[near], b.shift[near]) for key, b, near in _kept(label, kept)},
+            {
+                key: (b.i[near], b.j[near], b.shift[near])
+                for key, near in kept.items()
+                for b in [label.pairs[key]]
+            },
         )
         pairs = np.zeros((len(graph.i), self.layout.pair_size))
         pairs_exist = np.zeros(pairs.shape, dtype=bool)
         start, dropped = 0, 0.0
-        for key, blocks, near in _kept(label, kept):
+        for key, near in kept.items():
             irreps = self.layout.pair[key]
             rows = slice(start, start := start + int(near.sum()))
-            values = blocks.hamiltonian.astype(float)
+            values = label.pairs[key].hamiltonian.astype(float)
             # Of the network's vectors, so that both mean the same frame.
             pairs[rows, : irreps.size] = to_frame(
                 self.scaleshift.frame,
@@ -159,18 +165,36 @@ class SampleMaker:
             pairs_exist[rows, : irreps.size] = True
             dropped = max(dropped, float(np.abs(values[..., ~near, :, :]).max(initial=0.0)))
 
-        distance = np.linalg.norm(graph.pair_vector.astype(float), axis=1)
-        onsite_terms = self.scaleshift.onsite(graph.species)
-        pairs_terms = self.scaleshift.pairs(graph.pair_type, distance)
-        return LabelledSample(
+        onsite_terms, pairs_terms = self._terms(graph)
+        return Sample(
             Graph(*(_cast(field, self.dtype) for field in graph)),
             *self._scaled(onsite, exists, onsite_terms),
             *self._scaled(pairs, pairs_exist, pairs_terms),
+            np.array(dropped),
+        )
+
+    def labelled(self, sample: Sample, label: Hamiltonian) -> LabelledSample:
+        """Put a sample and its label together, to compare predictions with."""
+        onsite_terms, pairs_terms = self._terms(sample.graph)
+        return LabelledSample(
+            **vars(sample),
             label=label,
-            kept=kept,
+            kept=self._kept(label),
             onsite_terms=onsite_terms,
             pairs_terms=pairs_terms,
-            dropped=dropped,
+        )
+
+    def _kept(self, label: Hamiltonian) -> dict[SpeciesPair, Bool[np.ndarray, "pairs"]]:
+        return {
+            key: np.linalg.norm(label.vectors(key), axis=1) < self.pair_cutoffs[key]
+            for key in self.layout.basis.species_pairs()
+            if key in label.pairs
+        }
+
+    def _terms(self, graph: Graph):
+        distance = np.linalg.norm(graph.pair_vector.astype(float), axis=1)
+        return self.scaleshift.onsite(graph.species), self.scaleshift.pairs(
+            graph.pair_type, distance
         )
 
     def _scaled(self, irreps, exists, terms):
@@ -178,10 +202,6 @@ class SampleMaker:
         reference = np.where(exists, (irreps - shift) / scale, 0.0)
         weight = np.where(exists, scale**self.scale_power, 0.0)
         return reference.astype(self.dtype), weight.astype(self.dtype)
-
-
-def _kept(label: Hamiltonian, kept: Mapping[SpeciesPair, np.ndarray]):
-    return [(key, label.pairs[key], near) for key, near in kept.items()]
 
 
 def _cast(field: np.ndarray, dtype: type) -> np.ndarray:
@@ -248,11 +268,17 @@ class Bucket:
     members: tuple[int, ...]
 
 
-def make_buckets(samples: Iterable[Sample], batch_size: int, count: int) -> list[Bucket]:
+def sizes_of(samples: Sequence[Sample]) -> Int[np.ndarray, "n 3"]:
+    """Return numbers of atoms, edges and pairs of each sample; where they are known, nothing is read."""
+    known = getattr(samples, "sizes", None)
+    return np.array([sample.size for sample in samples]) if known is None else known
+
+
+def make_buckets(sizes: Int[np.ndarray, "n 3"], batch_size: int, count: int) -> list[Bucket]:
     """Divide samples by their size so that little work is wasted on padding.
 
     Args:
-        samples: all that will be batched; only their sizes are asked for.
+        sizes: atoms, edges and pairs of all that will be batched.
         batch_size: structures in a batch.
         count: at most so many buckets. As each is compiled once, one more must save a tenth of the
             padded edges and pairs.
@@ -261,7 +287,6 @@ def make_buckets(samples: Iterable[Sample], batch_size: int, count: int) -> list
         The buckets, smaller structures first. Each has room for any batch of its members, and for one
         atom more that padding can point at.
     """
-    sizes = np.array([sample.size for sample in samples])
     rows = sizes[:, 1] + sizes[:, 2]
     buckets: list[Bucket] = []
     bounds = _best_bounds(rows, count)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import math
 import signal
 import sys
@@ -29,6 +28,7 @@ from gh_tools.training.batches import (
     collate,
     make_buckets,
     plan_epoch,
+    sizes_of,
 )
 from gh_tools.training.checkpoints import Checkpoints, Progress
 from gh_tools.training.config import TrainConfig
@@ -119,7 +119,8 @@ class Training:
         self.config, self.samples = config, train
         size, count = config.data.batch_size, config.data.bucket_count
         # Buckets of both parts together, so that the two share their sizes.
-        buckets = make_buckets(itertools.chain(train, validation), size, count)
+        sizes = np.concatenate([sizes_of(train), sizes_of(validation)])
+        buckets = make_buckets(sizes, size, count)
         self.buckets = _members(buckets, 0, len(train))
         plan = plan_epoch(self.buckets, size, config.seed, 0)
         self.steps_per_epoch = len(plan)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,19 +16,25 @@ from gh_tools.errors import DataError
 from gh_tools.orbitals.basis import Basis
 from gh_tools.orbitals.bond_frame import FRAMES, Frame
 from gh_tools.orbitals.irreps import IrrepLayout
+from gh_tools.resources import free_memory
 from gh_tools.store.hamiltonians import HamiltonianReader
 from gh_tools.store.io import Store, open_store
 from gh_tools.store.partial import PartialStore
 from gh_tools.store.provenance import Provenance, find_inputs
-from gh_tools.training.batches import LabelledSample, Sample, SampleMaker
+from gh_tools.training.batches import Sample, SampleMaker
 from gh_tools.training.config import TrainConfig
 from gh_tools.training.fit import open_labels
+from gh_tools.training.labelled_samples import LabelledSamples
 from gh_tools.training.loop import Outcome, Training
 from gh_tools.training.metrics import MEV
 from gh_tools.training.model_store import save_model
+from gh_tools.training.sample_cache import CachedSamples, cached_samples
 from gh_tools.training.scaleshift import ScaleShift, read_structures
 from gh_tools.training.split import Split, read_split
 from gh_tools.training.step import configure_jax
+
+# One part in so many of the free memory holds labels to validate with; others are read again.
+_SHARE_OF_MEMORY = 4
 
 
 @dataclass
@@ -141,33 +147,26 @@ def train_model(
         config.loss.scale_power,
         np.dtype(config.precision).type,
     )
-    dropped: list[float] = []
-
-    def load(part: str, keep: Callable[[LabelledSample], Sample]) -> list:
-        indices = getattr(inputs.split, part)
-        labels = track(
-            read_structures(inputs.readers, indices), f"reading {part} labels", len(indices)
-        )
-        samples = []
-        for index, label in zip(indices, labels, strict=True):
-            sample = maker(label, inputs.names[index])
-            dropped.append(sample.dropped)
-            samples.append(keep(sample))
-        return samples
-
-    train = load("train", LabelledSample.forget_label)
-    validation = load("validation", lambda sample: sample)
-    if max(dropped) > 0.0:
+    train = load_samples(inputs, maker, "train")
+    validation = load_samples(inputs, maker, "validation")
+    dropped = max(float(sample.dropped) for part in (train, validation) for sample in part)
+    labelled = LabelledSamples(
+        validation,
+        lambda index: next(
+            read_structures(inputs.readers, inputs.split.validation[index : index + 1])
+        ),
+        maker,
+        free_memory() // _SHARE_OF_MEMORY,
+    )
+    if dropped > 0.0:
         # Tails that projectors of a third atom carry are there in every label, and far below any
         # model's error; a cutoff that is too short costs more than a meV.
         log.log(
-            logging.WARNING if MEV * max(dropped) > 1.0 else logging.INFO,
+            logging.WARNING if MEV * dropped > 1.0 else logging.INFO,
             "pairs beyond the model's pair cutoff are taken as zero: up to %.3g meV is lost",
-            MEV * max(dropped),
+            MEV * dropped,
         )
-    training = Training(
-        config, layout, train, validation, partial.directory / "checkpoints", started
-    )
+    training = Training(config, layout, train, labelled, partial.directory / "checkpoints", started)
     outcome = training.run()
     path = save_model(
         partial,
@@ -185,11 +184,35 @@ def train_model(
             "steps": outcome.steps,
             "validation": outcome.metrics,
             "best": outcome.best,
-            "lost_beyond_cutoff_mev": MEV * max(dropped),
+            "lost_beyond_cutoff_mev": MEV * dropped,
             "cutoffs": label_cutoffs(inputs.readers),
         },
     )
     return path, outcome
+
+
+def load_samples(
+    inputs: Inputs, maker: SampleMaker, part: str, cache: Path | None = None
+) -> CachedSamples:
+    """Find the samples of a part of the split in the cache, or make them of the labels.
+
+    Args:
+        inputs: labels, scale-shift and split.
+        maker: turns labels into samples.
+        part: ``train``, ``validation`` or ``test``.
+        cache: folder; the user's cache if not given.
+    """
+    indices = getattr(inputs.split, part)
+
+    def make() -> Iterator[Sample]:
+        labels = track(
+            read_structures(inputs.readers, indices), f"reading {part} labels", len(indices)
+        )
+        for index, label in zip(indices, labels, strict=True):
+            yield maker(label, inputs.names[index])
+
+    key = {"stores": [store.id for store in inputs.stores], "structures": indices.tolist()}
+    return cached_samples({**key, **maker.settings()}, make, cache)
 
 
 def label_cutoffs(readers: Sequence[HamiltonianReader]) -> dict[str, float]:

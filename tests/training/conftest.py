@@ -60,7 +60,10 @@ def samples(inputs, maker):
     from gh_tools.training.scaleshift import read_structures
 
     labels = read_structures(inputs.readers, range(4))
-    return [maker(label, name) for label, name in zip(labels, inputs.names, strict=True)]
+    return [
+        maker.labelled(maker(label, name), label)
+        for label, name in zip(labels, inputs.names, strict=True)
+    ]
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,7 @@ from gh_tools.training.batches import (
     make_buckets,
     plan_epoch,
     predicted_hamiltonian,
+    sizes_of,
 )
 from gh_tools.training.config import LossConfig
 from gh_tools.training.loss import hamiltonian_loss
@@ -77,7 +78,7 @@ def test_labels_with_spin_channels_or_holes_are_refused(samples, maker):
 
 def test_buckets_hold_any_batch_of_their_members(samples):
     many = [samples[index % 4] for index in range(11)]
-    buckets = make_buckets(many, batch_size=3, count=3)
+    buckets = make_buckets(sizes_of(many), batch_size=3, count=3)
     assert sorted(m for bucket in buckets for m in bucket.members) == list(range(11))
     assert len({bucket.size for bucket in buckets}) == len(buckets) <= 3
     for bucket in buckets:
@@ -86,7 +87,7 @@ def test_buckets_hold_any_batch_of_their_members(samples):
 
 
 def test_an_epoch_shows_every_sample_once_and_depends_on_the_seed(samples):
-    buckets = make_buckets([samples[index % 4] for index in range(11)], 2, 2)
+    buckets = make_buckets(sizes_of([samples[index % 4] for index in range(11)]), 2, 2)
     plan = plan_epoch(buckets, 2, seed=5, epoch=1)
     assert sorted(m for _, members in plan for m in members) == list(range(11))
     assert plan == plan_epoch(buckets, 2, seed=5, epoch=1)

@@ -86,7 +86,7 @@ def steps(folder: Path, name: str):
     clock = Clock()
     sample = maker(opened.readers[0].read(0), "x")
     yield f"{name}: make a sample of a label", clock
-    batch = collate([sample], make_buckets([sample], 1, 1)[0].size)
+    batch = collate([sample], make_buckets(sample.size[None], 1, 1)[0].size)
     model = build_model(config.model, layout.basis)
     optimizer = build_optimizer(config.optimizer, config.schedule, 1)
     clock = Clock()
