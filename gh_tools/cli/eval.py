@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,6 +12,7 @@ from gh_tools.cli import common
 from gh_tools.cli.options import (
     DebugOption,
     JsonOption,
+    OverwriteOption,
     QuietOption,
     VerboseOption,
 )
@@ -26,6 +28,11 @@ def main(
             show_default=False,
         ),
     ] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option("--plot", help="Picture of the errors to draw: .png, .pdf or .svg."),
+    ] = None,
+    overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
@@ -34,21 +41,32 @@ def main(
     """Compare predicted Hamiltonians (first) with reference ones (second).
 
     Structures are matched by name. Matrix elements: all of H(R), in the basis of orbitals.
-    Eigenvalues: at the reference's k-points, each side with its own S. The result is a table on
-    standard error; standard output has the mean H MAE in meV, or everything with --json.
+    Eigenvalues: at the reference's k-points, each side with its own S, of structures of up to 6000
+    orbitals. The result is a table on standard error; standard output has the mean H MAE in meV, or
+    everything with --json. The picture shows errors against reference values and their cumulative
+    distributions.
     """
     from gh_tools.console import table
     from gh_tools.errors import UsageError
+    from gh_tools.plotting import check_picture
     from gh_tools.spectra.evaluate import evaluate
+    from gh_tools.spectra.plot_errors import plot_errors
     from gh_tools.store.hamiltonians import HamiltonianReader
+    from gh_tools.store.io import check_output
 
     paths = common.inputs(stores)
     if len(paths) != 2:
         raise UsageError(
             f"expected two stores, the predictions and the reference, found {len(paths)}"
         )
+    if plot is not None:
+        check_picture(plot)
+        check_output(plot, overwrite)
     predicted, reference = map(HamiltonianReader, paths)
-    errors = evaluate(predicted, reference).to_json()
+    evaluation = evaluate(predicted, reference)
+    errors = evaluation.to_json()
+    if plot is not None:
+        plot_errors(plot, evaluation)
     mean = errors["mean"]
     rows = [[f"H, {name}", _text(value)] for name, value in mean["hamiltonian"].items()]
     if "eigenvalues" in mean:
@@ -61,8 +79,11 @@ def main(
             ["Fermi level", _text(levels["fermi_level"])],
             ["ghost states (number)", levels["ghosts"]],
         ]
-    n = len(errors["structures"])
-    table(rows, ["mean absolute error", "meV"], title=f"Averages over {n} structures")
+    n, skipped = len(errors["structures"]), len(evaluation.skipped)
+    title = f"Averages over {n} structures"
+    if skipped:
+        title += f", eigenvalues over {n - skipped}"
+    table(rows, ["mean absolute error", "meV"], title=title)
     for name, title in (("by_species_pair", "species"), ("by_distance", "distance (Å)")):
         rows = [[key, _text(value)] for key, value in errors[name].items()]
         table(rows, [title, "H MAE (meV)"])

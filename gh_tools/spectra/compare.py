@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 from operator import add
@@ -16,6 +16,7 @@ from gh_tools.orbitals.blocks import Hamiltonian, OnsiteBlocks, PairBlocks
 from gh_tools.spectra.eigen import Levels, solve
 from gh_tools.spectra.fermi import fermi_level
 from gh_tools.spectra.kpoints import KPoints, monkhorst_pack
+from gh_tools.spectra.spectrum import electrons_of
 
 WINDOW = 5.0  # eV on both sides of the Fermi level
 SMEARING = 0.05  # eV, for the Fermi levels of both sides alike
@@ -166,12 +167,12 @@ def hamiltonian_errors(predicted: Hamiltonian, reference: Hamiltonian) -> Hamilt
     """
     onsite, pairs = {}, {}
     distance = HamiltonianErrors()
-    for number in sorted({*predicted.onsite, *reference.onsite}):
-        difference, _ = _differences(predicted.onsite.get(number), reference.onsite.get(number))
-        onsite[number] = ErrorSum(float(abs(difference).sum()), difference.size)
     position, cell = reference.atoms.positions, reference.atoms.cell.array
-    for key in sorted({*predicted.pairs, *reference.pairs}):
-        difference, labels = _differences(predicted.pairs.get(key), reference.pairs.get(key))
+    for key, mine, theirs, labels in matched_blocks(predicted, reference):
+        difference = mine - theirs
+        if isinstance(key, int):
+            onsite[key] = ErrorSum(float(abs(difference).sum()), difference.size)
+            continue
         axes = tuple(axis for axis in range(difference.ndim) if axis != difference.ndim - 3)
         error = abs(difference).sum(axis=axes)
         pairs[key] = ErrorSum(2 * float(error.sum()), 2 * difference.size)
@@ -189,10 +190,36 @@ def hamiltonian_errors(predicted: Hamiltonian, reference: Hamiltonian) -> Hamilt
     return HamiltonianErrors(onsite, pairs, distance.distance)
 
 
-def eigenvalue_errors(
+def matched_blocks(
+    predicted: Hamiltonian, reference: Hamiltonian
+) -> Iterator[
+    tuple[
+        int | SpeciesPair,
+        Float[np.ndarray, "*spin blocks ka kb"],
+        Float[np.ndarray, "*spin blocks ka kb"],
+        Int[np.ndarray, "blocks labels"],
+    ]
+]:
+    """Yield the blocks of H(R) of two Hamiltonians, those that belong together in one place.
+
+    Args:
+        predicted: H(R).
+        reference: H(R) of the same structure.
+
+    Yields:
+        Species or species pair; its blocks of both, in eV, zero where one has none; and what they belong
+        to: (atom,) or (i, j, *shift).
+    """
+    for number in sorted({*predicted.onsite, *reference.onsite}):
+        yield number, *_matched(predicted.onsite.get(number), reference.onsite.get(number))
+    for key in sorted({*predicted.pairs, *reference.pairs}):
+        yield key, *_matched(predicted.pairs.get(key), reference.pairs.get(key))
+
+
+def both_levels(
     predicted: Hamiltonian, reference: Hamiltonian, kpoints: KPoints | None = None
-) -> EigenvalueErrors:
-    """Compare the eigenvalues of two Hamiltonians of one structure, each with its own overlap.
+) -> tuple[Levels, Levels, float]:
+    """Solve two Hamiltonians of one structure, each with its own overlap.
 
     Args:
         predicted: H(R) and S(R).
@@ -200,17 +227,16 @@ def eigenvalue_errors(
         kpoints: where to compare; None for `reference_kpoints`.
 
     Returns:
-        Errors in eV.
+        Levels of both, and the electrons that fill them: what `level_errors` takes.
 
     Raises:
         DataError: If an overlap is not positive definite.
     """
     kpoints = reference_kpoints(reference) if kpoints is None else kpoints
-    neutral = reference.basis.n_electrons(reference.atoms.numbers)
-    return level_errors(
+    return (
         solve(predicted, kpoints, projected=False),
         solve(reference, kpoints, projected=False),
-        reference.scalars.get("n_electrons", neutral),
+        electrons_of(reference),
     )
 
 
@@ -286,29 +312,29 @@ def _mae(
     )
 
 
-def _differences(
+def _matched(
     predicted: OnsiteBlocks | PairBlocks | None, reference: OnsiteBlocks | PairBlocks | None
-) -> tuple[Float[np.ndarray, "*spin blocks ka kb"], Int[np.ndarray, "blocks labels"]]:
-    """Subtract blocks that belong together; what is missing on one side is zero.
-
-    Returns:
-        Differences in eV, and what the blocks belong to: (atom,) or (i, j, *shift).
-    """
-    sides = [
-        (blocks, sign) for blocks, sign in ((predicted, 1), (reference, -1)) if blocks is not None
-    ]
+) -> tuple[
+    Float[np.ndarray, "*spin blocks ka kb"],
+    Float[np.ndarray, "*spin blocks ka kb"],
+    Int[np.ndarray, "blocks labels"],
+]:
+    """Put the blocks of both sides that belong together in one place; what one lacks is zero."""
+    sides = [blocks for blocks in (predicted, reference) if blocks is not None]
     labels, place = np.unique(
-        np.concatenate([_labels(blocks) for blocks, _ in sides]), axis=0, return_inverse=True
+        np.concatenate([_labels(blocks) for blocks in sides]), axis=0, return_inverse=True
     )
-    shape = sides[0][0].hamiltonian.shape
-    difference = np.zeros((*shape[:-3], len(labels), *shape[-2:]))
+    shape = sides[0].hamiltonian.shape
+    matched = np.zeros((2, *shape[:-3], len(labels), *shape[-2:]))
     start = 0
-    for blocks, sign in sides:
+    for side, blocks in enumerate((predicted, reference)):
+        if blocks is None:
+            continue
         size = blocks.hamiltonian.shape[-3]
         rows = place.reshape(-1)[start : start + size]
-        difference[..., rows, :, :] += sign * blocks.hamiltonian.astype(np.float64)
+        matched[side][..., rows, :, :] = blocks.hamiltonian
         start += size
-    return difference, labels
+    return matched[0], matched[1], labels
 
 
 def _labels(blocks: OnsiteBlocks | PairBlocks) -> Int[np.ndarray, "blocks labels"]:

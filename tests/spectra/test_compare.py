@@ -15,8 +15,8 @@ from gh_tools.orbitals.bloch import bloch_matrix
 from gh_tools.orbitals.blocks import Bands, Hamiltonian, OnsiteBlocks, PairBlocks
 from gh_tools.orbitals.pairs import basis_cutoffs, stored_pairs, wrapped
 from gh_tools.spectra.compare import (
+    both_levels,
     check_same_structure,
-    eigenvalue_errors,
     hamiltonian_errors,
     level_errors,
     match_names,
@@ -139,7 +139,7 @@ def test_missing_pairs_count_as_zero_in_any_order(reference):
 
 
 def test_eigenvalues_against_scipy(predicted, reference):
-    errors = eigenvalue_errors(predicted, reference)
+    errors = level_errors(*both_levels(predicted, reference))
     mine, theirs = (
         np.array(
             [
@@ -164,7 +164,7 @@ def test_a_constant_is_taken_off(reference):
     found = copy.deepcopy(reference)
     for _, blocks in found.groups():
         blocks.hamiltonian = blocks.hamiltonian + 0.2 * blocks.overlap
-    errors = eigenvalue_errors(found, reference)
+    errors = level_errors(*both_levels(found, reference))
     for value in (errors.window, errors.all, errors.fermi_level):
         assert value == pytest.approx(0.2, abs=1e-9)
     assert errors.window_shifted < 1e-9 and errors.all_shifted < 1e-9
