@@ -9,12 +9,12 @@ from gh_tools.console import log, progress
 from gh_tools.dft.basis_sets import basis_table
 from gh_tools.dft.config import LabelConfig
 from gh_tools.dft.scf import label
-from gh_tools.dft.workers import Failure, run_tasks
 from gh_tools.errors import NoInputError
 from gh_tools.orbitals.basis import Basis
 from gh_tools.store.hamiltonians import HamiltonianWriter
 from gh_tools.store.provenance import Provenance
 from gh_tools.store.structures import Structures
+from gh_tools.workers import Failure, run_tasks
 
 
 def label_structures(
