@@ -71,14 +71,14 @@ def elements(path, index):
         offset.append(offset[-1] + size[int(z)])
     found = {}
     for group in root["onsite"]:
-        rows = root[f"onsite/{group}"]
+        rows = {name: array[:] for name, array in root[f"onsite/{group}"].arrays()}
         for row in range(*rows["ptr"][index : index + 2]):
             start = offset[int(rows["atom"][row])]
             h, s = rows["hamiltonian"][row], rows["overlap"][row]
             for a, b in product(range(size[int(group)]), repeat=2):
                 found[(0, 0, 0), start + a, start + b] = h[a, b], s[a, b], group, None
     for group in root["pairs"]:
-        rows = root[f"pairs/{group}"]
+        rows = {name: array[:] for name, array in root[f"pairs/{group}"].arrays()}
         for row in range(*rows["ptr"][index : index + 2]):
             i, j, shift = int(rows["i"][row]), int(rows["j"][row]), rows["shift"][row]
             distance = np.linalg.norm(position[j] + shift @ cell - position[i])
