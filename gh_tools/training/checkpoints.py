@@ -23,9 +23,11 @@ class Progress:
         batch: of the next step, within its epoch.
         loss_sum: of the steps of the present epoch.
         elapsed: wall-clock seconds spent, interruptions left out.
-        history: one record of metrics a validation.
+        history: one record of metrics an epoch, and before them one of the initial weights.
         clock: wall-clock seconds at which each of them began, which no two runs share.
         best: by metric, the lowest value so far and the epoch that it stems from.
+        eigenvalue_epoch: at which eigenvalues were measured last.
+        reserve: seconds that the end of the run is expected to take.
         done: whether training ended and only publishing is left.
     """
 
@@ -37,6 +39,8 @@ class Progress:
     history: list[dict[str, float]] = field(default_factory=list)
     clock: list[float] = field(default_factory=list)
     best: dict[str, dict[str, float]] = field(default_factory=dict)
+    eigenvalue_epoch: int = 0
+    reserve: float = 0.0
     done: bool = False
 
 

@@ -212,10 +212,13 @@ class EarlyStoppingConfig(Section):
 class MetricsConfig(Section):
     """What is measured on the validation part, and how often."""
 
-    interval: int = Field(1, ge=1)
-    """Epochs between measurements of the H MAE."""
+    interval: int | None = Field(None, ge=1)
+    """Epochs between measurements of the H MAE. Default: so many that they take about a twentieth of the
+    time: by the clock where there is a budget, else by the numbers of structures, and at least 20 in a
+    run."""
     eigenvalue_interval: int | None = Field(20, ge=1)
-    """Epochs between measurements of the eigenvalues (dense solver). None: only at the end."""
+    """Epochs, at least, between measurements that include eigenvalues (dense solver). None: only at the
+    start and at the end."""
     eigenvalue_structures: int = Field(4, ge=1)
     """At most so many validation structures have their eigenvalues compared."""
     window: float = Field(5.0, gt=0.0)

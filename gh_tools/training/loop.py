@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import math
-import signal
 import sys
-import threading
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,42 +30,16 @@ from gh_tools.training.batches import (
 )
 from gh_tools.training.checkpoints import Checkpoints, Progress
 from gh_tools.training.config import TrainConfig
+from gh_tools.training.devices import Devices, without_weight
 from gh_tools.training.feed import prefetch
+from gh_tools.training.interrupt import Interrupt, interruptible
 from gh_tools.training.optimizers import build_optimizer, learning_rate, plateau_scale
+from gh_tools.training.pace import Pace
 from gh_tools.training.step import initial_state, make_step
 from gh_tools.training.validation import Validation
 
 _PLAIN_INTERVAL = 5.0  # seconds between lines of metrics where standard error is no terminal
 BEST = ("hamiltonian", "eigenvalue")
-
-
-@dataclass
-class Interrupt:
-    """Whether the run was asked to stop."""
-
-    requested: bool = field(default=False)
-
-
-@contextlib.contextmanager
-def interruptible() -> Iterator[Interrupt]:
-    """Turn the first SIGINT or SIGTERM into a request; the second acts as ever."""
-    interrupt = Interrupt()
-    if threading.current_thread() is not threading.main_thread():
-        yield interrupt
-        return
-    earlier = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def request(number, frame):
-        interrupt.requested = True
-        signal.signal(number, earlier[number])
-
-    for number in earlier:
-        signal.signal(number, request)
-    try:
-        yield interrupt
-    finally:
-        for number, handler in earlier.items():
-            signal.signal(number, handler)
 
 
 @dataclass
@@ -77,7 +49,7 @@ class Outcome:
     Attributes:
         params: weights by the metric that they are best by.
         best: by metric, the lowest value and its epoch.
-        history: one record of metrics a validation.
+        history: one record of metrics an epoch, and before them one of the initial weights.
         clock: wall-clock seconds at which each of them began.
         metrics: of the weights that are best by the H MAE, eigenvalues included.
         n_parameters: number of weights.
@@ -105,6 +77,7 @@ class Training:
         validation: samples to choose the best weights by.
         directory: where checkpoints are kept; the run goes on from the last one that is there.
         started: ``time.monotonic()`` when the clock of the budget began.
+        devices: that share a step.
     """
 
     def __init__(
@@ -115,20 +88,22 @@ class Training:
         validation: Sequence[LabelledSample],
         directory: Path,
         started: float | None = None,
+        devices: Devices | None = None,
     ):
         self.config, self.samples = config, train
-        size, count = config.data.batch_size, config.data.bucket_count
+        self.devices = devices or Devices(config.data.batch_size)
+        size, count = self.devices.per_device, config.data.bucket_count
         # Buckets of both parts together, so that the two share their sizes.
         sizes = np.concatenate([sizes_of(train), sizes_of(validation)])
         buckets = make_buckets(sizes, size, count)
         self.buckets = _members(buckets, 0, len(train))
-        plan = plan_epoch(self.buckets, size, config.seed, 0)
+        plan = plan_epoch(self.buckets, config.data.batch_size, config.seed, 0)
         self.steps_per_epoch = len(plan)
 
         model = build_model(config.model, layout.basis, layout.n_spins)
         optimizer = build_optimizer(config.optimizer, config.schedule, self.steps_per_epoch)
-        first = collate([train[index] for index in plan[0][1]], plan[0][0])
-        self.step = make_step(model, optimizer, config.loss, config.ema)
+        first = collate([train[index] for index in plan[0][1][:size]], plan[0][0])
+        self.step = make_step(self.devices.spread(model), optimizer, config.loss, config.ema)
         self.state = initial_state(model, optimizer, first.graph, config.seed, config.ema)
         self.best = {metric: _copy(self.state.evaluated) for metric in BEST}
         self.validation = Validation(
@@ -147,10 +122,16 @@ class Training:
             arrays, self.progress = found
             self.state, self.best = arrays["state"], arrays["best"]
             log.info("going on from epoch %d, step %d", self.progress.epoch, self.progress.step)
-        now = time.monotonic()
-        self._started = (now if started is None else started) - self.progress.elapsed
-        self._saved = now
-        self._reserve = 0.0
+        self.state = self.devices.replicate(self.state)
+        self._saved = time.monotonic()
+        self.pace = Pace(
+            config,
+            self.steps_per_epoch,
+            len(validation) / len(train),
+            (self._saved if started is None else started) - self.progress.elapsed,
+            self.progress.reserve,
+        )
+        self._measured = False
 
     def run(self) -> Outcome:
         """Train to the end.
@@ -163,6 +144,8 @@ class Training:
             DataError: the loss is no longer finite.
         """
         with interruptible() as interrupt, self._display() as shown:
+            if not self.progress.history:
+                self._end_of_epoch(None, shown)
             while not self._finished():
                 loss = self._epoch(interrupt)
                 if loss is None:
@@ -172,7 +155,8 @@ class Training:
             self.progress.done = True
             self._save()
         self.checkpoints.close()
-        metrics = self.validation.measure(self.best["hamiltonian"], eigenvalues=True)
+        best = jax.device_put(self.best["hamiltonian"])
+        metrics = self.validation.measure(best, eigenvalues=True)
         return Outcome(
             params=self.best,
             best=self.progress.best,
@@ -181,7 +165,7 @@ class Training:
             metrics=metrics,
             n_parameters=sum(leaf.size for leaf in jax.tree.leaves(self.best["hamiltonian"])),
             steps=self.progress.step,
-            seconds=self._elapsed(),
+            seconds=self.pace.elapsed,
         )
 
     def _epoch(self, interrupt: Interrupt) -> float | None:
@@ -190,19 +174,18 @@ class Training:
         plan = plan_epoch(self.buckets, config.data.batch_size, config.seed, state.epoch)
         pending = None
         with contextlib.closing(prefetch(self._batch, plan[state.batch :])) as batches:
+            part, _, _ = self._pulse(interrupt)
             for batch in batches:
-                if self._part_done() >= 1.0:
+                if part >= 1.0:
                     break
-                rate = learning_rate(
-                    config.optimizer, config.schedule, state.step, self._part_done()
-                )
+                rate = learning_rate(config.optimizer, config.schedule, state.step, part)
                 self.state, loss = self.step(self.state, batch, rate)
                 state.step, state.batch = state.step + 1, state.batch + 1
                 # One step behind: the next batch is made while the device works.
                 state.loss_sum += 0.0 if pending is None else float(pending)
                 pending = loss
-                stop = interrupt.requested
-                if stop or time.monotonic() - self._saved > config.checkpoint_interval:
+                part, stop, save = self._pulse(interrupt)
+                if stop or save:
                     state.loss_sum, pending = state.loss_sum + float(pending), None
                     self._save()
                 if stop:
@@ -219,32 +202,70 @@ class Training:
             )
         return mean
 
-    def _batch(self, planned: tuple[tuple[int, int, int], list[int]]) -> Batch:
-        """Make a batch of the plan and put it on the device."""
-        size, members = planned
-        return jax.device_put(collate([self.samples[member] for member in members], size))
+    def _pulse(self, interrupt: Interrupt) -> tuple[float, bool, bool]:
+        """Return what part of the run is done, and whether to stop or to keep a checkpoint after a step."""
+        save = time.monotonic() - self._saved > self.config.checkpoint_interval
+        now = np.array([self.pace.part_done(self.progress.step), interrupt.requested, save])
+        part, stop, save = self.devices.agree(now)
+        return float(part), bool(stop), bool(save)
 
-    def _end_of_epoch(self, loss: float, shown) -> None:
-        """Measure, remember what is best, and count the epoch."""
-        state, config = self.progress, self.config.metrics
-        state.epoch, state.batch, state.loss_sum = state.epoch + 1, 0, 0.0
-        # Not in the record, which is the same in each run from one seed.
-        state.clock.append(round(self._elapsed(), 3))
-        last = self._finished()
-        interval = config.eigenvalue_interval
-        eigenvalues = last or (interval is not None and state.epoch % interval == 0)
-        record = {"epoch": float(state.epoch), "step": float(state.step), "loss": loss}
-        record["learning_rate"] = plateau_scale(self.state.optimizer) * learning_rate(
-            self.config.optimizer, self.config.schedule, state.step, self._part_done()
+    def _batch(self, planned: tuple[tuple[int, int, int], list[int]]) -> Batch:
+        """Make a batch of the plan and put it on the devices."""
+        size, members = planned
+        return self.devices.put(
+            [
+                collate([self.samples[member] for member in part], size)
+                if part
+                else without_weight(collate([self.samples[members[0]]], size))
+                for part in self.devices.parts(members)
+            ]
         )
-        if eigenvalues or state.epoch % config.interval == 0:
-            before = time.monotonic()
-            record |= self.validation.measure(self.state.evaluated, eigenvalues)
-            # What the end of the run takes: this once more, and writing the store.
-            self._reserve = max(self._reserve, 1.5 * (time.monotonic() - before))
+
+    def _end_of_epoch(self, loss: float | None, shown) -> None:
+        """Measure, remember what is best, and count the epoch; a loss of None stands for before the first."""
+        state = self.progress
+        if loss is not None:
+            state.epoch, state.batch, state.loss_sum = state.epoch + 1, 0, 0.0
+        # Not in the record, which is the same in each run from one seed.
+        state.clock.append(round(self.pace.elapsed, 3))
+        part, due, last = self.devices.agree(
+            np.array(
+                [
+                    self.pace.part_done(state.step),
+                    self.pace.is_due(state.epoch),
+                    self._finished(),
+                ],
+                dtype=float,
+            )
+        )
+        record = {"epoch": float(state.epoch), "step": float(state.step)}
+        if loss is not None:
+            record["loss"] = loss
+        record["learning_rate"] = plateau_scale(self.state.optimizer) * learning_rate(
+            self.config.optimizer, self.config.schedule, state.step, part
+        )
+        if due or last or loss is None:
+            record |= self._measure(last or loss is None)
             self._remember(record)
         state.history.append(record)
         self._show(record, shown)
+
+    def _measure(self, always_eigenvalues: bool) -> dict[str, float]:
+        """Measure the present weights, and learn what that takes."""
+        state, before = self.progress, time.monotonic()
+        eigenvalues = always_eigenvalues or self.pace.eigenvalues_are_due(
+            state.epoch, state.eigenvalue_epoch
+        )
+        weights = jax.device_put(_copy(self.state.evaluated))
+        metrics = self.validation.measure(weights, eigenvalues)
+        if eigenvalues:
+            state.eigenvalue_epoch = state.epoch
+        self.pace.took(time.monotonic() - before, eigenvalues, first=not self._measured)
+        self._measured, state.reserve = True, self.pace.reserve
+        # Rounding may differ between machines, and decides which weights are best.
+        return dict(
+            zip(metrics, self.devices.agree(np.array([*metrics.values()])).tolist(), strict=True)
+        )
 
     def _remember(self, record: dict[str, float]) -> None:
         least = {"hamiltonian": self.config.early_stopping.min_delta, "eigenvalue": 0.0}
@@ -264,26 +285,17 @@ class Training:
 
     def _finished(self) -> bool:
         state, patience = self.progress, self.config.early_stopping.patience
-        if state.done or state.epoch >= self.config.epochs or self._part_done() >= 1.0:
+        part = self.pace.part_done(state.step)
+        if state.done or state.epoch >= self.config.epochs or part >= 1.0:
             return True
         best = state.best.get("hamiltonian")
         return bool(patience and best and state.epoch - best["improved"] >= patience)
 
-    def _elapsed(self) -> float:
-        return time.monotonic() - self._started
-
-    def _part_done(self) -> float:
-        """Part of the run that is done, by steps or by the clock, whichever ends first."""
-        part = self.progress.step / (self.config.epochs * self.steps_per_epoch)
-        if self.config.budget is None:
-            return part
-        return max(part, self._elapsed() / max(self.config.budget - self._reserve, 1e-9))
-
     def _arrays(self) -> dict[str, Any]:
-        return {"state": self.state, "best": self.best}
+        return {"state": _copy(self.state), "best": self.best}
 
     def _save(self) -> None:
-        self.progress.elapsed = self._elapsed()
+        self.progress.elapsed = self.pace.elapsed
         self.checkpoints.save(self._arrays(), self.progress)
         self._saved = time.monotonic()
 
@@ -297,7 +309,7 @@ class Training:
             yield shown
 
     def _show(self, record: dict[str, float], shown) -> None:
-        done = self.progress.epoch if self.config.budget is None else round(self._elapsed())
+        done = self.progress.epoch if self.config.budget is None else round(self.pace.elapsed)
         text = describe(record)
         shown.update(text)
         if done > shown.done:
@@ -310,9 +322,9 @@ class Training:
 
 def describe(record: dict[str, float]) -> str:
     """Put a record of metrics into one line."""
-    text = (
-        f"epoch {record['epoch']:.0f}  loss {record['loss']:.4f}  lr {record['learning_rate']:.1e}"
-    )
+    text = f"epoch {record['epoch']:.0f}"
+    if "loss" in record:
+        text += f"  loss {record['loss']:.4f}  lr {record['learning_rate']:.1e}"
     if "hamiltonian" in record:
         text += (
             f"  H MAE {record['hamiltonian']:.3f} meV (pairs {record['pairs']:.3f}, "

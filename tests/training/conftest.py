@@ -24,7 +24,7 @@ def make_config():
             "data": {"bucket_count": 1},
             "optimizer": {"name": "adam", "learning_rate": 0.02},
             "schedule": {"name": "constant"},
-            "metrics": {"eigenvalue_interval": None},
+            "metrics": {"interval": 1, "eigenvalue_interval": None},
         }
         return TrainConfig.model_validate(defaults | values)
 
