@@ -2,22 +2,20 @@
 
     python share/gh_tools/benchmarks/run.py quickstart > result.md
 
-Run it with nothing else running. CPU seconds are of the process; compile times are without the cache.
+Run it with nothing else running. CPU seconds are of the process. Training steps: model/speed.py.
 """
 
 from __future__ import annotations
 
 import os
-import platform
 import resource
 import sys
 import time
 from pathlib import Path
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
+from model.machine import describe, machine
 
-CONFIGS = Path(__file__).parents[1] / "configs"
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 class Clock:
@@ -58,56 +56,6 @@ def labels(folder: Path):
     yield f"fit the scale-shift to {len(reader)} labels", clock
 
 
-def steps(folder: Path, name: str):
-    """Time compilation and the training step of a configuration, on one structure."""
-    import jax
-
-    from gh_tools.cli.common import load_config
-    from gh_tools.console import configure
-    from gh_tools.model.build import build_model
-    from gh_tools.orbitals.irreps import IrrepLayout
-    from gh_tools.training.batches import SampleMaker, collate, make_buckets
-    from gh_tools.training.config import TrainConfig
-    from gh_tools.training.optimizers import build_optimizer
-    from gh_tools.training.run import open_inputs
-    from gh_tools.training.step import initial_state, make_step
-
-    configure(quiet=True)
-    config = load_config(TrainConfig, CONFIGS / name, None)
-    opened = open_inputs(folder / "train.scaleshift.zarr", (), None)
-    layout = IrrepLayout(opened.basis)
-    maker = SampleMaker(
-        layout,
-        opened.scaleshifts[config.model.frame],
-        config.model.descriptor_cutoff(opened.basis),
-        config.model.pair_cutoffs(opened.basis),
-        config.loss.scale_power,
-    )
-    clock = Clock()
-    sample = maker(opened.readers[0].read(0), "x")
-    yield f"{name}: make a sample of a label", clock
-    batch = collate([sample], make_buckets(sample.size[None], 1, 1)[0].size)
-    model = build_model(config.model, layout.basis)
-    optimizer = build_optimizer(config.optimizer, config.schedule, 1)
-    clock = Clock()
-    state = initial_state(model, optimizer, batch.graph, 0, config.ema)
-    step = make_step(model, optimizer, config.loss, config.ema)
-    state, value = step(state, batch, 1e-4)
-    value.block_until_ready()
-    size = sum(leaf.size for leaf in jax.tree.leaves(state.params))
-    yield f"{name}: initialise and compile the step ({size} parameters)", clock
-    clock, n = Clock(), 30
-    for _ in range(n):
-        state, value = step(state, batch, 1e-4)
-    value.block_until_ready()
-    pairs = 2 * len(sample.graph.i)
-    wall = (time.perf_counter() - clock.wall) / n
-    yield (
-        f"{name}: step on {pairs} directed pairs",
-        f"{1e3 * wall:.1f} ms ({1e6 * wall / pairs:.1f} ms per 1000)",
-    )
-
-
 def inference(folder: Path):
     """Time prediction and overlap of sheets of growing size."""
     from gh_tools.dft.overlap import overlap
@@ -130,13 +78,9 @@ def inference(folder: Path):
 def main() -> None:
     """Print all measurements."""
     folder = Path(sys.argv[1])
-    print(
-        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {platform.python_version()}\n"
-    )
+    print(f"{describe(machine())}\n")
     print("| what | time |\n| --- | --- |")
-    parts = [labels(folder)]
-    parts += [steps(folder, path.name) for path in sorted(CONFIGS.glob("*.toml"))]
-    for part in [*parts, inference(folder)]:
+    for part in (labels(folder), inference(folder)):
         for what, took in part:
             print(f"| {what} | {took} |", flush=True)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

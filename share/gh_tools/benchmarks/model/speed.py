@@ -69,10 +69,12 @@ class Network:
         """Return the first n structures on the device."""
         import jax
 
-        from gh_tools.training.batches import collate, make_buckets
+        from gh_tools.training.batches import collate
 
         samples = [self.make(self.reader.read(index), str(index)) for index in range(n)]
-        return jax.device_put(collate(samples, make_buckets(samples, n, 1)[0].size))
+        atoms, edges, pairs = map(sum, zip(*(sample.size for sample in samples), strict=True))
+        # One atom more, for the padding that there would be in other batches.
+        return jax.device_put(collate(samples, (atoms + 1, edges, pairs)))
 
     def start(self, batch):
         """Return the state before the first step."""
