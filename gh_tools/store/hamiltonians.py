@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from gh_tools.errors import TryAgainError
 from gh_tools.orbitals.basis import Basis
 from gh_tools.orbitals.blocks import MATRICES, Bands, Hamiltonian, OnsiteBlocks, PairBlocks
 from gh_tools.store.io import Store, open_store, put, put_stream, row_axis
-from gh_tools.store.partial import PartialStore
+from gh_tools.store.partial import PartialStore, Parts, StoredArray
 from gh_tools.store.provenance import Provenance
 from gh_tools.store.structures import (
     Structures,
@@ -23,6 +24,8 @@ from gh_tools.store.structures import (
     read_structures,
     structure_arrays,
 )
+
+_SLICE = 2**22  # elements of an array that are read at once to be joined
 
 SCALAR_UNITS = {
     "fermi_level": "eV",
@@ -134,7 +137,7 @@ class HamiltonianWriter:
     """Writes a store of kind ``hamiltonians`` structure by structure.
 
     Structures may come in any order and from several processes: each is a part of its own, finished
-    or not there. `publish` joins them.
+    or not there. One that is too large to be held comes in pieces, see `write_piece`. `publish` joins all.
     """
 
     def __init__(
@@ -173,6 +176,26 @@ class HamiltonianWriter:
         """Write one structure's blocks; safe against interruption and other writers."""
         self.partial.write_part(index, to_part(hamiltonian))
 
+    def write_piece(self, index: int, piece: int, hamiltonian: Hamiltonian) -> None:
+        """Write a piece of a structure: on-site blocks of some atoms, and pairs that begin at these."""
+        write_piece(self.partial, index, piece, hamiltonian)
+
+    def join_pieces(self, index: int, hamiltonian: Hamiltonian, n_pieces: int) -> bool:
+        """Declare a structure finished, unless a piece is missing.
+
+        Args:
+            index: of the structure.
+            hamiltonian: its atoms and scalars; blocks are those of the pieces.
+            n_pieces: how many pieces there must be.
+
+        Returns:
+            Whether it is finished.
+        """
+        if not all(self.partial.has_part(index, piece) for piece in range(n_pieces)):
+            return False
+        self.partial.write_part(index, {**to_part(hamiltonian), "pieces": np.int64(n_pieces)})
+        return True
+
     def fail(self, index: int, reason: str) -> None:
         """Record why a structure cannot be had."""
         self.partial.fail(index, self.structures.names[index], reason)
@@ -202,53 +225,94 @@ class HamiltonianWriter:
 
     def _join(self, group: zarr.Group, present: list[int], basis: Basis) -> None:
         structures = self.structures.select(present)
-        headers: dict[str, list[tuple[tuple[int, ...], np.dtype]]] = {}
-        for position, index in enumerate(present):
-            with self.partial.open_part(index) as part:
-                structures.atoms[position] = ase.Atoms(
-                    part["number"], part["position"], cell=part["cell"], pbc=part["pbc"]
-                )
-                for key in part:
-                    array = part[key]
-                    absent = ((0,) * array.ndim, array.dtype)
-                    headers.setdefault(key, [absent] * len(present))[position] = (
-                        array.shape,
-                        array.dtype,
-                    )
+        parts = [_Part(self.partial, index) for index in present]
+        scalars: dict[str, np.ndarray] = {}
+        for position, part in enumerate(parts):
+            structures.atoms[position] = part.atoms
+            for name, value in part.scalars.items():
+                scalars.setdefault(name, np.full(len(present), np.nan))[position] = value
         attributes = column_attributes(structures)
         for key, values in {**structure_arrays(structures), **basis.to_arrays()}.items():
             put(group, key, values, attributes.get(key))
-
-        for key in sorted(
-            key for key in headers if key.split("/")[0] in ("onsite", "pairs", "bands")
-        ):
-            shapes = [shape for shape, _ in headers[key]]
-            largest = max(shapes, key=len)
-            axis = row_axis(largest)
-            counts = [shape[axis] for shape in shapes]
-            rest = next(shape for shape, count in zip(shapes, counts, strict=True) if count)
+        for key in sorted({key for part in parts for key in part.blocks}):
+            shapes = [part.shape(key) for part in parts]
+            rest = next(shape for shape in shapes if shape is not None)
+            axis = row_axis(rest)
+            counts = [0 if shape is None else shape[axis] for shape in shapes]
             shape = (*rest[:axis], sum(counts), *rest[axis + 1 :])
-            dtype = next(d for (_, d), count in zip(headers[key], counts, strict=True) if count)
-            filled = [index for index, count in zip(present, counts, strict=True) if count]
-            put_stream(group, key, shape, dtype, (self._piece(index, key) for index in filled))
+            dtype = next(part.blocks[key][0][1].dtype for part in parts if key in part.blocks)
+            filled = [part for part, count in zip(parts, counts, strict=True) if count]
+            pieces = itertools.chain.from_iterable(part.rows(key) for part in filled)
+            put_stream(group, key, shape, dtype, pieces)
             pointer = _pointer_key(key)
             if pointer is not None:
                 put(group, pointer, np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]))
-        self._join_scalars(group, present, headers)
-
-    def _join_scalars(self, group: zarr.Group, present: list[int], headers: Mapping) -> None:
-        names = sorted(key.removeprefix("scalar/") for key in headers if key.startswith("scalar/"))
-        for name in names:
-            values = np.full(len(present), np.nan)
-            for position, index in enumerate(present):
-                with self.partial.open_part(index) as part:
-                    if f"scalar/{name}" in part:
-                        values[position] = part[f"scalar/{name}"]
+        for name, values in sorted(scalars.items()):
             put(group, f"scalar/{name}", values, {"unit": SCALAR_UNITS.get(name, "")})
 
-    def _piece(self, index: int, key: str) -> np.ndarray:
-        with self.partial.open_part(index) as part:
-            return part[key]
+
+class _Part:
+    """One finished structure of a store in the making, whose pieces are read as if they were one."""
+
+    def __init__(self, parts: Parts, index: int):
+        self._parts, self._index = parts, index
+        with parts.open_part(index) as part:
+            self.atoms = ase.Atoms(
+                part["number"], part["position"], cell=part["cell"], pbc=part["pbc"]
+            )
+            self.scalars = {
+                key.removeprefix("scalar/"): float(part[key])
+                for key in part
+                if key.startswith("scalar/")
+            }
+            pieces = range(int(part["pieces"])) if "pieces" in part else [None]
+        # By path: where the rows are, piece by piece
+        self.blocks: dict[str, list[tuple[int | None, StoredArray]]] = {}
+        for piece in pieces:
+            for key, array in parts.arrays(index, piece).items():
+                if key.split("/")[0] in ("onsite", "pairs", "bands") and 0 not in array.shape:
+                    self.blocks.setdefault(key, []).append((piece, array))
+
+    def shape(self, key: str) -> tuple[int, ...] | None:
+        """Shape of an array of all pieces; None where there is none."""
+        if key not in self.blocks:
+            return None
+        shapes = [array.shape for _, array in self.blocks[key]]
+        axis = row_axis(shapes[0])
+        return (*shapes[0][:axis], sum(s[axis] for s in shapes), *shapes[0][axis + 1 :])
+
+    def rows(self, key: str) -> Iterator[np.ndarray]:
+        """Yield an array in slices: sorted by atom, as if the structure had been written whole."""
+        shape = self.shape(key)
+        axis = row_axis(shape)
+        most = max(1, _SLICE // (int(np.prod(shape)) // shape[axis]))
+        if len(self.blocks[key]) == 1:
+            for start in range(0, shape[axis], most):
+                yield self._read(*self.blocks[key][0], slice(start, start + most), axis)
+            return
+        # An atom is of one piece, where its rows are in order.
+        group = key.rsplit("/", 1)[0]
+        owner = f"{group}/atom" if f"{group}/atom" in self.blocks else f"{group}/i"
+        owners = [self._read(*place, slice(None), 0) for place in self.blocks[owner]]
+        total = np.cumsum(np.bincount(np.concatenate(owners)))
+        first = 0
+        while first < len(total):
+            before = total[first - 1] if first else 0
+            last = max(first + 1, int(np.searchsorted(total, before + most, side="right")))
+            slices = [slice(*np.searchsorted(atom, [first, last])) for atom in owners]
+            found = [
+                (atom[rows], self._read(*place, rows, axis))
+                for atom, rows, place in zip(owners, slices, self.blocks[key], strict=True)
+                if rows.start < rows.stop
+            ]
+            if found:
+                atom, values = zip(*found, strict=True)
+                order = np.argsort(np.concatenate(atom), kind="stable")
+                yield np.take(np.concatenate(values, axis=axis), order, axis=axis)
+            first = last
+
+    def _read(self, piece: int | None, array: StoredArray, rows: slice, axis: int) -> np.ndarray:
+        return self._parts.read_rows(self._index, piece, array, rows, axis)
 
 
 def _pointer_key(key: str) -> str | None:
@@ -266,17 +330,28 @@ def to_part(hamiltonian: Hamiltonian) -> dict[str, np.ndarray]:
         "position": atoms.positions,
         "cell": atoms.cell.array,
         "pbc": atoms.pbc,
+        **_blocks(hamiltonian),
     }
-    for key, blocks in hamiltonian.groups():
-        prefix = f"onsite/{key}" if isinstance(key, int) else f"pairs/{key[0]}-{key[1]}"
-        for field, values in vars(blocks).items():
-            if values is not None:
-                index = field not in MATRICES
-                arrays[f"{prefix}/{field}"] = values.astype(np.int32) if index else values
     for name, value in hamiltonian.scalars.items():
         arrays[f"scalar/{name}"] = np.float64(value)
     if hamiltonian.bands is not None:
         arrays["bands/kpoint"] = hamiltonian.bands.kpoint
         arrays["bands/weight"] = hamiltonian.bands.weight
         arrays["bands/eigenvalue"] = hamiltonian.bands.eigenvalue.ravel()
+    return arrays
+
+
+def write_piece(parts: Parts, index: int, piece: int, hamiltonian: Hamiltonian) -> None:
+    """Write a piece of a structure; see `HamiltonianWriter.write_piece`."""
+    parts.write_part(index, _blocks(hamiltonian), piece)
+
+
+def _blocks(hamiltonian: Hamiltonian) -> dict[str, np.ndarray]:
+    arrays = {}
+    for key, blocks in hamiltonian.groups():
+        prefix = f"onsite/{key}" if isinstance(key, int) else f"pairs/{key[0]}-{key[1]}"
+        for field, values in vars(blocks).items():
+            if values is not None:
+                index = field not in MATRICES
+                arrays[f"{prefix}/{field}"] = values.astype(np.int32) if index else values
     return arrays
