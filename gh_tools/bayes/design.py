@@ -63,13 +63,30 @@ class Design:
         )
 
     def warnings(self) -> list[str]:
-        """Return a sentence for each term that is nearly a combination of others."""
-        return [
+        """Return a sentence for each reason why coefficients may not mean what they seem to.
+
+        Terms that are nearly combinations of others have coefficients that the data hardly tell
+        apart. Without an intercept, terms that never change their sign explain the response's mean,
+        and so have coefficients of a certain sign even if the response does not depend on them.
+        """
+        found = [
             f"{term} is nearly a linear combination of the other terms (variance inflation "
             f"{factor:.0f}): the data hardly tell their coefficients apart"
             for term, factor in zip(self.terms, self.inflation, strict=True)
             if factor > _STRONG_INFLATION
         ]
+        one_signed = [
+            term
+            for term, values in zip(self.terms, self.predictors.T, strict=True)
+            if (values >= 0).all() or (values <= 0).all()
+        ]
+        if not self.formula.intercept and one_signed:
+            found.append(
+                f"there is no intercept, so that {' and '.join(one_signed)} must explain the mean of "
+                f"{self.formula.response}: the sign of a coefficient may come from that mean, not "
+                "from a dependence; compare with the formula without 0"
+            )
+        return found
 
 
 def make_design(formula: Formula, table: Table) -> Design:

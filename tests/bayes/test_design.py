@@ -58,6 +58,15 @@ def test_inflation_is_that_of_regressing_a_term_on_the_others():
     assert warned[1].startswith("twist is nearly a linear combination")
 
 
+def test_terms_that_must_explain_the_mean_are_named():
+    table = planted()
+    (warned,) = make_design(
+        parse("holes ~ 0 + ni_per_hf + center(density) + se_vacancy_rate"), table
+    ).warnings()
+    assert "no intercept, so that ni_per_hf and se_vacancy_rate must explain the mean" in warned
+    assert make_design(parse("holes ~ 0 + center(density)"), table).warnings() == []
+
+
 def test_interaction_of_nearly_constant_columns_is_fine():
     # A density that varies by 1e-4 of its value is no constant.
     table = planted()
