@@ -116,6 +116,19 @@ def accuracy_table(summaries: Sequence[dict]) -> str:
     return markdown(columns, rows)
 
 
+def learning_table(summaries: Sequence[dict]) -> str:
+    """Write the errors of unseen structures by the number of training structures."""
+    rows = []
+    for found in summaries:
+        h, levels = found["test"]["hamiltonian"], found["test"]["eigenvalues"]
+        values = [found["n_train"], h["all"], h["pairs"], h["onsite"]]
+        values += [levels["window"], levels["window_shifted"]]
+        values += [found["validation"]["hamiltonian"], found["steps"]]
+        rows.append(list(map(number, values)))
+    columns = ["structures", "test H: all", "pairs", "on-site", "eigenvalues, E_F ± 5 eV"]
+    return markdown([*columns, "shifted", "validation H", "steps"], rows)
+
+
 def ablation_table(summaries: Sequence[dict]) -> str:
     """Write a line a variant, in the order of the H MAE; means over seeds and half their range."""
     metrics = ("hamiltonian", "pairs", "onsite", "eigenvalue", "eigenvalue_shifted")
@@ -140,11 +153,21 @@ def ablation_table(summaries: Sequence[dict]) -> str:
     return markdown([*columns, "parameters", "steps"], [row for _, row in sorted(lines)])
 
 
+def plain_ticks(*axes) -> None:
+    """Put plain numbers at 1, 2, 5 and their multiples by 10 along logarithmic axes."""
+    from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
+
+    for axis in axes:
+        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axis.set_minor_locator(NullLocator())
+
+
 def draw_curves(path: Path, summaries: Sequence[dict]) -> None:
     """Draw validation errors against wall-clock time."""
     panels = {
         "hamiltonian": ("H MAE, all elements (meV)", 0.6),
-        "eigenvalue": ("eigenvalue MAE, E_F ± 5 eV (meV)", 8.0),
+        "eigenvalue": ("eigenvalue MAE, $E_F$ ± 5 eV (meV)", 8.0),
     }
     with picture(path, (7.2, 3.2), ncols=2) as (_, axes):
         for axis, (metric, (label, target)) in zip(axes, panels.items(), strict=True):
@@ -159,6 +182,7 @@ def draw_curves(path: Path, summaries: Sequence[dict]) -> None:
                 )
             axis.axhline(target, color="0.6", linestyle=":", zorder=0)
             axis.set(xscale="log", yscale="log", xlabel="wall-clock time (s)", ylabel=label)
+            plain_ticks(axis.xaxis, axis.yaxis)
         axes[0].legend()
 
 
@@ -170,7 +194,7 @@ def draw_learning(path: Path, summaries: Sequence[dict]) -> None:
             {"all": "all elements", "pairs": "pairs", "onsite": "on-site"},
         ),
         "eigenvalues": (
-            "test eigenvalue MAE, E_F ± 5 eV (meV)",
+            "test eigenvalue MAE, $E_F$ ± 5 eV (meV)",
             {"window": "as predicted", "window_shifted": "a constant taken off"},
         ),
     }
@@ -181,6 +205,7 @@ def draw_learning(path: Path, summaries: Sequence[dict]) -> None:
                 values = [found["test"][kind][key] for found in summaries]
                 axis.plot(n_train, values, color=colour, marker="o", label=text)
             axis.set(xscale="log", yscale="log", xlabel="training structures", ylabel=label)
+            plain_ticks(axis.yaxis)
             axis.set_xticks(n_train, list(map(str, n_train)))
             axis.minorticks_off()
             axis.legend()
@@ -218,7 +243,7 @@ def sections(results: Path):
         text = f"{describe(learning[0]['machine'])}. Each after {seconds} s of training."
         yield (
             "Learning curve",
-            f"{text}\n\n![errors against number of training structures](learning.png)",
+            f"{text}\n\n{learning_table(learning)}\n\n![errors against number of training structures](learning.png)",
         )
     if ablations:
         text = f"{describe(ablations[0]['machine'])}. Validation errors in meV; variants as in"
