@@ -47,6 +47,7 @@ class Progress:
         self.description, self.total, self.done = description, total, 0
         self._start = self._last = time.monotonic()
         self._bar = self._task = None
+        self._text = ""
 
     def _open(self) -> None:
         if _quiet or not sys.stderr.isatty():
@@ -90,10 +91,12 @@ class Progress:
                 if self.total
                 else ""
             )
-            print(f"{self.description}: {self.done}{of}{left}", file=sys.stderr, flush=True)
+            text = self._text and f", {self._text}"
+            print(f"{self.description}: {self.done}{of}{left}{text}", file=sys.stderr, flush=True)
 
     def update(self, text: str) -> None:
-        """Show ``text`` behind the bar."""
+        """Show ``text`` behind the bar, or at the end of the next plain line."""
+        self._text = text
         if self._bar is not None:
             self._bar.update(self._task, text=text)
 

@@ -12,11 +12,13 @@ from gh_tools.cli.options import (
     ConfigOption,
     DebugOption,
     DryRunOption,
+    JobsOption,
     JsonOption,
     OutputOption,
     OverwriteOption,
     PrintConfigOption,
     QuietOption,
+    ResumeOption,
     SeedOption,
     SetOption,
     VerboseOption,
@@ -43,11 +45,31 @@ def main(
     list_recipes: Annotated[
         bool, typer.Option("--list", help="List the recipes, and stop.")
     ] = False,
+    anneal: Annotated[
+        str | None,
+        typer.Option(
+            "--anneal",
+            metavar="CALCULATOR",
+            help="Anneal by the recipe's schedule: emt, xtb, chgnet, sevennet, mace:FILE or "
+            "module:Class. The same as --set anneal.calculator=...",
+        ),
+    ] = None,
+    every: Annotated[
+        int | None,
+        typer.Option(
+            "--every",
+            min=1,
+            metavar="STEPS",
+            help="Keep snapshots of the annealing's dynamics, too: one every so many time steps.",
+        ),
+    ] = None,
     output: OutputOption = None,
     config: ConfigOption = None,
     settings: SetOption = None,
     print_config: PrintConfigOption = False,
     seed: SeedOption = 0,
+    jobs: JobsOption = 1,
+    resume: ResumeOption = False,
     overwrite: OverwriteOption = False,
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
@@ -60,6 +82,10 @@ def main(
     The design variables of the structures (strain, vacancies, density, ...) become columns of the
     store. The same seed gives the same structures, and the k-th does not depend on how many are
     made. A configuration file may name its recipe: recipe = "wse2".
+
+    Structures are annealed where a calculator is given; the schedule is a part of the recipe (see
+    --print-config). An annealing that was interrupted goes on with --resume, within a trajectory,
+    to the same result.
     """
     from gh_tools.structures import registry
 
@@ -69,27 +95,56 @@ def main(
         return
     name, files = _choose(sources, config)
     recipe = registry.get(name)
-    settings = common.as_settings(settings, {"paths": files or None})
+    settings = common.as_settings(settings, {"paths": files or None, "anneal.calculator": anneal})
     options = common.load_config(recipe.config, config, settings)
     if print_config:
         common.print_config(options)
         return
 
+    from gh_tools.errors import TryAgainError, UsageError
     from gh_tools.store.io import check_output
     from gh_tools.store.structures import write_structures
     from gh_tools.structures.generate import generate
 
     path = output or _default_output(name, getattr(options, "paths", []))
-    check_output(path, overwrite)
+    check_output(path, overwrite, resume)
+    annealed = options.anneal.calculator is not None
+    if every and not annealed:
+        raise UsageError("--every keeps snapshots of an annealing; give --anneal CALCULATOR, too")
     if dry_run:
         many = number or ("all" if recipe.count else 1)
-        log.info("would write %s structures of the recipe %s to %s", many, name, path)
+        by = f", annealed with {options.anneal.calculator}" if annealed else ""
+        log.info("would write %s structures of the recipe %s to %s%s", many, name, path, by)
         return
-    structures = generate(recipe, options, number, seed)
-    provenance = common.provenance(seed, {"n": len(structures), **options.model_dump(mode="json")})
-    write_structures(path, structures, provenance, overwrite)
-    log.info("%s: %d structures", path, len(structures))
-    common.emit(path, as_json, recipe=name, n=len(structures))
+    if annealed:
+        from gh_tools.structures.annealed import build_annealed
+
+        path, n, failures = build_annealed(
+            path,
+            recipe,
+            options,
+            common.provenance(
+                seed, {"n": number, "every": every, **options.model_dump(mode="json")}
+            ),
+            n=number,
+            seed=seed,
+            every=every or 0,
+            n_workers=jobs,
+            resume=resume,
+            overwrite=overwrite,
+        )
+    else:
+        structures = generate(recipe, options, number, seed)
+        n, failures = len(structures), []
+        provenance = common.provenance(seed, {"n": n, **options.model_dump(mode="json")})
+        write_structures(path, structures, provenance, overwrite or resume)
+    log.info("%s: %d structures", path, n)
+    common.emit(path, as_json, recipe=name, n=n, failed=failures)
+    if failures:
+        reasons = "; ".join(f"{failure['name']} ({failure['reason']})" for failure in failures)
+        raise TryAgainError(
+            f"{len(failures)} structures failed: {reasons}; --resume tries them again"
+        )
 
 
 def _choose(sources: list[str] | None, config: Path | None) -> tuple[str, list[str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -68,17 +69,36 @@ def generate(
         UsageError: more are asked for than there are.
         DataError: see :func:`build_one`.
     """
-    available = recipe.count(config) if recipe.count else None
-    n = (available or 1) if n is None else n
-    if available is not None and n > available:
-        raise UsageError(f"-n {n} asks for more structures than the {available} that there are")
     samples = []
+    n = how_many(recipe, config, n)
     with progress(f"building {recipe.name}", n) as shown:
         for index in range(n):
             samples.append(build_one(recipe, config, seed, index))
             shown.advance()
     if any("initial_magmoms" in sample.atoms.arrays for sample in samples):
         log.warning("initial magnetic moments are not kept; give them to gh-label")
+    return joined(samples)
+
+
+def how_many(recipe: Recipe, config: RecipeConfig, n: int | None) -> int:
+    """Return how many structures a recipe is to make.
+
+    Args:
+        recipe: what makes them.
+        config: its options.
+        n: how many are asked for; None for one, or for all there are.
+
+    Raises:
+        UsageError: more are asked for than there are.
+    """
+    available = recipe.count(config) if recipe.count else None
+    if available is not None and n is not None and n > available:
+        raise UsageError(f"-n {n} asks for more structures than the {available} that there are")
+    return n or available or 1
+
+
+def joined(samples: Sequence[Sample]) -> Structures:
+    """Join samples; a column that some lack holds nan there, and repeated names are numbered."""
     return Structures(
         atoms=[sample.atoms for sample in samples],
         names=_unique([sample.name for sample in samples]),

@@ -1,4 +1,4 @@
-"""Changes that make a perfect crystal a random one: strain, vacancies, thermal displacement."""
+"""Changes that make a perfect crystal a random one: strain, vacancies, doping, displacements."""
 
 from __future__ import annotations
 
@@ -46,6 +46,29 @@ def remove_poisson(atoms: Atoms, symbol: str, mean: float, rng: np.random.Genera
     sites = np.flatnonzero(atoms.symbols == symbol)
     count = min(int(rng.poisson(mean)), len(sites))
     del atoms[rng.choice(sites, size=count, replace=False).tolist()]
+    return count
+
+
+def replace_poisson(
+    atoms: Atoms, symbol: str, by: str, mean: float, rng: np.random.Generator
+) -> int:
+    """Dope: replace a Poisson distributed number of atoms of one species by another.
+
+    Which atoms are replaced is drawn uniformly. A draw above the number of such atoms replaces all.
+
+    Args:
+        atoms: changed in place.
+        symbol: the species.
+        by: the species that takes its sites.
+        mean: of the Poisson distribution, in atoms per structure.
+        rng: where number and sites come from.
+
+    Returns:
+        How many atoms were replaced.
+    """
+    sites = np.flatnonzero(atoms.symbols == symbol)
+    count = min(int(rng.poisson(mean)), len(sites))
+    atoms.symbols[rng.choice(sites, size=count, replace=False)] = by
     return count
 
 

@@ -10,6 +10,8 @@ import numpy as np
 from ase import Atoms
 from pydantic import BaseModel, ConfigDict, Field
 
+from gh_tools.structures.schedule import AnnealConfig
+
 
 class RecipeName(BaseModel):
     """The key of a configuration file that tells which recipe the other keys are for."""
@@ -28,6 +30,8 @@ class RecipeConfig(RecipeName):
     minimum_distance: float = Field(0.6, ge=0)
     """Smallest distance between two atoms that is accepted, as a fraction of the sum of their
     covalent radii. A random structure below it is drawn again, one read from a file is an error."""
+    anneal: AnnealConfig = AnnealConfig()
+    """The annealing, which needs a calculator."""
 
 
 Config = TypeVar("Config", bound=RecipeConfig)

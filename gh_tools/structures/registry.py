@@ -8,7 +8,7 @@ from gh_tools.errors import UsageError
 from gh_tools.structures.recipe import Recipe
 
 # Each name is a module of this package that holds the recipe as RECIPE ("-" stands as "_" there).
-NAMES = ("file", "wse2")
+NAMES = ("file", "litfsi", "wse2", "tmd", "agau", "sio2", "hfo2", "hfo2-wse2")
 
 
 def get(name: str) -> Recipe:

@@ -59,8 +59,8 @@ def layer(config: WSe2Config) -> Atoms:
     return atoms
 
 
-def build(config: WSe2Config, rng: np.random.Generator, index: int) -> Sample:
-    """Make one random layer; strain, vacancies and displacements are drawn in this order."""
+def random_layer(config: WSe2Config, rng: np.random.Generator) -> tuple[Atoms, dict[str, Quantity]]:
+    """Make one random layer, with its columns; strain, vacancies and displacements are drawn."""
     atoms = layer(config)
     strain_x, strain_y = strain_diagonal(atoms, config.strain, 2, rng)
     sites = int(np.count_nonzero(atoms.symbols == "Se"))
@@ -74,7 +74,12 @@ def build(config: WSe2Config, rng: np.random.Generator, index: int) -> Sample:
         "se_vacancy_rate": Quantity(vacancies / sites, "1", "Se vacancies over Se sites"),
         "se_vacancy_density": Quantity(areal, "1/cm^2", "Se vacancies over area"),
     }
-    return Sample(atoms, columns)
+    return atoms, columns
+
+
+def build(config: WSe2Config, rng: np.random.Generator, index: int) -> Sample:
+    """Make one random layer."""
+    return Sample(*random_layer(config, rng))
 
 
 RECIPE = Recipe("wse2", "WSe2 monolayers: strain, Se vacancies, displacements", WSe2Config, build)
