@@ -85,15 +85,15 @@ class Network:
         )
 
 
-def first_step(name: str, scaleshift: Path) -> float:
-    """Return the seconds that a run takes from its first batch to the end of its first step."""
+def first_step(name: str, scaleshift: Path) -> tuple[float, float]:
+    """Return wall and CPU seconds that a run takes from its first batch to the end of its first step."""
     import jax
 
     network = Network(name, scaleshift)
     batch = network.batch(1)
-    began = time.perf_counter()
+    began, cpu = time.perf_counter(), time.process_time()
     jax.block_until_ready(network.step(network.start(batch), batch, 1e-4))
-    return time.perf_counter() - began
+    return time.perf_counter() - began, time.process_time() - cpu
 
 
 def in_new_process(function, *arguments):
@@ -178,10 +178,11 @@ def measure(scaleshift: Path) -> dict:
     found: dict[str, dict] = {name: {} for name in NETWORKS}
     with tempfile.TemporaryDirectory() as cache:
         os.environ["JAX_COMPILATION_CACHE_DIR"] = cache
-        for key in ("first_compile_s", "cached_compile_s"):
+        for key in ("first_compile", "cached_compile"):
             for name in NETWORKS:
-                found[name][key] = in_new_process(first_step, name, scaleshift)
-                log.info("%s: %s %.1f", name, key, found[name][key])
+                wall, cpu = in_new_process(first_step, name, scaleshift)
+                found[name] |= {f"{key}_s": wall, f"{key}_cpu_s": cpu}
+                log.info("%s: %s %.1f s (%.1f CPU s)", name, key, wall, cpu)
         networks = {name: Network(name, scaleshift) for name in NETWORKS}
         batches = {name: network.batch(1) for name, network in networks.items()}
         atoms = int(batches[NETWORKS[0]].graph.atom_mask.sum())
