@@ -63,3 +63,10 @@ def free_memory() -> int:
         except (OSError, ValueError):  # there is no such file, or the limit is "max"
             continue
     return max(free, 0)
+
+
+def memory_used() -> int:
+    """Return the bytes that this process holds."""
+    import psutil
+
+    return psutil.Process().memory_info().rss

@@ -242,6 +242,20 @@ def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
+def shard(given: str | None) -> tuple[int, int]:
+    """Return I and N of the option ``--shard I/N``; 1 and 1 if it was not given.
+
+    Raises:
+        UsageError: it is not of this form, or I is not between 1 and N.
+    """
+    if given is None:
+        return 1, 1
+    match = re.fullmatch(r"(\d+)/(\d+)", given.strip())
+    if match is None or not 1 <= int(match[1]) <= int(match[2]):
+        raise UsageError(f"--shard {given}: expected I/N with I from 1 to N, such as 2/8")
+    return int(match[1]), int(match[2])
+
+
 def print_config(config: pydantic.BaseModel) -> None:
     """Print a configuration as TOML on standard output; keys without a value are comments."""
     print("\n".join(_toml(config.model_dump(mode="json"))))

@@ -14,10 +14,12 @@ from gh_tools.cli.options import (
     DryRunOption,
     JobsOption,
     JsonOption,
+    MemoryOption,
     OutputOption,
     OverwriteOption,
     QuietOption,
     ResumeOption,
+    ShardOption,
     VerboseOption,
     input_argument,
 )
@@ -45,6 +47,8 @@ def main(
     ] = None,
     output: OutputOption = None,
     jobs: JobsOption = 1,
+    memory: MemoryOption = None,
+    shard: ShardOption = None,
     resume: ResumeOption = False,
     overwrite: OverwriteOption = False,
     dry_run: DryRunOption = False,
@@ -55,24 +59,31 @@ def main(
 ) -> None:
     """Predict H(R) of structures of any size; S(R) is computed from the model's basis.
 
+    Large structures are divided into domains, as many as --memory asks for, and an interrupted run goes on
+    from the last finished one. With --shard, several runs share the work: they write no store and print
+    nothing, and a last one with --resume joins what they did.
+
     Stores that hold structures among other things, such as labels, do as well. The result is a
     store like that of gh-label, and without a Fermi level: gh-dos finds it.
     """
     from gh_tools.console import log
     from gh_tools.errors import UsageError
     from gh_tools.orbitals.basis import Basis
+    from gh_tools.resources import memory_limit
     from gh_tools.store.io import check_output, open_store
     from gh_tools.store.structures import KINDS, read_structures
 
     if model is None:
         raise UsageError("no model: name one with --model MODEL.zarr; gh-train makes it")
+    share = common.shard(shard)
+    limit = memory_limit(memory)
     sources = common.inputs(structures)
     paths = common.outputs(output, sources, "predicted")
     model_store = open_store(model, "model")
     stores = [open_store(source, KINDS) for source in sources]
     sets = [read_structures(store) for store in stores]
     for path in paths:
-        check_output(path, overwrite, resume)
+        check_output(path, overwrite, resume or shard is not None)
 
     from gh_tools.inference.checks import check_structures, select_part
 
@@ -99,10 +110,19 @@ def main(
     predictor = Predictor(load_model(model))
     for store, found, path in zip(stores, sets, paths, strict=True):
         provenance = common.provenance(config={"part": part}, inputs=[store, model_store])
-        predict_structures(
-            predictor, found, path, provenance, n_workers=jobs, resume=resume, overwrite=overwrite
+        done = predict_structures(
+            predictor,
+            found,
+            path,
+            provenance,
+            n_workers=jobs,
+            memory=limit,
+            shard=share,
+            resume=resume,
+            overwrite=overwrite,
         )
-        common.emit(path, as_json, n=len(found), atoms=sum(map(len, found.atoms)))
+        if done is not None:
+            common.emit(path, as_json, n=len(found), atoms=sum(map(len, found.atoms)))
 
 
 app = common.command(

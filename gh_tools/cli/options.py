@@ -40,6 +40,14 @@ MemoryOption = Annotated[
         "--memory", metavar="SIZE", help="Memory to use, such as 6G. Default: what is free."
     ),
 ]
+ShardOption = Annotated[
+    str | None,
+    typer.Option(
+        "--shard",
+        metavar="I/N",
+        help="Do part I of N of the work, as one job of an array; a last run with --resume joins.",
+    ),
+]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print results as JSON, one object a line.")
 ]

@@ -9,13 +9,14 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from gh_tools.model.graph import Graph, pad
+from gh_tools.orbitals.pairs import Neighbours
 
 
 class AtomChunk(NamedTuple):
     """Some atoms with all that their descriptors depend on.
 
     Attributes:
-        atoms: the atoms, as counted in the whole graph.
+        atoms: the atoms, as counted in the graph that was divided.
         rows: where they stand in `graph`.
         graph: padded, without pairs.
     """
@@ -25,17 +26,64 @@ class AtomChunk(NamedTuple):
     graph: Graph
 
 
+def local_graph(
+    species: Int[np.ndarray, "atoms"],
+    neighbours: Neighbours,
+    targets: Int[np.ndarray, "targets"],
+    cutoff: float,
+    n_message_steps: int,
+) -> Graph:
+    """Describe some atoms of a structure with all that their descriptors depend on.
+
+    Args:
+        species: index of the element of each atom of the structure.
+        neighbours: of the structure.
+        targets: the atoms whose descriptors are wanted.
+        cutoff: of the descriptor, in Å.
+        n_message_steps: how often descriptors pass between neighbours.
+
+    Returns:
+        A graph without pairs and without padding. Its first atoms are the targets in their order; those
+        behind them have edges of their own only where descriptors of targets depend on these.
+    """
+    centers = targets
+    edges = neighbours.of(centers, cutoff)
+    for _ in range(n_message_steps):
+        new = np.setdiff1d(edges[1], centers)
+        centers = np.concatenate([centers, new])
+        edges = tuple(map(np.concatenate, zip(edges, neighbours.of(new, cutoff), strict=True)))
+    center, neighbour, _, vector = edges
+    atoms = np.concatenate([centers, np.setdiff1d(neighbour, centers)])
+    place = np.empty(len(species), dtype=np.int32)
+    place[atoms] = np.arange(len(atoms), dtype=np.int32)
+    order = np.lexsort((species[neighbour], place[center]))
+    return Graph(
+        species=species[atoms].astype(np.int32),
+        atom_mask=np.ones(len(atoms), dtype=bool),
+        center=place[center[order]],
+        neighbour=place[neighbour[order]],
+        vector=vector[order].astype(np.float32),
+        edge_mask=np.ones(len(order), dtype=bool),
+        i=place[:0],
+        j=place[:0],
+        pair_vector=np.zeros((0, 3), np.float32),
+        pair_type=place[:0],
+        pair_mask=np.ones(0, dtype=bool),
+    )
+
+
 def atom_chunks(
-    graph: Graph, n_species: int, n_message_steps: int, size: tuple[int, int]
+    graph: Graph, n_targets: int, n_species: int, n_message_steps: int, size: tuple[int, int]
 ) -> Iterator[AtomChunk]:
-    """Divide the atoms of a graph, with their surroundings.
+    """Divide the first atoms of a graph, with their surroundings.
 
     An atom's own edges name the elements of its neighbours and no more, so one stand-in for each element
     is put in place of all neighbours. Where descriptors pass between neighbours, those are there too, with
     edges of their own.
 
     Args:
-        graph: the whole structure, without padding.
+        graph: without padding.
+        n_targets: how many of its atoms are wanted.
         n_species: number of elements that the model knows.
         n_message_steps: how often descriptors pass between neighbours.
         size: atoms and edges of the padded graphs; they are doubled where an atom's edges, or the
@@ -44,14 +92,13 @@ def atom_chunks(
     Yields:
         Chunks of as many atoms as fit without their neighbours.
     """
-    n_atoms = len(graph.species)
     max_atoms, max_edges = size[0] - n_species - 1, size[1]
-    ptr = np.searchsorted(graph.center, np.arange(n_atoms + 1))
+    ptr = np.searchsorted(graph.center, np.arange(n_targets + 1))
     start = 0
-    while start < n_atoms:
+    while start < n_targets:
         stop = int(np.searchsorted(ptr, ptr[start] + max_edges, side="right")) - 1
-        stop = min(max(stop, start + 1), start + max_atoms, n_atoms)
-        inside = np.zeros(n_atoms, dtype=bool)
+        stop = min(max(stop, start + 1), start + max_atoms, n_targets)
+        inside = np.zeros(len(graph.species), dtype=bool)
         inside[start:stop] = True
         for _ in range(n_message_steps):
             inside[graph.neighbour[inside[graph.center]]] = True
@@ -90,63 +137,72 @@ def _with_stand_ins(
 
 
 class PairChunk(NamedTuple):
-    """Some pairs with the descriptors of their atoms.
+    """Some pairs with what they need of their atoms.
 
     Attributes:
-        pairs: the pairs, as counted in the whole graph.
-        descriptors: of the first atom of each pair, then of the second atoms; zero in the padding.
+        pairs: the pairs, as counted among all.
+        ends: of the first atom of each pair, then of the second atoms; zero in the padding.
         graph: padded, without edges.
     """
 
     pairs: slice
-    descriptors: Float[np.ndarray, "2*size ..."]
+    ends: Float[np.ndarray, "2*size ..."]
     graph: Graph
 
 
 def pair_chunks(
-    graph: Graph, descriptors: Float[np.ndarray, "atoms ..."], sizes: tuple[int, ...]
+    ends: Float[np.ndarray, "atoms ..."],
+    i: Int[np.ndarray, "pairs"],
+    j: Int[np.ndarray, "pairs"],
+    vector: Float[np.ndarray, "pairs 3"],
+    pair_type: int,
+    sizes: tuple[int, ...],
 ) -> Iterator[PairChunk]:
-    """Divide the pairs of a graph.
+    """Divide the pairs of one species pair.
 
     Args:
-        graph: the whole structure, without padding.
-        descriptors: of its atoms.
+        ends: what pairs need of atoms.
+        i: first atom of each pair, as counted in ``ends``.
+        j: second atom.
+        vector: from the first to the second, in Å.
+        pair_type: index of the species pair.
         sizes: numbers of pairs in a chunk, descending: each but the last is used as long as it can be
             filled.
 
     Yields:
         Chunks of these sizes; only the last one has padding.
     """
-    n_pairs, start = len(graph.i), 0
-    while start < n_pairs:
-        size = next((size for size in sizes if n_pairs - start >= size), sizes[-1])
-        stop = min(start + size, n_pairs)
-        rows = slice(start, stop)
-        count = stop - start
-        gathered = np.zeros((2 * size, *descriptors.shape[1:]), descriptors.dtype)
-        gathered[:count] = descriptors[graph.i[rows]]
-        gathered[size : size + count] = descriptors[graph.j[rows]]
-        ends = np.arange(size, dtype=np.int32)
-        # What the padding of atoms and edges holds plays no role for pairs.
-        part = pad(
-            graph._replace(
-                center=graph.center[:0],
-                neighbour=graph.neighbour[:0],
-                vector=graph.vector[:0],
-                edge_mask=graph.edge_mask[:0],
-                **{
-                    name: getattr(graph, name)[rows]
-                    for name in ("i", "j", "pair_vector", "pair_type", "pair_mask")
-                },
-                species=np.zeros(2 * size - 1, dtype=np.int32),
-                atom_mask=np.zeros(2 * size - 1, dtype=bool),
-            ),
-            2 * size,
-            0,
-            size,
-        )
-        yield PairChunk(rows, gathered, part._replace(i=ends, j=ends + np.int32(size)))
+    start = 0
+    while start < len(i):
+        size = next((size for size in sizes if len(i) - start >= size), sizes[-1])
+        stop = min(start + size, len(i))
+        rows, count = slice(start, stop), stop - start
+        gathered = np.zeros((2 * size, *ends.shape[1:]), ends.dtype)
+        gathered[:count] = ends[i[rows]]
+        gathered[size : size + count] = ends[j[rows]]
+        yield PairChunk(rows, gathered, _pairs_alone(vector[rows], pair_type, size))
         start = stop
+
+
+def _pairs_alone(vector: np.ndarray, pair_type: int, size: int) -> Graph:
+    """Make a padded graph of pairs between atoms of which nothing needs to be known any more."""
+    count = len(vector)
+    nowhere = np.zeros(0, dtype=np.int32)
+    graph = Graph(
+        species=np.zeros(2 * size - 1, dtype=np.int32),
+        atom_mask=np.zeros(2 * size - 1, dtype=bool),
+        center=nowhere,
+        neighbour=nowhere,
+        vector=np.zeros((0, 3), vector.dtype),
+        edge_mask=np.zeros(0, dtype=bool),
+        i=np.zeros(count, dtype=np.int32),
+        j=np.zeros(count, dtype=np.int32),
+        pair_vector=vector,
+        pair_type=np.full(count, pair_type, dtype=np.int32),
+        pair_mask=np.ones(count, dtype=bool),
+    )
+    ends = np.arange(size, dtype=np.int32)
+    return pad(graph, 2 * size, 0, size)._replace(i=ends, j=ends + np.int32(size))
 
 
 def _doubled(size: int, needed: int) -> int:

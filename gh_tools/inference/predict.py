@@ -1,69 +1,88 @@
-"""Predict H(R) of one structure of any size."""
+"""Predict H(R) of structures of any size, whole or domain by domain."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import ase
 import jax
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
-from gh_tools.inference.chunks import atom_chunks, pair_chunks
+from gh_tools.inference.chunks import atom_chunks, local_graph, pair_chunks
+from gh_tools.inference.domains import divide
+from gh_tools.inference.programs import Programs
 from gh_tools.model.build import build_model
-from gh_tools.model.graph import Graph, graph_of_pairs
+from gh_tools.model.graph import Graph, build_graph, pad
+from gh_tools.orbitals.basis import SpeciesPair
 from gh_tools.orbitals.blocks import Hamiltonian, OnsiteBlocks, PairBlocks
-from gh_tools.orbitals.bond_frame import from_frame
 from gh_tools.orbitals.irreps import IrrepLayout
-from gh_tools.orbitals.pairs import stored_pairs, wrapped
+from gh_tools.orbitals.pairs import DirectedPairs, Neighbours, canonical_pairs, wrapped
 from gh_tools.training.model_store import LoadedModel
 from gh_tools.training.step import configure_jax
 
-# Atoms (stand-ins and padding included) and edges of a chunk of descriptors, and pairs of a chunk of bonds: small ones for structures that
-# fit, large ones for all else. Each is compiled once. A large chunk takes about 0.5 GB with the paper's
-# defaults.
+# Atoms (stand-ins and padding included) and edges of a chunk of descriptors, and pairs of a chunk of
+# bonds: small ones for structures that fit, large ones for all else. Each is compiled once. A large
+# chunk takes about 0.5 GB with the paper's defaults.
 SMALL_ATOMS = (32, 4096)
 LARGE_ATOMS = (256, 32768)
 PAIR_SIZES = (4096, 512)
-# Pairs whose irreps become blocks at once, in double precision.
-BLOCK_ROWS = 65536
+# Atoms whose edges are listed at once.
+LISTED_ATOMS = 1024
+
+
+class Descriptors(NamedTuple):
+    """What the first stage of a network says of some atoms of a structure.
+
+    Attributes:
+        row: where each atom of the structure stands in the other arrays; -1 if it is not there.
+        ends: what pairs need of an atom.
+        onsite: scaled irreps of the on-site block.
+    """
+
+    row: Int[np.ndarray, "atoms"]
+    ends: Float[np.ndarray, "some ..."]
+    onsite: Float[np.ndarray, "some components"]
 
 
 class Predictor:
     """A trained model, ready to predict.
 
-    Descriptors are computed once for each atom, then pairs in chunks that hold the descriptors of their
-    own atoms only: time is linear in the number of atoms, and so is memory, with the chunks on top.
+    Descriptors of atoms come first, then blocks of pairs, which need the descriptors of their two atoms
+    and no more. Both are made in chunks of fixed size, so that time and memory are linear in what is
+    asked for, and a structure of any size is predicted by the same few compiled programs.
 
     Args:
         model: what `load_model` gives.
 
     Attributes:
         basis: the basis table of all predictions.
+        layout: irreps of the blocks.
         pair_cutoffs: distance in Å up to which each species pair gets blocks.
+        reach: distance in Å up to which neighbours of an atom are looked for.
+        atom_bytes: memory for the descriptors of an atom.
     """
 
     def __init__(self, model: LoadedModel):
         configure_jax(model.config.precision)
         self.basis = model.basis
         self.layout = IrrepLayout(model.basis, model.n_spins)
-        self.scaleshift = model.scaleshift
-        self.cutoff = model.config.model.descriptor_cutoff(model.basis)
+        self._cutoff = model.config.model.descriptor_cutoff(model.basis)
         # Beyond the reach of the labels nothing was learned.
         labelled = model.attributes.get("cutoffs", {})
         self.pair_cutoffs = {
             (zi, zj): min(cutoff, labelled.get(f"{zi}-{zj}", cutoff))
             for (zi, zj), cutoff in model.config.model.pair_cutoffs(model.basis).items()
         }
+        self.reach = max(self._cutoff, *self.pair_cutoffs.values())
         self._dtype = np.dtype(model.config.precision)
-        self._params = jax.tree.map(lambda leaf: jax.numpy.asarray(leaf, self._dtype), model.params)
-        self._module = build_model(model.config.model, model.basis, model.n_spins)
-        self._atoms = jax.jit(
-            lambda params, graph: self._module.apply(params, graph, method="predict_atoms")
-        )
-        self._pairs = jax.jit(
-            lambda params, atoms, graph: self._module.apply(
-                params, atoms, graph, method="predict_pairs"
-            )
-        )
+        self._scaleshift = model.scaleshift
+        params = jax.tree.map(lambda leaf: jax.numpy.asarray(leaf, self._dtype), model.params)
+        module = build_model(model.config.model, model.basis, model.n_spins)
+        self._n_message_steps = module.n_message_steps
+        self._programs = Programs(module, params, self.layout, model.scaleshift)
+        self.atom_bytes = self._programs.atom_bytes(self._alone())
 
     def predict(self, atoms: ase.Atoms) -> Hamiltonian:
         """Predict a structure.
@@ -80,74 +99,107 @@ class Predictor:
         """
         atoms = wrapped(atoms)
         self.basis.check_covers(atoms.numbers, atoms.get_chemical_formula())
-        found = stored_pairs(atoms, self.pair_cutoffs)
-        pairs = {key: (i, j, shift) for key, (i, j, shift, _) in found.items()}
-        graph = graph_of_pairs(atoms, self.basis, self.cutoff, pairs)
-        graph = Graph(*(_cast(array, self._dtype) for array in graph))
+        neighbours, everyone = Neighbours(atoms, self.reach), np.arange(len(atoms))
+        descriptors = self.describe(atoms, neighbours, everyone)
+        pairs = self.pairs(atoms, neighbours, everyone)
+        found = self.blocks(atoms, descriptors, everyone, pairs)
+        found.scalars["n_electrons"] = self.basis.n_electrons(atoms.numbers)
+        return found
 
-        descriptors, onsite_irreps = self._describe(graph)
-        shift, scale = self.scaleshift.onsite(graph.species)
-        onsite_irreps = shift + scale * onsite_irreps
-        onsite = {}
-        for number in np.unique(atoms.numbers).tolist():
-            irreps, atom = self.layout.onsite[number], np.flatnonzero(atoms.numbers == number)
-            blocks = irreps.to_blocks(onsite_irreps[atom, : irreps.size])
-            onsite[number] = OnsiteBlocks(atom, blocks.astype(np.float32))
+    def pairs(
+        self, atoms: ase.Atoms, neighbours: Neighbours, domain: Int[np.ndarray, "some"]
+    ) -> dict[SpeciesPair, DirectedPairs]:
+        """List the pairs to predict whose first atom is in a domain, by species pair."""
+        near = neighbours.of(domain, max(self.pair_cutoffs.values()))
+        return canonical_pairs(atoms, near, self.pair_cutoffs)
 
-        pair_irreps = self._bonds(graph, descriptors)
-        bonds, start = {}, 0
-        for key, (i, j, cells, _) in found.items():
-            rows = slice(start, start := start + len(i))
-            blocks = self._pair_blocks(key, pair_irreps[rows], graph.pair_vector[rows])
-            bonds[key] = PairBlocks(i, j, cells, blocks)
-        scalars = {"n_electrons": self.basis.n_electrons(atoms.numbers)}
-        return Hamiltonian(atoms, self.basis, onsite, bonds, scalars)
+    def describe(
+        self, atoms: ase.Atoms, neighbours: Neighbours, chosen: Int[np.ndarray, "some"]
+    ) -> Descriptors:
+        """Compute the descriptors of some atoms.
 
-    def _describe(self, graph: Graph) -> tuple[np.ndarray, np.ndarray]:
-        """Compute descriptors and scaled on-site irreps of all atoms."""
-        n_atoms, n_species = len(graph.species), len(self.basis.numbers)
-        room = n_atoms + n_species + 1, len(graph.center)
-        small = all(need <= size for need, size in zip(room, SMALL_ATOMS, strict=True))
-        chunks = atom_chunks(
-            graph, n_species, self._module.n_message_steps, SMALL_ATOMS if small else LARGE_ATOMS
-        )
-        descriptors, onsite = None, np.zeros((n_atoms, self.layout.onsite_size), self._dtype)
-        for chunk in chunks:
-            features, irreps = jax.device_get(self._atoms(self._params, chunk.graph))
-            if descriptors is None:
-                descriptors = np.zeros((n_atoms, *features.shape[1:]), features.dtype)
-            descriptors[chunk.atoms] = features[chunk.rows]
-            onsite[chunk.atoms] = irreps[chunk.rows]
-        return descriptors, onsite
+        Args:
+            atoms: the whole structure, wrapped.
+            neighbours: of the structure, up to at least `reach`.
+            chosen: the atoms.
+        """
+        n_species, steps = len(self.basis.numbers), self._n_message_steps
+        species = np.searchsorted(self.basis.numbers, atoms.numbers)
+        # Neighbours next to each other: the surroundings of a chunk are then few.
+        near = divide(atoms.positions[chosen], np.ones(len(chosen)), LARGE_ATOMS[0])
+        order = chosen[np.concatenate(near)]
+        row = np.full(len(atoms), -1)
+        row[order] = np.arange(len(order))
+        ends, onsite = None, np.zeros((len(order), self.layout.onsite_size), self._dtype)
 
-    def _bonds(
-        self, graph: Graph, descriptors: Float[np.ndarray, "atoms ..."]
-    ) -> Float[np.ndarray, "pairs components"]:
-        """Compute the scaled irreps of all pairs."""
-        irreps = np.zeros((len(graph.i), self.layout.pair_size), self._dtype)
-        for chunk in pair_chunks(graph, descriptors, PAIR_SIZES):
-            count = chunk.pairs.stop - chunk.pairs.start
-            predicted = self._pairs(self._params, chunk.descriptors, chunk.graph)
-            irreps[chunk.pairs] = np.asarray(predicted)[:count]
-        return irreps
+        def chunks():
+            for start in range(0, len(order), LISTED_ATOMS):
+                targets = order[start : start + LISTED_ATOMS]
+                graph = local_graph(species, neighbours, targets, self._cutoff, steps)
+                graph = graph._replace(vector=graph.vector.astype(self._dtype))
+                room = len(graph.species) + n_species + 1, len(graph.center)
+                fits = all(need <= size for need, size in zip(room, SMALL_ATOMS, strict=True))
+                size = SMALL_ATOMS if fits and len(order) == len(targets) else LARGE_ATOMS
+                for chunk in atom_chunks(graph, len(targets), n_species, steps, size):
+                    yield chunk._replace(atoms=start + chunk.atoms)
 
-    def _pair_blocks(
+        for chunk, features, irreps in self._programs.atoms(chunks()):
+            if ends is None:
+                ends = np.zeros((len(order), *features.shape[1:]), features.dtype)
+            ends[chunk.atoms] = features
+            onsite[chunk.atoms] = irreps
+        return Descriptors(row, ends, onsite)
+
+    def blocks(
         self,
-        key: tuple[int, int],
-        scaled: Float[np.ndarray, "pairs components"],
-        vectors: Float[np.ndarray, "pairs 3"],
-    ) -> Float[np.ndarray, "*spin pairs ki kj"]:
-        irreps = self.layout.pair[key]
-        blocks = np.empty(irreps.blocks_shape(len(scaled)), np.float32)
-        for start in range(0, len(scaled), BLOCK_ROWS):
-            rows = slice(start, start + BLOCK_ROWS)
-            distance = np.linalg.norm(vectors[rows].astype(float), axis=1)
-            shift, scale = self.scaleshift.pair_terms[key](distance)
-            components = shift + scale * scaled[rows, : irreps.size]
-            turned = from_frame(self.scaleshift.frame, irreps, components, vectors[rows])
-            blocks[..., rows, :, :] = irreps.to_blocks(turned)
-        return blocks
+        atoms: ase.Atoms,
+        descriptors: Descriptors,
+        domain: Int[np.ndarray, "some"],
+        pairs: Mapping[SpeciesPair, DirectedPairs],
+    ) -> Hamiltonian:
+        """Predict the blocks of a domain: on-site ones of its atoms, and those of pairs.
 
+        Args:
+            atoms: the whole structure, wrapped.
+            descriptors: of all these atoms.
+            domain: atoms, ascending.
+            pairs: of the domain, from `pairs`.
 
-def _cast(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    return array.astype(dtype) if np.issubdtype(array.dtype, np.floating) else array
+        Returns:
+            These blocks of H(R) in eV in single precision.
+        """
+        onsite = {}
+        for number in np.unique(atoms.numbers[domain]).tolist():
+            atom = domain[atoms.numbers[domain] == number]
+            onsite[number] = OnsiteBlocks(atom, self._onsite(descriptors, number, atom))
+        bonds = {}
+        for kind, key in enumerate(self.basis.species_pairs()):
+            if key not in pairs:
+                continue
+            i, j, shift, vector = pairs[key]
+            blocks = np.empty(self.layout.pair[key].blocks_shape(len(i)), np.float32)
+            chunks = pair_chunks(
+                descriptors.ends,
+                *(descriptors.row[i], descriptors.row[j]),
+                vector.astype(np.float32).astype(self._dtype),
+                kind,
+                PAIR_SIZES,
+            )
+            for chunk, found in self._programs.pairs(key, chunks):
+                blocks[..., chunk.pairs, :, :] = found
+            bonds[key] = PairBlocks(i, j, shift, blocks)
+        return Hamiltonian(atoms, self.basis, onsite, bonds)
+
+    def _onsite(
+        self, descriptors: Descriptors, number: int, atom: Int[np.ndarray, "some"]
+    ) -> Float[np.ndarray, "*spin some k k"]:
+        irreps, terms = self.layout.onsite[number], self._scaleshift.onsite_terms[number]
+        scaled = descriptors.onsite[descriptors.row[atom], : irreps.size]
+        blocks = irreps.to_blocks(terms.mean + terms.deviation * scaled)
+        return blocks.astype(np.float32)
+
+    def _alone(self) -> Graph:
+        """A graph of one atom, padded."""
+        atom = ase.Atoms(numbers=self.basis.numbers[:1], positions=[(0, 0, 0)])
+        graph = build_graph(atom, self.basis, self._cutoff, self.pair_cutoffs)
+        return pad(graph._replace(vector=graph.vector.astype(self._dtype)), 2, 1, 0)

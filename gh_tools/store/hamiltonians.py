@@ -137,7 +137,7 @@ class HamiltonianWriter:
     """Writes a store of kind ``hamiltonians`` structure by structure.
 
     Structures may come in any order and from several processes: each is a part of its own, finished
-    or not there. One that is too large to be held comes in pieces, see `write_piece`. `publish` joins all.
+    or not there. One that is too large to be held comes in pieces, see `write_piece`, and `publish` joins all.
     """
 
     def __init__(
@@ -175,10 +175,6 @@ class HamiltonianWriter:
     def write(self, index: int, hamiltonian: Hamiltonian) -> None:
         """Write one structure's blocks; safe against interruption and other writers."""
         self.partial.write_part(index, to_part(hamiltonian))
-
-    def write_piece(self, index: int, piece: int, hamiltonian: Hamiltonian) -> None:
-        """Write a piece of a structure: on-site blocks of some atoms, and pairs that begin at these."""
-        write_piece(self.partial, index, piece, hamiltonian)
 
     def join_pieces(self, index: int, hamiltonian: Hamiltonian, n_pieces: int) -> bool:
         """Declare a structure finished, unless a piece is missing.
@@ -342,7 +338,14 @@ def to_part(hamiltonian: Hamiltonian) -> dict[str, np.ndarray]:
 
 
 def write_piece(parts: Parts, index: int, piece: int, hamiltonian: Hamiltonian) -> None:
-    """Write a piece of a structure; see `HamiltonianWriter.write_piece`."""
+    """Write a piece of a structure: on-site blocks of some atoms, and pairs that begin at these.
+
+    Args:
+        parts: of the store in the making.
+        index: of the structure.
+        piece: number of the piece, from 0.
+        hamiltonian: the blocks.
+    """
     parts.write_part(index, _blocks(hamiltonian), piece)
 
 

@@ -1,0 +1,147 @@
+"""The compiled programs of a prediction, each on all devices of this machine at once."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import Any, TypeVar
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from gh_tools.inference.chunks import AtomChunk, PairChunk
+from gh_tools.model.graph import Graph
+from gh_tools.orbitals.basis import SpeciesPair
+from gh_tools.orbitals.bond_frame import from_frame
+from gh_tools.orbitals.irreps import IrrepLayout
+from gh_tools.training.scaleshift import ScaleShift
+
+Chunk = TypeVar("Chunk", AtomChunk, PairChunk)
+Program = Callable[[Any, Any], Any]
+
+
+class Programs:
+    """A network's two stages and the composition of blocks, compiled for chunks of fixed sizes.
+
+    Each device works on a chunk of its own, with the program that one device alone would run: chunks
+    hold all that they depend on, so devices tell each other nothing, and their number changes no bit.
+
+    Args:
+        module: the network.
+        params: its weights.
+        layout: irreps of the blocks.
+        scaleshift: brings irreps to eV.
+    """
+
+    def __init__(self, module: nn.Module, params: Any, layout: IrrepLayout, scaleshift: ScaleShift):
+        devices = jax.local_devices()
+        self._mesh = Mesh(np.array(devices), ("device",))
+        self._params = jax.device_put(params, NamedSharding(self._mesh, PartitionSpec()))
+        self._atoms = self._spread(
+            lambda params, graph: module.apply(params, graph, method="predict_atoms")
+        )
+        self._pairs = self._spread(
+            lambda params, chunk: module.apply(params, *chunk, method="predict_pairs")
+        )
+        self._compose = {
+            key: self._spread(partial(_compose, layout, scaleshift, key)) for key in layout.pair
+        }
+
+    def atom_bytes(self, graph: Graph) -> int:
+        """Memory of the first stage's result for an atom, told by any graph."""
+        graphs = jax.tree.map(lambda array: np.stack([array] * self._mesh.size), graph)
+        ends, onsite = jax.eval_shape(self._atoms, self._params, graphs)
+        n_atoms = self._mesh.size * len(graph.species)
+        return (ends.size * ends.dtype.itemsize + onsite.size * onsite.dtype.itemsize) // n_atoms
+
+    def atoms(
+        self, chunks: Iterable[AtomChunk]
+    ) -> Iterator[tuple[AtomChunk, np.ndarray, np.ndarray]]:
+        """Yield each chunk with what pairs need of its atoms, and with scaled on-site irreps."""
+        for chunk, (ends, onsite) in self._stream(chunks, lambda chunk: chunk.graph, self._atoms):
+            yield chunk, ends[chunk.rows], onsite[chunk.rows]
+
+    def pairs(
+        self, key: SpeciesPair, chunks: Iterable[PairChunk]
+    ) -> Iterator[tuple[PairChunk, np.ndarray]]:
+        """Yield each chunk of one species pair with its blocks in eV; a spin axis leads, if any."""
+
+        def blocks(params: Any, chunk: tuple) -> jax.Array:
+            irreps = self._pairs(params, chunk)
+            # Blocks of some eV are sums of dozens of terms: single precision would cost 1e-6 eV.
+            with jax.enable_x64(True):
+                return self._compose[key]((), (irreps, chunk[1].pair_vector))
+
+        inputs = self._stream(chunks, lambda chunk: (chunk.ends, chunk.graph), blocks)
+        for chunk, found in inputs:
+            yield chunk, found[..., : chunk.pairs.stop - chunk.pairs.start, :, :]
+
+    def _spread(self, function: Program) -> Program:
+        """Compile a function of weights and a chunk for one chunk on each device."""
+
+        def own(params: Any, chunks: Any) -> Any:
+            result = function(params, jax.tree.map(lambda array: array[0], chunks))
+            return jax.tree.map(lambda array: array[None], result)
+
+        everywhere, each = PartitionSpec(), PartitionSpec("device")
+        return jax.jit(
+            jax.shard_map(
+                own, mesh=self._mesh, in_specs=(everywhere, each), out_specs=each, check_vma=False
+            )
+        )
+
+    def _stream(
+        self, chunks: Iterable[Chunk], arrays: Callable[[Chunk], Any], program: Program
+    ) -> Iterator[tuple[Chunk, Any]]:
+        """Run a program on chunks; the next ones are made while devices work."""
+        flying: deque = deque()
+        for batch in self._batches(chunks, arrays):
+            inputs = [arrays(chunk) for chunk in batch]
+            inputs += inputs[-1:] * (self._mesh.size - len(batch))
+            flying.append((batch, program(self._params, jax.tree.map(_stack, *inputs))))
+            if len(flying) > 1:
+                yield from _landed(*flying.popleft())
+        for batch, outputs in flying:
+            yield from _landed(batch, outputs)
+
+    def _batches(
+        self, chunks: Iterable[Chunk], arrays: Callable[[Chunk], Any]
+    ) -> Iterator[list[Chunk]]:
+        """Gather as many chunks of one size as there are devices."""
+        batch: list[Chunk] = []
+        size = None
+        for chunk in chunks:
+            shapes = [array.shape for array in jax.tree.leaves(arrays(chunk))]
+            if batch and (shapes != size or len(batch) == self._mesh.size):
+                yield batch
+                batch = []
+            size = shapes
+            batch.append(chunk)
+        if batch:
+            yield batch
+
+
+def _stack(*arrays: np.ndarray) -> np.ndarray:
+    return arrays[0][None] if len(arrays) == 1 else np.stack(arrays)
+
+
+def _landed(batch: list[Chunk], outputs: Any) -> Iterator[tuple[Chunk, Any]]:
+    outputs = jax.device_get(outputs)
+    for index, chunk in enumerate(batch):
+        yield chunk, jax.tree.map(lambda array, index=index: array[index], outputs)
+
+
+def _compose(
+    layout: IrrepLayout, scaleshift: ScaleShift, key: SpeciesPair, _: Any, chunk: tuple
+) -> jax.Array:
+    """Blocks in eV of one species pair, from scaled irreps in the network's frame."""
+    scaled, vector = (array.astype(jnp.float64) for array in chunk)
+    irreps = layout.pair[key]
+    shift, scale = scaleshift.pair_terms[key](jnp.linalg.norm(vector, axis=1))
+    components = shift + scale * scaled[:, : irreps.size]
+    turned = from_frame(scaleshift.frame, irreps, components, vector)
+    return irreps.to_blocks(turned).astype(jnp.float32)

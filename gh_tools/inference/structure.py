@@ -1,0 +1,93 @@
+"""H(R) and S(R) of one structure, domain by domain."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import ase
+import numpy as np
+from jaxtyping import Int
+
+from gh_tools.dft.overlap import Overlap
+from gh_tools.inference.domains import divide
+from gh_tools.inference.predict import Descriptors, Predictor
+from gh_tools.orbitals.blocks import Hamiltonian
+from gh_tools.orbitals.pairs import Neighbours, wrapped
+
+
+class StructureWork:
+    """Prediction and overlap of one structure in domains that need nothing of each other.
+
+    A domain's blocks are the on-site ones of its atoms, and those of the stored pairs whose first atom is
+    one of them. The second atoms may be of other domains: their descriptors are computed, too.
+
+    Args:
+        predictor: the model.
+        overlap: computes S.
+        atoms: the structure; it is wrapped into the cell.
+        domain_bytes: of H and S of a domain, at most (but one atom is the least).
+
+    Attributes:
+        atoms: the structure, wrapped.
+        domains: atoms of each domain, ascending; the same on every machine.
+    """
+
+    def __init__(
+        self, predictor: Predictor, overlap: Overlap, atoms: ase.Atoms, domain_bytes: float
+    ):
+        self.atoms = wrapped(atoms)
+        self._predictor, self._overlap = predictor, overlap
+        cutoff = max(predictor.pair_cutoffs.values())
+        self._neighbours = Neighbours(
+            self.atoms, max(predictor.reach, overlap.reach(self.atoms.numbers))
+        )
+        # H and S in single precision; half of all pairs are stored
+        block = 4 * (1 + predictor.layout.n_spins) * predictor.basis.n_orbitals(atoms.numbers) ** 2
+        weight = self._neighbours.count(cutoff) / 2 * block.max()
+        self.domains = divide(self.atoms.positions, weight, domain_bytes)
+        self._descriptors: Descriptors | None = None
+        self._lock = threading.Lock()
+
+    def blocks(self, number: int, todo: Sequence[int]) -> Hamiltonian:
+        """Compute a domain's blocks of H and S, both in single precision.
+
+        Args:
+            number: of the domain.
+            todo: all domains that will be asked for; the first call describes their atoms.
+        """
+        with self._lock:
+            if self._descriptors is None:
+                self._describe(todo)
+        domain = self.domains[number]
+        pairs = self._predictor.pairs(self.atoms, self._neighbours, domain)
+        # S needs the processor, the network the device.
+        with ThreadPoolExecutor(1) as aside:
+            overlap = aside.submit(self._overlap, self.atoms, pairs, domain, self._neighbours)
+            predicted = self._predictor.blocks(self.atoms, self._descriptors, domain, pairs)
+            onsite, bonds = overlap.result()
+        for found, blocks in ((onsite, predicted.onsite), (bonds, predicted.pairs)):
+            for key in blocks:
+                blocks[key] = replace(blocks[key], overlap=found.pop(key).astype(np.float32))
+        return predicted
+
+    def head(self) -> Hamiltonian:
+        """Return the structure without blocks, with scalars."""
+        basis = self._predictor.basis
+        scalars = {"n_electrons": basis.n_electrons(self.atoms.numbers)}
+        return Hamiltonian(self.atoms, basis, {}, {}, scalars)
+
+    def _describe(self, numbers: Sequence[int]) -> None:
+        """Compute the descriptors that some domains need; once for all of them."""
+        if len(numbers) == len(self.domains):
+            needed = np.arange(len(self.atoms))
+        else:
+            needed = np.unique(np.concatenate([self._halo(self.domains[n]) for n in numbers]))
+        self._descriptors = self._predictor.describe(self.atoms, self._neighbours, needed)
+
+    def _halo(self, domain: Int[np.ndarray, "some"]) -> Int[np.ndarray, "more"]:
+        """A domain's atoms and the second atoms of its pairs."""
+        pairs = self._predictor.pairs(self.atoms, self._neighbours, domain)
+        return np.unique(np.concatenate([domain, *(j for _, j, *_ in pairs.values())]))
