@@ -14,6 +14,7 @@ from gh_tools.cli.options import (
     DryRunOption,
     JobsOption,
     JsonOption,
+    MemoryOption,
     OutputOption,
     OverwriteOption,
     PrintConfigOption,
@@ -72,6 +73,25 @@ def main(
             "--carrier-window", help="Where they are counted, eV from E_F. Default: 0 0.2."
         ),
     ] = None,
+    solver: Annotated[
+        str | None,
+        typer.Option(
+            "--solver",
+            help="'dense', 'slices', 'kpm', or 'auto': by size and memory. Default: auto.",
+        ),
+    ] = None,
+    engine: Annotated[
+        str | None,
+        typer.Option(
+            "--engine",
+            help="Sparse library: 'pardiso', 'mumps' or 'superlu'. Default: the first installed.",
+        ),
+    ] = None,
+    projection: Annotated[
+        str | None,
+        typer.Option("--projection", help="'mulliken' or 'lowdin'. Default: mulliken."),
+    ] = None,
+    memory: MemoryOption = None,
     plot: Annotated[
         Path | None, typer.Option("--plot", help="Picture to draw: .png, .pdf or .svg.")
     ] = None,
@@ -98,9 +118,12 @@ def main(
 ) -> None:
     """Solve H(k) c = E S(k) c on a k grid; project, broaden and count.
 
-    Writes levels, total and species-projected (Mulliken) densities of states against E - E_F, the
+    Writes levels, total and species-projected densities of states against E - E_F, the
     Fermi level, band gap and band edges, and the carriers: the states that the chosen elements
     hold in a window above (or below) E_F, broadened and sharp, per cell, area and volume.
+
+    Small structures are solved densely. Large ones are cut into slices of energy, certified by inertia
+    and residuals; all levels of --window are found, so narrow it to what is needed.
     """
     from gh_tools.spectra.config import DosConfig
 
@@ -114,6 +137,9 @@ def main(
         "smearing": smearing,
         "carriers": carriers and [symbol.strip() for symbol in carriers.split(",")],
         "carrier_window": carrier_window,
+        "solver": solver,
+        "engine": engine,
+        "projection": projection,
     }
     options = common.load_config(DosConfig, config, common.as_settings(settings, flags))
     if print_config:
@@ -142,14 +168,23 @@ def main(
         return
 
     from gh_tools.errors import DataError
+    from gh_tools.resources import memory_limit
     from gh_tools.spectra.report import draw
     from gh_tools.spectra.run import make_spectra
 
+    limit = memory_limit(memory)
     failed = []
     for store, target in zip(stores, targets, strict=True):
         provenance = common.provenance(config=options, inputs=[store])
         failed += make_spectra(
-            store.path, target, options, provenance, jobs=jobs, resume=resume, overwrite=overwrite
+            store.path,
+            target,
+            options,
+            provenance,
+            jobs=jobs,
+            memory=limit,
+            resume=resume,
+            overwrite=overwrite,
         )
         facts = draw(plot, target, reference, options, jobs) if plot is not None else {}
         common.emit(target, as_json, **facts)

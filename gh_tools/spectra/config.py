@@ -32,6 +32,18 @@ class DosConfig(SamplingConfig):
     """Number of energies of the density of states."""
     window: tuple[float, float] = (-10.0, 10.0)
     """First and last energy of the density of states, eV from E_F."""
+    solver: Literal["auto", "dense", "slices", "kpm"] = "auto"
+    """How levels are found: all by dense matrices; those that the windows need by sparse slices; the
+    density of all by Chebyshev polynomials and random vectors, with slices for the carriers. By size
+    and memory for auto."""
+    engine: Literal["auto", "pardiso", "mumps", "superlu"] = "auto"
+    """Library that factorises sparse matrices; the first of these that is installed for auto."""
+    projection: Literal["mulliken", "lowdin"] = "mulliken"
+    """How levels are divided among species."""
+    probes: int = Field(default=8, ge=2)
+    """Random vectors of the solver kpm; the error falls with their square root."""
+    seed: int = 0
+    """Of the random vectors."""
     carriers: tuple[str, ...] = ()
     """Elements whose states count as carriers; none for all."""
     carrier_window: tuple[float, float] = (0.0, 0.2)
@@ -51,6 +63,12 @@ class DosConfig(SamplingConfig):
             low, high = getattr(self, name)
             if not low < high:
                 raise ValueError(f"{name}: expected the lower energy first, found {low} and {high}")
+        return self
+
+    @model_validator(mode="after")
+    def _projection_of_kpm(self) -> DosConfig:
+        if self.solver == "kpm" and self.projection != "mulliken":
+            raise ValueError("solver kpm has no levels, only Mulliken's projection")
         return self
 
     @property

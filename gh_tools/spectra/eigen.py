@@ -1,4 +1,4 @@
-"""Eigenvalues and Mulliken weights of H(k) c = ε S(k) c."""
+"""Eigenvalues of H(k) c = ε S(k) c and the weights of species in them, densely."""
 
 from __future__ import annotations
 
@@ -15,6 +15,13 @@ from gh_tools.errors import DataError
 from gh_tools.orbitals.bloch import bloch_matrices
 from gh_tools.orbitals.blocks import Hamiltonian
 from gh_tools.spectra.kpoints import KPoints
+from gh_tools.spectra.projection import (
+    Projection,
+    dense_root,
+    lowdin,
+    mulliken,
+    species_members,
+)
 
 # Bytes of H(k) and S(k) that are held at once.
 BATCH_BYTES = 2**27
@@ -32,14 +39,23 @@ class Levels:
         energies: ε in eV, ascending along the last axis, on the scale of the Hamiltonian.
         kpoints: where they were computed, with weights.
         species: atomic numbers present, ascending.
-        projections: Mulliken weight of each species in each level; sums to 1 over species. None
-            if it was not asked for.
+        projections: weight of each species in each level; sums to 1 over species. None if it was
+            not asked for.
+        below: number of levels below those listed; None for none.
+        above: number of levels above those listed; None for none.
+        window: energies between which the list is complete, eV.
+
+    Where k-points or spins have different numbers of levels in the window, the list is filled up
+    with levels at infinity, which stand for no states.
     """
 
     energies: Float[np.ndarray, "spins kpoints bands"]
     kpoints: KPoints
     species: Int[np.ndarray, "species"]
     projections: Float[np.ndarray, "species spins kpoints bands"] | None = None
+    below: Int[np.ndarray, "spins kpoints"] | None = None
+    above: Int[np.ndarray, "spins kpoints"] | None = None
+    window: tuple[float, float] = (-np.inf, np.inf)
 
     @property
     def degeneracy(self) -> int:
@@ -50,19 +66,40 @@ class Levels:
     def states(self) -> Float[np.ndarray, "spins kpoints bands"]:
         """States per cell that each level stands for: spin degeneracy times k-point weight."""
         weight = self.degeneracy * self.kpoints.weights[None, :, None]
+        if self.below is not None:
+            return weight * np.isfinite(self.energies)
         return np.broadcast_to(weight, self.energies.shape)
 
+    @property
+    def states_below(self) -> float:
+        """States per cell in levels below those listed."""
+        return self._states_of(self.below)
 
-def solve(hamiltonian: Hamiltonian, kpoints: KPoints, *, projected: bool = True) -> Levels:
+    @property
+    def states_above(self) -> float:
+        """States per cell in levels above those listed."""
+        return self._states_of(self.above)
+
+    def _states_of(self, counts: Int[np.ndarray, "spins kpoints"] | None) -> float:
+        if counts is None:
+            return 0.0
+        return float(np.sum(self.degeneracy * self.kpoints.weights * counts))
+
+
+def solve(
+    hamiltonian: Hamiltonian,
+    kpoints: KPoints,
+    *,
+    projected: bool = True,
+    projection: Projection = "mulliken",
+) -> Levels:
     """Solve the generalised eigenproblem of a structure at each k-point, densely.
-
-    A species' Mulliken weight in the eigenvector c, normalised to c† S c = 1, is
-    Σ_μ Re(c*_μ (S c)_μ) over the orbitals μ of its atoms.
 
     Args:
         hamiltonian: H(R) and S(R).
         kpoints: where to solve.
-        projected: compute Mulliken weights (needs eigenvectors, about twice the time).
+        projected: compute weights of species (needs eigenvectors, about twice the time).
+        projection: which weights, see `projection`.
 
     Returns:
         All levels, for each spin channel of the Hamiltonian.
@@ -70,10 +107,7 @@ def solve(hamiltonian: Hamiltonian, kpoints: KPoints, *, projected: bool = True)
     Raises:
         DataError: if H or S is not finite, or S is not positive definite.
     """
-    numbers = hamiltonian.atoms.numbers
-    species = np.unique(numbers)
-    owner = np.repeat(numbers, hamiltonian.basis.n_orbitals(numbers))
-    members = (species[:, None] == owner).astype(float)
+    species, members = species_members(hamiltonian)
     shape = (hamiltonian.n_spins, len(kpoints), hamiltonian.n_orbitals)
     energies = np.empty(shape)
     projections = np.empty((len(species), *shape)) if projected else None
@@ -102,7 +136,10 @@ def solve(hamiltonian: Hamiltonian, kpoints: KPoints, *, projected: bool = True)
                 energies[spin, k], vectors = scipy.linalg.eigh(
                     matrix, overlap, driver="gvd", check_finite=False
                 )
-                weights = (vectors.conj() * (overlap @ vectors)).real
+                if projection == "lowdin":
+                    weights = lowdin(dense_root(overlap) @ vectors)
+                else:
+                    weights = mulliken(vectors, overlap @ vectors)
                 projections[:, spin, k] = members @ weights
     if smallest[0] < POOR_OVERLAP:
         formula = hamiltonian.atoms.get_chemical_formula()

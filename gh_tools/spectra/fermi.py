@@ -14,6 +14,12 @@ from gh_tools.spectra.eigen import Levels
 # Electrons. Far above the rounding of a sum of weights (about 1e-13 for 1e5 levels) and far
 # below what one level of a k grid holds (2 / number of k-points).
 COUNT_TOLERANCE = 1e-8
+# In units of kT: so far from the Fermi level 1e5 levels hold less than 1e-8 electrons or holes.
+TAIL = 30.0
+
+
+class OutsideWindow(Exception):
+    """The Fermi level is not determined by the levels of a window."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +47,7 @@ def electron_count(levels: Levels, level: float, smearing: float = 0.0) -> float
     """
     below = level - levels.energies
     occupation = expit(below / smearing) if smearing > 0 else below > 0
-    return float(np.sum(levels.states * occupation))
+    return levels.states_below + float(np.sum(levels.states * occupation))
 
 
 def fermi_level(levels: Levels, n_electrons: float, smearing: float = 0.0) -> float:
@@ -61,8 +67,9 @@ def fermi_level(levels: Levels, n_electrons: float, smearing: float = 0.0) -> fl
 
     Raises:
         DataError: if the levels cannot hold that many electrons, or none is left empty.
+        OutsideWindow: if levels beyond the window in which they are complete would have a say.
     """
-    capacity = float(levels.states.sum())
+    capacity = levels.states_below + float(levels.states.sum()) + levels.states_above
     if not 0 < n_electrons < capacity - COUNT_TOLERANCE:
         raise DataError(
             f"the basis has room for {capacity:g} electrons and the structure has {n_electrons:g}: "
@@ -70,7 +77,10 @@ def fermi_level(levels: Levels, n_electrons: float, smearing: float = 0.0) -> fl
         )
     # 40 kT beyond the outermost levels the occupations are 0 and 1 to 1e-17.
     margin = 1.0 + 40.0 * smearing
-    bottom, top = levels.energies.min() - margin, levels.energies.max() + margin
+    listed = levels.energies[np.isfinite(levels.energies)]
+    if listed.size == 0:
+        raise OutsideWindow
+    bottom, top = listed.min() - margin, listed.max() + margin
 
     def bisect(target: float) -> float:
         low, high = bottom, top
@@ -83,6 +93,10 @@ def fermi_level(levels: Levels, n_electrons: float, smearing: float = 0.0) -> fl
         return 0.5 * (low + high)
 
     below, above = (bisect(n_electrons + sign * COUNT_TOLERANCE) for sign in (-1, 1))
+    # Levels from here on are all filled, or all empty, to far less than the tolerance.
+    tail = TAIL * smearing
+    if below - tail < levels.window[0] or above + tail > levels.window[1]:
+        raise OutsideWindow
     return float(0.5 * (below + above))
 
 
@@ -99,7 +113,9 @@ def band_edges(levels: Levels, n_electrons: float) -> BandEdges:
     fermi = fermi_level(levels, n_electrons)
     occupied = levels.energies < fermi
     per_kpoint: Float[np.ndarray, "spins kpoints"] = occupied.sum(axis=-1)
-    held = float(np.sum(levels.states * occupied))
+    if levels.below is not None:
+        per_kpoint = per_kpoint + levels.below
+    held = levels.states_below + float(np.sum(levels.states * occupied))
     same_everywhere = np.all(per_kpoint == per_kpoint[:, :1])
     if not same_everywhere or abs(held - n_electrons) > 2 * COUNT_TOLERANCE:
         return BandEdges(fermi, fermi, 0.0)

@@ -6,15 +6,22 @@ import multiprocessing
 import os
 import signal
 import threading
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import nullcontext
 from pathlib import Path
+
+import numpy as np
 
 from gh_tools.console import log, progress
 from gh_tools.errors import CannotCreateError, DataError, NoInputError, TryAgainError
+from gh_tools.resources import free_memory
+from gh_tools.spectra.choice import Solver, choose_solver
 from gh_tools.spectra.config import DosConfig
-from gh_tools.spectra.spectrum import Spectrum, compute_spectrum
+from gh_tools.spectra.factor import available_engines
+from gh_tools.spectra.spectrum import Spectrum, compute_spectrum, kpoints_for
 from gh_tools.spectra.store import Spectra, SpectraWriter, already_done, gather, read_spectra
 from gh_tools.store.hamiltonians import HamiltonianReader
 from gh_tools.store.io import open_store
@@ -30,6 +37,7 @@ def make_spectra(
     provenance: Provenance,
     *,
     jobs: int = 1,
+    memory: int | None = None,
     resume: bool = False,
     overwrite: bool = False,
 ) -> list[str]:
@@ -41,6 +49,7 @@ def make_spectra(
         config: what is computed.
         provenance: how it is being made.
         jobs: structures worked on at once, each in a process of its own.
+        memory: bytes that all of them may use; None for what is free.
         resume: keep what an earlier run finished.
         overwrite: replace an existing output.
 
@@ -68,21 +77,30 @@ def make_spectra(
         output, reader.structures, config, provenance, resume=resume, overwrite=overwrite
     )
     missing = writer.missing()
-    with progress("spectra", len(missing)) as shown:
-        for index, outcome in compute(reader, missing, config, jobs):
+    memory = free_memory() if memory is None else memory
+    dense = _announce(reader, missing, config, memory // min(jobs, max(1, len(missing))))
+    # Slices show their own progress, in this process.
+    bar = progress("spectra", len(missing)) if dense or jobs > 1 else nullcontext()
+    with bar as shown:
+        for index, outcome in compute(reader, missing, config, jobs, memory):
             if isinstance(outcome, Spectrum):
                 writer.write(index, outcome)
             else:
                 writer.fail(index, str(outcome))
                 log.warning("%s: %s", reader.names[index], outcome)
-            shown.advance()
+            if shown is not None:
+                shown.advance()
     failed = _sentences(writer.partial.failures())
     writer.publish()
     return failed
 
 
 def compute(
-    reader: HamiltonianReader, indices: Sequence[int], config: DosConfig, jobs: int = 1
+    reader: HamiltonianReader,
+    indices: Sequence[int],
+    config: DosConfig,
+    jobs: int = 1,
+    memory: int | None = None,
 ) -> Iterator[tuple[int, Outcome]]:
     """Compute spectra and yield each with its index as it is finished, or why it cannot be had.
 
@@ -91,11 +109,14 @@ def compute(
         indices: which structures.
         config: what is computed.
         jobs: number of processes; 1 for this one.
+        memory: bytes that all of them may use; None for what is free.
     """
+    memory = free_memory() if memory is None else memory
     if jobs == 1 or len(indices) < 2:
         for index in indices:
-            yield index, _attempt(reader, index, config)
+            yield index, _attempt(reader, index, config, memory)
         return
+    jobs = min(jobs, len(indices))
     # Spawned, not forked: Zarr runs threads. Each process gets its share of the cores, which BLAS
     # reads from its surroundings when it is loaded.
     share = str(max(1, (os.cpu_count() or 1) // jobs))
@@ -103,10 +124,10 @@ def compute(
     before = {name: os.environ.get(name) for name in limits}
     os.environ.update({name: value for name, value in limits.items() if before[name] is None})
     pool = ProcessPoolExecutor(
-        min(jobs, len(indices)),
+        jobs,
         multiprocessing.get_context("spawn"),
         initializer=_open,
-        initargs=(reader.store.path, config, log.getEffectiveLevel()),
+        initargs=(reader.store.path, config, memory // jobs, log.getEffectiveLevel()),
     )
     try:
         futures = {pool.submit(_work, index): index for index in indices}
@@ -168,24 +189,52 @@ def check_carriers(reader: HamiltonianReader, config: DosConfig) -> None:
             )
 
 
-def _attempt(reader: HamiltonianReader, index: int, config: DosConfig) -> Outcome:
+def _solver(reader: HamiltonianReader, index: int, config: DosConfig, memory: int) -> Solver:
+    atoms = reader.structures.atoms[index]
+    n_orbitals = int(reader.basis.n_orbitals(atoms.numbers).sum())
+    doubled = 2 * kpoints_for(atoms, config).points
+    real = bool(np.all(doubled == np.round(doubled)))
+    return choose_solver(config.solver, n_orbitals, real, memory)
+
+
+def _announce(
+    reader: HamiltonianReader, indices: Sequence[int], config: DosConfig, memory: int
+) -> bool:
+    """Say which solver the structures get, and return whether one is solved densely."""
+    chosen: list[str] = []
+    for index in indices:
+        try:
+            chosen.append(_solver(reader, index, config, memory))
+        except DataError:  # told when its turn comes
+            continue
+    for solver, count in sorted(Counter(chosen).items()):
+        how = solver
+        if solver != "dense":
+            engine = available_engines()[0] if config.engine == "auto" else config.engine
+            how = f"{solver}, factorised by {engine}"
+        log.info("%d of %d structures: solver %s", count, len(indices), how)
+    return "dense" in chosen
+
+
+def _attempt(reader: HamiltonianReader, index: int, config: DosConfig, memory: int) -> Outcome:
     try:
-        return compute_spectrum(reader.read(index), config)
+        solver = _solver(reader, index, config, memory)
+        return compute_spectrum(reader.read(index), config, solver, memory)
     except DataError as error:
         return error
 
 
-_worker: tuple[HamiltonianReader, DosConfig]
+_worker: tuple[HamiltonianReader, DosConfig, int]
 
 
-def _open(path: Path, config: DosConfig, level: int) -> None:
+def _open(path: Path, config: DosConfig, memory: int, level: int) -> None:
     global _worker
     # Ctrl-C reaches the whole group of processes: workers die at once and silently, the parent tells.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     log.setLevel(level)
     # If the parent is killed outright, nobody else would end the workers.
     threading.Thread(target=_follow_parent, daemon=True).start()
-    _worker = HamiltonianReader(path), config
+    _worker = HamiltonianReader(path), config, memory
 
 
 def _follow_parent() -> None:
@@ -194,8 +243,8 @@ def _follow_parent() -> None:
 
 
 def _work(index: int) -> Outcome:
-    reader, config = _worker
-    return _attempt(reader, index, config)
+    reader, config, memory = _worker
+    return _attempt(reader, index, config, memory)
 
 
 def _sentences(failures: Sequence[dict]) -> list[str]:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import ase
 import numpy as np
 from jaxtyping import Float
 
+from gh_tools.console import log
 from gh_tools.errors import DataError
 from gh_tools.orbitals.blocks import Hamiltonian
+from gh_tools.resources import free_memory
+from gh_tools.spectra.choice import Solver
 from gh_tools.spectra.config import DosConfig, SamplingConfig
-from gh_tools.spectra.dos import energy_grid, projected_dos, states_in_window
+from gh_tools.spectra.dos import REACH, energy_grid, projected_dos, states_in_window
 from gh_tools.spectra.eigen import Levels, solve
-from gh_tools.spectra.fermi import band_edges, fermi_level
+from gh_tools.spectra.fermi import TAIL, OutsideWindow, band_edges, fermi_level
+from gh_tools.spectra.kpm import kernel_polynomial_dos
 from gh_tools.spectra.kpoints import KPoints, grid_for_density, monkhorst_pack
+from gh_tools.spectra.sliced import Certificate, SlicedSolver, window_about
 
 # Unit and definition of each number that `compute_spectrum` gives.
 _SMEARED = (
@@ -49,11 +55,15 @@ class Spectrum:
         density: projected density of states of each of `levels.species`, states/eV, against
             E - E_F on the energies of the configuration.
         scalars: the numbers of `SCALARS` that are defined for the structure.
+        certificate: how the levels were found, and what vouches for them.
+        deviation: standard error of the total density, states/eV; None where it is not stochastic.
     """
 
     levels: Levels
     density: Float[np.ndarray, "species points"]
     scalars: dict[str, float]
+    certificate: Certificate
+    deviation: Float[np.ndarray, "points"] | None = None
 
 
 def kpoints_for(atoms: ase.Atoms, config: SamplingConfig) -> KPoints:
@@ -86,21 +96,104 @@ def fermi_level_of(hamiltonian: Hamiltonian, levels: Levels, config: SamplingCon
     return float(stored)
 
 
-def compute_spectrum(hamiltonian: Hamiltonian, config: DosConfig) -> Spectrum:
+def certified_levels(
+    solver: SlicedSolver,
+    hamiltonian: Hamiltonian,
+    config: DosConfig,
+    windows: Sequence[tuple[float, float]],
+) -> tuple[Levels, float, Certificate]:
+    """Find the Fermi level, and all levels that windows about it need.
+
+    Args:
+        solver: of the structure.
+        hamiltonian: H(R) and S(R).
+        config: how the Fermi level is defined, and by how much levels are broadened.
+        windows: energies from E_F.
+
+    Returns:
+        Levels, the Fermi level in eV, and what vouches for them.
+
+    Raises:
+        DataError: if levels are missing or inaccurate.
+    """
+    electrons = electrons_of(hamiltonian)
+    around = solver.find_fermi_level(electrons)
+    sharp = band_edges(around, electrons)
+    fermi = fermi_level(around, electrons)
+    broadened = REACH * config.width
+    relative = (
+        min(min(low for low, _ in windows) - broadened, -(TAIL + 2) * config.smearing),
+        max(max(high for _, high in windows) + broadened, (TAIL + 2) * config.smearing),
+    )
+    if config.fermi == "label":
+        fermi = fermi_level_of(hamiltonian, around, config)
+    for _ in range(3):
+        low, high = window_about(fermi, (sharp.valence, sharp.conduction), relative)
+        log.info("levels between %.4f and %.4f eV, E_F near %.4f eV", low, high, fermi)
+        levels, certificate = solver.levels(low, high)
+        try:
+            refined = fermi_level_of(hamiltonian, levels, config)
+            band_edges(levels, electrons)
+        except OutsideWindow:
+            raise DataError(
+                f"the levels between {low:.4f} and {high:.4f} eV do not hold the Fermi level that "
+                "was found before; use another --engine or --solver dense"
+            ) from None
+        # Shifts that hit a level were moved a little: 1e-3 eV of the tails, which hold nothing.
+        if abs(refined - fermi) < 1e-3:
+            return levels, refined, certificate
+        fermi = refined
+    raise DataError("the Fermi level does not settle; use --smearing 0 or --solver dense")
+
+
+def compute_spectrum(
+    hamiltonian: Hamiltonian,
+    config: DosConfig,
+    solver: Solver = "dense",
+    memory: int | None = None,
+) -> Spectrum:
     """Compute levels, Fermi level, density of states and carriers of one structure.
 
     Args:
         hamiltonian: H(R) and S(R).
         config: k-points, broadening, windows, carrier species.
+        solver: as `choose_solver` says.
+        memory: bytes that may be used; None for what is free.
 
     Raises:
         DataError: if the eigenproblem or the Fermi level is ill-defined.
     """
-    levels = solve(hamiltonian, kpoints_for(hamiltonian.atoms, config))
+    kpoints = kpoints_for(hamiltonian.atoms, config)
     electrons = electrons_of(hamiltonian)
-    fermi = fermi_level_of(hamiltonian, levels, config)
+    energy = energy_grid(config.window, config.points)
+    if solver == "dense":
+        levels = solve(hamiltonian, kpoints, projection=config.projection)
+        listed = (float(levels.energies.min()), float(levels.energies.max()))
+        certificate = Certificate("dense", "lapack", listed, levels.energies.size, np.nan, np.nan)
+        fermi = fermi_level_of(hamiltonian, levels, config)
+        density = projected_dos(levels, energy + fermi, config.width)
+        deviation = None
+    else:
+        found = SlicedSolver(
+            hamiltonian,
+            kpoints,
+            engine=None if config.engine == "auto" else config.engine,
+            memory=free_memory() if memory is None else memory,
+            projection=config.projection,
+        )
+        windows = (
+            (config.carrier_window,) if solver == "kpm" else (config.carrier_window, config.window)
+        )
+        levels, fermi, certificate = certified_levels(found, hamiltonian, config, windows)
+        if solver == "kpm":
+            density, deviation = kernel_polynomial_dos(
+                found, energy + fermi, config.width, config.probes, config.seed
+            )
+            certificate = replace(certificate, solver="kpm")
+        else:
+            density = projected_dos(levels, energy + fermi, config.width)
+            deviation = None
     edges = band_edges(levels, electrons)
-    density = projected_dos(levels, energy_grid(config.window, config.points) + fermi, config.width)
 
     species = config.carrier_numbers or tuple(levels.species)
     low, high = config.carrier_window
@@ -120,7 +213,7 @@ def compute_spectrum(hamiltonian: Hamiltonian, config: DosConfig) -> Spectrum:
             scalars[f"{name}_per_area"] = count / area * CM**2
         if volume > 0:
             scalars[f"{name}_per_volume"] = count / volume * CM**3
-    return Spectrum(levels, density, scalars)
+    return Spectrum(levels, density, scalars, certificate, deviation)
 
 
 def periodic_area(atoms: ase.Atoms) -> float:

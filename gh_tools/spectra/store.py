@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import ase
@@ -14,6 +14,7 @@ from jaxtyping import Float
 from gh_tools.errors import DataError
 from gh_tools.spectra.config import DosConfig
 from gh_tools.spectra.dos import energy_grid
+from gh_tools.spectra.sliced import Certificate
 from gh_tools.spectra.spectrum import SCALARS, Spectrum
 from gh_tools.store.io import Store, open_store, put, put_stream
 from gh_tools.store.partial import PartialStore
@@ -24,6 +25,8 @@ from gh_tools.store.structures import (
     read_structures,
     structure_arrays,
 )
+
+_SOLVER = fields(Certificate)
 
 
 class SpectraWriter:
@@ -63,10 +66,15 @@ class SpectraWriter:
 
     def write(self, index: int, spectrum: Spectrum) -> None:
         """Write one structure's spectrum."""
-        levels = spectrum.levels
+        levels, certificate = spectrum.levels, spectrum.certificate
+        below = np.zeros(levels.energies.shape[:2], np.int64)
+        optional = {} if spectrum.deviation is None else {"dos/error": spectrum.deviation}
         self.partial.write_part(
             index,
             {
+                **{f"solver/{f.name}": np.array(getattr(certificate, f.name)) for f in _SOLVER},
+                **optional,
+                "bands/below": below if levels.below is None else levels.below,
                 "bands/kpoint": levels.kpoints.points,
                 "bands/weight": levels.kpoints.weights,
                 "bands/eigenvalue": levels.energies,
@@ -100,6 +108,7 @@ class SpectraWriter:
             {
                 "failed": failures,
                 "width": self.config.width,
+                "projection": self.config.projection,
                 "carrier_species": list(self.config.carriers),
                 "carrier_window": list(self.config.carrier_window),
                 "spin_degeneracy": "densities, carriers and electrons count both spins",
@@ -114,11 +123,17 @@ class SpectraWriter:
 
         scalars = {name: np.full(len(present), np.nan) for name in SCALARS}
         kpoints, weights, sizes = [], [], []
+        solver = {f.name: [] for f in _SOLVER}
+        below, deviations = [], False
         for row, index in enumerate(present):
             with self.partial.open_part(index) as part:
                 kpoints.append(part["bands/kpoint"])
                 weights.append(part["bands/weight"])
                 sizes.append(part["bands/eigenvalue"].size)
+                below.append(part["bands/below"].ravel())
+                deviations |= "dos/error" in part
+                for name, values in solver.items():
+                    values.append(part[f"solver/{name}"])
                 for name in scalars:
                     if f"scalar/{name}" in part:
                         scalars[name][row] = part[f"scalar/{name}"]
@@ -126,6 +141,10 @@ class SpectraWriter:
             unit, description = SCALARS[name]
             put(group, f"scalar/{name}", values, {"unit": unit, "description": description})
 
+        for name, values in solver.items():
+            put(group, f"solver/{name}", np.array(values))
+
+        put(group, "bands/below", np.concatenate(below))
         put(group, "bands/kpoint_ptr", _offsets([len(w) for w in weights]))
         put(group, "bands/kpoint", np.concatenate(kpoints))
         put(group, "bands/weight", np.concatenate(weights))
@@ -139,19 +158,25 @@ class SpectraWriter:
         # The total is the sum of the projections, to the last bit.
         totals = (sum(self._density(i, z) for z in structures.numbers) for i in present)
         put_stream(group, "dos/total", shape, np.dtype(float), totals)
+        if deviations:
+            zero = np.zeros((1, config.points))
+            errors = (self._piece(i, "dos/error", zero) for i in present)
+            put_stream(group, "dos/error", shape, np.dtype(float), errors)
         for z in structures.numbers:
             densities = (self._density(i, z) for i in present)
             put_stream(group, f"dos/species/{z}", shape, np.dtype(float), densities)
 
     def _density(self, index: int, number: int) -> Float[np.ndarray, "1 points"]:
         """Return the projected density of states of one structure, zero for an absent species."""
-        with self.partial.open_part(index) as part:
-            key = f"dos/species/{number}"
-            return part[key][None] if key in part else np.zeros((1, self.config.points))
+        zero = np.zeros((1, self.config.points))
+        return self._piece(index, f"dos/species/{number}", zero)
 
-    def _piece(self, index: int, key: str) -> np.ndarray:
+    def _piece(self, index: int, key: str, absent: np.ndarray | None = None) -> np.ndarray:
+        """Return an array of one structure; where it may be absent, as a row."""
         with self.partial.open_part(index) as part:
-            return part[key]
+            if absent is None:
+                return part[key]
+            return part[key][None] if key in part else absent
 
 
 @dataclass(frozen=True)

@@ -89,9 +89,9 @@ def test_resume_computes_only_what_is_missing(source, tmp_path, monkeypatch):
 
     computed = []
 
-    def spy(hamiltonian, config):
+    def spy(hamiltonian, *options):
         computed.append(len(hamiltonian.atoms))
-        return compute_spectrum(hamiltonian, config)
+        return compute_spectrum(hamiltonian, *options)
 
     monkeypatch.setattr("gh_tools.spectra.run.compute_spectrum", spy)
     assert run(source, output, resume=True) == []
