@@ -3,8 +3,8 @@ _gh_tools() {
   local options="" words=""
   case "${1##*/}" in
     gh-build)
-      options="-n --number --list -o --output -c --config --set --print-config --seed --overwrite --dry-run --json -q --quiet -v --verbose --debug -h --help"
-      words="file wse2"
+      options="-n --number --list --anneal --every -o --output -c --config --set --print-config --seed -j --jobs --resume --overwrite --dry-run --json -q --quiet -v --verbose --debug -h --help"
+      words="file litfsi wse2 tmd agau sio2 hfo2 hfo2-wse2"
       ;;
     gh-label)
       options="-o --output --preset -c --config --set --print-config -j --jobs --resume --overwrite --dry-run --json -q --quiet -v --verbose --debug -h --help"
@@ -15,18 +15,18 @@ _gh_tools() {
       words=""
       ;;
     gh-train)
-      options="-c --config --set --hamiltonians --split -o --output --seed --overwrite --resume --dry-run --print-config --json -q --quiet -v --verbose --debug -h --help"
+      options="-c --config --set --hamiltonians --split --from --budget --plot -o --output --seed --overwrite --resume --dry-run --print-config --json -q --quiet -v --verbose --debug -h --help"
       words=""
       ;;
     gh-infer)
-      options="-m --model --part -o --output -j --jobs --resume --overwrite --dry-run --json -q --quiet -v --verbose --debug -h --help"
+      options="-m --model --part -o --output -j --jobs --memory --shard --resume --overwrite --dry-run --json -q --quiet -v --verbose --debug -h --help"
       words=""
       case "$3" in
         --part) words="train validation test" ;;
       esac
       ;;
     gh-dos)
-      options="--kpts --kpt-density --width --points --window --fermi --smearing --carriers --carrier-window --plot --reference -o --output -j --jobs -c --config --set --print-config --resume --overwrite --dry-run --json -q --quiet -v --verbose --debug -h --help"
+      options="--kpts --kpt-density --width --points --window --fermi --smearing --carriers --carrier-window --solver --engine --projection --memory --plot --reference -o --output -j --jobs -c --config --set --print-config --resume --overwrite --dry-run --json -q --quiet -v --verbose --debug -h --help"
       words=""
       ;;
     gh-bands)
@@ -38,11 +38,11 @@ _gh_tools() {
       words=""
       ;;
     gh-eval)
-      options="--json -q --quiet -v --verbose --debug -h --help"
+      options="--plot --overwrite --json -q --quiet -v --verbose --debug -h --help"
       words=""
       ;;
     gh-info)
-      options="--check --deep --json -q --quiet -v --verbose --debug -h --help"
+      options="--check --deep --plot --overwrite --json -q --quiet -v --verbose --debug -h --help"
       words=""
       ;;
   esac
