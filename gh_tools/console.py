@@ -88,7 +88,7 @@ class Progress:
             of = f"/{self.total}" if self.total else ""
             left = (
                 f", ETA {elapsed / self.done * (self.total - self.done):.0f} s"
-                if self.total
+                if self.total and self.done
                 else ""
             )
             text = self._text and f", {self._text}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Annotated
 
@@ -119,20 +121,21 @@ def main(
     if annealed:
         from gh_tools.structures.annealed import build_annealed
 
-        path, n, failures = build_annealed(
-            path,
-            recipe,
-            options,
-            common.provenance(
-                seed, {"n": number, "every": every, **options.model_dump(mode="json")}
-            ),
-            n=number,
-            seed=seed,
-            every=every or 0,
-            n_workers=jobs,
-            resume=resume,
-            overwrite=overwrite,
-        )
+        run = {"n": number, "every": every, **options.model_dump(mode="json")}
+        # Calculators may talk; standard output is for results alone.
+        with redirect_stdout(sys.stderr):
+            path, n, failures = build_annealed(
+                path,
+                recipe,
+                options,
+                common.provenance(seed, run),
+                n=number,
+                seed=seed,
+                every=every or 0,
+                n_workers=jobs,
+                resume=resume,
+                overwrite=overwrite,
+            )
     else:
         structures = generate(recipe, options, number, seed)
         n, failures = len(structures), []

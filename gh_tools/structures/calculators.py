@@ -12,7 +12,7 @@ from gh_tools.errors import MissingExtraError, NoInputError, UsageError
 # Name: module, class, arguments, extra that brings it. What takes a file has the argument in FILES.
 CALCULATORS = {
     "emt": ("ase.calculators.emt", "EMT", {}, ""),
-    # Without its cache a result depends on the positions alone, not on those before: runs resume.
+    # Else reset() keeps the wave function of the step before as a guess, and a resumed run differs.
     "xtb": ("tblite.ase", "TBLite", {"verbosity": 0, "cache_api": False}, "xtb"),
     "chgnet": ("chgnet.model.dynamics", "CHGNetCalculator", {}, "chgnet"),
     "sevennet": ("sevenn.calculator", "SevenNetCalculator", {"model": "7net-0"}, "sevennet"),

@@ -1,10 +1,18 @@
 """gh-build end to end: recipes, files, configuration, seeds."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 import tomllib
+from pathlib import Path
 
 import numpy as np
+import pytest
 from ase.build import bulk, molecule
+from ase.calculators.emt import EMT
 from ase.io import write
 
 from gh_tools.store.io import open_store
@@ -101,9 +109,109 @@ def test_wrong_requests(call, tmp_path):
         ("gh-build wse2 -n 0", 2, ""),
         ("gh-build wse2 -o nowhere/x.zarr", 73, "folder does not exist"),
         ("gh-build wse2 --set rattle=2 -n 1", 65, "apart"),
+        ("gh-build agau --every 10", 2, "--anneal"),
+        ("gh-build agau --anneal vasp", 2, "expected emt"),
+        ("gh-build agau --anneal emt --set anneal.steps=[1,2]", 2, "temperatures"),
+        ("gh-build hfo2 --set density=[8,7]", 2, "ascend"),
+        ("gh-build tmd --set materials=['C']", 2, "materials"),
     ]:
         done = call(line, tmp_path)
         assert done.returncode == code, (line, done)
         assert message in done.stderr, (line, done.stderr)
         assert done.stdout == ""
         assert list(tmp_path.iterdir()) == []
+
+
+ANNEAL = (
+    "gh-build agau -n 2 --seed 4 --set size=[1,1,1] --set anneal.steps=[60] --every 40 "
+    "--set anneal.temperatures=[900,600,300]"
+)
+
+
+@pytest.fixture(scope="module")
+def annealed(shell, tmp_path_factory):
+    """A folder with alloys, annealed without an interruption."""
+    folder = tmp_path_factory.mktemp("annealed")
+    done = shell(f"{ANNEAL} --anneal emt --json -o whole.zarr", folder)
+    assert (done.returncode, done.stderr.count("WARNING")) == (0, 0), done.stderr
+    return folder, json.loads(done.stdout)
+
+
+def test_annealed_structures_and_their_snapshots(annealed):
+    folder, result = annealed
+    # 180 steps: snapshots at 40, 80, 120 and 160, and the relaxed end.
+    assert (result["n"], result["failed"]) == (10, [])
+    structures = read_structures(folder / "whole.zarr")
+    column = {name: c.values for name, c in structures.columns.items()}
+    assert column["trajectory"].tolist() == [0] * 5 + [1] * 5
+    assert column["temperature"].tolist() == [900, 600, 600, 300, 0] * 2
+    relaxed = column["temperature"] == 0
+    assert column["relaxed"][relaxed].tolist() == [1, 1]
+    assert np.isnan(column["relaxed"][~relaxed]).all()
+    for row in np.flatnonzero(relaxed):
+        atoms = structures.atoms[row]
+        atoms.calc = EMT()
+        assert np.linalg.norm(atoms.get_forces(), axis=1).max() < 0.1
+        assert atoms.get_potential_energy() == pytest.approx(column["annealing_energy"][row])
+    assert structures.columns["max_force"].unit == "eV/Å"
+    assert structures.names[4] == "agau-0000"
+    assert structures.names[0].startswith("agau-0000-")
+    # Cells were relaxed, and densities are those of the relaxed ones.
+    mass = structures.atoms[0].get_masses().sum() * 1.66053907e-24
+    volume = structures.atoms[0].get_volume() * 1e-24
+    assert column["density"][0] == pytest.approx(mass / volume)
+
+
+def test_annealing_goes_on_after_kill_9_to_the_same_result(annealed, gh):
+    folder, _ = annealed
+    tmp_path = gh.folder
+    command = [*f"{ANNEAL} --anneal emt -o killed.zarr".split()]
+    command[0] = str(Path(sys.executable).parent / command[0])
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL)
+    states = tmp_path / "killed.zarr.partial" / "annealing"
+    while not list(states.glob("*/frames-*")):
+        assert process.poll() is None
+        time.sleep(0.002)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "killed.zarr").exists()
+    refused = gh(f"{ANNEAL} --anneal emt -o killed.zarr --resume --set anneal.coupling=50")
+    assert (refused.returncode, "coupling: 100" in refused.stderr) == (73, True), refused.stderr
+    # Two processes at once make no difference, either.
+    done = gh(f"{ANNEAL} --anneal emt -o killed.zarr --resume -j 2")
+    assert (done.returncode, done.stdout) == (0, "killed.zarr\n"), done.stderr
+    assert content(tmp_path / "killed.zarr") == content(folder / "whole.zarr")
+    assert not (tmp_path / "killed.zarr.partial").exists()
+    # And once more: all is there.
+    before = (tmp_path / "killed.zarr/zarr.json").stat().st_mtime_ns
+    assert gh(f"{ANNEAL} --anneal emt -o killed.zarr --resume").returncode == 0
+    assert (tmp_path / "killed.zarr/zarr.json").stat().st_mtime_ns == before
+
+
+def test_structures_that_cannot_be_annealed(call, tmp_path):
+    # EMT knows no silicon: it fails, gold does not, and is published.
+    write(tmp_path / "mixed.traj", [bulk("Au", cubic=True), bulk("Si", cubic=True)])
+    line = "gh-build mixed.traj --anneal emt --set anneal.temperatures=[]"
+    done = call(line, tmp_path)
+    assert (done.returncode, done.stdout) == (75, "mixed.structures.zarr\n")
+    assert "file-0001" in done.stderr
+    assert "Si" in done.stderr
+    assert read_structures(tmp_path / "mixed.structures.zarr").names == ["mixed-0000"]
+    # The same again with --resume: gold is there, silicon fails again.
+    done = call(f"{line} --resume", tmp_path)
+    assert done.returncode == 75
+    assert read_structures(tmp_path / "mixed.structures.zarr").names == ["mixed-0000"]
+    write(tmp_path / "si.traj", bulk("Si"))
+    done = call("gh-build si.traj --anneal emt", tmp_path)
+    assert (done.returncode, done.stdout) == (75, "")
+    assert "no structure was finished" in done.stderr
+
+
+def test_forces_above_the_threshold_are_told(call, tmp_path):
+    options = "--set anneal.temperatures=[] --set anneal.final_fmax=1e-4 --set anneal.max_steps=1"
+    done = call(f"gh-build agau --anneal emt --set size=[1,1,1] {options}", tmp_path)
+    assert done.returncode == 0
+    assert "agau-0000: the largest force is" in done.stderr
+    structures = read_structures(tmp_path / "agau.structures.zarr")
+    assert structures.columns["relaxed"].values.tolist() == [0]
+    assert structures.columns["max_force"].values[0] > 1e-4

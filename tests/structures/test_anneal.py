@@ -11,7 +11,7 @@ from ase.calculators.emt import EMT
 from pydantic import ValidationError
 
 from gh_tools.errors import DataError
-from gh_tools.structures.anneal import SEGMENT, Annealing
+from gh_tools.structures.anneal import Annealing
 from gh_tools.structures.registry import get
 from gh_tools.structures.schedule import AnnealConfig, Dynamics, Optimisation, stages, time_step
 
