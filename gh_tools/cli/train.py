@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -29,6 +30,26 @@ def main(
             "by default the split of the scale-shift.",
         ),
     ] = None,
+    parent: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            metavar="MODEL",
+            help="Model to fine-tune: its weights, network and scale-shift are where the run starts.",
+        ),
+    ] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            "--budget",
+            metavar="TIME",
+            help="Wall-clock time such as 10m that the whole run takes; sets budget.",
+        ),
+    ] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option("--plot", help="Picture of the learning curve: .png, .pdf or .svg."),
+    ] = None,
     output: options.OutputOption = None,
     seed: Annotated[
         int | None, typer.Option("--seed", min=0, help="Seed of all random numbers; sets seed.")
@@ -44,14 +65,22 @@ def main(
 ) -> None:
     """Train a model of the Hamiltonian on labelled structures.
 
-    Prints the errors of matrix elements (meV) after each epoch, and of eigenvalues every few. Ctrl-C
-    writes a checkpoint, from which --resume goes on as if nothing had happened.
+    Prints the errors of matrix elements (meV) as it goes, and of eigenvalues now and then; at the end,
+    where errors are and whether the model is trained enough. Ctrl-C writes a checkpoint, from which
+    --resume goes on as if nothing had happened. Uses all devices that JAX finds and the batch divides by.
     """
+    started = time.monotonic()
     from gh_tools.training.config import TrainConfig
 
-    seeds = [] if seed is None else [f"seed={seed}"]
-    settings = [*(settings or []), *seeds]
-    loaded = common.load_config(TrainConfig, config, settings)
+    ancestor, base = None, None
+    if parent is not None:
+        from gh_tools.training.model_store import load_model
+        from gh_tools.training.parent import continue_from, defaults
+
+        ancestor = load_model(parent)
+        base = defaults(ancestor)
+    settings = common.as_settings(settings, {"seed": seed, "budget": budget})
+    loaded = common.load_config(TrainConfig, config, settings, base)
     if print_config:
         common.print_config(loaded)
         return
@@ -61,16 +90,27 @@ def main(
 
         raise UsageError(f"expected one scale-shift store, found {len(paths)}; name one")
 
-    from gh_tools.console import log, table
+    from gh_tools.console import configure, log, table
+    from gh_tools.plotting import check_picture
     from gh_tools.store.io import check_output, open_store
+    from gh_tools.training.devices import join_processes
 
+    is_first = join_processes() == 0
+    if not is_first:
+        configure(quiet=True)
     path = output or common.derived(paths[0], "model")
     open_store(paths[0], "scaleshift")
-    check_output(path, overwrite, resume)
+    if is_first:
+        check_output(path, overwrite, resume)
+        if plot is not None:
+            check_picture(plot)
+            check_output(plot, overwrite or resume)
 
     from gh_tools.training.run import open_inputs, train_model
 
     opened = open_inputs(paths[0], hamiltonians or (), split)
+    if ancestor is not None:
+        opened = continue_from(opened, parent, ancestor, loaded)
     log.info(
         "%d training, %d validation and %d test structures",
         *(part.size for part in (opened.split.train, opened.split.validation, opened.split.test)),
@@ -80,8 +120,15 @@ def main(
         return
     provenance = common.provenance(loaded.seed, loaded, opened.stores)
     path, outcome = train_model(
-        opened, loaded, path, provenance, resume=resume, overwrite=overwrite
+        opened, loaded, path, provenance, resume=resume, overwrite=overwrite, started=started
     )
+    if not is_first:
+        return
+    from gh_tools.training.learning_curve import plot_learning_curve
+    from gh_tools.training.report import history_of, summarize
+
+    store = open_store(path, "model")
+    report = summarize(store)
     metrics = outcome.metrics
     table(
         [
@@ -98,6 +145,12 @@ def main(
         ],
         ["validation", f"best epoch {outcome.best['hamiltonian']['epoch']:.0f}"],
     )
+    for name, title in (("by_species_pair", "species"), ("by_distance", "distance (Å)")):
+        rows = [[key, f"{value:.3f}"] for key, value in report["errors"][name].items()]
+        table(rows, [title, "validation H MAE (meV)"])
+    log.info("%s", report["verdict"]["sentence"])
+    if plot is not None:
+        plot_learning_curve(plot, history_of(store))
     common.emit(
         path,
         json,
@@ -107,7 +160,8 @@ def main(
         steps=outcome.steps,
         seconds=round(outcome.seconds, 3),
         clock=outcome.clock,
+        **{name: report[name] for name in ("verdict", "errors", "learning_curve")},
     )
 
 
-app = common.command(main, "gh-train wse2.scaleshift.zarr --set budget=10m -o wse2.model.zarr")
+app = common.command(main, "gh-train wse2.scaleshift.zarr --budget 10m -o wse2.model.zarr")

@@ -24,6 +24,8 @@ class Provenance:
         seed: of its random numbers, if it draws any.
         config: its configuration, JSON-like.
         inputs: the stores that it reads.
+        notes: JSON-like facts about the run that no two runs share, such as times: they are told in the
+            history and are no part of the content.
     """
 
     program: str
@@ -31,6 +33,7 @@ class Provenance:
     seed: int | None = None
     config: Mapping[str, Any] = field(default_factory=dict)
     inputs: Sequence[Store] = ()
+    notes: Mapping[str, Any] = field(default_factory=dict)
 
     def history(self, output: Path) -> list[dict[str, Any]]:
         """Return the inputs' histories, merged, with an entry of our own at the end."""
@@ -40,7 +43,7 @@ class Provenance:
         return [*merged, self.entry(output)]
 
     def entry(self, output: Path) -> dict[str, Any]:
-        """Return our own entry: program, version, argv, time, seed, config, inputs.
+        """Return our own entry: program, version, argv, time, seed, config, inputs, and notes if any.
 
         The time honours SOURCE_DATE_EPOCH. Paths of inputs are relative to the folder of ``output``,
         so that a folder of stores can be moved as a whole.
@@ -68,6 +71,7 @@ class Provenance:
                 }
                 for store in self.inputs
             ],
+            **({"notes": dict(self.notes)} if self.notes else {}),
         }
 
 

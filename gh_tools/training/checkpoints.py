@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import jax
 import orbax.checkpoint as ocp
 
 # Orbax tells each file that it writes.
@@ -47,13 +48,26 @@ class Progress:
 class Checkpoints:
     """The last two checkpoints of a run; each appears only when it is whole.
 
+    Of several processes that train together, all read them and the first one writes.
+
     Args:
         directory: where they are kept.
     """
 
     def __init__(self, directory: Path):
+        self._process = jax.process_index()
+        directory.mkdir(parents=True, exist_ok=True)
         options = ocp.CheckpointManagerOptions(
-            max_to_keep=2, create=True, enable_async_checkpointing=False
+            max_to_keep=2,
+            create=False,
+            enable_async_checkpointing=False,
+            read_only=self._process > 0,
+            # Each process on its own: all of them hold all weights.
+            multiprocessing_options=ocp.options.MultiprocessingOptions(
+                primary_host=self._process,
+                active_processes={self._process},
+                barrier_sync_key_prefix=f"process{self._process}",
+            ),
         )
         self._manager = ocp.CheckpointManager(directory.absolute(), options=options)
 
@@ -64,6 +78,8 @@ class Checkpoints:
             arrays: tree of all arrays that training changes.
             progress: where the run stands.
         """
+        if self._process > 0:
+            return
         # A number of its own, since two checkpoints may belong to the same training step.
         latest = self._manager.latest_step()
         self._manager.save(

@@ -8,6 +8,7 @@ sums. What is decided by the clock, the first process decides for all.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -44,12 +45,25 @@ def join_processes() -> int:
             raise UsageError(
                 f"JAX_NUM_PROCESSES is set, so JAX_PROCESS_ID is expected, and both as integers: {error}"
             ) from None
-        jax.config.update("jax_cpu_collectives_implementation", "gloo")
-        jax.distributed.initialize(**numbers)
+        _join(numbers)
     elif int(environ.get("SLURM_STEP_NUM_TASKS", 1)) > 1:
-        jax.config.update("jax_cpu_collectives_implementation", "gloo")
-        jax.distributed.initialize()
+        _join({})
     return jax.process_index()
+
+
+def _join(given: dict[str, int]) -> None:
+    """Set JAX up for several processes; what it does not get it finds in the environment."""
+    jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    # Gloo tells of its connections on standard output, which is for results.
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        jax.distributed.initialize(**given)
+        jax.devices()
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 @dataclass(frozen=True)
@@ -146,6 +160,11 @@ class Devices:
             ),
             arrays,
         )
+
+    def wait(self) -> None:
+        """Wait until all processes are here."""
+        if jax.process_count() > 1:
+            multihost_utils.sync_global_devices("gh-train")
 
     def agree(self, values: Float[np.ndarray, "n"]) -> Float[np.ndarray, "n"]:
         """Return what the first process has for some values that its own clock or rounding decides."""

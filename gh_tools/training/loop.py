@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 import sys
 import time
@@ -18,6 +19,7 @@ from gh_tools.console import log, progress
 from gh_tools.errors import DataError
 from gh_tools.model.build import build_model
 from gh_tools.orbitals.irreps import IrrepLayout
+from gh_tools.spectra.compare import HamiltonianErrors, hamiltonian_errors
 from gh_tools.training.batches import (
     Batch,
     Bucket,
@@ -35,6 +37,7 @@ from gh_tools.training.feed import prefetch
 from gh_tools.training.interrupt import Interrupt, interruptible
 from gh_tools.training.optimizers import build_optimizer, learning_rate, plateau_scale
 from gh_tools.training.pace import Pace
+from gh_tools.training.parent import adopt
 from gh_tools.training.step import initial_state, make_step
 from gh_tools.training.validation import Validation
 
@@ -52,6 +55,7 @@ class Outcome:
         history: one record of metrics an epoch, and before them one of the initial weights.
         clock: wall-clock seconds at which each of them began.
         metrics: of the weights that are best by the H MAE, eigenvalues included.
+        errors: of their matrix elements, on the validation part.
         n_parameters: number of weights.
         steps: training steps done.
         seconds: wall-clock time.
@@ -62,6 +66,7 @@ class Outcome:
     history: list[dict[str, float]]
     clock: list[float]
     metrics: dict[str, float]
+    errors: HamiltonianErrors
     n_parameters: int
     steps: int
     seconds: float
@@ -78,6 +83,8 @@ class Training:
         directory: where checkpoints are kept; the run goes on from the last one that is there.
         started: ``time.monotonic()`` when the clock of the budget began.
         devices: that share a step.
+        probe: the first samples of the training part, whose error is measured beside that of validation.
+        weights: to start from; drawn if None.
     """
 
     def __init__(
@@ -89,6 +96,8 @@ class Training:
         directory: Path,
         started: float | None = None,
         devices: Devices | None = None,
+        probe: Sequence[LabelledSample] = (),
+        weights: Any = None,
     ):
         self.config, self.samples = config, train
         self.devices = devices or Devices(config.data.batch_size)
@@ -105,15 +114,19 @@ class Training:
         first = collate([train[index] for index in plan[0][1][:size]], plan[0][0])
         self.step = make_step(self.devices.spread(model), optimizer, config.loss, config.ema)
         self.state = initial_state(model, optimizer, first.graph, config.seed, config.ema)
+        if weights is not None:
+            weights = adopt(self.state.params, weights)
+            self.state = self.state._replace(
+                params=weights, average=_copy(weights) if config.ema else ()
+            )
         self.best = {metric: _copy(self.state.evaluated) for metric in BEST}
-        self.validation = Validation(
-            validation,
-            _members(buckets, len(train), len(validation)),
-            size,
-            layout,
-            jax.jit(model.apply),
-            config.metrics,
-            config.model.frame,
+        predict = jax.jit(model.apply)
+        self.validation, self.probe = (
+            Validation(part, members, size, layout, predict, config.metrics, config.model.frame)
+            for part, members in (
+                (validation, _members(buckets, len(train), len(validation))),
+                (probe, _members(buckets, 0, len(probe))),
+            )
         )
         self.progress = Progress()
         self.checkpoints = Checkpoints(directory)
@@ -127,11 +140,11 @@ class Training:
         self.pace = Pace(
             config,
             self.steps_per_epoch,
-            len(validation) / len(train),
+            (len(validation) + len(probe)) / len(train),
             (self._saved if started is None else started) - self.progress.elapsed,
             self.progress.reserve,
         )
-        self._measured = False
+        self._compiled = False
 
     def run(self) -> Outcome:
         """Train to the end.
@@ -157,12 +170,15 @@ class Training:
         self.checkpoints.close()
         best = jax.device_put(self.best["hamiltonian"])
         metrics = self.validation.measure(best, eigenvalues=True)
+        predictions = (pair for _, *pair in self.validation.predictions(best))
+        errors = sum(itertools.starmap(hamiltonian_errors, predictions), HamiltonianErrors())
         return Outcome(
             params=self.best,
             best=self.progress.best,
             history=self.progress.history,
             clock=self.progress.clock,
             metrics=metrics,
+            errors=errors,
             n_parameters=sum(leaf.size for leaf in jax.tree.leaves(self.best["hamiltonian"])),
             steps=self.progress.step,
             seconds=self.pace.elapsed,
@@ -252,16 +268,23 @@ class Training:
 
     def _measure(self, always_eigenvalues: bool) -> dict[str, float]:
         """Measure the present weights, and learn what that takes."""
-        state, before = self.progress, time.monotonic()
+        state, weights = self.progress, jax.device_put(_copy(self.state.evaluated))
         eigenvalues = always_eigenvalues or self.pace.eigenvalues_are_due(
             state.epoch, state.eigenvalue_epoch
         )
-        weights = jax.device_put(_copy(self.state.evaluated))
+        if not self._compiled:
+            # What compiling takes tells nothing about the measurements to come.
+            self.validation.measure(weights, eigenvalues=False)
+            self._compiled = True
+        before = time.monotonic()
         metrics = self.validation.measure(weights, eigenvalues)
+        if len(self.probe.samples):
+            trained = self.probe.measure(weights, eigenvalues=False)
+            metrics["hamiltonian_train"] = trained["hamiltonian"]
         if eigenvalues:
             state.eigenvalue_epoch = state.epoch
-        self.pace.took(time.monotonic() - before, eigenvalues, first=not self._measured)
-        self._measured, state.reserve = True, self.pace.reserve
+        self.pace.took(time.monotonic() - before, eigenvalues)
+        state.reserve = self.pace.reserve
         # Rounding may differ between machines, and decides which weights are best.
         return dict(
             zip(metrics, self.devices.agree(np.array([*metrics.values()])).tolist(), strict=True)

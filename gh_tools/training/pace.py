@@ -73,15 +73,14 @@ class Pace:
         interval = self.config.metrics.eigenvalue_interval
         return interval is not None and epoch - last >= interval
 
-    def took(self, seconds: float, eigenvalues: bool, first: bool) -> None:
+    def took(self, seconds: float, eigenvalues: bool) -> None:
         """Learn what a measurement took.
 
         Args:
             seconds: wall-clock time.
             eigenvalues: whether it included them.
-            first: whether it had to compile, which tells nothing about those to come.
         """
-        self._next = -math.inf if first else time.monotonic() + seconds * (1.0 / _SHARE - 1.0)
+        self._next = time.monotonic() + seconds * (1.0 / _SHARE - 1.0)
         if eigenvalues:
             # The last weights and the best ones are measured with eigenvalues; others use the machine.
             self.reserve = _WRITING + 2.5 * seconds

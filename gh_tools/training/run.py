@@ -2,32 +2,38 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import jax
 import numpy as np
 from ase.data import chemical_symbols
 
 from gh_tools.console import log, track
 from gh_tools.errors import DataError
 from gh_tools.orbitals.basis import Basis
+from gh_tools.orbitals.blocks import Hamiltonian
 from gh_tools.orbitals.bond_frame import FRAMES, Frame
 from gh_tools.orbitals.irreps import IrrepLayout
 from gh_tools.resources import free_memory
 from gh_tools.store.hamiltonians import HamiltonianReader
-from gh_tools.store.io import Store, open_store
+from gh_tools.store.io import Store, open_store, partial_path
 from gh_tools.store.partial import PartialStore
 from gh_tools.store.provenance import Provenance, find_inputs
 from gh_tools.training.batches import Sample, SampleMaker
 from gh_tools.training.config import TrainConfig
+from gh_tools.training.devices import Devices
 from gh_tools.training.fit import open_labels
 from gh_tools.training.labelled_samples import LabelledSamples
 from gh_tools.training.loop import Outcome, Training
 from gh_tools.training.metrics import MEV
 from gh_tools.training.model_store import save_model
+from gh_tools.training.report import error_table, thin_clock
 from gh_tools.training.sample_cache import CachedSamples, cached_samples
 from gh_tools.training.scaleshift import ScaleShift, read_structures
 from gh_tools.training.split import Split, read_split
@@ -49,6 +55,7 @@ class Inputs:
         split: which structures are used for what, counted over the label stores in order.
         names: of all structures, in this order.
         n_spins: spin channels of all of them.
+        weights: of a parent, to start from; None draws them.
     """
 
     stores: list[Store]
@@ -58,6 +65,7 @@ class Inputs:
     split: Split
     names: list[str]
     n_spins: int
+    weights: Any = None
 
 
 def open_inputs(
@@ -116,6 +124,7 @@ def train_model(
     *,
     resume: bool = False,
     overwrite: bool = False,
+    started: float | None = None,
 ) -> tuple[Path, Outcome]:
     """Train a model and publish it.
 
@@ -126,17 +135,22 @@ def train_model(
         provenance: how it is being made.
         resume: go on from the last checkpoint.
         overwrite: replace what is there.
+        started: ``time.monotonic()`` when the clock of the budget began; now if not given.
 
     Returns:
-        The path and what training gave.
+        The path and what training gave. Of several processes that train together, the first one writes.
 
     Raises:
         CannotCreateError: something is at ``output`` and neither was asked for.
         KeyboardInterrupt: asked to stop; ``resume`` goes on from there.
     """
-    started = time.monotonic()
-    partial = PartialStore(output, provenance, resume=resume, overwrite=overwrite)
+    started = time.monotonic() if started is None else started
     configure_jax(config.precision)
+    devices = Devices(config.data.batch_size)
+    directory = partial_path(output)
+    if devices.is_first:
+        partial = PartialStore(output, provenance, resume=resume, overwrite=overwrite)
+    devices.wait()
     layout = IrrepLayout(inputs.basis, inputs.n_spins)
     scaleshift = inputs.scaleshifts[config.model.frame]
     maker = SampleMaker(
@@ -150,14 +164,15 @@ def train_model(
     train = load_samples(inputs, maker, "train")
     validation = load_samples(inputs, maker, "validation")
     dropped = max(float(sample.dropped) for part in (train, validation) for sample in part)
-    labelled = LabelledSamples(
-        validation,
-        lambda index: next(
-            read_structures(inputs.readers, inputs.split.validation[index : index + 1])
-        ),
-        maker,
-        free_memory() // _SHARE_OF_MEMORY,
-    )
+    room = free_memory() // _SHARE_OF_MEMORY
+
+    def labelled(samples: Sequence[Sample], indices: np.ndarray) -> LabelledSamples:
+        def read(index: int) -> Hamiltonian:
+            return next(read_structures(inputs.readers, indices[index : index + 1]))
+
+        return LabelledSamples(samples, read, maker, room // 2)
+
+    probe = [train[index] for index in range(min(len(train), len(validation)))]
     if dropped > 0.0:
         # Tails that projectors of a third atom carry are there in every label, and far below any
         # model's error; a cutoff that is too short costs more than a meV.
@@ -166,8 +181,26 @@ def train_model(
             "pairs beyond the model's pair cutoff are taken as zero: up to %.3g meV is lost",
             MEV * dropped,
         )
-    training = Training(config, layout, train, labelled, partial.directory / "checkpoints", started)
+    training = Training(
+        config,
+        layout,
+        train,
+        labelled(validation, inputs.split.validation),
+        directory / "checkpoints",
+        started,
+        devices,
+        labelled(probe, inputs.split.train),
+        inputs.weights,
+    )
     outcome = training.run()
+    if not devices.is_first:
+        return output, outcome
+    notes = {
+        "seconds": round(outcome.seconds, 3),
+        "clock": thin_clock(outcome.history, outcome.clock),
+        "devices": f"{devices.count} {jax.devices()[0].device_kind}",
+    }
+    partial.provenance = dataclasses.replace(provenance, notes=notes)
     path = save_model(
         partial,
         basis=inputs.basis,
@@ -184,6 +217,7 @@ def train_model(
             "steps": outcome.steps,
             "validation": outcome.metrics,
             "best": outcome.best,
+            "errors": error_table(outcome.errors),
             "lost_beyond_cutoff_mev": MEV * dropped,
             "cutoffs": label_cutoffs(inputs.readers),
         },

@@ -1,0 +1,98 @@
+"""Fine-tuning: a run that starts from another model's weights."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+from ase.data import chemical_symbols
+
+from gh_tools.errors import DataError, UsageError
+from gh_tools.store.io import open_store
+from gh_tools.training.config import TrainConfig
+from gh_tools.training.model_store import LoadedModel
+
+if TYPE_CHECKING:
+    from gh_tools.training.run import Inputs
+
+# What a run from a parent's weights has for defaults, besides the parent's network. Measured on WSe2, see
+# docs/training.md: at the rate of a new network the first steps undo more than they teach.
+DEFAULTS: Mapping[str, Any] = {"optimizer": {"learning_rate": 2e-3}}
+
+
+def defaults(parent: LoadedModel) -> dict[str, Any]:
+    """Return the configuration that a run from a parent starts with, before the user's."""
+    return {"model": parent.config.model.model_dump(mode="json"), **DEFAULTS}
+
+
+def continue_from(inputs: Inputs, path: Path, parent: LoadedModel, config: TrainConfig) -> Inputs:
+    """Let a run start from a parent.
+
+    The parent's scale-shift is kept, and with it its basis table: its weights are corrections in units
+    of its scales, on top of its shifts, so that with others they would mean another Hamiltonian. What
+    the new labels have of another mean, the network learns.
+
+    Args:
+        inputs: of the run.
+        path: the parent's store.
+        parent: what it holds.
+        config: of the run.
+
+    Returns:
+        The inputs with the parent's basis, scale-shift and weights, and its store among theirs.
+
+    Raises:
+        UsageError: the configuration names another network.
+        DataError: the parent does not know an element, or knows it with another basis, or the number of
+            spin channels differs.
+    """
+    if config.model != parent.config.model:
+        old, new = parent.config.model.model_dump(), config.model.model_dump()
+        key = next((key for key in new if old.get(key) != new[key]), "model")
+        raise UsageError(
+            f"model.{key}: expected {old.get(key)!r} as in {path}, found {new[key]!r}; weights fit one "
+            "network only: leave the model section out"
+        )
+    present = sorted({number for reader in inputs.readers for number in reader.basis.numbers})
+    unknown = [chemical_symbols[n] for n in present if n not in parent.basis.numbers]
+    if unknown:
+        known = ", ".join(chemical_symbols[number] for number in parent.basis.numbers)
+        raise DataError(
+            f"{path}: knows {known}, but the labels also hold {', '.join(unknown)}; a model is fine-tuned "
+            "for elements that it knows: train a new one on labels of all of them"
+        )
+    parent.basis.check_same(inputs.basis, str(inputs.stores[0].path))
+    if parent.n_spins != inputs.n_spins:
+        raise DataError(
+            f"{path}: expected {inputs.n_spins} spin channels as in the labels, found {parent.n_spins}; "
+            "fine-tune with labels of the same kind"
+        )
+    return dataclasses.replace(
+        inputs,
+        stores=[*inputs.stores, open_store(path, "model")],
+        basis=parent.basis,
+        scaleshifts={parent.scaleshift.frame: parent.scaleshift},
+        weights=parent.params,
+    )
+
+
+def adopt(drawn: Any, weights: Any) -> Any:
+    """Replace drawn weights by a parent's, in the precision of the run.
+
+    Args:
+        drawn: tree of weights that the network would start with.
+        weights: the parent's.
+
+    Raises:
+        DataError: the trees differ: the parent was trained by another version of the network.
+    """
+    shapes = [jax.tree.map(np.shape, tree) for tree in (drawn, weights)]
+    if shapes[0] != shapes[1]:
+        raise DataError(
+            "the parent's weights do not fit the network of this version of gh-tools; train it anew"
+        )
+    return jax.tree.map(lambda own, given: np.asarray(given, own.dtype), drawn, weights)
