@@ -45,9 +45,12 @@ def plot_posterior(
     """
     shown = [estimate for estimate in estimates if estimate.name != R2]
     draws = [posterior[estimate.name].values.ravel() for estimate in shown]
+    powers = [_power(values) for values in draws]
+    draws = [values / 10.0**power for values, power in zip(draws, powers, strict=True)]
     # Enough to see every shape: beyond these few draws in ten thousand lie alone.
     limits = [tuple(np.quantile(values, (5e-4, 1 - 5e-4))) for values in draws]
     correlation = np.atleast_2d(np.corrcoef(draws))
+    labels = [_with_unit(e.name, e.unit, power) for e, power in zip(shown, powers, strict=True)]
     k = len(shown)
     with picture(path, _size(k), nrows=k, ncols=k, squeeze=False) as (figure, panels):
         for row in range(k):
@@ -58,13 +61,13 @@ def plot_posterior(
                     continue
                 axes.set_xlim(limits[column])
                 if row == column:
-                    _draw_marginal(axes, draws[row], shown[row])
+                    _draw_marginal(axes, draws[row], shown[row], powers[row])
                 else:
                     axes.set_ylim(limits[row])
                     _draw_contours(axes, draws[column], draws[row], limits[column], limits[row])
                     _mark_zero(axes, limits[row], axes.axhline)
                 _mark_zero(axes, limits[column], axes.axvline)
-                _label(axes, row, column, k, [_with_unit(e.name, e.unit) for e in shown])
+                _label(axes, row, column, k, labels)
         figure.suptitle(
             f"Posterior: mean and {100 * probability:g} % highest-density interval; contours hold "
             + ", ".join(f"{100 * level:g}" for level in _LEVELS)
@@ -87,8 +90,9 @@ def plot_data(path: Path | str, table: Table, predictors: Sequence[str], respons
         response: column that colours.
     """
     names = [*predictors, response]
-    labels = [_with_unit(name, table.units[name]) for name in names]
-    values = [table.columns[name] for name in names]
+    powers = [_power(table.columns[name]) for name in names]
+    labels = [_with_unit(n, table.units[n], power) for n, power in zip(names, powers, strict=True)]
+    values = [table.columns[n] / 10.0**power for n, power in zip(names, powers, strict=True)]
     k = len(names)
     with picture(path, _size(k), nrows=k, ncols=k, squeeze=False) as (figure, panels):
         points = None
@@ -122,7 +126,16 @@ def _size(k: int) -> tuple[float, float]:
     return side, side
 
 
-def _with_unit(name: str, unit: str) -> str:
+def _power(values: Float[np.ndarray, "n"]) -> int:
+    """Return the power of ten that makes values short to write; 0 where they are already."""
+    largest = float(np.abs(values).max())
+    power = int(np.floor(np.log10(largest))) if largest > 0 else 0
+    return 0 if -3 <= power <= 3 else power
+
+
+def _with_unit(name: str, unit: str, power: int) -> str:
+    factor = f"$10^{{{power}}}$" if power else ""
+    unit = " × ".join(filter(None, (factor, unit)))
     return f"{name}\n({unit})" if unit else name
 
 
@@ -148,20 +161,22 @@ def _mark_zero(axes: Axes, limits: tuple[float, float], line) -> None:
         line(0, color=INK, linewidth=0.8, linestyle=(0, (4, 3)), zorder=4)
 
 
-def _draw_marginal(axes: Axes, draws: Float[np.ndarray, "draws"], estimate: Estimate) -> None:
+def _draw_marginal(
+    axes: Axes, draws: Float[np.ndarray, "draws"], estimate: Estimate, power: int
+) -> None:
     density, edges = np.histogram(draws, bins=_GRID, range=axes.get_xlim(), density=True)
     centers = (edges[1:] + edges[:-1]) / 2
-    low, high = estimate.hdi
+    mean, low, high = (value / 10.0**power for value in (estimate.mean, *estimate.hdi))
     axes.stairs(density, edges, color=PALETTE[0], linewidth=0.8)
     inside = (centers >= low) & (centers <= high)
     axes.bar(
         centers[inside], density[inside], edges[1] - edges[0], color=PALETTE[0], alpha=0.35, lw=0
     )
-    axes.plot([estimate.mean] * 2, [0, density.max()], color=PALETTE[1], linewidth=1.2)
+    axes.plot([mean] * 2, [0, density.max()], color=PALETTE[1], linewidth=1.2)
     axes.set_ylim(0, 1.05 * density.max())
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
-    axes.set_title(f"{estimate.mean:.3g}  [{low:.3g}, {high:.3g}]", fontsize=7.5, loc="center")
+    axes.set_title(f"{mean:.3g}  [{low:.3g}, {high:.3g}]", fontsize=7.5, loc="center")
 
 
 def _draw_contours(
