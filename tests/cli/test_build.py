@@ -215,3 +215,15 @@ def test_forces_above_the_threshold_are_told(call, tmp_path):
     structures = read_structures(tmp_path / "agau.structures.zarr")
     assert structures.columns["relaxed"].values.tolist() == [0]
     assert structures.columns["max_force"].values[0] > 1e-4
+
+
+def test_what_calculators_say_is_no_result(call, tmp_path, monkeypatch):
+    (tmp_path / "talking.py").write_text(
+        "from ase.calculators.emt import EMT\n\n\n"
+        "def make(words):\n    print(words)\n    return EMT()\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    line = "gh-build agau --set size=[1,1,1] --set anneal.temperatures=[] --anneal talking:make"
+    done = call(f"{line} --set anneal.options.words=hello", tmp_path)
+    assert (done.returncode, done.stdout) == (0, "agau.structures.zarr\n")
+    assert "hello" in done.stderr
