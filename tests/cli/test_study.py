@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 
 import ase
@@ -11,6 +12,7 @@ import pytest
 
 from gh_tools.orbitals.basis import Basis, ElementBasis, Shell
 from gh_tools.orbitals.blocks import Hamiltonian, OnsiteBlocks
+from gh_tools.resources import share_path
 from gh_tools.store.hamiltonians import HamiltonianWriter
 from gh_tools.store.provenance import Provenance
 from gh_tools.store.structures import Column, Structures
@@ -118,3 +120,27 @@ def test_a_mean_without_dependence_is_taken_for_one_only_without_an_intercept(
     done = call(f"gh-bayes '{formula}' x.predicted.spectra.zarr --dry-run --overwrite", tmp_path)
     assert done.returncode == 0
     assert "no intercept, so that ni_hf_ratio and se_vacancy_rate must explain" in done.stderr
+
+
+@pytest.mark.parametrize(("size", "parts"), [("small", 2), ("medium", 10), ("paper", 72)])
+def test_the_example_plans_each_size_with_options_that_exist(gh, commands, size, parts):
+    makefile = share_path("examples/doping/Makefile")
+    done = gh(f"make -n -f {makefile} SIZE={size} CALCULATOR=xtb && make -n -f {makefile} planted")
+    assert done.returncode == 0, done.stderr
+    lines = [line for line in done.stdout.splitlines() if line.startswith("gh-")]
+    programs = [line.split()[0] for line in lines]
+    for program in ("gh-infer", "gh-dos"):
+        assert sum(f"{program} " in line and "study-" in line for line in lines) == parts
+    assert {"gh-build", "gh-label", "gh-fit-scaleshift", "gh-train", "gh-eval"} <= {*programs}
+    flags = {
+        c.name: {flag for option in c.options for flag in option.flags} for c in commands.values()
+    }
+    for line in lines:
+        name, *words = shlex.split(line)
+        used = {word for word in words if re.match(r"--?[a-zA-Z]", word)}
+        assert used <= flags[name], line
+
+
+def test_the_example_names_its_sizes(gh):
+    done = gh(f"make -n -f {share_path('examples/doping/Makefile')} SIZE=huge")
+    assert done.returncode != 0 and "the sizes are small medium paper" in done.stderr
