@@ -31,7 +31,7 @@ def divide(
         # As many parts as it takes, of equal weight: halves of halves would be up to twice too small.
         parts = int(np.ceil(total / limit))
         share = (parts // 2) / parts
-        cut = int(np.searchsorted(np.cumsum(weight[domain]), share * total))
+        cut = int(np.searchsorted(np.cumsum(weight[domain]), share * total, side="right"))
         cut = min(max(cut, 1), len(domain) - 1)
         waiting += [domain[cut:], domain[:cut]]
     return domains

@@ -6,19 +6,25 @@ import ase
 import numpy as np
 import pytest
 
-from gh_tools.inference.chunks import atom_chunks, pair_chunks
+from gh_tools.inference.chunks import atom_chunks, local_graph, pair_chunks
 from gh_tools.model.graph import Graph, build_graph
 from gh_tools.orbitals.basis import Basis, ElementBasis, Shell
+from gh_tools.orbitals.pairs import Neighbours, wrapped
 
 BASIS = Basis({z: ElementBasis(z, (Shell(0, 1.5),), n_valence=1) for z in (5, 7, 8)})
 
 
 @pytest.fixture(scope="module")
-def graph() -> Graph:
+def atoms() -> ase.Atoms:
     rng = np.random.default_rng(0)
     grid = np.stack(np.meshgrid(*[np.arange(4)] * 3), -1).reshape(-1, 3) * 1.7
     atoms = ase.Atoms(rng.choice([5, 7], 64), grid, cell=[6.8] * 3, pbc=True)
     atoms.rattle(0.1, seed=0)
+    return wrapped(atoms)
+
+
+@pytest.fixture(scope="module")
+def graph(atoms) -> Graph:
     return build_graph(atoms, BASIS, 2.6, {(5, 5): 3.0, (5, 7): 2.8, (7, 7): 2.5})
 
 
@@ -41,7 +47,7 @@ def test_chunks_hold_all_that_atoms_depend_on(graph, n_message_steps, size):
     whole = descriptors(graph, n_message_steps)
     found = np.full(len(whole), np.nan)
     shapes = set()
-    for chunk in atom_chunks(graph, 3, n_message_steps, size):
+    for chunk in atom_chunks(graph, 64, 3, n_message_steps, size):
         shapes.add((len(chunk.graph.species), len(chunk.graph.center)))
         assert np.all(np.isnan(found[chunk.atoms]))
         found[chunk.atoms] = descriptors(chunk.graph, n_message_steps)[chunk.rows]
@@ -55,28 +61,43 @@ def test_chunks_hold_all_that_atoms_depend_on(graph, n_message_steps, size):
 
 
 def test_an_atom_with_many_edges(graph):
-    chunks = list(atom_chunks(graph, 3, 0, (10, 4)))
+    chunks = list(atom_chunks(graph, 64, 3, 0, (10, 4)))
     assert all(len(chunk.graph.center) in (4, 8, 16, 32, 64) for chunk in chunks)
     assert sum(chunk.atoms.size for chunk in chunks) == 64
 
 
+@pytest.mark.parametrize("n_message_steps", [0, 1, 2])
+def test_local_graphs_hold_all_that_their_atoms_depend_on(atoms, graph, n_message_steps):
+    whole = descriptors(graph, n_message_steps)
+    neighbours = Neighbours(atoms, 2.6)
+    targets = np.array([40, 3, 17, 18])
+    species = np.searchsorted(BASIS.numbers, atoms.numbers)
+    part = local_graph(species, neighbours, targets, 2.6, n_message_steps)
+    found = np.full(4, np.nan)
+    for chunk in atom_chunks(part, 4, 3, n_message_steps, (6, 100)):
+        found[chunk.atoms] = descriptors(chunk.graph, n_message_steps)[chunk.rows]
+    # Vectors of both are rounded to single precision
+    np.testing.assert_allclose(found, whole[targets], rtol=1e-6)
+    if n_message_steps == 0:
+        assert set(part.center) == {0, 1, 2, 3}
+
+
 @pytest.mark.parametrize("sizes", [(64, 16), (4096, 512), (7,)])
-def test_pairs_come_once_with_their_atoms(graph, sizes):
-    features = np.random.default_rng(1).normal(size=(64, 2, 3)).astype(np.float32)
-    seen = np.zeros(len(graph.i), dtype=int)
+def test_pairs_come_once_with_their_atoms(sizes):
+    rng = np.random.default_rng(1)
+    ends = rng.normal(size=(64, 2, 3)).astype(np.float32)
+    i, j = rng.integers(64, size=(2, 700))
+    vector = rng.normal(size=(700, 3)).astype(np.float32)
+    seen = np.zeros(len(i), dtype=int)
     padding = 0
-    for chunk in pair_chunks(graph, features, sizes):
+    for chunk in pair_chunks(ends, i, j, vector, 2, sizes):
         count = chunk.pairs.stop - chunk.pairs.start
         part = chunk.graph
         assert len(part.i) in sizes
-        np.testing.assert_array_equal(
-            chunk.descriptors[part.i[:count]], features[graph.i[chunk.pairs]]
-        )
-        np.testing.assert_array_equal(
-            chunk.descriptors[part.j[:count]], features[graph.j[chunk.pairs]]
-        )
-        np.testing.assert_array_equal(part.pair_vector[:count], graph.pair_vector[chunk.pairs])
-        np.testing.assert_array_equal(part.pair_type[:count], graph.pair_type[chunk.pairs])
+        np.testing.assert_array_equal(chunk.ends[part.i[:count]], ends[i[chunk.pairs]])
+        np.testing.assert_array_equal(chunk.ends[part.j[:count]], ends[j[chunk.pairs]])
+        np.testing.assert_array_equal(part.pair_vector[:count], vector[chunk.pairs])
+        assert np.all(part.pair_type[:count] == 2)
         assert part.pair_mask[:count].all() and not part.pair_mask[count:].any()
         seen[chunk.pairs] += 1
         padding += len(part.i) - count

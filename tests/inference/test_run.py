@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+import time
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from gh_tools.errors import CannotCreateError, DataError
+from gh_tools.dft.overlap import Overlap
+from gh_tools.errors import CannotCreateError, DataError, UsageError
+from gh_tools.inference import run
 from gh_tools.inference.checks import check_structures
 from gh_tools.inference.predict import Predictor
 from gh_tools.inference.run import predict_structures
+from gh_tools.inference.structure import StructureWork
 from gh_tools.orbitals.basis import Basis
 from gh_tools.store import schema
 from gh_tools.store.hamiltonians import HamiltonianReader
 from gh_tools.store.io import open_store
 from gh_tools.store.provenance import Provenance
-from gh_tools.store.structures import read_structures
+from gh_tools.store.structures import Structures, read_structures, write_structures
 from gh_tools.training.model_store import load_model
 
 
@@ -73,22 +82,22 @@ def test_resume_keeps_what_is_done(predictor, tiny_labels, result, tmp_path, mon
     structures = read_structures(source)
     provenance = Provenance("gh-infer", inputs=[source])
     path = tmp_path / "x.predicted.zarr"
-    predict_one, calls = predictor.predict, []
+    blocks, calls = predictor.blocks, []
 
-    def stop_after_two(atoms):
+    def stop_after_two(*arguments):
         if len(calls) == 2:
             raise KeyboardInterrupt
-        calls.append(atoms)
-        return predict_one(atoms)
+        calls.append(arguments)
+        return blocks(*arguments)
 
-    monkeypatch.setattr(predictor, "predict", stop_after_two)
+    monkeypatch.setattr(predictor, "blocks", stop_after_two)
     with pytest.raises(KeyboardInterrupt):
         predict_structures(predictor, structures, path, provenance)
     assert not path.exists()
     with pytest.raises(CannotCreateError, match="--resume"):
         predict_structures(predictor, structures, path, provenance)
     calls.clear()
-    monkeypatch.setattr(predictor, "predict", lambda atoms: calls.append(0) or predict_one(atoms))
+    monkeypatch.setattr(predictor, "blocks", lambda *args: calls.append(0) or blocks(*args))
     predict_structures(predictor, structures, path, provenance, resume=True)
     assert len(calls) == 2
     assert open_store(path).id == open_store(result).id
@@ -104,3 +113,156 @@ def test_elements_and_bases_that_the_model_lacks(predictor, tiny_labels):
     other = Basis({**predictor.basis.elements, 74: replace(predictor.basis[74], setup="14")})
     with pytest.raises(DataError, match="the basis of W differs in setup"):
         check_structures(source, structures, other)
+
+
+# Larger than one domain of DOMAIN_BYTES, so that there are some ten
+LARGE = (6, 5, 1)
+SMALL_DOMAINS = (3e5, 3e5)
+SCRIPT = """
+import sys
+from gh_tools.inference import run
+from gh_tools.inference.predict import Predictor
+from gh_tools.store.io import open_store
+from gh_tools.store.provenance import Provenance
+from gh_tools.store.structures import Structures, read_structures, write_structures
+from gh_tools.training.model_store import load_model
+import jax
+
+assert len(jax.devices()) == 2
+run.DOMAIN_BYTES = (3e5, 3e5)
+model, source, path = sys.argv[1:]
+source = open_store(source)
+predictor = Predictor(load_model(model))
+run.predict_structures(predictor, read_structures(source), path, Provenance("x", inputs=[source]))
+"""
+
+
+@pytest.fixture(scope="module")
+def large(tiny_labels, tmp_path_factory):
+    """A store of a cell of 90 atoms in no order, and of one of 3."""
+    small, first = read_structures(tiny_labels).atoms[:2]
+    atoms = first.repeat(LARGE)[np.random.default_rng(0).permutation(90)]
+    atoms.rattle(0.03, seed=1)
+    path = tmp_path_factory.mktemp("large") / "large.structures.zarr"
+    return write_structures(
+        path, Structures([atoms, small], ["large", "small"]), Provenance("test")
+    )
+
+
+@pytest.fixture(scope="module")
+def whole(predictor, large, tmp_path_factory):
+    source = open_store(large)
+    path = tmp_path_factory.mktemp("whole") / "whole.predicted.zarr"
+    return predict_structures(
+        predictor, read_structures(source), path, Provenance("x", inputs=[source])
+    )
+
+
+def same(path, other):
+    """Assert that two stores hold the same."""
+    path, other = open_store(path), open_store(other)
+    assert path.keys() == other.keys()
+    for key in path.keys():
+        if path[key].dtype == np.float32:
+            # Pairs stand in other places of their chunks, where the same sums may round otherwise:
+            # some 1e-7 of energies up to 50 eV.
+            np.testing.assert_allclose(path[key], other[key], rtol=0, atol=1e-5)
+        else:
+            np.testing.assert_array_equal(path[key], other[key])
+
+
+def test_domains_give_what_the_whole_gives(predictor, large, whole, tmp_path, monkeypatch):
+    source = open_store(large)
+    structures = read_structures(source)
+    predicted = HamiltonianReader(whole).read(0)
+    blocks = predictor.predict(structures.atoms[0])
+    for (key, found), (_, expected) in zip(predicted.groups(), blocks.groups(), strict=True):
+        np.testing.assert_array_equal(found.hamiltonian, expected.hamiltonian, err_msg=str(key))
+    monkeypatch.setattr(run, "DOMAIN_BYTES", SMALL_DOMAINS)
+    domains = []
+    write = run.write_piece
+    monkeypatch.setattr(run, "write_piece", lambda *args: domains.append(args) or write(*args))
+    path = tmp_path / "x.predicted.zarr"
+    provenance = Provenance("x", inputs=[source])
+    predict_structures(predictor, structures, path, provenance, n_workers=2)
+    assert len(domains) > 5
+    same(path, whole)
+
+
+def test_shards_share_the_work_and_a_last_run_joins_it(
+    predictor, random_model, large, whole, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(run, "DOMAIN_BYTES", SMALL_DOMAINS)
+    source = open_store(large)
+    structures = read_structures(source)
+    path = tmp_path / "x.predicted.zarr"
+    parts = tmp_path / "x.predicted.zarr.partial/parts"
+
+    def go(**options):
+        provenance = Provenance("x", inputs=[source])
+        return predict_structures(predictor, structures, path, provenance, **options)
+
+    assert go(shard=(2, 3)) is None
+    second = {file.name: file.stat().st_mtime_ns for file in parts.iterdir()}
+    assert go(shard=(1, 3)) is None
+    # A scheduler does a few of the third's, by a plain call
+    numbers = {int(file.name.split(".")[1]) for file in parts.glob("000000.*")}
+    run.predict_domains(
+        random_model, structures.atoms[0], 0, [max(numbers) + 1], parts, SMALL_DOMAINS[0]
+    )
+    both = {file.name: file.stat().st_mtime_ns for file in parts.iterdir()}
+    assert len(both) > len(second) > 1 and both.items() >= second.items()
+    assert not path.exists()
+    go(resume=True)
+    same(path, whole)
+
+
+def test_killed_amid_a_structure_on_two_devices_and_gone_on_with_one(
+    predictor, random_model, large, whole, tmp_path, monkeypatch
+):
+    path = tmp_path / "x.predicted.zarr"
+    parts = tmp_path / "x.predicted.zarr.partial/parts"
+    flags = "--xla_force_host_platform_device_count=2"
+    process = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, random_model, large, path],
+        env={**os.environ, "XLA_FLAGS": flags},
+    )
+    while process.poll() is None and len(list(parts.glob("0*.npz"))) < 3:
+        time.sleep(0.01)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    kept = {file: file.stat().st_mtime_ns for file in parts.glob("0*.npz")}
+    assert len(kept) >= 3 and not (parts / "000000.npz").exists()
+    touched = []
+    write = run.write_piece
+    monkeypatch.setattr(run, "write_piece", lambda *args: touched.append(args[2]) or write(*args))
+    source = open_store(large)
+    predict_structures(
+        predictor,
+        read_structures(source),
+        path,
+        Provenance("x", inputs=[source]),
+        resume=True,
+    )
+    assert touched and not {int(file.name.split(".")[1]) for file in kept} & set(touched)
+    same(path, whole)
+
+
+def test_memory_in_proportion_to_a_domain(predictor, large):
+    """What NumPy holds at most while a domain is worked on; devices' chunks have a fixed size."""
+    atoms = read_structures(large).atoms[0].repeat((3, 3, 1))
+    overlap = Overlap(predictor.basis, predictor.basis.numbers)
+    for domain_bytes in (4e6, 2e7):
+        work = StructureWork(predictor, overlap, atoms, domain_bytes)
+        work.blocks(0, [0])
+        tracemalloc.start()
+        work.blocks(0, [0])
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < run.WORKING * domain_bytes + run.PROGRAM_BYTES / 10
+
+
+def test_too_little_memory_is_refused(predictor, large, tmp_path):
+    structures = read_structures(large)
+    with pytest.raises(UsageError, match=r"give .*G or more"):
+        predict_structures(predictor, structures, tmp_path / "x", Provenance("x"), memory=2**28)
