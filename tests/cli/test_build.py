@@ -162,6 +162,15 @@ def test_annealed_structures_and_their_snapshots(annealed):
     assert column["density"][0] == pytest.approx(mass / volume)
 
 
+def test_an_annealed_structure_does_not_depend_on_how_many_are_made(annealed, call, tmp_path):
+    folder, _ = annealed
+    assert call(f"{ANNEAL} -n 1 --anneal emt -o one.zarr", tmp_path).returncode == 0
+    both, one = (read_structures(path) for path in (folder / "whole.zarr", tmp_path / "one.zarr"))
+    assert one.names == both.names[:5]
+    for a, b in zip(one.atoms, both.atoms, strict=False):
+        np.testing.assert_array_equal(a.positions, b.positions)
+
+
 def test_annealing_goes_on_after_kill_9_to_the_same_result(annealed, gh):
     folder, _ = annealed
     tmp_path = gh.folder
