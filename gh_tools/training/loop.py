@@ -16,7 +16,7 @@ import jax
 import numpy as np
 
 from gh_tools.console import log, progress
-from gh_tools.errors import DataError
+from gh_tools.errors import DataError, UsageError
 from gh_tools.model.build import build_model
 from gh_tools.orbitals.irreps import IrrepLayout
 from gh_tools.spectra.compare import HamiltonianErrors, hamiltonian_errors
@@ -43,6 +43,7 @@ from gh_tools.training.validation import Validation
 
 _PLAIN_INTERVAL = 5.0  # seconds between lines of metrics where standard error is no terminal
 BEST = ("hamiltonian", "eigenvalue")
+_NO_METRICS = {"epoch", "step", "loss", "learning_rate", "hamiltonian_train"}
 
 
 @dataclass
@@ -101,6 +102,11 @@ class Training:
     ):
         self.config, self.samples = config, train
         self.devices = devices or Devices(config.data.batch_size)
+        if config.loss.levels and self.devices.count > 1:
+            raise UsageError(
+                f"loss.levels is {config.loss.levels}, which one device can count, but {self.devices.count} "
+                "share a step; set loss.levels = 0, or let the run see one device (CUDA_VISIBLE_DEVICES)"
+            )
         size, count = self.devices.per_device, config.data.bucket_count
         # Buckets of both parts together, so that the two share their sizes.
         sizes = np.concatenate([sizes_of(train), sizes_of(validation)])
@@ -169,7 +175,11 @@ class Training:
             self._save()
         self.checkpoints.close()
         best = jax.device_put(self.best["hamiltonian"])
-        metrics = self.validation.measure(best, eigenvalues=True)
+        last, epoch = self.progress.history[-1], self.progress.best["hamiltonian"]["epoch"]
+        if last["epoch"] == epoch and "eigenvalue" in last:
+            metrics = {name: value for name, value in last.items() if name not in _NO_METRICS}
+        else:
+            metrics = self.validation.measure(best, eigenvalues=True)
         predictions = (pair for _, *pair in self.validation.predictions(best))
         errors = sum(itertools.starmap(hamiltonian_errors, predictions), HamiltonianErrors())
         return Outcome(

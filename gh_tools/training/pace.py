@@ -82,5 +82,5 @@ class Pace:
         """
         self._next = time.monotonic() + seconds * (1.0 / _SHARE - 1.0)
         if eigenvalues:
-            # The last weights and the best ones are measured with eigenvalues; others use the machine.
-            self.reserve = _WRITING + 2.5 * seconds
+            # The last weights are measured, and the best ones where they are others; then by species.
+            self.reserve = _WRITING + 3.0 * seconds

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import signal
 import subprocess
@@ -121,3 +122,79 @@ def test_the_printed_configuration_is_a_configuration(tmp_path):
     assert train("--print-config", "-c", file).stdout == printed.stdout
     assert 'name = "lamb"' in printed.stdout
     assert "seed = 3" in printed.stdout
+
+
+@pytest.fixture(scope="module")
+def short(tiny_scaleshift, tmp_path_factory):
+    """A model of four epochs, its facts, and the picture of its learning curve."""
+    folder = tmp_path_factory.mktemp("short")
+    run = train(
+        *(tiny_scaleshift, "-o", folder / "m.model.zarr", *SMALL, "--set", "epochs=4"),
+        *("--set", "optimizer.learning_rate=0.02", "--plot", folder / "m.png", "--json"),
+    )
+    assert run.returncode == 0, run.stderr
+    return folder, json.loads(run.stdout), run.stderr
+
+
+def test_the_report_is_the_same_from_the_store(short, call):
+    folder, facts, shown = short
+    assert facts["verdict"]["sentence"] in shown
+    assert set(facts["errors"]["by_species_pair"]) == {"Se", "W", "Se-Se", "Se-W", "W-W"}
+    # The average over pairs and on-site blocks is between the least and the largest of its parts.
+    parts = facts["errors"]["by_species_pair"].values()
+    assert min(parts) < facts["validation"]["hamiltonian"] < max(parts)
+    curve = facts["learning_curve"]
+    assert curve["epoch"] == [0, 1, 2, 3, 4]
+    assert curve["hamiltonian_train"][-1] < curve["hamiltonian_train"][0]
+    assert all(a < b for a, b in itertools.pairwise(curve["seconds"]))
+    assert (folder / "m.png").read_bytes().startswith(b"\x89PNG")
+
+    told = call("gh-info m.model.zarr --json --check --plot again.png", folder)
+    assert json.loads(told.stdout)["training"] == {
+        name: facts[name] for name in ("verdict", "validation", "errors", "learning_curve")
+    }
+    assert (folder / "again.png").exists()
+    assert "verdict: " + facts["verdict"]["sentence"] in call("gh-info m.model.zarr", folder).stdout
+
+
+def test_fine_tuning_starts_where_the_parent_ended(short, tiny_scaleshift, tmp_path):
+    """The tiny labels once more: what is tested is that weights, scales and network are the parent's."""
+    folder, facts, _ = short
+    parent = folder / "m.model.zarr"
+    child = tmp_path / "child.model.zarr"
+    network = ["--set", "metrics.interval=1", "--set", "epochs=2"]
+    run = train(tiny_scaleshift, "--from", parent, "-o", child, *network, "--json")
+    assert run.returncode == 0, run.stderr
+    found = json.loads(run.stdout)
+    started = found["learning_curve"]["hamiltonian"][0]
+    assert started == pytest.approx(facts["best"]["hamiltonian"]["value"], rel=1e-5)
+    assert found["validation"]["hamiltonian"] <= facts["validation"]["hamiltonian"]
+    assert found["n_parameters"] == facts["n_parameters"]
+    entry = open_store(child).history[-1]
+    assert open_store(parent).id in [source["id"] for source in entry["inputs"]]
+    assert entry["config"]["model"]["bond_centered"]["n_radial"] == 4
+
+    other = train(
+        *(tiny_scaleshift, "--from", parent, "-o", tmp_path / "x.zarr"),
+        *("--set", "model.mlp.layers=[5]"),
+    )
+    assert other.returncode == 2
+    assert "model.mlp" in other.stderr
+
+
+def test_double_precision_gives_the_same_error(short, tiny_scaleshift, tmp_path):
+    """Eight steps from the same weights but for their rounding.
+
+    Rounding (6e-8) enters each gradient, and Adam divides by its size: it moves weights by parts of
+    the learning rate only where gradients all but vanish, and there they hardly matter.
+    """
+    _, facts, _ = short
+    run = train(
+        *(tiny_scaleshift, "-o", tmp_path / "d.model.zarr", *SMALL, "--set", "epochs=4", "--json"),
+        *("--set", "optimizer.learning_rate=0.02", "--set", "precision=float64"),
+    )
+    assert run.returncode == 0, run.stderr
+    double = json.loads(run.stdout)["learning_curve"]
+    single = facts["learning_curve"]
+    assert double["hamiltonian"] == pytest.approx(single["hamiltonian"], rel=1e-3)
+    assert double["loss"][1:] == pytest.approx(single["loss"][1:], rel=1e-3)
