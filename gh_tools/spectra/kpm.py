@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _TERMS = 7.0
 # Share of the half-width of the spectrum by which the interval of the polynomials goes beyond it.
 _MARGIN = 0.02
+_ENERGIES = 1000  # at once
 
 
 def kernel_polynomial_dos(
@@ -74,11 +75,13 @@ def kernel_polynomial_dos(
                 f"levels lie outside {low:.2f} to {high:.2f} eV, where their extremes were found; "
                 "use --solver slices"
             )
-        series = _gaussian_series((energy - middle) / half, width / half, terms)
         scale = solver.degeneracy * solver.kpoints.weights[channel.kpoint] / half
-        samples = scale * np.einsum("en,znp->zep", series, moments)
-        total += samples.mean(axis=2)
-        variance += samples.sum(axis=0).var(axis=1, ddof=1) / probes
+        for start in range(0, len(energy), _ENERGIES):
+            some = slice(start, start + _ENERGIES)
+            series = _gaussian_series((energy[some] - middle) / half, width / half, terms)
+            samples = scale * np.einsum("en,znp->zep", series, moments, optimize=True)
+            total[:, some] += samples.mean(axis=2)
+            variance[some] += samples.sum(axis=0).var(axis=1, ddof=1) / probes
     return total, np.sqrt(variance)
 
 
@@ -90,14 +93,9 @@ def _gaussian_series(
     c_n = (2 - δ_n0)/π ∫ g(cos φ - position) cos(nφ) dφ, by the trapezoid rule on [0, π], whose nodes
     resolve the polynomials and the Gaussian alike.
     """
-    nodes = np.cos(np.pi * (np.arange(2 * terms) + 0.5) / (2 * terms))
-    series = np.empty((len(position), terms))
     angles = np.pi * (np.arange(2 * terms) + 0.5) / (2 * terms)
-    cosines = np.cos(np.arange(terms) * angles[:, None])
-    for start in range(0, len(position), 1000):
-        some = slice(start, start + 1000)
-        gaussian = np.exp(-0.5 * ((nodes - position[some, None]) / width) ** 2)
-        series[some] = gaussian @ cosines
+    gaussian = np.exp(-0.5 * ((np.cos(angles) - position[:, None]) / width) ** 2)
+    series = gaussian @ np.cos(np.arange(terms) * angles[:, None])
     series *= 2 / (2 * terms * width * np.sqrt(2 * np.pi))
     series[:, 0] /= 2
     return series

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import signal
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gh_tools.console import log, progress
+from gh_tools.console import configure, log, progress
 from gh_tools.errors import CannotCreateError, DataError, NoInputError, TryAgainError
 from gh_tools.resources import free_memory
 from gh_tools.spectra.choice import Solver, choose_solver
@@ -200,7 +201,7 @@ def _solver(reader: HamiltonianReader, index: int, config: DosConfig, memory: in
 def _announce(
     reader: HamiltonianReader, indices: Sequence[int], config: DosConfig, memory: int
 ) -> bool:
-    """Say which solver the structures get, and return whether one is solved densely."""
+    """Say which solver the structures get, and return whether all are solved densely."""
     chosen: list[str] = []
     for index in indices:
         try:
@@ -213,7 +214,7 @@ def _announce(
             engine = available_engines()[0] if config.engine == "auto" else config.engine
             how = f"{solver}, factorised by {engine}"
         log.info("%d of %d structures: solver %s", count, len(indices), how)
-    return "dense" in chosen
+    return set(chosen) <= {"dense"}
 
 
 def _attempt(reader: HamiltonianReader, index: int, config: DosConfig, memory: int) -> Outcome:
@@ -231,7 +232,8 @@ def _open(path: Path, config: DosConfig, memory: int, level: int) -> None:
     global _worker
     # Ctrl-C reaches the whole group of processes: workers die at once and silently, the parent tells.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    log.setLevel(level)
+    configure(quiet=True)  # the parent shows progress
+    log.setLevel(max(level, logging.WARNING))
     # If the parent is killed outright, nobody else would end the workers.
     threading.Thread(target=_follow_parent, daemon=True).start()
     _worker = HamiltonianReader(path), config, memory

@@ -255,7 +255,7 @@ class SlicedSolver:
         pencil = make_pencil(self.hamiltonian, self.kpoints.points[channel.kpoint], channel.spin)
         # Upper triangle shifted and handed over, and the basis of one slice.
         held = 3 * pencil.nbytes + 2 * 1300 * pencil.n * pencil.dtype.itemsize
-        self._engine.memory = self._memory - held
+        self._engine.memory = max(0, self._memory - held)
         if channel not in self._models:
             levels = model_levels(pencil, self._owner(), self.hamiltonian.atoms.positions)
             self._models[channel] = CountModel(levels, np.ones(len(levels)))

@@ -99,15 +99,19 @@ class Slicer:
         self._max_vectors = max_vectors
         self._current: Count | None = None
 
-    def count(self, sigma: float) -> Count:
+    def count(self, sigma: float, *, factors: bool = False) -> Count:
         """Count the levels below a shift, which is moved a little if it hits one.
+
+        Args:
+            sigma: eV.
+            factors: have the engine hold the factors, even if the count is known.
 
         Raises:
             DataError: if no factorisation near the shift can be trusted.
         """
         for nudge in range(_NUDGES):
             shift = sigma + nudge * _NUDGE
-            if shift in self.model.known:
+            if shift in self.model.known and not factors:
                 return Count(shift, int(self.model.known[shift]))
             try:
                 self._current = None
@@ -177,10 +181,8 @@ class Slicer:
         """
         first, last = self.count(low), self.count(high)
         expected = last.below - first.below
-        for step in range(1, max(1, -(-expected // SLICE))):
-            self.count(self.model.guess(first.below + step * expected / -(-expected // SLICE)))
-        known = sorted(self.model.known.items())
-        ends = [Count(*c) for c in known if first.shift <= c[0] <= last.shift]
+        ends = {c.shift: c for c in (first, *self._divide(first, last), last)}
+        ends = [ends[shift] for shift in sorted(ends)]
         parts = [part for a, b in pairwise(ends) for part in self._slice(a, b, report, _HALVINGS)]
         energies = np.concatenate([part.energies for part in parts] or [np.empty(0)])
         if len(energies) != expected:
@@ -191,6 +193,20 @@ class Slicer:
         projections = [part.projections for part in parts]
         residual = max((part.residual for part in parts), default=0.0)
         return Slice(energies, np.hstack(projections), residual), first, last
+
+    def _divide(self, first: Count, last: Count) -> list[Count]:
+        """Count at shifts that divide a window into slices, or take counts that are there."""
+        slices = -(-(last.below - first.below) // SLICE)
+        inner = []
+        for step in range(1, slices):
+            target = first.below + step * (last.below - first.below) / slices
+            known = [Count(*c) for c in self.model.known.items()]
+            nearest = min(known, key=lambda c, target=target: abs(c.below - target))
+            if abs(nearest.below - target) > 0.2 * SLICE:
+                nearest = self.count(self.model.guess(target))
+            if first.shift < nearest.shift < last.shift:
+                inner.append(nearest)
+        return inner
 
     def _slice(
         self, a: Count, b: Count, report: Callable[[int], None], halvings: int
@@ -289,8 +305,7 @@ class Slicer:
     def _factorized(self, sigma: float) -> Count:
         """Make sure that the engine holds the factors at a shift."""
         if self._current is None or abs(self._current.shift - sigma) > _NUDGE * _NUDGES:
-            self.model.known.pop(sigma, None)
-            self.count(sigma)
+            self.count(sigma, factors=True)
         return self._current
 
     def _check_solution(self, shift: float) -> None:

@@ -26,7 +26,7 @@ from gh_tools.spectra.sliced import Certificate, SlicedSolver, window_about
 _SMEARED = (
     "states (both spins) of the carrier species in the window, broadened: integral of the DOS"
 )
-_SHARP = "the same, sharp: Mulliken-weighted levels with lower end < E - E_F <= upper end"
+_SHARP = "the same, sharp: levels, weighted by projection, with lower end < E - E_F <= upper end"
 _AREA = "; per area of the periodic plane (of cell vectors 1 and 2 where all three are periodic)"
 _VOLUME = "; per volume of the cell, vacuum included"
 SCALARS = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -123,3 +124,42 @@ def write_hamiltonians():
         return writer.publish(hamiltonians[0].basis)
 
     return write
+
+
+@pytest.fixture(scope="session")
+def spectra_system():
+    """The benchmark's module that makes extended-Hückel Hamiltonians with the true S."""
+    from gh_tools.resources import share_path
+
+    path = share_path("benchmarks/scale/spectra_system.py")
+    spec = importlib.util.spec_from_file_location("spectra_system", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def wse2_sheet(spectra_system):
+    """A function for a WSe2 sheet with 4 of its Se atoms away, rattled: 3 size² - 4 atoms."""
+    from gh_tools.dft.basis_sets import basis_table
+    from gh_tools.dft.config import LabelConfig
+
+    table = basis_table(LabelConfig(basis="szp(dzp)", setups={"W": "6"}), (34, 74))
+
+    def make(size: int = 6, rattle: float = 0.05) -> Hamiltonian:
+        from ase.build import mx2
+
+        atoms = mx2("WSe2", "2H", a=3.32, thickness=3.36, size=(size, size, 1), vacuum=8.0)
+        atoms.pbc = [True, True, False]
+        rng = np.random.default_rng(size)
+        atoms.positions += rng.normal(scale=rattle, size=(len(atoms), 3))
+        del atoms[rng.choice(np.flatnonzero(atoms.numbers == 34), 4, replace=False)]
+        return spectra_system.extended_hueckel(wrapped(atoms), table)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def sheet(wse2_sheet) -> Hamiltonian:
+    """104 atoms, 936 orbitals."""
+    return wse2_sheet()

@@ -10,8 +10,8 @@ from scipy.sparse.linalg import splu
 from gh_tools.errors import DataError
 from gh_tools.spectra.factor.engine import Engine, Untrustworthy
 
-# Of a pivot whose imaginary part, or of the matrix whose backward error, is rounding.
-_ROUNDING = 1e-10
+# Imaginary part of a pivot against its size: rounding, far too small to leave its sign in doubt.
+_ROUNDING = 1e-4
 
 
 class SuperLU(Engine):
@@ -25,12 +25,12 @@ class SuperLU(Engine):
     hermitian = True
 
     def _analyse(self, upper: scipy.sparse.csr_array) -> int:
-        # SuperLU tells its memory only afterwards; factors are dense in the end.
-        return 0
+        # SuperLU tells what it took only afterwards: L and U, with indices, if they were all dense.
+        return upper.shape[0] ** 2 * (upper.dtype.itemsize + 4)
 
     def _factorize(self, upper: scipy.sparse.csr_array) -> int:
         strict = scipy.sparse.triu(upper, 1, "csr")
-        matrix = (upper + strict.conj().T).tocsc()
+        self._matrix = matrix = (upper + strict.conj().T).tocsc()
         try:
             self._factors = factors = splu(
                 matrix,
@@ -52,9 +52,12 @@ class SuperLU(Engine):
         return int(np.sum(pivots.real < 0))
 
     def _solve(self, rhs: Shaped[np.ndarray, "n m"]) -> Shaped[np.ndarray, "n m"]:
-        return self._factors.solve(np.asfortranarray(rhs, dtype=self._factors.U.dtype))
+        rhs = np.asfortranarray(rhs, dtype=self._matrix.dtype)
+        x = self._factors.solve(rhs)
+        # Without pivoting factors may have grown: one step of refinement brings their rounding down.
+        return x + self._factors.solve(rhs - self._matrix @ x)
 
     def close(self) -> None:
         """Give all memory back."""
         super().close()
-        self._factors = None
+        self._factors = self._matrix = None
