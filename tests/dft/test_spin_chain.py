@@ -109,7 +109,8 @@ def test_the_number_of_spins_is_recorded_all_along(chain):
 
 def test_a_trained_model_predicts_both_spins(chain):
     """Errors are far below the splitting of up and down, which a model of one spin would miss."""
-    from gh_tools.spectra.compare import eigenvalue_errors, hamiltonian_errors
+    from gh_tools.spectra.compare import hamiltonian_errors
+    from gh_tools.spectra.evaluate import evaluate
 
     label, predicted = chain.labels.read(3), chain.predicted.read(3)
     up, down = label.onsite[8].hamiltonian
@@ -119,8 +120,9 @@ def test_a_trained_model_predicts_both_spins(chain):
     # All labels are one molecule, so the mean over turns is nearly all there is to learn on-site.
     assert mae < 0.5 * splitting
     assert chain.outcome.metrics["onsite"] / 1000 < 0.5 * splitting
-    errors = eigenvalue_errors(predicted, label)
-    assert np.isfinite(errors.all)
+    evaluation = evaluate(chain.predicted, chain.labels)
+    assert evaluation.hamiltonian[3].all_onsite.mae == mae
+    assert all(np.isfinite(levels.window) for levels in evaluation.eigenvalues)
 
 
 def test_predictions_turn_with_the_molecule(chain, rotations):
