@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _NEGLIGIBLE = (
     1e-9  # a block of projections below changes S by less than 1e-8 and H by less than 1e-6 eV
 )
+_WEIGHED = 4096  # blocks of projections that are multiplied at once
 _SHIFT_BASE = 2**12  # cells in each direction that a key can tell apart
 
 
@@ -62,7 +63,6 @@ class Projections:
                 large = np.abs(block).max(axis=(1, 2)) > _NEGLIGIBLE
                 entries.append(mine[large])
                 blocks.append(block[large])
-        self._blocks = blocks
         self._centers = [a[entry] for entry in entries]
         self._species = [za for za in species for _ in species]
 
@@ -74,7 +74,7 @@ class Projections:
         self._key, self._offset = key[order], offset[order]
         self._rows = np.concatenate([np.full(len(b), b.shape[1]) for b in blocks])[order]
         self._ptr = np.searchsorted(i[entry][order], np.arange(len(atoms) + 1))
-        self._flat = _flatten(blocks)
+        self._flat, self._blocks = _flatten(blocks)
 
     def correction(
         self,
@@ -91,14 +91,11 @@ class Projections:
         Returns:
             Blocks for each of ``lists``, in the unit of ``coefficients``.
         """
-        weighted = _flatten(
-            [
-                _weigh(coefficients, za, centers, block)
-                for za, centers, block in zip(
-                    self._species, self._centers, self._blocks, strict=True
-                )
-            ]
-        )
+        weighted = np.empty_like(self._flat)
+        start = 0
+        for za, centers, block in zip(self._species, self._centers, self._blocks, strict=True):
+            out = weighted[start : (start := start + block.size)].reshape(block.shape)
+            _weigh(coefficients, za, centers, block, out)
         results = {}
         for name, block in lists.items():
             shape = [self._integrals.setups[z].nao for z in (block.zi, block.zj)]
@@ -124,16 +121,27 @@ def projection_reach(integrals: TwoCenterIntegrals, species: Iterable[int]) -> f
     return max(map(integrals.projector_reach, species)) + max(map(integrals.orbital_reach, species))
 
 
-def _weigh(coefficients, za, centers, block) -> Float[np.ndarray, "entries na ki"]:
-    if isinstance(coefficients, Mapping):
-        return np.moveaxis(np.tensordot(coefficients[za], block, (1, 1)), 0, 1)
-    if not len(block):
-        return block
-    return np.stack([coefficients[atom] for atom in centers.tolist()]) @ block
+def _weigh(coefficients, za, centers, block, out) -> None:
+    """Multiply each block of projections with the matrix of its projectors' atom."""
+    for start in range(0, len(block), _WEIGHED):
+        rows = slice(start, start + _WEIGHED)
+        if isinstance(coefficients, Mapping):
+            matrices = coefficients[za]
+        else:
+            matrices = np.stack([coefficients[atom] for atom in centers[rows].tolist()])
+        np.matmul(matrices, block[rows], out=out[rows])
 
 
-def _flatten(blocks) -> Float[np.ndarray, "values"]:
-    return np.concatenate([np.ascontiguousarray(block).ravel() for block in blocks])
+def _flatten(blocks: list) -> tuple[Float[np.ndarray, "values"], list]:
+    """Move blocks behind each other; they are taken out of the list, and views come back."""
+    shapes = [block.shape for block in blocks]
+    flat = np.empty(sum(block.size for block in blocks))
+    views, start = [], 0
+    for shape in shapes:
+        view = flat[start : (start := start + int(np.prod(shape)))].reshape(shape)
+        view[...] = blocks.pop(0)
+        views.append(view)
+    return flat, views
 
 
 def _key(

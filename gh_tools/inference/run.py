@@ -29,11 +29,11 @@ from gh_tools.store.provenance import Provenance
 from gh_tools.store.structures import Structures
 from gh_tools.training.model_store import load_model
 
-# Bytes of H and S of a domain, at most and at least: larger ones save little, in smaller ones halos
-# outweigh what is wanted.
-DOMAIN_BYTES = (4 * 2**20, 128 * 2**20)
-# Memory that a domain takes while it is worked on, in units of its H and S.
-WORKING = 5.0
+# Bytes of H and S of a domain, at least and at most: in smaller ones halos outweigh what is wanted, larger
+# ones save little.
+DOMAIN_BYTES = (8 * 2**20, 64 * 2**20)
+# Memory that a domain takes while it is worked on: for its halo, and in units of its H and S.
+HALO_BYTES, WORKING = 80 * 2**20, 7.0
 # Memory of compiled programs and their chunks, of buffers to write, and per atom besides descriptors.
 PROGRAM_BYTES, ATOM_BYTES = 600 * 2**20, 2000
 
@@ -213,7 +213,8 @@ def _plan(
     fixed = memory_used() + PROGRAM_BYTES + largest * (ATOM_BYTES + predictor.atom_bytes)
     free = np.inf if memory is None else memory - fixed
     # One more than workers: what is being written
-    choice = float(np.clip(free / (WORKING * (n_workers + 1)), *DOMAIN_BYTES))
+    share = free / (n_workers + 1) - HALO_BYTES
+    choice = float(np.clip(share / WORKING, *DOMAIN_BYTES))
     if not file.exists():
         own = file.with_name(f".{file.name}.{os.getpid()}")
         own.write_text(json.dumps({"domain_bytes": choice}))
@@ -221,9 +222,10 @@ def _plan(
             os.link(own, file)  # unlike a rename, refuses where another run was faster
         own.unlink()
     domain_bytes = json.loads(file.read_text())["domain_bytes"]
-    possible = free / (WORKING * domain_bytes) - 1
+    each = HALO_BYTES + WORKING * domain_bytes
+    possible = free / each - 1
     if possible < 1:
-        needed = fixed + 2 * WORKING * domain_bytes
+        needed = fixed + 2 * each
         raise UsageError(
             f"--memory: {memory / 2**30:.2f} GiB are too little for {largest} atoms; "
             f"give {needed / 2**30:.1f}G or more"

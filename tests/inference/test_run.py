@@ -252,14 +252,14 @@ def test_memory_in_proportion_to_a_domain(predictor, large):
     """What NumPy holds at most while a domain is worked on; devices' chunks have a fixed size."""
     atoms = read_structures(large).atoms[0].repeat((3, 3, 1))
     overlap = Overlap(predictor.basis, predictor.basis.numbers)
-    for domain_bytes in (4e6, 2e7):
+    for domain_bytes in (2e6, 2e7):
         work = StructureWork(predictor, overlap, atoms, domain_bytes)
         work.blocks(0, [0])
         tracemalloc.start()
         work.blocks(0, [0])
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
-        assert peak < run.WORKING * domain_bytes + run.PROGRAM_BYTES / 10
+        assert peak < run.HALO_BYTES + run.WORKING * domain_bytes
 
 
 def test_too_little_memory_is_refused(predictor, large, tmp_path):
