@@ -15,6 +15,7 @@ from gh_tools.orbitals.basis import SpeciesPair
 from gh_tools.orbitals.blocks import Hamiltonian, OnsiteBlocks, PairBlocks
 from gh_tools.orbitals.bond_frame import Frame, from_frame, to_frame
 from gh_tools.orbitals.irreps import IrrepLayout
+from gh_tools.training.levels import LevelRows, level_rows, stack_levels
 from gh_tools.training.scaleshift import ScaleShift
 
 # What one more padded size must save of the padded rows, because it is compiled anew.
@@ -32,6 +33,7 @@ class Sample:
         pairs: reference scaled irreps of the graph's pairs, in the frame of the scale-shift.
         pairs_weight: as for the atoms.
         dropped: largest matrix element beyond the pair cutoffs, in eV.
+        levels: what errors do to energy levels, where the loss counts them.
     """
 
     graph: Graph
@@ -40,6 +42,7 @@ class Sample:
     pairs: Float[np.ndarray, "pairs Kp"]
     pairs_weight: Float[np.ndarray, "pairs Kp"]
     dropped: Float[np.ndarray, ""]
+    levels: LevelRows | None = None
 
     @property
     def size(self) -> Int[np.ndarray, "3"]:
@@ -72,6 +75,7 @@ class Batch(NamedTuple):
     onsite_weight: Float[np.ndarray, "atoms Ko"]
     pairs: Float[np.ndarray, "pairs Kp"]
     pairs_weight: Float[np.ndarray, "pairs Kp"]
+    levels: LevelRows | None = None
 
 
 class SampleMaker:
@@ -109,12 +113,13 @@ class SampleMaker:
             "dtype": np.dtype(self.dtype).name,
         }
 
-    def __call__(self, label: Hamiltonian, name: str) -> Sample:
+    def __call__(self, label: Hamiltonian, name: str, levels: bool = False) -> Sample:
         """Make a sample of one label.
 
         Args:
             label: reference H(R), with the layout's spin channels.
             name: of the structure, for errors.
+            levels: whether the loss counts errors of energy levels.
 
         Raises:
             DataError: when the label has another number of spin channels, or is not finite.
@@ -166,11 +171,16 @@ class SampleMaker:
             dropped = max(dropped, float(np.abs(values[..., ~near, :, :]).max(initial=0.0)))
 
         onsite_terms, pairs_terms = self._terms(graph)
+        rows = None
+        if levels:
+            scales = onsite_terms[1], pairs_terms[1]
+            rows = level_rows(label, name, graph, kept, scales, self.layout, self.scaleshift.frame)
         return Sample(
             Graph(*(_cast(field, self.dtype) for field in graph)),
             *self._scaled(onsite, exists, onsite_terms),
             *self._scaled(pairs, pairs_exist, pairs_terms),
             np.array(dropped),
+            rows,
         )
 
     def labelled(self, sample: Sample, label: Hamiltonian) -> LabelledSample:
@@ -360,6 +370,9 @@ def collate(samples: Iterable[Sample], size: tuple[int, int, int]) -> Batch:
         _stack([sample.onsite_weight for sample in samples], atoms),
         _stack([sample.pairs for sample in samples], pairs),
         _stack([sample.pairs_weight for sample in samples], pairs),
+        None
+        if samples[0].levels is None
+        else stack_levels([sample.levels for sample in samples], atoms, pairs),
     )
 
 

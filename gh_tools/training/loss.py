@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from gh_tools.training.config import LossConfig
+from gh_tools.training.levels import level_errors
 
 _TINY = 1e-12  # under the root, so that its slope is finite where the error vanishes
 
@@ -31,6 +32,7 @@ def hamiltonian_loss(prediction, batch, config: LossConfig) -> Float[Array, ""]:
     """Compare predicted with reference irreps.
 
     loss = w_pairs (a RMSE + b MAE)_pairs + w_onsite (a RMSE + b MAE)_onsite
+    + w_levels (a RMSE + b MAE)_levels
 
     Args:
         prediction: the model's ``Prediction``: scaled irreps.
@@ -47,4 +49,7 @@ def hamiltonian_loss(prediction, batch, config: LossConfig) -> Float[Array, ""]:
     ):
         rmse, mae = rmse_and_mae(predicted - reference, weight)
         loss += part * (config.rmse * rmse + config.mae * mae)
+    if config.levels:
+        rmse, mae = rmse_and_mae(*level_errors(prediction, batch))
+        loss += config.levels * (config.rmse * rmse + config.mae * mae)
     return loss

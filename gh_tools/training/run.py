@@ -161,7 +161,7 @@ def train_model(
         config.loss.scale_power,
         np.dtype(config.precision).type,
     )
-    train = load_samples(inputs, maker, "train")
+    train = load_samples(inputs, maker, "train", levels=config.loss.levels > 0)
     validation = load_samples(inputs, maker, "validation")
     dropped = max(float(sample.dropped) for part in (train, validation) for sample in part)
     room = free_memory() // _SHARE_OF_MEMORY
@@ -226,7 +226,11 @@ def train_model(
 
 
 def load_samples(
-    inputs: Inputs, maker: SampleMaker, part: str, cache: Path | None = None
+    inputs: Inputs,
+    maker: SampleMaker,
+    part: str,
+    cache: Path | None = None,
+    levels: bool = False,
 ) -> CachedSamples:
     """Find the samples of a part of the split in the cache, or make them of the labels.
 
@@ -235,6 +239,7 @@ def load_samples(
         maker: turns labels into samples.
         part: ``train``, ``validation`` or ``test``.
         cache: folder; the user's cache if not given.
+        levels: whether the loss counts errors of energy levels.
     """
     indices = getattr(inputs.split, part)
 
@@ -243,10 +248,10 @@ def load_samples(
             read_structures(inputs.readers, indices), f"reading {part} labels", len(indices)
         )
         for index, label in zip(indices, labels, strict=True):
-            yield maker(label, inputs.names[index])
+            yield maker(label, inputs.names[index], levels)
 
     key = {"stores": [store.id for store in inputs.stores], "structures": indices.tolist()}
-    return cached_samples({**key, **maker.settings()}, make, cache)
+    return cached_samples({**key, "levels": levels, **maker.settings()}, make, cache)
 
 
 def label_cutoffs(readers: Sequence[HamiltonianReader]) -> dict[str, float]:
