@@ -54,16 +54,11 @@ def join_processes() -> int:
 def _join(given: dict[str, int]) -> None:
     """Set JAX up for several processes; what it does not get it finds in the environment."""
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
-    # Gloo tells of its connections on standard output, which is for results.
+    # Gloo tells of its connections on file descriptor 1, which is for results: Python gets another one.
     sys.stdout.flush()
-    kept = os.dup(1)
+    sys.stdout = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    try:
-        jax.distributed.initialize(**given)
-        jax.devices()
-    finally:
-        os.dup2(kept, 1)
-        os.close(kept)
+    jax.distributed.initialize(**given)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from gh_tools.training.config import TrainConfig
 # Of the time of a run, what measurements may take.
 _SHARE = 0.05
 # Writing the store, with room for a slow file system; measuring adds what it was seen to take.
-_WRITING = 1.5
+_WRITING = 4.0
 _LEAST_MEASUREMENTS = 20
 
 

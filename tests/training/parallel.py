@@ -44,6 +44,7 @@ def main(scaleshift: str, folder: str, precision: str) -> None:
             "schedule": {"name": "constant"},
             "metrics": {"interval": 1, "eigenvalue_interval": None},
             "epochs": EPOCHS,
+            "checkpoint_interval": "1h",
             "precision": precision,
         }
     )
@@ -66,6 +67,8 @@ def main(scaleshift: str, folder: str, precision: str) -> None:
     training = Training(config, layout, train, validation, Path(folder))
     graph = collate(train[:1], training.buckets[0].size).graph
     outcome = training.run()
+    if not training.devices.is_first:
+        return
 
     model = build_model(config.model, layout.basis)
     optimizer = build_optimizer(config.optimizer, config.schedule, 2)
@@ -92,8 +95,7 @@ def main(scaleshift: str, folder: str, precision: str) -> None:
         ),
         "checkpoints": sorted(path.name for path in Path(folder).iterdir()),
     }
-    if training.devices.is_first:
-        print(json.dumps(found))
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":
