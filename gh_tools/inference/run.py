@@ -17,6 +17,7 @@ import ase
 import numpy as np
 
 from gh_tools.console import log, progress
+from gh_tools.dft.conditioning import warn_if_poor
 from gh_tools.dft.overlap import Overlap
 from gh_tools.errors import UsageError
 from gh_tools.inference.predict import Predictor
@@ -95,6 +96,8 @@ def predict_structures(
         output, structures, provenance, resume=resume or shared, overwrite=overwrite
     )
     overlap = Overlap(predictor.basis, structures.numbers)
+    if shard[0] == 1:
+        warn_if_poor(overlap, predictor.basis, predictor.pair_cutoffs, structures.atoms)
     plan = writer.partial.directory / "domains.json"
     domain_bytes, n_workers = _plan(plan, predictor, structures, memory, n_workers)
     tasks = _tasks(writer, predictor, overlap, domain_bytes, shard)

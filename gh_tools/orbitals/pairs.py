@@ -73,6 +73,10 @@ class Neighbours:
         """Number of neighbours of each atom, itself included."""
         return self._tree.query_ball_point(self._positions, cutoff, return_length=True)
 
+    def nearest(self, count: int) -> Float[np.ndarray, "atoms count"]:
+        """Distances in Å of each atom's nearest neighbours, ascending; infinite where there are fewer."""
+        return self._tree.query(self._positions, k=count + 1)[0][:, 1:]
+
     def of(self, atoms: Int[np.ndarray, "some"], cutoff: float) -> DirectedPairs:
         """All pairs closer than ``cutoff`` whose first atom is among ``atoms``, as `directed_pairs`."""
         found = cKDTree(self._positions[atoms]).sparse_distance_matrix(
