@@ -11,7 +11,7 @@ import ase
 import numpy as np
 from jaxtyping import Int
 
-from gh_tools.dft.overlap import Overlap
+from gh_tools.dft.overlap import OnsiteMatrices, Overlap, PairMatrices
 from gh_tools.inference.domains import divide
 from gh_tools.inference.predict import Descriptors, Predictor
 from gh_tools.orbitals.blocks import Hamiltonian
@@ -65,13 +65,19 @@ class StructureWork:
         pairs = self._predictor.pairs(self.atoms, self._neighbours, domain)
         # S needs the processor, the network the device.
         with ThreadPoolExecutor(1) as aside:
-            overlap = aside.submit(self._overlap, self.atoms, pairs, domain, self._neighbours)
+            overlap = aside.submit(self.overlap, number)
             predicted = self._predictor.blocks(self.atoms, self._descriptors, domain, pairs)
             onsite, bonds = overlap.result()
         for found, blocks in ((onsite, predicted.onsite), (bonds, predicted.pairs)):
             for key in blocks:
                 blocks[key] = replace(blocks[key], overlap=found.pop(key).astype(np.float32))
         return predicted
+
+    def overlap(self, number: int) -> tuple[OnsiteMatrices, PairMatrices]:
+        """Compute a domain's blocks of S in double precision: on-site, and pairs."""
+        domain = self.domains[number]
+        pairs = self._predictor.pairs(self.atoms, self._neighbours, domain)
+        return self._overlap(self.atoms, pairs, domain, self._neighbours)
 
     def head(self) -> Hamiltonian:
         """Return the structure without blocks, with scalars."""
