@@ -51,6 +51,8 @@ def test_errors_are_one_sentence(gh, cells, random_model, tiny_scaleshift):
         ("gh-infer x.structures.zarr -m none.zarr", 66, "no such store"),
         (f"gh-infer {tiny_scaleshift} -m {random_model}", 65, "found scaleshift"),
         (f"true | gh-infer -m {random_model}", 66, "upstream command produced nothing"),
+        (f"gh-infer x.structures.zarr -m {random_model} --memory much", 2, "such as 6G"),
+        (f"gh-infer x.structures.zarr -m {random_model} --shard 3/2", 2, "expected I/N"),
         (f"gh-infer x.structures.zarr mo.structures.zarr -m {random_model} -o y", 2, "--output"),
     ]
     for line, code, message in cases:
