@@ -193,8 +193,8 @@ class LossConfig(Section):
     """Weight of on-site blocks, whose errors dominate those of eigenvalues."""
     levels: float = Field(0.0, ge=0.0)
     """Weight (1/eV) of errors of energy levels within ±5 eV of the Fermi level, to first order, at random
-    k-points of each training structure; 0 turns them off. With 20 structures of WSe2 it lowered no error of
-    others, which come from too few structures and not from the weights of errors."""
+    k-points of each training structure; 0 turns them off. On 20 structures of WSe2 and after 2000 steps
+    it brought no gain on unseen ones beyond the spread of seeds."""
     rmse: float = Field(1.0, ge=0.0)
     """Weight of the root mean square error."""
     mae: float = Field(1.0, ge=0.0)
