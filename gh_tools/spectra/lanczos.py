@@ -145,6 +145,8 @@ def _normalise(w, sw, scale: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]
     """Return an S-orthonormal basis Q, S Q and R of w = Q R, without what is rounding of ``scale``."""
     coupling = np.eye(w.shape[1], dtype=w.dtype)
     for _ in range(2):  # the second time mends what rounding did to the small directions
+        if w.shape[1] == 0:
+            break
         gram = w.conj().T @ sw
         value, vector = scipy.linalg.eigh(0.5 * (gram + gram.conj().T))
         keep = value > max((_DEPENDENT * scale) ** 2, 1e-12 * value[-1])

@@ -32,6 +32,8 @@ RESIDUAL = 1e-8
 _ESTIMATE = 1e-11
 # eV; no level may be this near to an end of a window: rounding could count it on either side.
 _CLEAR = 1e-8
+# eV; a shift this near to a level drowns the others in it.
+_NEXT = 1e-6
 # eV; by how much a shift that hits a level is moved, and how often.
 _NUDGE, _NUDGES = 3.7e-5, 4
 
@@ -215,7 +217,8 @@ class Slicer:
         expected = b.below - a.below
         if expected == 0:
             return [self._empty()]
-        at = self._factorized(0.5 * (a.shift + b.shift))
+        # Not the very middle: windows are even about E_F, which in a metal is a level.
+        at = self._factorized(a.shift + 0.498 * (b.shift - a.shift))
         if expected > 1.5 * SLICE:
             return self._halves(a, at, b, report, halvings)
         wanted = 0
@@ -319,6 +322,10 @@ class Slicer:
         # it the one to which the inertia belongs.
         if not error < _CLEAR:
             raise Untrustworthy(f"backward error {error:.1e} eV")
+        # Once more: what grows most is the level next to the shift.
+        growth = np.linalg.norm(self.engine.solve(pencil.apply_overlap(x))) / np.linalg.norm(x)
+        if growth * _NEXT > 1:
+            raise Untrustworthy(f"a level lies {1 / growth:.1e} eV away")
 
 
 class NotFound(Exception):
