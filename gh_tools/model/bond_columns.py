@@ -19,10 +19,10 @@ class BondColumns:
 
     Attributes:
         counts: columns of each order.
-        source: by species pair, for each component its place among the values of all orders: c of
-            order 0, s of order 0, c of order 1, and so on; behind them the place that is zero.
-        target: by species pair, for each value the component that it becomes, or their number.
+        source: by species pair, for each component its place among the values c, s of all columns.
         sign: by species pair, of each component; zero where there is none.
+        target: by species pair, for each value the component that it becomes.
+        value_sign: by species pair, of that component; zero where the value becomes none.
         partner: by species pair of like atoms, for each column that of the transposed shells.
         swap_sign: by species pair of like atoms, the sign that goes with it.
     """
@@ -34,9 +34,10 @@ class BondColumns:
         self.counts = np.max([part.sum(axis=1) for part in reach], axis=0).tolist()
         starts = np.concatenate([[0], np.cumsum(self.counts)])
         n_columns, n_components = int(starts[-1]), layout.pair_size
-        self.source = np.full((len(kinds), n_components), 2 * n_columns, dtype=np.int32)
-        self.target = np.full((len(kinds), 2 * n_columns + 1), n_components, dtype=np.int32)
-        self.sign = np.zeros((len(kinds), n_components))
+        self.source = np.zeros((len(kinds), n_components), dtype=np.int32)
+        self.target = np.zeros((len(kinds), 2 * n_columns), dtype=np.int32)
+        self.sign = np.zeros(self.source.shape)
+        self.value_sign = np.zeros(self.target.shape)
         self.partner = np.tile(np.arange(n_columns, dtype=np.int32), (len(kinds), 1))
         self.swap_sign = np.ones((len(kinds), n_columns))
 
@@ -45,11 +46,11 @@ class BondColumns:
             order = np.abs(irreps.m)
             irrep = irreps.index
             is_s = (irreps.parity == 1) ^ (irreps.m < 0)
-            counts = np.array(self.counts)[order]
-            source = 2 * starts[order] + is_s * counts + within[order, irrep]
+            source = 2 * (starts[order] + within[order, irrep]) + is_s
+            sign = np.where((irreps.parity == 1) & (irreps.m < 0), -1, 1)
             self.source[kind, : irreps.size] = source
             self.target[kind, source] = np.arange(irreps.size)
-            self.sign[kind, : irreps.size] = np.where((irreps.parity == 1) & (irreps.m < 0), -1, 1)
+            self.sign[kind, : irreps.size] = self.value_sign[kind, source] = sign
             if zi == zj:
                 transposed = _transposed(irreps)
                 order, irrep = np.nonzero(reach[kind])

@@ -71,7 +71,7 @@ class BondFrame(nn.Module):
             )
             for name, count in zip(("kernel_tensors", "kernel_pseudotensors"), ends, strict=True)
         ]
-        self.bond_layers = BondLayers(config, len(self.layout.pair), self.layout.max_pair_degree)
+        self.bond_layers = BondLayers(config, self.layout.max_pair_degree)
         self.bond_readout = BondReadout(self.layout)
 
     def __call__(self, graph: Graph) -> Prediction:
@@ -130,14 +130,14 @@ class BondFrame(nn.Module):
         cutoff = jnp.array([cutoffs[pair] for pair in self.layout.pair], ends.dtype)[
             graph.pair_type
         ]
-        first, second = (jnp.swapaxes(ends[index], 0, 1) for index in (graph.i, graph.j))
+        kind = nn.one_hot(graph.pair_type, len(self.layout.pair), dtype=ends.dtype, axis=0)
         features, scalars = self.bond_layers(
-            first, second, graph.pair_vector, cutoff, graph.pair_type
+            ends[graph.i], ends[graph.j], graph.pair_vector, cutoff, kind
         )
-        irreps = self.bond_readout(features, scalars, graph.pair_type)
+        irreps = self.bond_readout(features, scalars, kind)
         distance = jnp.linalg.norm(graph.pair_vector, axis=-1)
         fade = 1.0 - e3x.nn.smooth_switch(distance / cutoff, _SWITCH_START, 1.0)
-        return irreps * (fade * graph.pair_mask)[:, None]
+        return (irreps * (fade * graph.pair_mask)).T
 
     def _normed(self, index: int, features: Array) -> Array:
         return self.norms[index](features[:, None])[:, 0]

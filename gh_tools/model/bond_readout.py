@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from gh_tools.model.bond_columns import BondColumns
-from gh_tools.model.rearrange import rearrange
+from gh_tools.model.rearrange import exchange, select
 from gh_tools.orbitals.irreps import IrrepLayout
 
 
@@ -27,61 +28,54 @@ class BondReadout(nn.Module):
     @nn.compact
     def __call__(
         self,
-        features: Float[Array, "m swap 2 pairs features"],
-        scalars: Float[Array, "pairs scalars"],
-        pair_type: Int[Array, "pairs"],
-    ) -> Float[Array, "pairs components"]:
+        features: Float[Array, "m swap features 2 pairs"],
+        scalars: Float[Array, "scalars pairs"],
+        kind: Float[Array, "types pairs"],
+    ) -> Float[Array, "components pairs"]:
         """Return irreps in the order of the layout, and zeros behind those that a species pair has.
 
         Args:
             features: c and s of each order m; of features that a swap of the atoms conjugates, then of
                 those that it conjugates and negates.
             scalars: which neither a turn, a mirror nor a swap changes.
-            pair_type: index of the species pair.
+            kind: one at the index of the species pair, else zero.
         """
         table = BondColumns(self.layout)
-        n_types, n_pairs = len(self.layout.pair), len(pair_type)
-        width = features.shape[-1]
-        stops = np.cumsum(table.counts)
-        shape = (n_types, 2, width, int(stops[-1]))
-        kernel = self.param("kernel", nn.initializers.normal(0.3 / (2 * width) ** 0.5), shape)
-        direct = self.param(
-            "kernel_scalars",
-            nn.initializers.normal(0.3 / scalars.shape[-1] ** 0.5),
-            (n_types, scalars.shape[-1], table.counts[0]),
-        )
-        bias = self.param("bias", nn.initializers.zeros, (n_types, table.counts[0]))
-        kernel = self._symmetrised(kernel, table, np.array([1.0, -1.0])[:, None, None])
-        direct = self._symmetrised(direct, table, 1.0)
-        bias = self._symmetrised(bias, table, 1.0)
-
-        one_hot = nn.one_hot(pair_type, n_types, dtype=features.dtype)
-        spread = features[..., None, :] * one_hot[:, :, None]  # m swap 2 pairs types features
+        n_types, n_pairs = kind.shape
+        n_orders, _, width, _, _ = features.shape
+        orders = features.reshape(n_orders, 2 * width, 2 * n_pairs)
         columns = []
-        for m, (stop, count) in enumerate(zip(stops, table.counts, strict=True)):
-            of_order = kernel[..., stop - count : stop]
-            out = jnp.einsum("scptf,tsfk->cpk", spread[m], of_order)
+        for m, (order, count) in enumerate(
+            zip(jax.lax.split(orders, [1] * n_orders), table.counts, strict=True)
+        ):
+            kernel = self.param(
+                f"order_{m}",
+                nn.initializers.normal(0.3 / (2 * width) ** 0.5),
+                (n_types, count, 2, width),
+            )
+            kernel = self._symmetrised(kernel, table, m, np.array([1.0, -1.0])[:, None])
+            out = (kernel.reshape(-1, 2 * width) @ order[0]).reshape(n_types, count, 2, n_pairs)
             if m == 0:
-                out = out.at[0].add(
-                    jnp.einsum("pt,pf,tfk->pk", one_hot, scalars, direct) + one_hot @ bias
+                direct = self.param(
+                    "scalars",
+                    nn.initializers.normal(0.3 / len(scalars) ** 0.5),
+                    (n_types, count, len(scalars)),
                 )
-            columns += [out[0], out[1]]
-        columns.append(jnp.zeros((n_pairs, 1), features.dtype))
-        values = jnp.concatenate(columns, axis=1)
-        irreps = rearrange(
-            values, jnp.asarray(table.source)[pair_type], jnp.asarray(table.target)[pair_type]
-        )
-        return irreps * jnp.asarray(table.sign, features.dtype)[pair_type]
+                direct = self._symmetrised(direct, table, m, 1.0)
+                even = out[:, :, 0] + direct @ scalars
+                out = jnp.stack([even, out[:, :, 1]], axis=2)
+            columns.append(out)
+        values = jnp.concatenate(columns, axis=1).reshape(n_types, -1, n_pairs)
+        return select(values, kind, table)
 
-    def _symmetrised(self, kernel, table: BondColumns, parity):
+    def _symmetrised(self, kernel, table: BondColumns, m: int, parity):
         """Keep the part of like atoms' maps that a swap of the atoms turns into the transposed block."""
-        count = kernel.shape[-1]
-        lead = kernel.shape[1:-1]
-        place = np.broadcast_to(
-            table.partner[:, :count].reshape(-1, *(1,) * len(lead), count), kernel.shape
-        ).reshape(-1, count)
-        swapped = rearrange(kernel.reshape(-1, count), place, place).reshape(kernel.shape)
-        shape = (-1, *(1,) * len(lead), count)
-        sign = jnp.asarray(table.swap_sign[:, :count].reshape(shape) * parity, kernel.dtype)
-        like = np.array([zi == zj for zi, zj in self.layout.pair]).reshape(-1, *(1,) * len(lead), 1)
-        return jnp.where(like, (kernel + sign * swapped) / 2, kernel)
+        n_types, count = kernel.shape[:2]
+        start = sum(table.counts[:m])
+        partner = table.partner[:, start : start + count] - start
+        flat = (count * np.arange(n_types)[:, None] + partner).reshape(-1)
+        swapped = exchange(kernel.reshape(n_types * count, -1), flat).reshape(kernel.shape)
+        ones = (1,) * (kernel.ndim - 2)
+        sign = table.swap_sign[:, start : start + count].reshape(n_types, count, *ones) * parity
+        like = np.array([zi == zj for zi, zj in self.layout.pair]).reshape(-1, 1, *ones)
+        return jnp.where(like, (kernel + jnp.asarray(sign, kernel.dtype) * swapped) / 2, kernel)

@@ -1,45 +1,65 @@
-"""Sorting columns, row by row, with a gradient that gathers instead of scattering."""
+"""Sorting along the first axis, with gradients that gather instead of scattering."""
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Protocol
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 
-@jax.custom_vjp
-def rearrange(
-    values: Float[Array, "rows m"], source: Int[Array, "rows n"], target: Int[Array, "rows m"]
-) -> Float[Array, "rows n"]:
-    """Take values[r, source[r, c]] for each row r and column c.
+class Table(Protocol):
+    """Which value becomes which component, for each kind of row; see :class:`BondColumns`."""
+
+    source: Int[np.ndarray, "types components"]
+    sign: Float[np.ndarray, "types components"]
+    target: Int[np.ndarray, "types values"]
+    value_sign: Float[np.ndarray, "types values"]
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2,))
+def select(
+    values: Float[Array, "types values rows"], kind: Float[Array, "types rows"], table: Table
+) -> Float[Array, "components rows"]:
+    """Sort, for each row, the values that belong to its kind.
 
     Args:
-        values: what is sorted. A last column that holds zeros stands for columns that come from nowhere.
-        source: column that each result comes from, each but the last at most once.
-        target: for each column of the values its place in the result, or n if it is in none.
+        values: of each row as though it were of each kind.
+        kind: one at the kind of each row, else zero.
+        table: ``source`` and ``sign`` of components; the sign is zero where there is none.
     """
-    return jnp.take_along_axis(values, source, axis=1)
+    return _sorted(values, table.source, table.sign, kind).sum(axis=0)
 
 
-def _forward(values, source, target):
-    return rearrange(values, source, target), target
+def _select_backward(table, kind, slope):
+    # Each value becomes one component or none.
+    slopes = jnp.broadcast_to(slope, (len(kind), *slope.shape))
+    return _sorted(slopes, table.target, table.value_sign, kind), None
 
 
-def _backward(target, slope):
-    padded = jnp.concatenate([slope, jnp.zeros_like(slope[:, :1])], axis=1)
-    return jnp.take_along_axis(padded, target, axis=1), None, None
+def _sorted(values, place, sign, kind):
+    n_types, n_values, n_rows = values.shape
+    flat = (n_values * np.arange(n_types)[:, None] + place).reshape(-1)
+    found = values.reshape(-1, n_rows)[flat].reshape(*place.shape, n_rows)
+    return found * jnp.asarray(sign, values.dtype)[:, :, None] * kind[:, None]
 
 
-rearrange.defvjp(_forward, _backward)
+select.defvjp(
+    lambda values, kind, table: (select(values, kind, table), kind),
+    _select_backward,
+)
 
 
-@jax.custom_vjp
-def exchange(values: Float[Array, "n ..."], partner: Int[Array, "n"]) -> Float[Array, "n ..."]:
+@partial(jax.custom_vjp, nondiff_argnums=(1,))
+def exchange(values: Float[Array, "n ..."], partner: Int[np.ndarray, "n"]) -> Float[Array, "n ..."]:
     """Take values[partner], where the partner of each one's partner is itself."""
     return values[partner]
 
 
 exchange.defvjp(
-    lambda values, partner: (values[partner], partner),
-    lambda partner, slope: (slope[partner], None),
+    lambda values, partner: (values[partner], None),
+    lambda partner, _, slope: (slope[partner],),
 )

@@ -38,7 +38,7 @@ from gh_tools.training.interrupt import Interrupt, interruptible
 from gh_tools.training.optimizers import build_optimizer, learning_rate, plateau_scale
 from gh_tools.training.pace import Pace
 from gh_tools.training.parent import adopt
-from gh_tools.training.step import initial_state, make_step
+from gh_tools.training.step import compiler_options, initial_state, make_step
 from gh_tools.training.validation import Validation
 
 _PLAIN_INTERVAL = 5.0  # seconds between lines of metrics where standard error is no terminal
@@ -126,7 +126,7 @@ class Training:
                 params=weights, average=_copy(weights) if config.ema else ()
             )
         self.best = {metric: _copy(self.state.evaluated) for metric in BEST}
-        predict = jax.jit(model.apply)
+        predict = jax.jit(model.apply, compiler_options=compiler_options())
         self.validation, self.probe = (
             Validation(part, members, size, layout, predict, config.metrics, config.model.frame)
             for part, members in (

@@ -66,8 +66,9 @@ def test_what_symmetry_forbids_stays_zero(network):
         irreps = network.layout.onsite[number]
         row = row[: irreps.size]
         assert np.abs(row[irreps.l == 0]).max() > 0.1
-        # Neighbours' sums cancel to float32 rounding, and norms divide by 0.1 at the least.
-        np.testing.assert_allclose(row[irreps.l > 0], 0.0, atol=1e-4)
+        # A hundred terms of order one cancel to some 1e-6 in float32; norms divide by 0.1 at the least and
+        # maps multiply by ten or so. Noise that is blown up is of order one, as the scalars are.
+        np.testing.assert_allclose(row[irreps.l > 0], 0.0, atol=5e-4)
 
 
 def test_every_parameter_matters(network, crystal, molecule):

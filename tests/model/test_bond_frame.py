@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from gh_tools.model.bond_turn import turn_to_bond
+from gh_tools.model.bond_turn import bond_rotation, turn_to_bond
 from gh_tools.model.config import BondFrameConfig
 from gh_tools.model.product import Product
-from gh_tools.model.rearrange import exchange, rearrange
+from gh_tools.model.rearrange import exchange, select
 from gh_tools.orbitals.basis import Basis, ElementBasis, Shell
 from gh_tools.orbitals.order import clebsch_gordan, wigner_d
 from tests.equivariance.conftest import CONFIGS, Network
@@ -34,14 +34,58 @@ def vectors(rng):
     return np.concatenate([rng.normal(size=(6, 3)), special]).astype(np.float32)
 
 
+def turned(tensors, pseudotensors, vectors):
+    """Turn [lm, pairs, features]; for each m: tensors and pseudotensors as [c/s, degrees, pairs, features]."""
+    width, pairs = tensors.shape[2], len(vectors)
+    features = jnp.concatenate([tensors, pseudotensors], axis=2).transpose(0, 2, 1)[None]
+    found = turn_to_bond(bond_rotation(jnp.asarray(vectors), DEGREE), features, width, DEGREE)
+    even = np.asarray(found[0]).reshape(1, -1, width, pairs)
+    odd = np.asarray(found[1]).reshape(1, -1, width, pairs)
+    parts = [(even, np.pad(odd, ((0, 0), (1, 0), (0, 0), (0, 0))))]
+    for part in found[2:]:
+        part = np.moveaxis(np.asarray(part).reshape(-1, 2 * width, 2, pairs), 2, 0)
+        parts.append((part[:, :, :width], part[:, :, width:]))
+    return [tuple(np.swapaxes(each, 2, 3) for each in part) for part in parts]
+
+
 def test_harmonics_of_the_bond_have_no_other_order_than_zero(vectors):
     harmonics = e3x.so3.spherical_harmonics(vectors, DEGREE, cartesian_order=False)
-    found = turn_to_bond(
-        harmonics.T[:, :, None], jnp.zeros_like(harmonics.T[:, :, None]), vectors, DEGREE
-    )
+    harmonics = jnp.asarray(harmonics).T[:, :, None]
+    found = turned(harmonics, jnp.zeros_like(harmonics), vectors)
     np.testing.assert_allclose(found[0][0], 1.0, **ROUNDING)  # Racah's normalisation
     for tensors, _ in found[1:]:
         np.testing.assert_allclose(tensors, 0.0, **ROUNDING)
+
+
+def test_rotations_into_the_frame_are_wigners(vectors):
+    for degree, matrix in enumerate(bond_rotation(jnp.asarray(vectors), 6), start=1):
+        matrix = np.moveaxis(np.asarray(matrix), -1, 0)
+        identity = np.broadcast_to(np.eye(2 * degree + 1), matrix.shape)
+        np.testing.assert_allclose(matrix @ np.swapaxes(matrix, 1, 2), identity, atol=1e-5, rtol=0)
+        # Of degree 1 it is the rotation itself, in the order y, z, x.
+        cartesian = np.asarray(bond_rotation(jnp.asarray(vectors), 1)[0])[[2, 0, 1]][:, [2, 0, 1]]
+        for rotation, found in zip(np.moveaxis(cartesian, -1, 0), matrix, strict=True):
+            expected = wigner_d([degree], rotation.astype(float))
+            np.testing.assert_allclose(found, expected, atol=1e-5, rtol=0)
+
+
+def test_gradients_of_turning_are_those_of_the_sums(vectors, rng):
+    """Written out by hand for speed: against JAX's own, of features and of rotations."""
+    features = jnp.asarray(rng.normal(size=(2, 25, 3, len(vectors))), jnp.float32)
+    rotation = bond_rotation(jnp.asarray(vectors), DEGREE)
+    plain = turn_to_bond.fun  # the function without its gradient
+    shapes = [part.shape for part in plain(rotation, features, 2, 3)]
+    weights = [jnp.asarray(rng.normal(size=shape), jnp.float32) for shape in shapes]
+
+    def total(function):
+        def of(rotation, features):
+            parts = function(rotation, features, 2, 3)
+            return sum((w * p).sum() for w, p in zip(weights, parts, strict=True))
+
+        return jax.tree.leaves(jax.jit(jax.grad(of, argnums=(0, 1)))(rotation, features))
+
+    for found, expected in zip(total(turn_to_bond), total(plain), strict=True):
+        np.testing.assert_allclose(found, expected, atol=2e-5, rtol=0)
 
 
 @pytest.mark.parametrize("l1", range(DEGREE + 1))
@@ -56,7 +100,7 @@ def test_a_product_with_the_bond_is_one_number_for_each_order(l1, l2, vectors, r
     x = np.zeros(((DEGREE + 1) ** 2, len(vectors), 3), np.float32)
     x[block] = rng.normal(size=x[block].shape)
     harmonics = e3x.so3.spherical_harmonics(vectors, l2, cartesian_order=False)[:, l2**2 :]
-    turned = turn_to_bond(jnp.asarray(x), jnp.zeros_like(x), vectors, DEGREE)
+    before_product = turned(jnp.asarray(x), jnp.zeros_like(x), vectors)
     for l3, table in clebsch_gordan(l1, l2).items():
         if l3 > DEGREE:
             continue
@@ -65,14 +109,12 @@ def test_a_product_with_the_bond_is_one_number_for_each_order(l1, l2, vectors, r
         product[out] = np.einsum("apf,pb,abc->cpf", x[block], harmonics, table)
         pseudo = (l1 + l2 + l3) % 2
         both = [product, np.zeros_like(x)]
-        found = turn_to_bond(
-            *(jnp.asarray(both[part ^ pseudo]) for part in (0, 1)), vectors, DEGREE
-        )
+        found = turned(*(jnp.asarray(both[part ^ pseudo]) for part in (0, 1)), vectors)
         for m in range(min(l1, l3) + 1):
             # (c, s) of the tensor x_m and of the product; for a pseudotensor the table takes c to s.
             factor = table[l1 + m, l2, l3 - m if pseudo else l3 + m]
             factor *= -1.0 if pseudo else 1.0
-            before = turned[m][0][..., l1 - m, :, :]
+            before = before_product[m][0][..., l1 - m, :, :]
             after = found[m][pseudo][..., l3 - m, :, :]
             if m == 0 and pseudo:
                 np.testing.assert_allclose(after, 0.0, **ROUNDING)
@@ -109,17 +151,27 @@ def test_products_are_e3xs(rng):
 
 
 def test_gradients_of_sorting_are_those_of_indexing(rng):
-    values = jnp.asarray(rng.normal(size=(2, 5)), jnp.float32)
-    source = np.array([[3, 0, 4], [1, 4, 2]])
-    target = np.array([[1, 3, 3, 0, 3], [3, 0, 2, 3, 3]])
+    class Table:
+        source = np.array([[3, 0], [1, 0]])
+        sign = np.array([[1.0, -1.0], [-1.0, 0.0]])
+        target = np.array([[1, 0, 0, 0], [0, 0, 0, 0]])
+        value_sign = np.array([[-1.0, 0.0, 0.0, 1.0], [0.0, -1.0, 0.0, 0.0]])
+
+    values = jnp.asarray(rng.normal(size=(2, 4, 3)), jnp.float32)
+    kind = jnp.asarray([[1.0, 0.0, 0.0], [0.0, 1.0, 1.0]])
     weight = jnp.asarray(rng.normal(size=(2, 3)), jnp.float32)
-    # The last column stands for nothing: no slope is asked of it.
-    expected = jax.grad(lambda v: (jnp.take_along_axis(v, source, 1) * weight)[:, :].sum())(values)
-    found = jax.grad(lambda v: (rearrange(v, source, target) * weight).sum())(values)
-    np.testing.assert_array_equal(found[:, :4], expected[:, :4])
+
+    def indexed(values):
+        parts = [values[t][Table.source[t]] * Table.sign[t][:, None] * kind[t] for t in (0, 1)]
+        return sum(parts)
+
+    np.testing.assert_array_equal(select(values, kind, Table), indexed(values))
+    expected = jax.grad(lambda v: (indexed(v) * weight).sum())(values)
+    found = jax.grad(lambda v: (select(v, kind, Table) * weight).sum())(values)
+    np.testing.assert_array_equal(found, expected)
     partner = np.array([2, 1, 0, 4, 3])
     weight = jnp.asarray(rng.normal(size=5), jnp.float32)
-    found = jax.grad(lambda v: (exchange(v, partner) * weight).sum())(values[0])
+    found = jax.grad(lambda v: (exchange(v, partner) * weight).sum())(jnp.ones(5))
     np.testing.assert_array_equal(found, weight[partner])
 
 
