@@ -35,16 +35,20 @@ def sheet(n_atoms: int):
     return generate(recipe, config, 1, seed=0).atoms[0]
 
 
-def measured(command: list[str]) -> dict[str, float]:
-    """Run a command and return wall and CPU seconds, and peak memory in GiB."""
+def measured(command: list[str], own_clock: bool = False) -> dict[str, float]:
+    """Run a command and return wall and CPU seconds, and peak memory in GiB.
+
+    A command with a clock of its own prints the seconds, without those of imports.
+    """
     start = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE)
+    output = process.stdout.read()
     _, status, usage = os.wait4(process.pid, 0)
     if status:
         raise SystemExit(f"{' '.join(command)}: failed with {status}")
+    seconds = {"wall": time.perf_counter() - start, "cpu": usage.ru_utime + usage.ru_stime}
     return {
-        "wall": time.perf_counter() - start,
-        "cpu": usage.ru_utime + usage.ru_stime,
+        **(json.loads(output) if own_clock else seconds),
         "memory": usage.ru_maxrss / 2**20,
     }
 
@@ -52,17 +56,22 @@ def measured(command: list[str]) -> dict[str, float]:
 def overlap(model: Path, structure: Path) -> None:
     """Compute S domain by domain, and keep none of it."""
     from gh_tools.dft.overlap import Overlap
-    from gh_tools.inference.predict import Predictor
+    from gh_tools.inference.domains import divide
     from gh_tools.inference.run import DOMAIN_BYTES
-    from gh_tools.inference.structure import StructureWork
+    from gh_tools.orbitals.basis import Basis
+    from gh_tools.orbitals.pairs import Neighbours, basis_cutoffs, canonical_pairs, wrapped
+    from gh_tools.store.io import open_store
     from gh_tools.store.structures import read_structures
-    from gh_tools.training.model_store import load_model
 
-    predictor = Predictor(load_model(model))
-    compute = Overlap(predictor.basis, predictor.basis.numbers)
-    work = StructureWork(predictor, compute, read_structures(structure).atoms[0], DOMAIN_BYTES[1])
-    for number in range(len(work.domains)):
-        work.overlap(number)
+    basis = Basis.from_arrays(open_store(model))
+    atoms = wrapped(read_structures(structure).atoms[0])
+    compute, cutoffs = Overlap(basis, atoms.numbers), basis_cutoffs(basis)
+    reach = max(*cutoffs.values(), compute.reach(atoms.numbers))
+    neighbours = Neighbours(atoms, reach)
+    weight = neighbours.count(reach) * 4 * basis.n_orbitals(atoms.numbers) ** 2
+    for domain in divide(atoms.positions, weight, DOMAIN_BYTES[1]):
+        near = neighbours.of(domain, max(cutoffs.values()))
+        compute(atoms, canonical_pairs(atoms, near, cutoffs), domain, neighbours)
 
 
 def read(store: Path) -> None:
@@ -70,6 +79,17 @@ def read(store: Path) -> None:
     from gh_tools.store.hamiltonians import HamiltonianReader
 
     HamiltonianReader(store).read(0)
+
+
+def timed(function, *paths: str) -> None:
+    """Call a function and print its wall and CPU seconds."""
+    import gh_tools.dft.overlap
+    import gh_tools.store.hamiltonians  # noqa: F401
+
+    wall, cpu = time.perf_counter(), time.process_time()
+    function(*map(Path, paths))
+    took = {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
+    print(json.dumps(took))
 
 
 def measure(model: Path, atoms, memory: list[str]) -> dict:
@@ -84,9 +104,9 @@ def measure(model: Path, atoms, memory: list[str]) -> dict:
         infer = ["gh-infer", str(structure), "-m", str(model), "-o", str(store), *memory]
         result = {
             "atoms": len(atoms),
-            "overlap": measured([*again, "--overlap", str(model), str(structure)]),
+            "overlap": measured([*again, "--overlap", str(model), str(structure)], own_clock=True),
             "infer": measured(infer),
-            "read": measured([*again, "--read", str(store)]),
+            "read": measured([*again, "--read", str(store)], own_clock=True),
         }
         files = [file for file in store.rglob("*") if file.is_file()]
         result["storage"] = sum(file.stat().st_size for file in files) / 2**30
@@ -121,9 +141,9 @@ def draw(results: list[dict], path: Path) -> None:
 def main() -> None:
     """Measure, print, draw."""
     if sys.argv[1:2] == ["--overlap"]:
-        return overlap(*map(Path, sys.argv[2:4]))
+        return timed(overlap, *sys.argv[2:])
     if sys.argv[1:2] == ["--read"]:
-        return read(Path(sys.argv[2]))
+        return timed(read, *sys.argv[2:])
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("model", type=Path)
     parser.add_argument("-n", type=int, nargs="+", default=[500, 1000, 2000, 4000])
