@@ -59,7 +59,7 @@ def test_schedule_of_silica():
     first, *dynamics, last = stages_of("sio2")
     assert (first.fmax, last.fmax) == (5.0, 0.01)
     assert [stage.temperature for stage in dynamics] == list(range(2300, 900, -100))
-    assert all(stage.steps * stage.time_step == 3000 for stage in dynamics)  # 3 ps each
+    assert all(stage.steps * stage.time_step == 2000 for stage in dynamics)  # 3 ps each
 
 
 def test_schedule_of_litfsi():
@@ -104,21 +104,21 @@ def test_dynamics_samples_the_canonical_ensemble(tmp_path):
     """
     atoms, temperature = Atoms("Cu3", np.eye(3) * 3), 400.0
     config = AnnealConfig(
-        temperatures=(temperature,), steps=(3000,), first_fmax=None, final_fmax=None, coupling=10
+        temperatures=(temperature,), steps=(2000,), first_fmax=None, final_fmax=None, coupling=10
     )
     found = []
     run = annealing(tmp_path, config, atoms, Springs(), every=1)
     frames = run.run(lambda steps, text: found.append(float(re.search(r": (\d+) K", text)[1])))
-    assert len(frames) == len(found) == 3000
+    assert len(frames) == len(found) == 2000
     # The kinetic energy forgets itself within the coupling time, 5 steps: with the factor 2 of an
-    # exponential decay 300 independent values, each with a deviation of √(2/6): a standard error of
-    # 3 %. With 9 degrees of freedom in place of 6 the mean would be half as large again.
-    assert np.mean(found) == pytest.approx(temperature, rel=0.1)
+    # exponential decay 200 independent values, each with a deviation of √(2/6): a standard error of
+    # 4 %. With 9 degrees of freedom in place of 6 the mean would be half as large again.
+    assert np.mean(found) == pytest.approx(temperature, rel=0.14)
     # Canonical, not scaled to one energy: the variance, too.
-    assert np.var(found) / temperature**2 == pytest.approx(2 / 6, rel=0.3)
-    # Springs swing once in 20 to 100 fs, and pass energy on no faster: some 60 values, 8 %.
+    assert np.var(found) / temperature**2 == pytest.approx(2 / 6, rel=0.35)
+    # Springs swing once in 20 to 100 fs, and pass energy on no faster: some 40 values, 10 %.
     potential = np.mean([frame.energy for frame in frames])
-    assert potential == pytest.approx(6 / 2 * units.kB * temperature, rel=0.25)
+    assert potential == pytest.approx(6 / 2 * units.kB * temperature, rel=0.3)
     # The centre rests, to rounding.
     centre = np.array([frame.positions.mean(axis=0) for frame in frames])
     assert np.abs(centre - atoms.positions.mean(axis=0)).max() < 1e-9
@@ -231,7 +231,8 @@ def test_a_killed_run_ends_like_one_that_was_not(tmp_path, uninterrupted, when):
 
 
 def test_other_seeds_other_trajectories(tmp_path):
-    one, other = (annealing(tmp_path / str(seed), seed=seed, every=50).run() for seed in (1, 2))
+    config = AnnealConfig(temperatures=(300,), steps=(5,), first_fmax=None, final_fmax=None)
+    one, other = (annealing(tmp_path / str(seed), config, seed=seed).run() for seed in (1, 2))
     assert not np.array_equal(one[0].positions, other[0].positions)
 
 
