@@ -10,7 +10,10 @@ from jaxtyping import Float, Shaped
 
 BLOCK = 16
 # What is left of a vector after orthogonalisation, if this small against it, is rounding.
-_DEPENDENT = 1e-11
+_DEPENDENT = 1e-12
+_SMALL = 1e-4
+# Smallest eigenvalue of a Gram matrix against the largest that rounding leaves some digits of.
+_RESOLVED = 1e-12
 
 Apply = Callable[[Shaped[np.ndarray, "n m"]], Shaped[np.ndarray, "n m"]]
 
@@ -73,7 +76,7 @@ class BlockLanczos:
         scale = _norms(w, sw).max()
         w, sw, inside = self._orthogonal(w, sw)
         self._t[: self.size, new] = inside
-        w, sw, coupling = _normalise(w, sw, scale)
+        w, sw, coupling = self._basis_of(w, sw, scale)
         kept = w.shape[1]
         if kept < width:  # the Krylov space of the start is nearly exhausted: go on with another
             more = self._random(width - kept, w, sw)
@@ -117,7 +120,7 @@ class BlockLanczos:
         sx = self._apply(x)
         scale = _norms(x, sx).max()
         x, sx, _ = self._orthogonal(x, sx, *others)
-        return _normalise(x, sx, scale)[:2]
+        return self._basis_of(x, sx, scale)[:2]
 
     def _orthogonal(self, w, sw, *others) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Take out what lies in the basis (and in other vectors), twice for rounding."""
@@ -131,6 +134,29 @@ class BlockLanczos:
                 w, sw = w - others[0] @ part, sw - others[1] @ part
         return w, sw, inside
 
+    def _basis_of(self, w, sw, scale: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return an S-orthonormal basis Q, S Q and R of w = Q R, without what is rounding of ``scale``.
+
+        A Gram matrix resolves six orders of magnitude: what is smaller comes from what it leaves.
+        """
+        q, sq = w[:, :0], sw[:, :0]
+        rest, srest = w, sw
+        while q.shape[1] < w.shape[1]:
+            value, vector = scipy.linalg.eigh(rest.conj().T @ srest)
+            keep = value > max((_DEPENDENT * scale) ** 2, _RESOLVED * value[-1])
+            if not keep.any():
+                break
+            transform = vector[:, keep] / np.sqrt(value[keep])
+            new, snew = rest @ transform, srest @ transform
+            if value[keep][0] < (_SMALL * scale) ** 2:
+                # Rounding of what was taken out is large against these.
+                new, snew, _ = self._orthogonal(new, snew, q, sq)
+            new, snew = _unit(new, snew)
+            q, sq = np.hstack([q, new]), np.hstack([sq, snew])
+            part = new.conj().T @ srest
+            rest, srest = rest - new @ part, srest - snew @ part
+        return q, sq, q.conj().T @ sw
+
     def _append(self, w: np.ndarray, sw: np.ndarray) -> None:
         self._block = w.shape[1]
         place = slice(self.size, self.size + self._block)
@@ -141,18 +167,8 @@ def _norms(w: np.ndarray, sw: np.ndarray) -> Float[np.ndarray, "m"]:
     return np.sqrt(abs(np.einsum("nm,nm->m", w.conj(), sw)))
 
 
-def _normalise(w, sw, scale: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return an S-orthonormal basis Q, S Q and R of w = Q R, without what is rounding of ``scale``."""
-    coupling = np.eye(w.shape[1], dtype=w.dtype)
-    for _ in range(2):  # the second time mends what rounding did to the small directions
-        if w.shape[1] == 0:
-            break
-        gram = w.conj().T @ sw
-        value, vector = scipy.linalg.eigh(0.5 * (gram + gram.conj().T))
-        keep = value > max((_DEPENDENT * scale) ** 2, 1e-12 * value[-1])
-        root = np.sqrt(value[keep])
-        vector = vector[:, keep]
-        w, sw = w @ (vector / root), sw @ (vector / root)
-        coupling = root[:, None] * (vector.conj().T @ coupling)
-        scale = 0.0
-    return w, sw, coupling
+def _unit(w: np.ndarray, sw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Make nearly S-orthonormal vectors so."""
+    value, vector = scipy.linalg.eigh(w.conj().T @ sw)
+    transform = (vector / np.sqrt(value)) @ vector.conj().T
+    return w @ transform, sw @ transform
