@@ -34,16 +34,18 @@ class GatedDense(nn.Module):
             pseudotensors: normalised; None where they are not needed.
             species: one at the atom's element, else zero.
         """
+        # The element is among the scalars: it serves as bias.
         scalars = jnp.concatenate([tensors[:, 0], species], axis=-1)
-        hidden = nn.silu(nn.Dense(self.hidden, name="hidden")(scalars))
-        more = nn.Dense(self.features, name="scalars")(hidden)[:, None]
-        tensors = self._gated("tensors", tensors, hidden)
+        hidden = nn.silu(nn.Dense(self.hidden, use_bias=False, name="hidden")(scalars))
+        scalars = jnp.concatenate([hidden, species], axis=-1)
+        count = 2 if pseudotensors is None else 3
+        gates = nn.Dense(count * self.features, use_bias=False, name="gates")(scalars)
+        more, *gates = jnp.split(gates[:, None], count, axis=-1)
+        tensors = self._mapped("tensors", tensors) * (1.0 + gates[0])
         tensors = jnp.concatenate([tensors[:, :1] + more, tensors[:, 1:]], axis=1)
         if pseudotensors is not None:
-            pseudotensors = self._gated("pseudotensors", pseudotensors, hidden)
+            pseudotensors = self._mapped("pseudotensors", pseudotensors) * (1.0 + gates[1])
         return tensors, pseudotensors
 
-    def _gated(self, name: str, features: Array, hidden: Array) -> Array:
-        gates = nn.Dense(self.features, name=f"{name}_gates")(hidden)
-        mapped = DegreeDense(self.features, use_bias=False, name=name)(features[:, None])[:, 0]
-        return mapped * (1.0 + gates[:, None])
+    def _mapped(self, name: str, features: Array) -> Array:
+        return DegreeDense(self.features, use_bias=False, name=name)(features[:, None])[:, 0]

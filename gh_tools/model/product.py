@@ -31,11 +31,8 @@ class Product(nn.Module):
     ) -> tuple[Float[Array, "atoms lm features"], Float[Array, "atoms lm features"]]:
         """Return tensors and pseudotensors."""
         n_atoms, size, _ = tensors.shape
-        a, b = (
-            DegreeDense(self.features, use_bias=False, name=name)(tensors[:, None])[:, 0]
-            for name in ("first", "second")
-        )
-        a, b = a.swapaxes(1, 2), b.swapaxes(1, 2)
+        factors = DegreeDense(2 * self.features, use_bias=False, name="factors")(tensors[:, None])
+        a, b = jnp.split(factors[:, 0].swapaxes(1, 2), 2, axis=1)
         outer = (a[:, :, :, None] * b[:, :, None, :]).reshape(n_atoms * self.features, size**2)
         matrix = jnp.asarray(_coefficients(round(size**0.5) - 1), tensors.dtype)
         out = (outer @ matrix).reshape(n_atoms, self.features, 2 * size).swapaxes(1, 2)

@@ -130,17 +130,12 @@ def test_products_are_e3xs(rng):
         lambda leaf: jnp.asarray(rng.normal(size=leaf.shape), jnp.float32), shapes
     )
     tensors, pseudotensors = layer.apply(parameters, x)
-    kernels = {name: leaf["kernel"][0] for name, leaf in parameters["params"].items()}
-    a, b = (
-        np.concatenate(
-            [
-                np.einsum("amf,fg->amg", x[:, degree**2 : (degree + 1) ** 2], kernels[name][degree])
-                for degree in range(3)
-            ],
-            axis=1,
-        )
-        for name in ("first", "second")
-    )
+    kernel = parameters["params"]["factors"]["kernel"][0]
+    factors = [
+        np.einsum("amf,fg->amg", x[:, degree**2 : (degree + 1) ** 2], kernel[degree])
+        for degree in range(3)
+    ]
+    a, b = np.split(np.concatenate(factors, axis=1), 2, axis=2)
     table = np.asarray(e3x.so3.clebsch_gordan(2, 2, 2, cartesian_order=False))
     product = np.einsum("aif,ajf,ijk->aijkf", a, b, table)
     degree = np.repeat([0, 1, 2], [1, 3, 5])
