@@ -92,6 +92,7 @@ def predict_structures(
         UsageError: the memory is too little.
     """
     shared = shard[1] > 1
+    free = _free(predictor, structures, memory)
     writer = HamiltonianWriter(
         output, structures, provenance, resume=resume or shared, overwrite=overwrite
     )
@@ -99,7 +100,7 @@ def predict_structures(
     if shard[0] == 1:
         warn_if_poor(overlap, predictor.basis, predictor.pair_cutoffs, structures.atoms)
     plan = writer.partial.directory / "domains.json"
-    domain_bytes, n_workers = _plan(plan, predictor, structures, memory, n_workers)
+    domain_bytes, n_workers = _plan(plan, free, n_workers)
     tasks = _tasks(writer, predictor, overlap, domain_bytes, shard)
     with (
         progress("predicting atoms", sum(map(len, structures.atoms))) as shown,
@@ -205,16 +206,30 @@ def _write(writer: HamiltonianWriter, task: Task, blocks: Hamiltonian) -> None:
         writer.join_pieces(task.index, head, n_domains)
 
 
-def _plan(
-    file: Path, predictor: Predictor, structures: Structures, memory: int | None, n_workers: int
-) -> tuple[float, int]:
+def _free(predictor: Predictor, structures: Structures, memory: int | None) -> float:
+    """Return the bytes left for domains; refuse what is too little for the smallest."""
+    largest = max(map(len, structures.atoms))
+    fixed = memory_used() + PROGRAM_BYTES + largest * (ATOM_BYTES + predictor.atom_bytes)
+    free = np.inf if memory is None else memory - fixed
+    needed = 2 * _domain_memory(DOMAIN_BYTES[0])
+    if free < needed:
+        raise UsageError(
+            f"--memory: {memory / 2**30:.2f} GiB are too little for {largest} atoms; "
+            f"give {(fixed + needed) / 2**30 + 0.05:.1f}G or more"
+        )
+    return free
+
+
+def _domain_memory(domain_bytes: float) -> float:
+    """Memory that a domain takes while it is worked on."""
+    return HALO_BYTES + WORKING * domain_bytes
+
+
+def _plan(file: Path, free: float, n_workers: int) -> tuple[float, int]:
     """Choose the size of domains and how many are worked on at once.
 
     Runs that share a store divide its structures alike: the first one's choice is kept in ``file``.
     """
-    largest = max(map(len, structures.atoms))
-    fixed = memory_used() + PROGRAM_BYTES + largest * (ATOM_BYTES + predictor.atom_bytes)
-    free = np.inf if memory is None else memory - fixed
     # One more than workers: what is being written
     share = free / (n_workers + 1) - HALO_BYTES
     choice = float(np.clip(share / WORKING, *DOMAIN_BYTES))
@@ -225,13 +240,12 @@ def _plan(
             os.link(own, file)  # unlike a rename, refuses where another run was faster
         own.unlink()
     domain_bytes = json.loads(file.read_text())["domain_bytes"]
-    each = HALO_BYTES + WORKING * domain_bytes
-    possible = free / each - 1
+    possible = free / _domain_memory(domain_bytes) - 1
     if possible < 1:
-        needed = fixed + 2 * each
         raise UsageError(
-            f"--memory: {memory / 2**30:.2f} GiB are too little for {largest} atoms; "
-            f"give {needed / 2**30:.1f}G or more"
+            f"--memory: the unfinished {file.parent.name} was divided for more memory; "
+            f"give {_domain_memory(domain_bytes) * 2 / 2**30 - free / 2**30 + 0.05:.1f}G more, "
+            "or start anew with --overwrite"
         )
     if possible < n_workers:
         log.info("memory allows for %d at once", possible)

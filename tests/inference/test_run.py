@@ -266,3 +266,4 @@ def test_too_little_memory_is_refused(predictor, large, tmp_path):
     structures = read_structures(large)
     with pytest.raises(UsageError, match=r"give .*G or more"):
         predict_structures(predictor, structures, tmp_path / "x", Provenance("x"), memory=2**28)
+    assert not list(tmp_path.iterdir())
