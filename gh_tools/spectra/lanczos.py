@@ -151,6 +151,10 @@ class BlockLanczos:
             if value[keep][0] < (_SMALL * scale) ** 2:
                 # Rounding of what was taken out is large against these.
                 new, snew, _ = self._orthogonal(new, snew, q, sq)
+                real = _norms(new, snew) > 0.5  # of nothing but rounding, little is left
+                new, snew = new[:, real], snew[:, real]
+                if not real.any():
+                    break
             new, snew = _unit(new, snew)
             q, sq = np.hstack([q, new]), np.hstack([sq, snew])
             part = new.conj().T @ srest

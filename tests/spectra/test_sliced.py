@@ -58,7 +58,9 @@ def test_small_sheet_with(wse2_sheet, options):
 @pytest.mark.parametrize("electrons", [1.0, 0.83, 1.1])
 def test_metal_and_insulator_with_spins(graphene, electrons):
     hamiltonian = graphene((3, 3, 1), mass=0.5, overlap=0.1, splitting=0.3, electrons=electrons)
-    compare(hamiltonian, GAMMA.model_copy(update={"kpts": (3, 1, 1), "carriers": ("B",)}))
+    # In a metal E_F is a level: the sharp window begins beside it, where rounding does not decide.
+    options = {"kpts": (3, 1, 1), "carriers": ("B",), "carrier_window": (0.013, 0.61)}
+    compare(hamiltonian, GAMMA.model_copy(update=options))
 
 
 def test_fermi_level_of_the_label(graphene):
