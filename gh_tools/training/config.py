@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Annotated, Literal
@@ -90,7 +91,7 @@ class LambConfig(OptimizerConfig):
 class AdamConfig(OptimizerConfig):
     """Adam (arXiv 1412.6980)."""
 
-    name: Literal["adam"] = "adam"
+    name: Literal["adam"]
     """Selects this optimiser."""
     b1: float = Field(0.9, ge=0.0, lt=1.0)
     """Decay of the mean gradient."""
@@ -105,7 +106,7 @@ class AdamConfig(OptimizerConfig):
 class AdamWConfig(OptimizerConfig):
     """Adam with decoupled weight decay (arXiv 1711.05101)."""
 
-    name: Literal["adamw"]
+    name: Literal["adamw"] = "adamw"
     """Selects this optimiser."""
     b1: float = Field(0.9, ge=0.0, lt=1.0)
     """Decay of the mean gradient."""
@@ -113,8 +114,8 @@ class AdamWConfig(OptimizerConfig):
     """Decay of the mean square."""
     eps: float = Field(1e-8, gt=0.0)
     """Added to the denominator."""
-    weight_decay: float = Field(1e-4, ge=0.0)
-    """Pull of the weights to zero."""
+    weight_decay: float = Field(0.05, ge=0.0)
+    """Pull of the weights to zero: with few structures to learn from, it lowers the errors of others."""
     nesterov: bool = False
     """Look ahead along the momentum."""
 
@@ -122,7 +123,7 @@ class AdamWConfig(OptimizerConfig):
 Optimizer = Annotated[
     AdanConfig | LambConfig | AdamConfig | AdamWConfig,
     Field(discriminator="name"),
-    _default("name", "adam"),
+    _default("name", "adamw"),
 ]
 
 
@@ -189,8 +190,8 @@ class LossConfig(Section):
 
     pairs: float = Field(4.0, ge=0.0)
     """Weight of pair blocks."""
-    onsite: float = Field(2.0, ge=0.0)
-    """Weight of on-site blocks, whose errors dominate those of eigenvalues."""
+    onsite: float = Field(1.0, ge=0.0)
+    """Weight of on-site blocks."""
     levels: float = Field(0.0, ge=0.0)
     """Weight (1/eV) of errors of energy levels within ±5 eV of the Fermi level, to first order, at random
     k-points of each training structure; 0 turns them off. On 20 structures of WSe2 and after 2000 steps
@@ -238,7 +239,7 @@ class TrainConfig(Section):
     """The network; its key ``model`` selects which."""
     data: DataConfig = DataConfig()
     """Batches and cutoffs."""
-    optimizer: Optimizer = AdamConfig()
+    optimizer: Optimizer = AdamWConfig()
     """The optimiser, selected by its key ``name``."""
     schedule: Schedule = CosineConfig()
     """The learning rate schedule, selected by its key ``name``."""
@@ -248,12 +249,12 @@ class TrainConfig(Section):
     """When to stop before the end."""
     metrics: MetricsConfig = MetricsConfig()
     """What is measured."""
-    epochs: int = Field(1000, ge=1)
-    """Passes through the training part, at most."""
+    epochs: int | None = Field(None, ge=1)
+    """Passes through the training part, at most. Default: 1000; with a budget as many as fit in."""
     budget: Seconds | None = None
     """Wall-clock time such as "10m", compilation included: training ends in time, and schedules that
     know the end of the run follow the clock. Runs with a budget depend on the machine's speed."""
-    ema: float = Field(0.0, ge=0.0, lt=1.0)
+    ema: float = Field(0.99, ge=0.0, lt=1.0)
     """Decay of the exponential moving average of the weights, which is then what is evaluated and
     stored; 0 turns it off."""
     seed: int = Field(0, ge=0)
@@ -262,3 +263,10 @@ class TrainConfig(Section):
     """Of the network and its gradients; metrics are always float64."""
     checkpoint_interval: Seconds = 30.0
     """Wall-clock time between checkpoints, which ``--resume`` starts from."""
+
+    @property
+    def most_epochs(self) -> float:
+        """Passes through the training part after which the run ends."""
+        if self.epochs is not None:
+            return self.epochs
+        return 1000 if self.budget is None else math.inf

@@ -319,7 +319,7 @@ class Training:
     def _finished(self) -> bool:
         state, patience = self.progress, self.config.early_stopping.patience
         part = self.pace.part_done(state.step)
-        if state.done or state.epoch >= self.config.epochs or part >= 1.0:
+        if state.done or state.epoch >= self.config.most_epochs or part >= 1.0:
             return True
         best = state.best.get("hamiltonian")
         return bool(patience and best and state.epoch - best["improved"] >= patience)
@@ -335,7 +335,7 @@ class Training:
     @contextlib.contextmanager
     def _display(self):
         budget = self.config.budget
-        total = self.config.epochs if budget is None else round(budget)
+        total = int(self.config.most_epochs) if budget is None else round(budget)
         self._plain = -math.inf
         unit = "epochs" if budget is None else "seconds"
         with progress(f"training ({unit})", total=total) as shown:

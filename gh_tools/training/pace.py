@@ -37,11 +37,11 @@ class Pace:
         reserve: float = 0.0,
     ):
         self.config, self.started, self.reserve = config, started, reserve
-        self._n_steps = config.epochs * steps_per_epoch
+        self._n_steps = config.most_epochs * steps_per_epoch
         self._interval = config.metrics.interval
         if self._interval is None and config.budget is None:
             # Predicting a structure and comparing its blocks takes about as long as a step on it.
-            most = max(1, config.epochs // _LEAST_MEASUREMENTS)
+            most = max(1, int(config.most_epochs) // _LEAST_MEASUREMENTS)
             self._interval = min(most, math.ceil(measured / _SHARE))
         self._next = -math.inf
 

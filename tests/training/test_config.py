@@ -25,7 +25,7 @@ def test_the_papers_file_is_the_papers():
 @pytest.mark.parametrize(
     ("setting", "named"),
     [
-        ("optimizer.learnin_rate=1", "optimizer.adam.learnin_rate"),
+        ("optimizer.learnin_rate=1", "optimizer.adamw.learnin_rate"),
         ("loss.pair=2", "loss.pair"),
         ("epoch=3", "epoch"),
         ("model.hiden=3", "model.bond-frame.hiden"),
