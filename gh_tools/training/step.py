@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 import platformdirs
 from jaxtyping import Array, Float, Int
@@ -130,5 +129,4 @@ def make_step(
             average = optax.incremental_update(params, average, 1.0 - decay)
         return TrainState(params, inner, average, state.step + 1), value
 
-    compiled = jax.jit(step, donate_argnums=0, compiler_options=compiler_options())
-    return lambda state, batch, rate: compiled(state, batch, np.float32(rate))
+    return jax.jit(step, donate_argnums=0, compiler_options=compiler_options())

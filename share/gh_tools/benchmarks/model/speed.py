@@ -140,8 +140,10 @@ def forward(network: Network, batch):
     """Return a function that predicts and waits for the prediction."""
     import jax
 
+    from gh_tools.training.step import compiler_options
+
     params = network.start(batch).params
-    apply = jax.jit(network.model.apply)
+    apply = jax.jit(network.model.apply, compiler_options=compiler_options())
     return lambda: jax.block_until_ready(apply(params, batch.graph))
 
 
@@ -157,10 +159,7 @@ def host_graph(network: Network):
 
 def step_bytes(network: Network, batch) -> int:
     """Return what XLA allots to temporaries and results of a step."""
-    import jax
-
-    step = jax.jit(network.step, donate_argnums=0)
-    found = step.lower(network.start(batch), batch, 1e-4).compile().memory_analysis()
+    found = network.step.lower(network.start(batch), batch, 1e-4).compile().memory_analysis()
     return found.temp_size_in_bytes + found.output_size_in_bytes - found.alias_size_in_bytes
 
 
