@@ -158,7 +158,7 @@ class BondFrameConfig(Section):
     """Pseudotensors that an atom brings to a pair."""
     bond_features: int = Field(12, ge=1)
     """Features of a pair for each order m and behaviour under a swap of the atoms."""
-    hidden: int = Field(56, ge=1)
+    hidden: int = Field(55, ge=1)
     """Width of the perceptrons of scalars, which set the gates."""
     n_layers: int = Field(2, ge=1)
     """Gated layers in the frame of the bond."""

@@ -79,7 +79,7 @@ def chain(case, rotations, tmp_path_factory):
         Provenance("gh-fit-scaleshift", inputs=labels.stores),
     )
     config = TrainConfig.model_validate(
-        {"model": BOND_FRAME, "epochs": 10, "metrics": {"eigenvalue_interval": None}}
+        {"model": BOND_FRAME, "epochs": 100, "metrics": {"eigenvalue_interval": None}}
     )
     inputs = open_inputs(scaleshift)
     provenance = Provenance("gh-train", inputs=inputs.stores)

@@ -59,7 +59,7 @@ def test_schedule_of_silica():
     first, *dynamics, last = stages_of("sio2")
     assert (first.fmax, last.fmax) == (5.0, 0.01)
     assert [stage.temperature for stage in dynamics] == list(range(2300, 900, -100))
-    assert all(stage.steps * stage.time_step == 2000 for stage in dynamics)  # 3 ps each
+    assert all(stage.steps * stage.time_step == 3000 for stage in dynamics)  # fs
 
 
 def test_schedule_of_litfsi():
