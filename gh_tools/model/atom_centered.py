@@ -34,7 +34,8 @@ class AtomCentered(nn.Module):
     def __call__(self, graph: Graph) -> Float[Array, "atoms 2 lm features"]:
         """Return tensors and pseudotensors up to the config's degree."""
         config = self.config
-        descriptors = [Density(config.radial_basis, self.cutoff, self.n_species)(graph)]
+        density = Density(config.radial_basis, self.cutoff, self.n_species)(graph)
+        descriptors = [density.transpose(2, 0, 1)[:, None]]
         for _ in range(config.n_tensor_dense):
             descriptors.append(
                 TensorDense(

@@ -6,19 +6,19 @@ import e3x
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
+from gh_tools.model.atom_dense import AtomDense, soft_norm
+from gh_tools.model.atom_readout import AtomReadout
 from gh_tools.model.bond_layers import BondLayers
 from gh_tools.model.bond_readout import BondReadout
+from gh_tools.model.bond_turn import components
 from gh_tools.model.config import BondFrameConfig, RadialBasisConfig
 from gh_tools.model.density import Density
 from gh_tools.model.gated_dense import GatedDense
 from gh_tools.model.graph import Graph
-from gh_tools.model.norm import SoftNorm
 from gh_tools.model.prediction import Prediction
 from gh_tools.model.product import Product
-from gh_tools.model.readout import Readout
 from gh_tools.orbitals.irreps import IrrepLayout
 
 # Fraction of a pair's cutoff from where its irreps are led to zero.
@@ -51,25 +51,12 @@ class BondFrame(nn.Module):
             len(basis.numbers),
         )
         self.products = [Product(config.product_features) for _ in range(2)]
-        self.norms = [SoftNorm(config.norm_epsilon) for _ in range(5)]
         self.atoms = GatedDense(config.atom_features, config.hidden)
         self.onsite = GatedDense(config.onsite_features, config.hidden)
-        self.onsite_readout = Readout(tuple(self.layout.onsite.values()))
-        ends = (config.bond_tensors, config.bond_pseudotensors)
+        self.onsite_readout = AtomReadout(tuple(self.layout.onsite.values()))
         self.ends = [
-            self.param(
-                name,
-                nn.initializers.variance_scaling(
-                    1.0, "fan_in", "normal", in_axis=2, out_axis=3, batch_axis=(0, 1)
-                ),
-                (
-                    len(basis.numbers),
-                    self.density.config.max_degree + 1,
-                    config.atom_features,
-                    count,
-                ),
-            )
-            for name, count in zip(("kernel_tensors", "kernel_pseudotensors"), ends, strict=True)
+            AtomDense(len(basis.numbers) * count)
+            for count in (config.bond_tensors, config.bond_pseudotensors)
         ]
         self.bond_layers = BondLayers(config, self.layout.max_pair_degree)
         self.bond_readout = BondReadout(self.layout)
@@ -85,41 +72,31 @@ class BondFrame(nn.Module):
         self, graph: Graph
     ) -> tuple[Float[Array, "atoms lm features"], Float[Array, "atoms components"]]:
         """Return what pairs need of their atoms, and the irreps of on-site blocks."""
-        species = nn.one_hot(
-            graph.species, len(self.layout.basis.numbers), dtype=graph.vector.dtype
-        )
-        density = self._normed(0, self.density(graph)[:, 0])
-        tensors, pseudotensors = self.products[0](density)
-        tensors = jnp.concatenate([density, self._normed(1, tensors)], axis=-1)
-        tensors, pseudotensors = self.atoms(tensors, self._normed(2, pseudotensors), species)
+        numbers = self.layout.basis.numbers
+        species = nn.one_hot(graph.species, len(numbers), dtype=graph.vector.dtype, axis=0)
+        density = self._normed(self.density(graph))
+        size, _, n_atoms = density.shape
+        product = self._normed(self.products[0](density))
+        tensors = jnp.concatenate([density, product[:size]], axis=1)
+        tensors, pseudotensors = self.atoms(tensors, product[size:], species)
         ends = jnp.concatenate(
             [
-                jnp.concatenate(
-                    [
-                        jnp.einsum(
-                            "as,amf,sfg->amg",
-                            species,
-                            features[:, degree**2 : (degree + 1) ** 2],
-                            kernel[:, degree],
-                        )
-                        for degree in range(kernel.shape[1])
-                    ],
-                    axis=1,
-                )
-                for features, kernel in zip((tensors, pseudotensors), self.ends, strict=True)
+                (dense(features).reshape(size, len(numbers), -1, n_atoms) * species[:, None]).sum(1)
+                for dense, features in zip(self.ends, (tensors, pseudotensors), strict=True)
             ],
-            axis=-1,
+            axis=1,
         )
+        order = components(round(size**0.5) - 1).usual
 
-        more = self.products[1](tensors)
-        tensors = jnp.concatenate([tensors, self._normed(3, more[0])], axis=-1)
+        more = self._normed(self.products[1](tensors))
+        tensors = jnp.concatenate([tensors, more[:size]], axis=1)
         if any((irreps.parity == 1).any() for irreps in self.layout.onsite.values()):
-            pseudotensors = jnp.concatenate([pseudotensors, self._normed(4, more[1])], axis=-1)
+            pseudotensors = jnp.concatenate([pseudotensors, more[size:]], axis=1)
         else:
             pseudotensors = None
         tensors, pseudotensors = self.onsite(tensors, pseudotensors, species)
-        onsite = self.onsite_readout(_by_parity(tensors, pseudotensors), graph.species)
-        return ends, onsite * graph.atom_mask[:, None]
+        onsite = self.onsite_readout(tensors, pseudotensors, species)
+        return ends[order].transpose(2, 0, 1), (onsite * graph.atom_mask).T
 
     @jax.default_matmul_precision("float32")
     def predict_pairs(
@@ -132,23 +109,12 @@ class BondFrame(nn.Module):
         ]
         kind = nn.one_hot(graph.pair_type, len(self.layout.pair), dtype=ends.dtype, axis=0)
         features, scalars = self.bond_layers(
-            ends[graph.i], ends[graph.j], graph.pair_vector, cutoff, kind
+            ends, graph.i, graph.j, graph.pair_vector, cutoff, kind
         )
         irreps = self.bond_readout(features, scalars, kind)
         distance = jnp.linalg.norm(graph.pair_vector, axis=-1)
         fade = 1.0 - e3x.nn.smooth_switch(distance / cutoff, _SWITCH_START, 1.0)
         return (irreps * (fade * graph.pair_mask)).T
 
-    def _normed(self, index: int, features: Array) -> Array:
-        return self.norms[index](features[:, None])[:, 0]
-
-
-def _by_parity(tensors: Array, pseudotensors: Array | None) -> Float[Array, "atoms 2 lm features"]:
-    """Sort tensors and pseudotensors into those that are even under inversion, and those that are odd."""
-    if pseudotensors is None:
-        pseudotensors = jnp.zeros_like(tensors)
-    n_degrees = round(tensors.shape[1] ** 0.5)
-    degree = np.repeat(np.arange(n_degrees), 2 * np.arange(n_degrees) + 1)[:, None]
-    is_even = degree % 2 == 0
-    even = jnp.where(is_even, tensors, pseudotensors)
-    return jnp.stack([even, jnp.where(is_even, pseudotensors, tensors)], axis=1)
+    def _normed(self, features: Float[Array, "parts*lm features atoms"]) -> Array:
+        return soft_norm(features, self.density.config.max_degree, self.config.norm_epsilon)

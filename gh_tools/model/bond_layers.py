@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
-from gh_tools.model.bond_turn import bond_rotation, turn_to_bond
+from gh_tools.model.bond_turn import bond_turns, components, turn_to_bond
 from gh_tools.model.config import BondFrameConfig
 from gh_tools.model.radial import radial_functions
 
@@ -36,8 +37,9 @@ class BondLayers(nn.Module):
     @nn.compact
     def __call__(
         self,
-        first: Float[Array, "pairs lm features"],
-        second: Float[Array, "pairs lm features"],
+        ends: Float[Array, "atoms lm features"],
+        i: Int[Array, "pairs"],
+        j: Int[Array, "pairs"],
         vector: Float[Array, "pairs 3"],
         cutoff: Float[Array, "pairs"],
         kind: Float[Array, "types pairs"],
@@ -45,20 +47,18 @@ class BondLayers(nn.Module):
         """Return features of each order, and scalars, the kind of the pair among them.
 
         Args:
-            first: features of the first atom: tensors, then pseudotensors.
-            second: of the second atom.
+            ends: what atoms bring to pairs: tensors, then pseudotensors, with components in the order
+                of :func:`~gh_tools.model.bond_turn.components`.
+            i: first atom of each pair.
+            j: second atom.
             vector: from the first to the second, in Å.
             cutoff: in Å, up to which the radial functions are to resolve.
             kind: one at the index of the species pair, else zero.
         """
         config, n_tensors = self.config, self.config.bond_tensors
-        n_pairs, size, n_features = first.shape
-        max_degree, width, n_orders = round(size**0.5) - 1, config.bond_features, self.max_order + 1
-        second = second * jnp.asarray(_inversion(max_degree, n_tensors, n_features), second.dtype)
-        both = jnp.stack([first + second, first - second]).transpose(0, 2, 3, 1)
-        turned = turn_to_bond(
-            bond_rotation(vector, max_degree), both, n_tensors, self.max_order
-        )  # swap, degrees and features, c and s where m > 0, pairs
+        _, n_components, n_features = ends.shape
+        n_pairs, max_degree = len(i), round(n_components**0.5) - 1
+        width, n_orders = config.bond_features, self.max_order + 1
 
         distance = jnp.linalg.norm(vector, axis=-1)
         radial = radial_functions("basic_fourier", distance, cutoff, config.n_radial).T
@@ -66,12 +66,16 @@ class BondLayers(nn.Module):
         bond = jnp.concatenate([bond, kind])
         weights = 1.0 + self._dense("weights", bond, 2 * (max_degree + 1) * n_features)
         weights = weights.reshape(2, max_degree + 1, n_features, n_pairs)
-        even = turned[0] * weights[:, :, :n_tensors].reshape(2, -1, n_pairs)
-        odd = turned[1] * weights[:, 1:, n_tensors:].reshape(2, -1, n_pairs)
+        even, odd, *turned = turn_to_bond(
+            _sums_and_differences(ends, i, j, n_tensors),
+            weights,
+            bond_turns(vector, max_degree),
+            n_tensors,
+            self.max_order,
+        )
         # Tensors of order 0 are even under mirrors, pseudotensors odd.
         orders = [jnp.stack([self._map("even", even), self._map("odd", odd)], axis=2)]
-        for m, part in enumerate(turned[2:], start=1):
-            part = part * weights[:, m:].reshape(2, -1, 1, n_pairs)
+        for m, part in enumerate(turned, start=1):
             mapped = self._map(f"order_{m}", part.reshape(2, -1, 2 * n_pairs))
             orders.append(mapped.reshape(2, width, 2, n_pairs))
         features = jnp.stack(orders)
@@ -109,10 +113,22 @@ class BondLayers(nn.Module):
         return 1.0 + self._dense(name, scalars, int(np.prod(shape[:3]))).reshape(shape)
 
 
-def _inversion(
-    max_degree: int, n_tensors: int, n_features: int
-) -> Float[np.ndarray, "lm features"]:
-    """Sign of each component under inversion: (-1)^l, and the opposite for pseudotensors."""
-    degree = np.repeat(np.arange(max_degree + 1), 2 * np.arange(max_degree + 1) + 1)
-    sign = (1.0 - 2.0 * (degree % 2))[:, None]
-    return sign * np.where(np.arange(n_features) < n_tensors, 1.0, -1.0)
+def _sums_and_differences(
+    ends: Float[Array, "atoms lm features"],
+    i: Int[Array, "pairs"],
+    j: Int[Array, "pairs"],
+    n_tensors: int,
+) -> Float[Array, "swap lm features pairs"]:
+    """Add and subtract what the ends have, the second one with the sign of an inversion.
+
+    The steps are compiled apart: fused, they would read the rows of atoms across, several times each.
+    """
+    _, n_components, n_features = ends.shape
+    degree = components(round(n_components**0.5) - 1).degree[:, None]
+    tensor = np.arange(n_features) < n_tensors
+    inversion = np.where(degree % 2 == 0, 1.0, -1.0) * np.where(tensor, 1.0, -1.0)
+    rows = jax.lax.optimization_barrier((ends[i], (ends * jnp.asarray(inversion, ends.dtype))[j]))
+    columns = jax.lax.optimization_barrier([part.reshape(len(i), -1).T for part in rows])
+    both = jnp.stack(columns).reshape(2, -1)
+    both = jnp.array([[1.0, 1.0], [1.0, -1.0]], ends.dtype) @ both
+    return both.reshape(2, n_components, n_features, len(i))

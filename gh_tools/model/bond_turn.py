@@ -3,85 +3,133 @@
 from __future__ import annotations
 
 from functools import lru_cache, partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from gh_tools.orbitals.bond_frame import bond_angles, multiples, quarter_turn
 
-# Of degrees 1, 2, …: each [2l + 1, 2l + 1, pairs].
-Rotation = list[Float[Array, "new old pairs"]]
 Turned = list[Float[Array, "..."]]
 
 
-def bond_rotation(vector: Float[Array, "pairs 3"], max_degree: int) -> Rotation:
-    """Rotation matrices of harmonics into the frame where each pair's vector is along +z.
+class Components(NamedTuple):
+    """The order of harmonics in which a turn about z reverses them.
 
-    D = Qᵀ Z(-θ) Q Z(-φ), with constant quarter turns Q and turns Z about z by the polar angle and the
-    azimuth, is linear in the products of the sines and cosines of multiples of θ and of φ: one
-    constant matrix takes these to all elements of D.
+    By m, and there by l, which ascends for m > 0 and descends for m < 0, so that the components m and
+    -m of a degree stand equally far from the two ends.
+
+    Attributes:
+        degree: of each component.
+        m: of each component.
+        usual: where it stands in the order of orbitals.
+        rows: for each degree, where its components stand, by m.
+    """
+
+    degree: Int[np.ndarray, "lm"]
+    m: Int[np.ndarray, "lm"]
+    usual: Int[np.ndarray, "lm"]
+    rows: list[dict[int, int]]
+
+
+@lru_cache(maxsize=8)
+def components(max_degree: int) -> Components:
+    """Return the order of components up to a degree."""
+    degrees = np.repeat(np.arange(max_degree + 1), 2 * np.arange(max_degree + 1) + 1)
+    m = np.arange(len(degrees)) - degrees * (degrees + 1)
+    usual = np.lexsort((degrees * np.where(m < 0, -1, 1), m))
+    rows: list[dict[int, int]] = [{} for _ in range(max_degree + 1)]
+    for row, index in enumerate(usual.tolist()):
+        rows[degrees[index]][int(m[index])] = row
+    return Components(degrees[usual], m[usual], usual, rows)
+
+
+class BondAngles(NamedTuple):
+    """What turns features into the frame where each pair's vector is along +z.
+
+    The turn is one about z by -φ, which takes the component m to itself times `cosine` plus that of -m
+    times `sine`, and one about y by -θ. The latter leaves the mirror plane y -> -y alone, so that only
+    elements of equally signed m, and m = 0, do not vanish: they stand in `polar` as
+    :func:`_polar_elements` counts them.
+    """
+
+    cosine: Float[Array, "lm 1 pairs"]
+    sine: Float[Array, "lm 1 pairs"]
+    polar: Float[Array, "elements pairs"]
+
+
+def bond_turns(vector: Float[Array, "pairs 3"], max_degree: int) -> BondAngles:
+    """Evaluate the turns of pairs.
 
     Args:
         vector: from the first to the second atom of each pair, in Å.
         max_degree: largest degree.
-
-    Returns:
-        Matrices of degrees 1 to ``max_degree``.
     """
     azimuth, polar = bond_angles(vector, jnp)
-    products = (
-        _sines_and_cosines(*polar, max_degree)[:, None]
-        * _sines_and_cosines(*azimuth, max_degree)[None]
+    m = components(max_degree).m
+    cosine, sine = (part.T for part in multiples(*azimuth, max_degree, jnp))
+    sign = jnp.asarray(np.sign(m)[:, None], vector.dtype)
+    # Of minus the polar angle: sin(top·), … sin(1·), cos(0·), … cos(top·).
+    cosines, sines = (part.T for part in multiples(polar[0], -polar[1], max_degree, jnp))
+    constants = jnp.asarray(_polar_elements(max_degree)[1], vector.dtype)
+    return BondAngles(
+        cosine[np.abs(m), None],
+        (sine[np.abs(m)] * sign)[:, None],
+        constants @ jnp.concatenate([sines[:0:-1], cosines]),
     )
-    constants = jnp.asarray(_rotation_constants(max_degree), vector.dtype)
-    elements = constants @ products.reshape(constants.shape[1], -1)
-    widths = [2 * degree + 1 for degree in range(1, max_degree + 1)]
-    parts = jax.lax.split(elements, [width**2 for width in widths])
-    return [part.reshape(width, width, -1) for part, width in zip(parts, widths, strict=True)]
-
-
-def _sines_and_cosines(cosine, sine, top: int):
-    """Of multiples of minus an angle: sin(top·), … sin(1·), cos(0·), … cos(top·)."""
-    cosines, sines = multiples(cosine, -sine, top, jnp)
-    return jnp.concatenate([sines[:, :0:-1], cosines], axis=1).T
 
 
 @lru_cache(maxsize=8)
-def _rotation_constants(max_degree: int) -> Float[np.ndarray, "elements products"]:
-    tables = []
-    for degree in range(1, max_degree + 1):
+def _polar_elements(
+    max_degree: int,
+) -> tuple[dict[tuple[int, int, int], int], Float[np.ndarray, "elements products"]]:
+    """Elements of turns about y by minus an angle, as sums of sines and cosines of its multiples.
+
+    A turn about y is one about z between two quarter turns about x.
+
+    Returns:
+        The index of (degree, new m, old m), and the sums' coefficients.
+    """
+    index, coefficients = {}, []
+    for degree in range(max_degree + 1):
         m, n = np.arange(-degree, degree + 1), 2 * degree + 1
         # A turn about z by α: component m takes cos(mα) of itself and, of -m, sin(mα) with a sign.
         turn = np.zeros((n, n, 2 * max_degree + 1))
         turn[degree + m, degree + m, max_degree + abs(m)] = 1.0
         turn[degree + m, degree - m, max_degree - abs(m)] -= np.sign(m)
         quarter = quarter_turn(degree)
-        table = np.einsum("mr,mna,nk,kcb->rcab", quarter, turn, quarter, turn, optimize=True)
-        tables.append(table.reshape(n * n, -1))
-    return np.concatenate(tables)
+        table = np.einsum("mr,mna,nk->rka", quarter, turn, quarter)
+        for new in m.tolist():
+            for old in m.tolist():
+                if (new < 0) == (old < 0):
+                    index[degree, new, old] = len(coefficients)
+                    coefficients.append(table[degree + new, degree + old])
+    return index, np.array(coefficients)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def turn_to_bond(
-    rotation: Rotation,
     features: Float[Array, "swap lm features pairs"],
+    weights: Float[Array, "swap degrees features pairs"],
+    turns: BondAngles,
     n_tensors: int,
     max_order: int,
 ) -> Turned:
-    """Turn features into the frame of their bond.
+    """Turn features into the frame of their bond, and weigh them.
 
     A turn by α about the bond multiplies c + is by exp(imα), where (c, s) are the components (m, -m) of
     a tensor, or (-s, c) of a pseudotensor: in this form a mirror plane through the bond conjugates
     both, and real weights may mix them.
 
     Pairs come last and all else is written out, because that compiles to few loops over adjacent
-    numbers; the gradient is written likewise, where that of slices would be a sum of padded arrays.
+    numbers; gradients are written likewise, where those of slices would be sums of padded arrays. The
+    compiler ends a loop where arrays are stacked: that is why some are.
 
     Args:
-        rotation: what :func:`bond_rotation` gives.
-        features: in the structure's axes.
+        features: in the structure's axes, in the order of :func:`components`.
+        weights: of each degree.
+        turns: of the pairs, up to the same degree.
         n_tensors: so many of the features are tensors, and the others pseudotensors.
         max_order: largest m that is needed.
 
@@ -90,16 +138,67 @@ def turn_to_bond(
         degrees begin with 1; then for each m > 0 an array [swap, degrees·features, 2, pairs] of c and
         s. Degrees begin with m.
     """
+    turned = turn_azimuth(features, weights, turns.cosine, turns.sine)
+    return turn_polar(turned, turns.polar, n_tensors, max_order)
+
+
+@jax.custom_vjp
+def turn_azimuth(
+    features: Float[Array, "swap lm features pairs"],
+    weights: Float[Array, "swap degrees features pairs"],
+    cosine: Float[Array, "lm 1 pairs"],
+    sine: Float[Array, "lm 1 pairs"],
+) -> Float[Array, "swap lm features pairs"]:
+    """Turn about z by minus the azimuth, and weigh each degree."""
+    return _spread(weights) * (cosine * features + sine * features[:, ::-1])
+
+
+def _spread(weights):
+    degrees = components(weights.shape[1] - 1).degree.tolist()
+    return jnp.stack([weights[:, degree] for degree in degrees], axis=1)
+
+
+def _azimuth_backward(kept, slope):
+    features, weights, cosine, sine = kept
+    product = slope * (cosine * features + sine * features[:, ::-1])
+    rows = components(weights.shape[1] - 1).rows
+    of_weights = [sum(product[:, row] for row in places.values()) for places in rows]
+    slope = slope * _spread(weights)
+    last = len(cosine) - 1
+    of_features = [
+        cosine[row] * slope[:, row] + sine[last - row] * slope[:, last - row]
+        for row in range(last + 1)
+    ]
+    # Left out of the program where nobody asks for them, as in training.
+    of_cosine = (slope * features).sum((0, 2))[:, None]
+    of_sine = (slope * features[:, ::-1]).sum((0, 2))[:, None]
+    return jnp.stack(of_features, axis=1), jnp.stack(of_weights, axis=1), of_cosine, of_sine
+
+
+turn_azimuth.defvjp(lambda *arguments: (turn_azimuth(*arguments), arguments), _azimuth_backward)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def turn_polar(
+    features: Float[Array, "swap lm features pairs"],
+    polar: Float[Array, "elements pairs"],
+    n_tensors: int,
+    max_order: int,
+) -> Turned:
+    """Turn about y by minus the polar angle, and sort as :func:`turn_to_bond` says."""
+    max_degree = round(features.shape[1] ** 0.5) - 1
+    index, _ = _polar_elements(max_degree)
+    rows = components(max_degree).rows
     tensors, pseudotensors = slice(None, n_tensors), slice(n_tensors, None)
 
     def component(degree, m, kind):
-        of_degree = features[:, degree**2 : (degree + 1) ** 2, kind]
-        if degree == 0:
-            return of_degree[:, 0]
-        row = rotation[degree - 1][degree + m]
-        return sum(row[k] * of_degree[:, k] for k in range(2 * degree + 1))
+        return sum(
+            polar[index[degree, m, k]] * features[:, row, kind]
+            for k, row in rows[degree].items()
+            if (degree, m, k) in index
+        )
 
-    degrees = range(len(rotation) + 1)
+    degrees = range(max_degree + 1)
     out = [
         jnp.concatenate([component(degree, 0, kind) for degree in degrees[start:]], axis=1)
         for start, kind in enumerate((tensors, pseudotensors))
@@ -113,50 +212,60 @@ def turn_to_bond(
     return out
 
 
-def _forward(rotation, features, n_tensors, max_order):
-    return turn_to_bond(rotation, features, n_tensors, max_order), (rotation, features)
-
-
-def _backward(n_tensors, max_order, kept, slopes):
-    rotation, features = kept
+def _polar_backward(n_tensors, max_order, kept, slopes):
+    features, polar = kept
     n_features = features.shape[2]
     n_pseudo = n_features - n_tensors
+    max_degree = round(features.shape[1] ** 0.5) - 1
+    index, _ = _polar_elements(max_degree)
+    table = components(max_degree)
 
-    def rows(degree):
-        """Slopes of the turned components of one degree, by m."""
+    def slopes_of(degree):
+        """Slopes of the turned components of one degree, by m: of tensors and of pseudotensors."""
         even = slopes[0][:, degree * n_tensors : (degree + 1) * n_tensors]
         if degree == 0:
             odd = jnp.zeros((len(even), n_pseudo, even.shape[-1]), even.dtype)
         else:
             odd = slopes[1][:, (degree - 1) * n_pseudo : degree * n_pseudo]
-        found = {0: jnp.concatenate([even, odd], axis=1)}
+        found = {0: (even, odd)}
         for m in range(1, min(degree, max_order) + 1):
             start = (degree - m) * n_features
-            both = slopes[m + 1][:, start : start + n_features]
-            c, s = both[:, :, 0], both[:, :, 1]
-            found[m] = jnp.concatenate([c[:, :n_tensors], s[:, n_tensors:]], axis=1)
-            found[-m] = jnp.concatenate([s[:, :n_tensors], -c[:, n_tensors:]], axis=1)
+            c, s = (slopes[m + 1][:, start : start + n_features, part] for part in (0, 1))
+            found[m] = (c[:, :n_tensors], s[:, n_tensors:])
+            found[-m] = (s[:, :n_tensors], -c[:, n_tensors:])
         return found
 
-    of_features, of_rotation = [rows(0)[0][:, None]], []
-    for degree, matrix in enumerate(rotation, start=1):
-        found = rows(degree)
-        of_features.append(
-            sum(matrix[degree + m][:, None] * slope[:, None] for m, slope in found.items())
-        )
-        block = features[:, degree**2 : (degree + 1) ** 2]
-        # Left out of the program where nobody asks for it, as in training.
-        of_rotation.append(
-            jnp.stack(
-                [
-                    (found[m][:, None] * block).sum((0, 2))
-                    if m in found
-                    else jnp.zeros_like(matrix[0])
-                    for m in range(-degree, degree + 1)
-                ]
+    turned = [slopes_of(degree) for degree in range(max_degree + 1)]
+    of_features = []
+    for degree, k in zip(table.degree.tolist(), table.m.tolist(), strict=True):
+        terms = [
+            (polar[index[degree, m, k]], slope)
+            for m, slope in turned[degree].items()
+            if (degree, m, k) in index
+        ]
+        parts = [
+            sum(element * slope[kind] for element, slope in terms)
+            if terms
+            else jnp.zeros((len(features), count, features.shape[-1]), features.dtype)
+            for kind, count in ((0, n_tensors), (1, n_pseudo))
+        ]
+        of_features.append(jnp.concatenate(parts, axis=1))
+    # Left out of the program where nobody asks for it, as in training.
+    of_polar = [
+        sum(
+            (part * features[:, table.rows[degree][k], kind]).sum((0, 1))
+            for part, kind in zip(
+                turned[degree][m], (slice(n_tensors), slice(n_tensors, None)), strict=True
             )
         )
-    return of_rotation, jnp.concatenate(of_features, axis=1)
+        if m in turned[degree]
+        else jnp.zeros_like(polar[0])
+        for degree, m, k in index
+    ]
+    return jnp.stack(of_features, axis=1), jnp.stack(of_polar)
 
 
-turn_to_bond.defvjp(_forward, _backward)
+turn_polar.defvjp(
+    lambda features, polar, *static: (turn_polar(features, polar, *static), (features, polar)),
+    _polar_backward,
+)

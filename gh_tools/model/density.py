@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from gh_tools.model.atom_dense import spread
 from gh_tools.model.config import RadialBasisConfig
 from gh_tools.model.graph import Graph
 from gh_tools.model.radial import harmonics, radial_functions
@@ -34,7 +35,7 @@ class Density(nn.Module):
     n_species: int
 
     @nn.compact
-    def __call__(self, graph: Graph) -> Float[Array, "atoms 1 lm radial"]:
+    def __call__(self, graph: Graph) -> Float[Array, "lm radial atoms"]:
         """Return tensors up to the degree of the config, without pseudotensors."""
         config = self.config
         n_atoms, n_degrees = len(graph.species), config.max_degree + 1
@@ -47,27 +48,28 @@ class Density(nn.Module):
         mixing = self.param(
             "mixing",
             nn.initializers.variance_scaling(
-                1.0, "fan_in", "normal", in_axis=(0, 2), out_axis=3, batch_axis=1
+                1.0, "fan_in", "normal", in_axis=(2, 3), out_axis=1, batch_axis=0
             ),
-            (config.n_embedding, n_degrees, config.n_radial, config.n_radial),
+            (n_degrees, config.n_radial, config.n_embedding, config.n_radial),
         )
 
         distance = jnp.linalg.norm(graph.vector, axis=-1)
         radial = radial_functions(config.radial_function, distance, self.cutoff, config.n_radial)
         envelope = getattr(e3x.nn, config.cutoff_function)(distance, self.cutoff)
         radial *= (envelope * graph.edge_mask)[:, None]
-        edges = harmonics(graph.vector, config.max_degree)[:, :, None] * radial[:, None, :]
+        # The compiler ends a loop where arrays are concatenated: radial functions are not evaluated
+        # anew for each harmonic then.
+        factors = jnp.concatenate([harmonics(graph.vector, config.max_degree), radial], axis=1)
+        edges = factors[:, : -config.n_radial, None] * factors[:, None, -config.n_radial :]
         # Sorted, because a graph's edges are: a sorted sum is several times as fast.
         density = jax.ops.segment_sum(
             edges,
             graph.center * self.n_species + graph.species[graph.neighbour],
             num_segments=n_atoms * self.n_species,
             indices_are_sorted=True,
-        ).reshape(n_atoms, self.n_species, *edges.shape[1:])
+        ).reshape(n_atoms, self.n_species, -1, config.n_radial)
 
-        weights = jnp.einsum("ac,bc,clkf->ablkf", central, neighbour, mixing)[graph.species]
-        features = [
-            jnp.einsum("ibmk,ibkf->imf", density[:, :, l**2 : (l + 1) ** 2], weights[:, :, l])
-            for l in range(n_degrees)  # noqa: E741
-        ]
-        return jnp.concatenate(features, axis=1)[:, None]
+        species = nn.one_hot(graph.species, self.n_species, dtype=density.dtype)
+        density = jnp.einsum("abmk,bc,ac->mcka", density, neighbour, species @ central)
+        mixing = mixing.reshape(n_degrees, config.n_radial, -1)
+        return spread(mixing) @ density.reshape(len(density), -1, n_atoms)

@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from gh_tools.model.dense import DegreeDense
+from gh_tools.model.atom_dense import KERNEL, AtomDense
 
 
 class GatedDense(nn.Module):
@@ -23,10 +23,10 @@ class GatedDense(nn.Module):
     @nn.compact
     def __call__(
         self,
-        tensors: Float[Array, "atoms lm tensors"],
-        pseudotensors: Float[Array, "atoms lm pseudotensors"] | None,
-        species: Float[Array, "atoms species"],
-    ) -> tuple[Float[Array, "atoms lm features"], Float[Array, "atoms lm features"] | None]:
+        tensors: Float[Array, "lm tensors atoms"],
+        pseudotensors: Float[Array, "lm pseudotensors atoms"] | None,
+        species: Float[Array, "species atoms"],
+    ) -> tuple[Float[Array, "lm features atoms"], Float[Array, "lm features atoms"] | None]:
         """Return tensors and pseudotensors.
 
         Args:
@@ -35,17 +35,19 @@ class GatedDense(nn.Module):
             species: one at the atom's element, else zero.
         """
         # The element is among the scalars: it serves as bias.
-        scalars = jnp.concatenate([tensors[:, 0], species], axis=-1)
-        hidden = nn.silu(nn.Dense(self.hidden, use_bias=False, name="hidden")(scalars))
-        scalars = jnp.concatenate([hidden, species], axis=-1)
+        scalars = jnp.concatenate([tensors[0], species])
+        hidden = nn.silu(self._mapped("hidden_kernel", scalars, self.hidden))
+        scalars = jnp.concatenate([hidden, species])
         count = 2 if pseudotensors is None else 3
-        gates = nn.Dense(count * self.features, use_bias=False, name="gates")(scalars)
-        more, *gates = jnp.split(gates[:, None], count, axis=-1)
-        tensors = self._mapped("tensors", tensors) * (1.0 + gates[0])
-        tensors = jnp.concatenate([tensors[:, :1] + more, tensors[:, 1:]], axis=1)
+        gates = self._mapped("gates_kernel", scalars, count * self.features)
+        more, *gates = jnp.split(gates, count)
+        first = (jnp.arange(len(tensors)) == 0)[:, None, None]
+        tensors = AtomDense(self.features, name="tensors")(tensors) * (1.0 + gates[0])
+        tensors += jnp.where(first, more, 0.0)
         if pseudotensors is not None:
-            pseudotensors = self._mapped("pseudotensors", pseudotensors) * (1.0 + gates[1])
+            mapped = AtomDense(self.features, name="pseudotensors")(pseudotensors)
+            pseudotensors = mapped * (1.0 + gates[1])
         return tensors, pseudotensors
 
-    def _mapped(self, name: str, features: Array) -> Array:
-        return DegreeDense(self.features, use_bias=False, name=name)(features[:, None])[:, 0]
+    def _mapped(self, name: str, scalars: Array, features: int) -> Array:
+        return self.param(name, KERNEL, (1, features, len(scalars)))[0] @ scalars

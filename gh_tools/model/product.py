@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from gh_tools.model.dense import DegreeDense
+from gh_tools.model.atom_dense import AtomDense
 from gh_tools.orbitals.order import clebsch_gordan
 
 
@@ -27,23 +27,22 @@ class Product(nn.Module):
 
     @nn.compact
     def __call__(
-        self, tensors: Float[Array, "atoms lm tensors"]
-    ) -> tuple[Float[Array, "atoms lm features"], Float[Array, "atoms lm features"]]:
-        """Return tensors and pseudotensors."""
-        n_atoms, size, _ = tensors.shape
-        factors = DegreeDense(2 * self.features, use_bias=False, name="factors")(tensors[:, None])
-        a, b = jnp.split(factors[:, 0].swapaxes(1, 2), 2, axis=1)
-        outer = (a[:, :, :, None] * b[:, :, None, :]).reshape(n_atoms * self.features, size**2)
+        self, tensors: Float[Array, "lm tensors atoms"]
+    ) -> Float[Array, "2*lm features atoms"]:
+        """Return tensors, then pseudotensors."""
+        size, _, n_atoms = tensors.shape
+        factors = AtomDense(2 * self.features, name="factors")(tensors)
+        a, b = jnp.split(factors.reshape(size, -1), 2, axis=1)
+        outer = (a[:, None] * b[None]).reshape(size**2, -1)
         matrix = jnp.asarray(_coefficients(round(size**0.5) - 1), tensors.dtype)
-        out = (outer @ matrix).reshape(n_atoms, self.features, 2 * size).swapaxes(1, 2)
-        return out[:, :size], out[:, size:]
+        return (matrix @ outer).reshape(2 * size, self.features, n_atoms)
 
 
 @lru_cache(maxsize=8)
-def _coefficients(max_degree: int) -> Float[np.ndarray, "products out"]:
+def _coefficients(max_degree: int) -> Float[np.ndarray, "out products"]:
     """Coefficients from products of components to tensors, then to pseudotensors."""
     size = (max_degree + 1) ** 2
-    table = np.zeros((size, size, 2 * size))
+    table = np.zeros((2 * size, size, size))
     block = [slice(degree**2, (degree + 1) ** 2) for degree in range(max_degree + 1)]
     for l1 in range(max_degree + 1):
         for l2 in range(max_degree + 1):
@@ -51,5 +50,5 @@ def _coefficients(max_degree: int) -> Float[np.ndarray, "products out"]:
                 if l3 <= max_degree:
                     start = size * ((l1 + l2 + l3) % 2)
                     out = slice(start + l3**2, start + (l3 + 1) ** 2)
-                    table[block[l1], block[l2], out] = coefficients
-    return table.reshape(size**2, -1)
+                    table[out, block[l1], block[l2]] = np.moveaxis(coefficients, 2, 0)
+    return table.reshape(2 * size, -1)

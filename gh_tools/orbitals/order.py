@@ -17,7 +17,10 @@ from jaxtyping import Float
 M_ORDER = "m from -l to l"
 
 
-@lru_cache(maxsize=16)
+# Tables are taken from e3x up to this degree at least, so that there is one for nearly all of them.
+_USUAL_DEGREE = 4
+
+
 def clebsch_gordan(l1: int, l2: int) -> dict[int, Float[np.ndarray, "2*l1+1 2*l2+1 2*l+1"]]:
     """Clebsch-Gordan coefficients of real harmonics for l1 ⊗ l2 = ⊕ l.
 
@@ -29,16 +32,24 @@ def clebsch_gordan(l1: int, l2: int) -> dict[int, Float[np.ndarray, "2*l1+1 2*l2
         For each l from |l1 - l2| to l1 + l2 the coefficients C[m1, m2, m] in double precision.
         Together they are an orthonormal transform of the (2 l1 + 1)(2 l2 + 1) products.
     """
-    import e3x
-    import jax
-
-    with jax.enable_x64(True):
-        table = np.asarray(e3x.so3.clebsch_gordan(l1, l2, l1 + l2, cartesian_order=False))
+    table = _clebsch_gordan_table(max(l1, l2, _USUAL_DEGREE))
     rows, columns = slice(l1**2, (l1 + 1) ** 2), slice(l2**2, (l2 + 1) ** 2)
     return {
         degree: table[rows, columns, degree**2 : (degree + 1) ** 2]
         for degree in range(abs(l1 - l2), l1 + l2 + 1)
     }
+
+
+@lru_cache(maxsize=4)
+def _clebsch_gordan_table(max_degree: int) -> Float[np.ndarray, "lm1 lm2 lm"]:
+    # e3x reads its file at each call, which takes longer than anything that is done with it here.
+    import e3x
+    import jax
+
+    with jax.enable_x64(True):
+        return np.asarray(
+            e3x.so3.clebsch_gordan(max_degree, max_degree, 2 * max_degree, cartesian_order=False)
+        )
 
 
 def wigner_d(

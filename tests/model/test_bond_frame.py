@@ -10,7 +10,13 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from gh_tools.model.bond_turn import bond_rotation, turn_to_bond
+from gh_tools.model.bond_turn import (
+    bond_turns,
+    components,
+    turn_azimuth,
+    turn_polar,
+    turn_to_bond,
+)
 from gh_tools.model.config import BondFrameConfig
 from gh_tools.model.product import Product
 from gh_tools.model.rearrange import exchange, select
@@ -38,7 +44,10 @@ def turned(tensors, pseudotensors, vectors):
     """Turn [lm, pairs, features]; for each m: tensors and pseudotensors as [c/s, degrees, pairs, features]."""
     width, pairs = tensors.shape[2], len(vectors)
     features = jnp.concatenate([tensors, pseudotensors], axis=2).transpose(0, 2, 1)[None]
-    found = turn_to_bond(bond_rotation(jnp.asarray(vectors), DEGREE), features, width, DEGREE)
+    weights = jnp.ones((1, DEGREE + 1, 2 * width, pairs))
+    turns = bond_turns(jnp.asarray(vectors), DEGREE)
+    usual = components(DEGREE).usual
+    found = turn_to_bond(features[:, usual], weights, turns, width, DEGREE)
     even = np.asarray(found[0]).reshape(1, -1, width, pairs)
     odd = np.asarray(found[1]).reshape(1, -1, width, pairs)
     parts = [(even, np.pad(odd, ((0, 0), (1, 0), (0, 0), (0, 0))))]
@@ -57,35 +66,64 @@ def test_harmonics_of_the_bond_have_no_other_order_than_zero(vectors):
         np.testing.assert_allclose(tensors, 0.0, **ROUNDING)
 
 
+def rotations(vectors, max_degree):
+    """Matrices of each degree, from unit features that are turned."""
+    size, pairs = (max_degree + 1) ** 2, len(vectors)
+    units = jnp.broadcast_to(jnp.eye(size)[None, :, :, None], (1, size, size, pairs))
+    weights = jnp.ones((1, max_degree + 1, size, pairs))
+    turns = bond_turns(jnp.asarray(vectors), max_degree)
+    found = turn_to_bond(units[:, components(max_degree).usual], weights, turns, size, max_degree)
+    matrices = [
+        np.zeros((pairs, 2 * degree + 1, 2 * degree + 1)) for degree in range(max_degree + 1)
+    ]
+    for m in range(max_degree + 1):
+        part = np.asarray(found[0] if m == 0 else found[m + 1]).reshape(
+            -1, size, 1 + (m > 0), pairs
+        )
+        for degree, rows in enumerate(part, start=m):
+            old = slice(degree**2, (degree + 1) ** 2)
+            for row, order in enumerate((m, -m)[: 1 + (m > 0)]):
+                matrices[degree][:, degree + order] = rows[old, row].T
+    return matrices
+
+
 def test_rotations_into_the_frame_are_wigners(vectors):
-    for degree, matrix in enumerate(bond_rotation(jnp.asarray(vectors), 6), start=1):
-        matrix = np.moveaxis(np.asarray(matrix), -1, 0)
+    first = rotations(vectors, 1)[1]
+    for degree, matrix in enumerate(rotations(vectors, 6)):
         identity = np.broadcast_to(np.eye(2 * degree + 1), matrix.shape)
         np.testing.assert_allclose(matrix @ np.swapaxes(matrix, 1, 2), identity, atol=1e-5, rtol=0)
         # Of degree 1 it is the rotation itself, in the order y, z, x.
-        cartesian = np.asarray(bond_rotation(jnp.asarray(vectors), 1)[0])[[2, 0, 1]][:, [2, 0, 1]]
-        for rotation, found in zip(np.moveaxis(cartesian, -1, 0), matrix, strict=True):
-            expected = wigner_d([degree], rotation.astype(float))
+        cartesian = first[:, [2, 0, 1]][:, :, [2, 0, 1]]
+        for rotation, found in zip(cartesian, matrix, strict=True):
+            expected = wigner_d([degree], rotation)
             np.testing.assert_allclose(found, expected, atol=1e-5, rtol=0)
 
 
 def test_gradients_of_turning_are_those_of_the_sums(vectors, rng):
-    """Written out by hand for speed: against JAX's own, of features and of rotations."""
-    features = jnp.asarray(rng.normal(size=(2, 25, 3, len(vectors))), jnp.float32)
-    rotation = bond_rotation(jnp.asarray(vectors), DEGREE)
-    plain = turn_to_bond.fun  # the function without its gradient
-    shapes = [part.shape for part in plain(rotation, features, 2, 3)]
-    weights = [jnp.asarray(rng.normal(size=shape), jnp.float32) for shape in shapes]
+    """Written out by hand for speed: against JAX's own, of features, weights and turns."""
+    size, pairs = (DEGREE + 1) ** 2, len(vectors)
+    features = jnp.asarray(rng.normal(size=(2, size, 3, pairs)), jnp.float32)
+    weights = jnp.asarray(rng.normal(size=(2, DEGREE + 1, 3, pairs)), jnp.float32)
+    turns = bond_turns(jnp.asarray(vectors), DEGREE)
+    cases = (
+        (turn_azimuth, (features, weights, turns.cosine, turns.sine), ()),
+        (turn_polar, (features, turns.polar), (2, 3)),
+    )
+    for function, arguments, static in cases:
+        plain = function.fun  # the function without its gradient
+        shapes = [part.shape for part in jax.tree.leaves(plain(*arguments, *static))]
+        factors = [jnp.asarray(rng.normal(size=shape), jnp.float32) for shape in shapes]
 
-    def total(function):
-        def of(rotation, features):
-            parts = function(rotation, features, 2, 3)
-            return sum((w * p).sum() for w, p in zip(weights, parts, strict=True))
+        def total(function, arguments=arguments, static=static, factors=factors):
+            def of(*arguments):
+                parts = jax.tree.leaves(function(*arguments, *static))
+                return sum((w * p).sum() for w, p in zip(factors, parts, strict=True))
 
-        return jax.tree.leaves(jax.jit(jax.grad(of, argnums=(0, 1)))(rotation, features))
+            everything = tuple(range(len(arguments)))
+            return jax.jit(jax.grad(of, argnums=everything))(*arguments)
 
-    for found, expected in zip(total(turn_to_bond), total(plain), strict=True):
-        np.testing.assert_allclose(found, expected, atol=2e-5, rtol=0)
+        for found, expected in zip(total(function), total(plain), strict=True):
+            np.testing.assert_allclose(found, expected, atol=2e-5, rtol=0)
 
 
 @pytest.mark.parametrize("l1", range(DEGREE + 1))
@@ -123,25 +161,25 @@ def test_a_product_with_the_bond_is_one_number_for_each_order(l1, l2, vectors, r
 
 
 def test_products_are_e3xs(rng):
-    x = jnp.asarray(rng.normal(size=(5, 9, 4)), jnp.float32)
+    x = jnp.asarray(rng.normal(size=(9, 4, 5)), jnp.float32)
     layer = Product(3)
     shapes = jax.eval_shape(layer.init, jax.random.key(0), x)
     parameters = jax.tree.map(
         lambda leaf: jnp.asarray(rng.normal(size=leaf.shape), jnp.float32), shapes
     )
-    tensors, pseudotensors = layer.apply(parameters, x)
-    kernel = parameters["params"]["factors"]["kernel"][0]
+    tensors, pseudotensors = np.split(np.asarray(layer.apply(parameters, x)), 2)
+    kernel = parameters["params"]["factors"]["kernel"]
     factors = [
-        np.einsum("amf,fg->amg", x[:, degree**2 : (degree + 1) ** 2], kernel[degree])
+        np.einsum("mfa,gf->mga", x[degree**2 : (degree + 1) ** 2], kernel[degree])
         for degree in range(3)
     ]
-    a, b = np.split(np.concatenate(factors, axis=1), 2, axis=2)
+    a, b = np.split(np.concatenate(factors), 2, axis=1)
     table = np.asarray(e3x.so3.clebsch_gordan(2, 2, 2, cartesian_order=False))
-    product = np.einsum("aif,ajf,ijk->aijkf", a, b, table)
+    product = np.einsum("ifa,jfa,ijk->ijkfa", a, b, table)
     degree = np.repeat([0, 1, 2], [1, 3, 5])
     odd = (degree[:, None, None] + degree[:, None] + degree) % 2 == 1
     for found, mask in ((tensors, ~odd), (pseudotensors, odd)):
-        expected = (product * mask[None, ..., None]).sum(axis=(1, 2))
+        expected = (product * mask[..., None, None]).sum(axis=(0, 1))
         np.testing.assert_allclose(found, expected, atol=2e-5, rtol=2e-5)
 
 

@@ -9,6 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from gh_tools.model.atom_dense import AtomDense, soft_norm
+from gh_tools.model.atom_readout import AtomReadout
 from gh_tools.model.bond_centered import BondCentered
 from gh_tools.model.config import BondCenteredConfig, MLPConfig, RadialBasisConfig
 from gh_tools.model.dense import DegreeDense
@@ -62,7 +64,7 @@ def test_density_is_the_sum_over_neighbours(rng):
     graph = build_graph(atoms, BASIS, 5.0, {(8, 8): 1.0})
     layer = Density(config, cutoff=5.0, n_species=2)
     parameters = _random_like(jax.eval_shape(layer.init, jax.random.key(0), graph), rng)
-    found = np.asarray(layer.apply(parameters, graph))[:, 0]
+    found = np.moveaxis(np.asarray(layer.apply(parameters, graph)), -1, 0)
 
     p = jax.tree.map(np.asarray, parameters["params"])
     expected = np.zeros_like(found, dtype=np.float64)
@@ -71,7 +73,7 @@ def test_density_is_the_sum_over_neighbours(rng):
         radial = np.cos(np.pi * np.arange(3) * r / 5.0) * np.exp(1 - 1 / (1 - (r / 5.0) ** 2))
         y = np.asarray(e3x.so3.spherical_harmonics(vector, 2, cartesian_order=False))
         zi, zj = graph.species[center], graph.species[neighbour]
-        mixing = np.einsum("c,c,clkf->lkf", p["central"][zi], p["neighbour"][zj], p["mixing"])
+        mixing = np.einsum("c,c,lfck->lkf", p["central"][zi], p["neighbour"][zj], p["mixing"])
         for degree in range(3):
             m = slice(degree**2, (degree + 1) ** 2)
             expected[center, m] += y[m, None] * (radial @ mixing[degree])
@@ -91,7 +93,7 @@ def test_the_central_element_shapes_the_descriptor(rng):
     )
     layer = Density(RadialBasisConfig(n_radial=3, max_degree=1), cutoff=5.0, n_species=2)
     parameters = layer.init(jax.random.key(1), water)
-    a, b = (np.asarray(layer.apply(parameters, graph))[0] for graph in (water, other))
+    a, b = (np.asarray(layer.apply(parameters, graph))[..., 0] for graph in (water, other))
     assert np.abs(a - b).max() > 0.1 * np.abs(a).max()
 
 
@@ -129,6 +131,64 @@ def test_ordered_pairs_of_unlike_atoms_differ(rng):
     parameters = layer.init(jax.random.key(0), atoms, i, j, *arguments)
     forward, backward = np.asarray(layer.apply(parameters, atoms, i, j, *arguments))
     assert np.abs(forward - backward).max() > 0.1 * np.abs(forward).max()
+
+
+def test_layers_of_atoms_are_those_with_atoms_first(rng):
+    """Maps and norms with atoms as the last axis against those that the paper's network has."""
+    x = jnp.asarray(rng.normal(size=(9, 4, 7)), jnp.float32)
+    rows = x.transpose(2, 0, 1)[:, None]
+    kernel = jnp.asarray(rng.normal(size=(3, 5, 4)), jnp.float32)
+    found = AtomDense(5).apply({"params": {"kernel": kernel}}, x)
+    theirs = {"params": {"kernel": kernel.swapaxes(1, 2)[None]}}
+    expected = DegreeDense(5, use_bias=False).apply(theirs, rows)
+    np.testing.assert_allclose(found.transpose(2, 0, 1)[:, None], expected, **ROUNDING)
+
+    both = jnp.asarray(rng.normal(size=(18, 4, 7)), jnp.float32)
+    rows = both.reshape(2, 9, 4, 7).transpose(3, 0, 1, 2)
+    expected, _ = SoftNorm(0.01).init_with_output(jax.random.key(0), rows)
+    found = soft_norm(both, 2, 0.01).reshape(2, 9, 4, 7).transpose(3, 0, 1, 2)
+    np.testing.assert_allclose(found, expected, **ROUNDING)
+
+
+def test_readout_of_atoms_puts_each_irrep_where_the_layout_has_it(rng):
+    kinds = tuple(IrrepLayout(BASIS).onsite.values())
+    n_kinds, width = len(kinds), 4
+    tensors, pseudotensors = jnp.asarray(rng.normal(size=(2, 9, width, 6)), jnp.float32)
+    kind = jnp.asarray([0, 1, 1, 0, 1, 0])
+    layer = AtomReadout(kinds)
+    arguments = (tensors, pseudotensors, jax.nn.one_hot(kind, n_kinds, axis=0))
+    shapes = jax.eval_shape(layer.init, jax.random.key(0), *arguments)
+    parameters = _random_like(shapes, rng)
+    found = layer.apply(parameters, *arguments)
+
+    weights = {
+        name: np.asarray(kernel).reshape(-1, n_kinds, width)
+        for name, kernel in parameters["params"].items()
+    }
+    taken = dict.fromkeys(weights, 0)
+    channels = sorted(
+        {
+            (parity, int(degree), int(channel))
+            for irreps in kinds
+            for parity, degree, channel in zip(
+                irreps.parity.tolist(), irreps.l, irreps.channel, strict=True
+            )
+        }
+    )
+    by_irrep = {}
+    for parity, degree, channel in channels:
+        name = ("tensors", "pseudotensors")[parity]
+        by_irrep[parity, degree, channel] = weights[name][taken[name]]
+        taken[name] += 1
+    for row, irreps in enumerate(kinds):
+        for c in range(irreps.size):
+            key = (int(irreps.parity[c]), int(irreps.l[c]), int(irreps.channel[c]))
+            component = irreps.l[c] ** 2 + irreps.l[c] + irreps.m[c]
+            features = (tensors, pseudotensors)[key[0]][component]
+            expected = by_irrep[key][row] @ np.asarray(features)
+            atoms = np.asarray(kind) == row
+            np.testing.assert_allclose(np.asarray(found)[c, atoms], expected[atoms], **ROUNDING)
+        assert not np.asarray(found)[irreps.size :, np.asarray(kind) == row].any()
 
 
 @pytest.mark.parametrize("part", ["onsite", "pair"])
