@@ -154,25 +154,39 @@ def turn_azimuth(
 
 
 def _spread(weights):
-    degrees = components(weights.shape[1] - 1).degree.tolist()
-    return jnp.stack([weights[:, degree] for degree in degrees], axis=1)
+    """Give each component what its degree has."""
+    of_degree = _split(weights, 1)
+    return jnp.concatenate(
+        [of_degree[degree] for degree in components(len(of_degree) - 1).degree], axis=1
+    )
+
+
+def _split(array, axis):
+    """Divide an array into slices that keep the axis: one operation, where indices are many."""
+    return jax.lax.split(array, [1] * array.shape[axis], axis)
 
 
 def _azimuth_backward(kept, slope):
     features, weights, cosine, sine = kept
-    product = slope * (cosine * features + sine * features[:, ::-1])
+    product = _split(slope * (cosine * features + sine * features[:, ::-1]), 1)
     rows = components(weights.shape[1] - 1).rows
-    of_weights = [sum(product[:, row] for row in places.values()) for places in rows]
+    of_weights = [sum(product[row] for row in places.values()) for places in rows]
     slope = slope * _spread(weights)
-    last = len(cosine) - 1
+    # The same turn back, row by row: stacked, it is not evaluated anew for each use.
+    parts = list(zip(_split(cosine, 0), _split(sine, 0), _split(slope, 1), strict=True))
     of_features = [
-        cosine[row] * slope[:, row] + sine[last - row] * slope[:, last - row]
-        for row in range(last + 1)
+        cos * part + opposite_sin * opposite
+        for (cos, _, part), (_, opposite_sin, opposite) in zip(parts, parts[::-1], strict=True)
     ]
     # Left out of the program where nobody asks for them, as in training.
     of_cosine = (slope * features).sum((0, 2))[:, None]
     of_sine = (slope * features[:, ::-1]).sum((0, 2))[:, None]
-    return jnp.stack(of_features, axis=1), jnp.stack(of_weights, axis=1), of_cosine, of_sine
+    return (
+        jnp.concatenate(of_features, axis=1),
+        jnp.concatenate(of_weights, axis=1),
+        of_cosine,
+        of_sine,
+    )
 
 
 turn_azimuth.defvjp(lambda *arguments: (turn_azimuth(*arguments), arguments), _azimuth_backward)
@@ -187,82 +201,78 @@ def turn_polar(
 ) -> Turned:
     """Turn about y by minus the polar angle, and sort as :func:`turn_to_bond` says."""
     max_degree = round(features.shape[1] ** 0.5) - 1
+    degrees = range(max_degree + 1)
     index, _ = _polar_elements(max_degree)
     rows = components(max_degree).rows
-    tensors, pseudotensors = slice(None, n_tensors), slice(n_tensors, None)
-
-    def component(degree, m, kind):
-        return sum(
-            polar[index[degree, m, k]] * features[:, row, kind]
+    elements, features = _split(polar, 0), _split(features, 1)
+    turned = {
+        (degree, m): sum(
+            elements[index[degree, m, k]] * features[row]
             for k, row in rows[degree].items()
             if (degree, m, k) in index
-        )
-
-    degrees = range(max_degree + 1)
+        )[:, 0]
+        for degree in degrees
+        for m in range(-min(degree, max_order), min(degree, max_order) + 1)
+    }
+    tensors = {key: part[:, :n_tensors] for key, part in turned.items()}
+    pseudotensors = {key: part[:, n_tensors:] for key, part in turned.items()}
     out = [
-        jnp.concatenate([component(degree, 0, kind) for degree in degrees[start:]], axis=1)
-        for start, kind in enumerate((tensors, pseudotensors))
+        jnp.concatenate([tensors[degree, 0] for degree in degrees], axis=1),
+        jnp.concatenate([pseudotensors[degree, 0] for degree in degrees[1:]], axis=1),
     ]
     for m in range(1, max_order + 1):
         c, s = [], []
         for degree in degrees[m:]:
-            c += [component(degree, m, tensors), -component(degree, -m, pseudotensors)]
-            s += [component(degree, -m, tensors), component(degree, m, pseudotensors)]
+            c += [tensors[degree, m], -pseudotensors[degree, -m]]
+            s += [tensors[degree, -m], pseudotensors[degree, m]]
         out.append(jnp.stack([jnp.concatenate(part, axis=1) for part in (c, s)], axis=2))
     return out
 
 
 def _polar_backward(n_tensors, max_order, kept, slopes):
     features, polar = kept
-    n_features = features.shape[2]
+    n_swaps, n_components, n_features, n_pairs = features.shape
     n_pseudo = n_features - n_tensors
-    max_degree = round(features.shape[1] ** 0.5) - 1
+    max_degree = round(n_components**0.5) - 1
     index, _ = _polar_elements(max_degree)
     table = components(max_degree)
+    # Slopes of the turned components, by degree and m: of tensors and of pseudotensors.
+    turned = {}
+    even = jax.lax.split(slopes[0], [n_tensors] * (max_degree + 1), 1)
+    odd = jax.lax.split(slopes[1], [n_pseudo] * max_degree, 1)
+    odd = [jnp.zeros((n_swaps, n_pseudo, n_pairs), features.dtype), *odd]
+    for degree in range(max_degree + 1):
+        turned[degree, 0] = (even[degree], odd[degree])
+    for m, slope in enumerate(slopes[2:], start=1):
+        sizes = [n_tensors, n_pseudo] * (max_degree + 1 - m)
+        parts = [jax.lax.split(slope[:, :, part], sizes, 1) for part in (0, 1)]
+        for degree in range(m, max_degree + 1):
+            (c, pseudo_c), (s, pseudo_s) = (part[2 * (degree - m) :][:2] for part in parts)
+            turned[degree, m], turned[degree, -m] = (c, pseudo_s), (s, -pseudo_c)
 
-    def slopes_of(degree):
-        """Slopes of the turned components of one degree, by m: of tensors and of pseudotensors."""
-        even = slopes[0][:, degree * n_tensors : (degree + 1) * n_tensors]
-        if degree == 0:
-            odd = jnp.zeros((len(even), n_pseudo, even.shape[-1]), even.dtype)
-        else:
-            odd = slopes[1][:, (degree - 1) * n_pseudo : degree * n_pseudo]
-        found = {0: (even, odd)}
-        for m in range(1, min(degree, max_order) + 1):
-            start = (degree - m) * n_features
-            c, s = (slopes[m + 1][:, start : start + n_features, part] for part in (0, 1))
-            found[m] = (c[:, :n_tensors], s[:, n_tensors:])
-            found[-m] = (s[:, :n_tensors], -c[:, n_tensors:])
-        return found
-
-    turned = [slopes_of(degree) for degree in range(max_degree + 1)]
-    of_features = []
+    elements, of_features = _split(polar, 0), []
     for degree, k in zip(table.degree.tolist(), table.m.tolist(), strict=True):
         terms = [
-            (polar[index[degree, m, k]], slope)
-            for m, slope in turned[degree].items()
-            if (degree, m, k) in index
+            (elements[index[degree, m, k]], turned[degree, m])
+            for m in table.rows[degree]
+            if (degree, m, k) in index and (degree, m) in turned
         ]
-        parts = [
+        of_features += [
             sum(element * slope[kind] for element, slope in terms)
             if terms
-            else jnp.zeros((len(features), count, features.shape[-1]), features.dtype)
+            else jnp.zeros((n_swaps, count, n_pairs), features.dtype)
             for kind, count in ((0, n_tensors), (1, n_pseudo))
         ]
-        of_features.append(jnp.concatenate(parts, axis=1))
     # Left out of the program where nobody asks for it, as in training.
     of_polar = [
-        sum(
-            (part * features[:, table.rows[degree][k], kind]).sum((0, 1))
-            for part, kind in zip(
-                turned[degree][m], (slice(n_tensors), slice(n_tensors, None)), strict=True
-            )
+        (jnp.concatenate(turned[degree, m], axis=1) * features[:, table.rows[degree][k]]).sum(
+            (0, 1)
         )
-        if m in turned[degree]
+        if (degree, m) in turned
         else jnp.zeros_like(polar[0])
         for degree, m, k in index
     ]
-    return jnp.stack(of_features, axis=1), jnp.stack(of_polar)
+    return jnp.concatenate(of_features, axis=1).reshape(features.shape), jnp.stack(of_polar)
 
 
 turn_polar.defvjp(
