@@ -25,8 +25,10 @@ Blocks = dict[int | SpeciesPair, Float[np.ndarray, "*spin pairs ki kj"]]
 
 def realspace_blocks(
     atoms: ase.Atoms, calculator, basis: Basis
-) -> tuple[dict[int | SpeciesPair, BlockList], Blocks, Blocks]:
+) -> tuple[dict[int | SpeciesPair, BlockList], Blocks, Blocks] | None:
     """Extract all blocks of H and S that the basis and the projectors reach.
+
+    Where MPI runs the calculation, all of its processes must call this.
 
     Args:
         atoms: the structure, wrapped; GPAW may have moved it rigidly along directions that are not
@@ -36,20 +38,25 @@ def realspace_blocks(
 
     Returns:
         Where the blocks stand, H in eV with a leading spin axis, and S; each by species (on-site)
-        and species pair.
+        and species pair. None in all processes of MPI but the first.
     """
+    dft, first = calculator.dft, calculator.comm.rank == 0
+    atomic = dft.potential.dH_asii.gather()
+    grid = _GridPotential(atoms, calculator, basis)
+    if not first:
+        for spin in range(dft.ibzwfs.nspins):
+            grid.matrices(spin)
+        return None
     integrals = TwoCenterIntegrals(basis)
     projections = Projections(atoms, integrals)
     lists = block_lists(atoms, stored_pairs(atoms, _ranges(atoms, integrals)))
     overlap = overlap_blocks(lists, integrals, projections)
 
     kinetic = {k: integrals.kinetic(b.zi, b.zj, b.vector) for k, b in lists.items()}
-    grid = _GridPotential(atoms, calculator, basis)
-    dft = calculator.dft
     hamiltonian: dict = {key: [] for key in lists}
     for spin in range(dft.ibzwfs.nspins):
-        potential = grid.blocks(spin, lists)
-        terms = [dft.potential.dH_asii[a][spin].real for a in range(len(atoms))]
+        potential = grid.blocks(grid.matrices(spin), lists)
+        terms = [atomic[a][spin].real for a in range(len(atoms))]
         correction = projections.correction(terms, lists)
         for key in lists:
             hamiltonian[key].append((kinetic[key] + potential[key] + correction[key]) * Ha)
@@ -74,6 +81,8 @@ class _GridPotential:
 
         dft = calculator.dft
         self._potential = dft.potential.vt_sR
+        # Groups of processes that have k-points of their own all have the potential, in parts.
+        self._needed = dft.ibzwfs.kpt_comm.rank == 0
         # Of a complex type even for a run at Γ alone, where GPAW would sum over R at once.
         self._functions = create_basis(
             dft.ibzwfs.ibz, 1, atoms.pbc, self._potential.desc, dft.setups, complex, dft.relpos_ac
@@ -89,10 +98,20 @@ class _GridPotential:
         self._index = np.full(2 * self._reach + 1, -1)
         self._index[tuple((half + self._reach).T)] = np.arange(len(half))
 
+    def matrices(self, spin: int) -> Float[np.ndarray, "shifts orbitals orbitals"] | None:
+        """Integrate over the whole grid, parts of which other processes of MPI may have."""
+        if not self._needed:
+            return None
+        result = self._functions.calculate_potential_matrices(self._potential.data[spin])
+        self._potential.desc.comm.sum(result, 0)
+        return result
+
     def blocks(
-        self, spin: int, lists: Mapping[int | SpeciesPair, BlockList]
+        self,
+        matrices: Float[np.ndarray, "shifts orbitals orbitals"],
+        lists: Mapping[int | SpeciesPair, BlockList],
     ) -> dict[int | SpeciesPair, Float[np.ndarray, "pairs ki kj"]]:
-        matrices = self._functions.calculate_potential_matrices(self._potential.data[spin])
+        """Take the blocks out of the matrices of one spin."""
         result = {}
         for key, block in lists.items():
             rows, columns = self._orbitals(block.zi, block.i), self._orbitals(block.zj, block.j)

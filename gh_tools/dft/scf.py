@@ -25,8 +25,12 @@ from gh_tools.orbitals.pairs import wrapped
 _LARGEST_ERROR = 1.0
 
 
-def label(atoms: ase.Atoms, config: LabelConfig, basis: Basis, log: Path | str) -> Hamiltonian:
+def label(
+    atoms: ase.Atoms, config: LabelConfig, basis: Basis, log: Path | str
+) -> Hamiltonian | None:
     """Run GPAW on a structure and extract its Hamiltonian; see `run` and `extract`.
+
+    All processes of MPI must call it, if there are some; only the first gets a result.
 
     Args:
         atoms: the structure; needs no cell where it is not periodic.
@@ -43,7 +47,7 @@ def label(atoms: ase.Atoms, config: LabelConfig, basis: Basis, log: Path | str) 
     return extract(atoms, run(atoms, config, basis, log), config, basis)
 
 
-def extract(atoms: ase.Atoms, calculator, config: LabelConfig, basis: Basis) -> Hamiltonian:
+def extract(atoms: ase.Atoms, calculator, config: LabelConfig, basis: Basis) -> Hamiltonian | None:
     """Take the labels out of a converged calculation.
 
     Args:
@@ -56,12 +60,16 @@ def extract(atoms: ase.Atoms, calculator, config: LabelConfig, basis: Basis) -> 
         H(R) and S(R); the eigenvalues at the k-points of the run; scalars fermi_level and energy
         (eV), n_electrons, eigenvalue_error (meV: the largest change of an eigenvalue within 5 eV of
         the Fermi level that dropping pairs caused), and with spin magnetic_moment (μB). Energies
-        count from GPAW's zero of the potential.
+        count from GPAW's zero of the potential. None in all processes of MPI but the first.
 
     Raises:
         DataError: the blocks do not give the run's eigenvalues back.
     """
-    lists, hamiltonian, overlap = realspace_blocks(atoms, calculator, basis)
+    blocks = realspace_blocks(atoms, calculator, basis)
+    scalars, bands = _scalars(calculator, config), _bands(calculator)
+    if blocks is None:
+        return None
+    lists, hamiltonian, overlap = blocks
     spin = slice(None) if config.spin == "collinear" else 0
     onsite, pairs = {}, {}
     for key, block in lists.items():
@@ -77,7 +85,6 @@ def extract(atoms: ase.Atoms, calculator, config: LabelConfig, basis: Basis) -> 
                 hamiltonian[key][:, keep][spin],
                 overlap[key][keep],
             )
-    scalars, bands = _scalars(calculator, config), _bands(calculator)
     result = Hamiltonian(atoms, basis, onsite, pairs, scalars, bands)
     error = eigenvalue_error(result)
     whole = config.pair_cutoff is None and config.threshold <= LabelConfig().threshold
