@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import sysconfig
@@ -63,6 +64,11 @@ def free_memory() -> int:
         except (OSError, ValueError):  # there is no such file, or the limit is "max"
             continue
     return max(free, 0)
+
+
+def cores() -> int:
+    """Return the number of processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def memory_used() -> int:

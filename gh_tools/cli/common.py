@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import json
@@ -10,7 +11,7 @@ import re
 import sys
 import tomllib
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -24,13 +25,23 @@ if TYPE_CHECKING:
 
     from gh_tools.store.io import Store
     from gh_tools.store.provenance import Provenance
+    from gh_tools.workers.task import Crew
 
 Config = TypeVar("Config", bound="pydantic.BaseModel")
 
 INTERRUPTED = 130
 
+# What Open MPI, MPICH and Intel MPI, MVAPICH, and SLURM with PMIx tell their processes. SLURM_NTASKS alone
+# also stands in the script of a job, which is one process.
+_MPI = (
+    ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"),
+    ("PMI_SIZE", "PMI_RANK"),
+    ("MV2_COMM_WORLD_SIZE", "MV2_COMM_WORLD_RANK"),
+    ("SLURM_STEP_NUM_TASKS", "PMIX_RANK"),
+)
 
-def command(main: Callable[..., None], example: str) -> typer.Typer:
+
+def command(main: Callable[..., None], example: str, several: bool = False) -> typer.Typer:
     """Make a command of a function whose parameters are its options.
 
     Errors become one sentence on standard error and an exit code; with ``--debug`` the traceback
@@ -39,6 +50,7 @@ def command(main: Callable[..., None], example: str) -> typer.Typer:
     Args:
         main: the function; its docstring is the help. It takes quiet, verbose and debug.
         example: a command line, shown at the end of the help.
+        several: whether it knows what to do where MPI starts several processes of it.
     """
     program = "gh-" + main.__module__.rsplit(".", 1)[-1].replace("_", "-")
     app = typer.Typer(
@@ -52,6 +64,8 @@ def command(main: Callable[..., None], example: str) -> typer.Typer:
     def run(*args: Any, **kwargs: Any) -> None:
         console.configure(kwargs.get("quiet", False), kwargs.get("verbose", False))
         try:
+            if not several and kwargs.get("shard") is None:
+                _refuse_copies(program)
             main(*args, **kwargs)
             sys.stdout.flush()
         except typer.Exit:
@@ -76,6 +90,25 @@ def command(main: Callable[..., None], example: str) -> typer.Typer:
         no_args_is_help=False,
     )(run)
     return app
+
+
+def mpi_process() -> tuple[int, int]:
+    """Return the number of this process and how many there are, as whoever started them by MPI says."""
+    for size, rank in _MPI:
+        if size in os.environ and rank in os.environ:
+            return int(os.environ[rank]), int(os.environ[size])
+    return 0, 1
+
+
+def _refuse_copies(program: str) -> None:
+    rank, size = mpi_process()
+    if rank:
+        raise typer.Exit(UsageError.exit_code)  # the first process tells
+    if size > 1:
+        raise UsageError(
+            f"MPI started {size} processes, but {program} is one, and copies would do the same work; start "
+            "it without mpiexec (see --jobs, --shard and --scheduler for what works at once)"
+        )
 
 
 def _describe(error: Exception) -> tuple[str, int]:
@@ -254,6 +287,37 @@ def shard(given: str | None) -> tuple[int, int]:
     if match is None or not 1 <= int(match[1]) <= int(match[2]):
         raise UsageError(f"--shard {given}: expected I/N with I from 1 to N, such as 2/8")
     return int(match[1]), int(match[2])
+
+
+@contextlib.contextmanager
+def crew(scheduler: str | None, jobs: int, here: Callable[[], Crew]) -> Iterator[Crew]:
+    """Find who works on tasks.
+
+    Args:
+        scheduler: the option ``--scheduler``.
+        jobs: the option ``--jobs``.
+        here: makes the crew of this machine.
+
+    Raises:
+        UsageError: both options were given.
+        MissingExtraError: Dask is not installed.
+        NoInputError: there is no such scheduler file.
+        TryAgainError: no scheduler answers.
+    """
+    if scheduler is None:
+        yield here()
+        return
+    if jobs > 1:
+        raise UsageError(
+            "--jobs is for this machine alone: with --scheduler all workers are at work"
+        )
+    from gh_tools.workers.cluster import Cluster
+
+    cluster = Cluster(scheduler)
+    try:
+        yield cluster
+    finally:
+        cluster.close()
 
 
 def print_config(config: pydantic.BaseModel) -> None:

@@ -20,7 +20,9 @@ from gh_tools.cli.options import (
     PrintConfigOption,
     QuietOption,
     ResumeOption,
+    SchedulerOption,
     SetOption,
+    ShardOption,
     VerboseOption,
     input_argument,
 )
@@ -105,6 +107,8 @@ def main(
     ] = None,
     output: OutputOption = None,
     jobs: JobsOption = 1,
+    scheduler: SchedulerOption = None,
+    shard: ShardOption = None,
     config: ConfigOption = None,
     settings: SetOption = None,
     print_config: PrintConfigOption = False,
@@ -124,6 +128,10 @@ def main(
 
     Small structures are solved densely. Large ones are cut into slices of energy, certified by inertia
     and residuals; all levels of --window are found, so narrow it to what is needed.
+
+    With --shard, several runs share the work: they write no store and print nothing, and a last one with
+    --resume joins what they did. With --scheduler, structures go to all workers of a cluster, and --memory
+    is that of each of them.
     """
     from gh_tools.spectra.config import DosConfig
 
@@ -150,6 +158,7 @@ def main(
     from gh_tools.plotting import check_picture
     from gh_tools.store.io import check_output, open_store
 
+    share = common.shard(shard)
     paths = common.inputs(sources)
     targets = common.outputs(output, paths, "spectra")
     if plot is not None:
@@ -157,41 +166,60 @@ def main(
         check_output(plot, overwrite or resume)
         if len(paths) > 1:
             raise UsageError(f"--plot draws one store, but there are {len(paths)} inputs")
+        if shard is not None:
+            raise UsageError(
+                "--plot draws a whole store: ask the last run for it, that with --resume"
+            )
     elif reference is not None:
         raise UsageError("--reference is drawn into a picture: give its name with --plot")
     stores = [open_store(path, "hamiltonians") for path in paths]
     for target in targets:
-        check_output(target, overwrite, resume)
+        check_output(target, overwrite, resume or shard is not None)
     if dry_run:
         for path, target in zip(paths, targets, strict=True):
             log.info("would write the spectra of %s to %s", path, target)
         return
 
-    from gh_tools.errors import DataError
-    from gh_tools.resources import memory_limit
+    from gh_tools.errors import DataError, TryAgainError
+    from gh_tools.resources import cores, memory_limit
     from gh_tools.spectra.report import draw
     from gh_tools.spectra.run import make_spectra
+    from gh_tools.workers.here import Here
+    from gh_tools.workers.processes import Processes
 
-    limit = memory_limit(memory)
+    # Without a word on memory, each worker of a cluster takes what it has.
+    limit = None if memory is None and scheduler is not None else memory_limit(memory)
     failed = []
-    for store, target in zip(stores, targets, strict=True):
-        provenance = common.provenance(config=options, inputs=[store])
-        failed += make_spectra(
-            store.path,
-            target,
-            options,
-            provenance,
-            jobs=jobs,
-            memory=limit,
-            resume=resume,
-            overwrite=overwrite,
-        )
-        facts = draw(plot, target, reference, options, jobs) if plot is not None else {}
-        common.emit(target, as_json, **facts)
+    at_once = min(jobs, max(store.array("structures/name").shape[0] for store in stores))
+
+    def here():
+        return Processes(at_once, max(1, cores() // at_once)) if at_once > 1 else Here()
+
+    with common.crew(scheduler, jobs, here) as crew:
+        for store, target in zip(stores, targets, strict=True):
+            provenance = common.provenance(config=options, inputs=[store])
+            done, failures = make_spectra(
+                store.path,
+                target,
+                options,
+                provenance,
+                crew=crew,
+                memory=limit,
+                shard=share,
+                resume=resume,
+                overwrite=overwrite,
+            )
+            failed += failures
+            if done is not None:
+                facts = draw(plot, target, reference, options, crew) if plot is not None else {}
+                common.emit(target, as_json, **facts)
     if failed:
-        raise DataError(
-            f"{len(failed)} of the structures have no spectrum and are not in the store: "
-            + "; ".join(failed[:3])
+        # A worker that died may do better next time; a spectrum that is ill-defined will not.
+        again = any(failure.get("died") for failure in failed)
+        reasons = "; ".join(f"{failure['name']}: {failure['reason']}" for failure in failed[:3])
+        raise (TryAgainError if again else DataError)(
+            f"{len(failed)} of the structures have no spectrum and are not in the store: {reasons}"
+            + ("; --resume tries them again" if again else "")
         )
 
 

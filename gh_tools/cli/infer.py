@@ -19,6 +19,7 @@ from gh_tools.cli.options import (
     OverwriteOption,
     QuietOption,
     ResumeOption,
+    SchedulerOption,
     ShardOption,
     VerboseOption,
     input_argument,
@@ -48,6 +49,7 @@ def main(
     output: OutputOption = None,
     jobs: JobsOption = 1,
     memory: MemoryOption = None,
+    scheduler: SchedulerOption = None,
     shard: ShardOption = None,
     resume: ResumeOption = False,
     overwrite: OverwriteOption = False,
@@ -61,13 +63,17 @@ def main(
 
     Large structures are divided into domains, as many as --memory asks for, and an interrupted run goes on
     from the last finished one. With --shard, several runs share the work: they write no store and print
-    nothing, and a last one with --resume joins what they did.
+    nothing, and a last one with --resume joins what they did. With --scheduler, domains go to all workers of
+    a cluster, and --memory is that of each of them.
+
+    A structure that fails does not stop the others: the store is written without it, the reason
+    goes to standard error, and the exit code is 75. --resume tries it again.
 
     Stores that hold structures among other things, such as labels, do as well. The result is a
     store like that of gh-label, and without a Fermi level: gh-dos finds it.
     """
     from gh_tools.console import log
-    from gh_tools.errors import UsageError
+    from gh_tools.errors import TryAgainError, UsageError
     from gh_tools.orbitals.basis import Basis
     from gh_tools.resources import memory_limit
     from gh_tools.store.io import check_output, open_store
@@ -76,7 +82,8 @@ def main(
     if model is None:
         raise UsageError("no model: name one with --model MODEL.zarr; gh-train makes it")
     share = common.shard(shard)
-    limit = memory_limit(memory)
+    # Without a word on memory, workers of a cluster get domains of a size that suits any.
+    limit = None if memory is None and scheduler is not None else memory_limit(memory)
     sources = common.inputs(structures)
     paths = common.outputs(output, sources, "predicted")
     model_store = open_store(model, "model")
@@ -103,26 +110,38 @@ def main(
             )
         return
 
-    from gh_tools.inference.predict import Predictor
-    from gh_tools.inference.run import predict_structures
-    from gh_tools.training.model_store import load_model
+    failed = []
+    with common.crew(scheduler, jobs, lambda: None) as cluster:
+        from gh_tools.inference.predict import Predictor
+        from gh_tools.inference.run import predict_structures
+        from gh_tools.training.model_store import load_model
 
-    predictor = Predictor(load_model(model))
-    for store, found, path in zip(stores, sets, paths, strict=True):
-        provenance = common.provenance(config={"part": part}, inputs=[store, model_store])
-        done = predict_structures(
-            predictor,
-            found,
-            path,
-            provenance,
-            n_workers=jobs,
-            memory=limit,
-            shard=share,
-            resume=resume,
-            overwrite=overwrite,
+        predictor = Predictor(load_model(model))
+        for store, found, path in zip(stores, sets, paths, strict=True):
+            provenance = common.provenance(config={"part": part}, inputs=[store, model_store])
+            done, failures = predict_structures(
+                predictor,
+                found,
+                path,
+                provenance,
+                n_workers=jobs,
+                cluster=cluster,
+                model=model_store,
+                memory=limit,
+                shard=share,
+                resume=resume,
+                overwrite=overwrite,
+            )
+            if done is not None:
+                count = len(found) - len(failures)
+                common.emit(
+                    path, as_json, n=count, atoms=sum(map(len, found.atoms)), failed=failures
+                )
+            failed += [f"{failure['name']} ({failure['reason']})" for failure in failures]
+    if failed:
+        raise TryAgainError(
+            f"{len(failed)} structures failed: {'; '.join(failed)}; --resume tries them again"
         )
-        if done is not None:
-            common.emit(path, as_json, n=len(found), atoms=sum(map(len, found.atoms)))
 
 
 app = common.command(

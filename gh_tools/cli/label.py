@@ -20,7 +20,9 @@ from gh_tools.cli.options import (
     PrintConfigOption,
     QuietOption,
     ResumeOption,
+    SchedulerOption,
     SetOption,
+    ShardOption,
     VerboseOption,
     input_argument,
 )
@@ -41,6 +43,8 @@ def main(
     settings: SetOption = None,
     print_config: PrintConfigOption = False,
     jobs: JobsOption = 1,
+    scheduler: SchedulerOption = None,
+    shard: ShardOption = None,
     resume: ResumeOption = False,
     overwrite: OverwriteOption = False,
     dry_run: DryRunOption = False,
@@ -53,47 +57,90 @@ def main(
 
     A structure that fails does not stop the others: the store is written without it, the reason
     goes to standard error, and the exit code is 75. --resume tries it again.
+
+    With --shard, several runs share the work: they write no store and print nothing, and a last one with
+    --resume joins what they did. Under mpiexec, all processes work on one structure at a time, if GPAW
+    was built with MPI.
     """
-    from gh_tools.dft.config import LabelConfig
-
-    options = common.load_config(LabelConfig, config, settings, base=_preset(preset))
-    if print_config:
-        common.print_config(options)
+    ranks = _ranks(shard)
+    if ranks is not None and ranks.rank > 0:
+        ranks.follow()
         return
+    try:
+        from gh_tools.dft.config import LabelConfig
 
-    from gh_tools.errors import TryAgainError
-    from gh_tools.store.io import check_output, open_store
-    from gh_tools.store.structures import KINDS, read_structures
+        options = common.load_config(LabelConfig, config, settings, base=_preset(preset))
+        if print_config:
+            common.print_config(options)
+            return
 
-    sources = common.inputs(structures)
-    paths = common.outputs(output, sources, "hamiltonians")
-    stores = [open_store(source, KINDS) for source in sources]
-    for path in paths:
-        check_output(path, overwrite, resume)
-    if dry_run:
-        for store, path in zip(stores, paths, strict=True):
-            _describe(read_structures(store), options, path)
-        return
+        from gh_tools.errors import TryAgainError, UsageError
+        from gh_tools.store.io import check_output, open_store
+        from gh_tools.store.structures import KINDS, read_structures
+        from gh_tools.workers.processes import Processes
 
-    from gh_tools.dft.label import label_structures
+        share = common.shard(shard)
+        sources = common.inputs(structures)
+        paths = common.outputs(output, sources, "hamiltonians")
+        stores = [open_store(source, KINDS) for source in sources]
+        for path in paths:
+            check_output(path, overwrite, resume or shard is not None)
+        if dry_run:
+            for store, path in zip(stores, paths, strict=True):
+                _describe(read_structures(store), options, path)
+            return
+        if ranks is not None and (jobs > 1 or scheduler is not None):
+            raise UsageError(
+                "under mpiexec all processes work on one structure: leave out --jobs and --scheduler"
+            )
 
-    failed = []
-    for store, path in zip(stores, paths, strict=True):
-        path, failures = label_structures(
-            path,
-            read_structures(store),
-            options,
-            common.provenance(config=options, inputs=[store]),
-            n_workers=jobs,
-            resume=resume,
-            overwrite=overwrite,
-        )
-        common.emit(path, as_json, failed=failures)
-        failed += [f"{failure['name']} ({failure['reason']})" for failure in failures]
-    if failed:
-        raise TryAgainError(
-            f"{len(failed)} structures failed: {'; '.join(failed)}; --resume tries them again"
-        )
+        from gh_tools.dft.label import label_structures
+
+        failed = []
+        with common.crew(scheduler, jobs, lambda: ranks or Processes(jobs)) as crew:
+            for store, path in zip(stores, paths, strict=True):
+                done, failures = label_structures(
+                    path,
+                    read_structures(store),
+                    options,
+                    common.provenance(config=options, inputs=[store]),
+                    crew=crew,
+                    shard=share,
+                    resume=resume,
+                    overwrite=overwrite,
+                )
+                if done is not None:
+                    common.emit(path, as_json, failed=failures)
+                failed += [f"{failure['name']} ({failure['reason']})" for failure in failures]
+        if failed:
+            raise TryAgainError(
+                f"{len(failed)} structures failed: {'; '.join(failed)}; --resume tries them again"
+            )
+    finally:
+        if ranks is not None:
+            ranks.release()
+
+
+def _ranks(shard: str | None):
+    """Return the crew of the processes that MPI started, if there are some."""
+    from gh_tools.errors import UsageError
+
+    rank, size = common.mpi_process()
+    if size == 1:
+        return None
+    from gh_tools.dft.ranks import Ranks
+
+    ranks = Ranks()
+    if ranks.size == size:
+        return ranks
+    if shard is not None:
+        return None  # each process is a run of its own
+    if rank > 0:
+        raise typer.Exit(UsageError.exit_code)  # the first process tells
+    raise UsageError(
+        f"MPI started {size} processes, but GPAW was built without this MPI, so that each would do all of "
+        "the work; install GPAW with MPI (see docs/cluster.md), or start without mpiexec"
+    )
 
 
 def _preset(name: str | None) -> dict:
@@ -128,5 +175,7 @@ def _describe(structures, options, path: Path) -> None:
 
 
 app = common.command(
-    main, "gh-label train.structures.zarr --preset wse2 -j 4 -o train.hamiltonians.zarr"
+    main,
+    "gh-label train.structures.zarr --preset wse2 -j 4 -o train.hamiltonians.zarr",
+    several=True,
 )

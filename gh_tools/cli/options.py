@@ -48,6 +48,14 @@ ShardOption = Annotated[
         help="Do part I of N of the work, as one job of an array; a last run with --resume joins.",
     ),
 ]
+SchedulerOption = Annotated[
+    str | None,
+    typer.Option(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="Dask scheduler whose workers do the work, such as tcp://node1:8786, or its scheduler file.",
+    ),
+]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print results as JSON, one object a line.")
 ]

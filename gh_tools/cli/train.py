@@ -164,4 +164,6 @@ def main(
     )
 
 
-app = common.command(main, "gh-train wse2.scaleshift.zarr --budget 10m -o wse2.model.zarr")
+app = common.command(
+    main, "gh-train wse2.scaleshift.zarr --budget 10m -o wse2.model.zarr", several=True
+)

@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import ase
+
 from gh_tools.console import log, progress
 from gh_tools.dft.basis_sets import basis_table
 from gh_tools.dft.config import LabelConfig
 from gh_tools.dft.scf import label
 from gh_tools.errors import NoInputError
 from gh_tools.orbitals.basis import Basis
-from gh_tools.store.hamiltonians import HamiltonianWriter
+from gh_tools.store.hamiltonians import HamiltonianWriter, to_part
+from gh_tools.store.partial import Parts
 from gh_tools.store.provenance import Provenance
 from gh_tools.store.structures import Structures
-from gh_tools.workers import Failure, run_tasks
+from gh_tools.workers.processes import Processes
+from gh_tools.workers.task import Crew
 
 
 def label_structures(
@@ -23,10 +27,11 @@ def label_structures(
     config: LabelConfig,
     provenance: Provenance,
     *,
-    n_workers: int = 1,
+    crew: Crew | None = None,
+    shard: tuple[int, int] = (1, 1),
     resume: bool = False,
     overwrite: bool = False,
-) -> tuple[Path, list[dict]]:
+) -> tuple[Path | None, list[dict]]:
     """Label all structures and write a store of kind ``hamiltonians``.
 
     GPAW's text of structures under way and of failed ones stands in the folder ``NAME.zarr.logs``.
@@ -36,50 +41,78 @@ def label_structures(
         structures: what to label.
         config: the calculation.
         provenance: how the store is being made.
-        n_workers: structures worked on at once.
+        crew: who works; one process of this machine if not given.
+        shard: number I of N runs that share the work. They may go on at once, on several machines; none
+            of them joins the store: a last run with ``resume`` does.
         resume: keep what an earlier run finished; failed structures are tried again.
         overwrite: discard it.
 
     Returns:
-        The path, and the failures: index, name and reason of each.
+        The path (None of a shard), and the failures of these structures: index, name and reason of each.
 
     Raises:
         NoInputError: there are no structures.
-        TryAgainError: not one structure was finished.
+        TryAgainError: not one structure was finished, or nobody is left to do it.
     """
     if not len(structures):
         raise NoInputError("there are no structures to label")
     basis = basis_table(config, structures.numbers)
-    writer = HamiltonianWriter(path, structures, provenance, resume=resume, overwrite=overwrite)
-    writer.partial.forget_failures()
-    logs = path.with_name(path.name + ".logs")
-    tasks = {
-        index: (atoms, config, basis, logs / f"{name.replace('/', '_')}.txt")
-        for index, (atoms, name) in enumerate(zip(structures.atoms, structures.names, strict=True))
-        if not writer.done(index)
-    }
-    if len(tasks) < len(structures):
-        log.info(
-            "%d of %d structures are there already", len(structures) - len(tasks), len(structures)
-        )
-    if resume and not tasks and path.exists():
+    shared = shard[1] > 1
+    writer = HamiltonianWriter(
+        path, structures, provenance, resume=resume or shared, overwrite=overwrite
+    )
+    mine = range(shard[0] - 1, len(structures), shard[1])
+    left = [index for index in mine if not writer.done(index)]
+    writer.partial.forget_failures(left)
+    if len(left) < len(mine):
+        log.info("%d of %d structures are there already", len(mine) - len(left), len(mine))
+    if resume and not shared and not left and path.exists():
         writer.partial.discard()  # all is there, and an unchanged store keeps its date
         return path, []
+    logs = path.absolute().with_name(path.name + ".logs")
     logs.mkdir(exist_ok=True)
+    tasks = [
+        (index, (writer.partial.parts, index, structures.atoms[index], config, basis, file))
+        for index in left
+        for file in [logs / f"{structures.names[index].replace('/', '_')}.txt"]
+    ]
     with progress("labelling", len(tasks)) as shown:
-        for index, result in run_tasks(label, tasks, min(n_workers, len(tasks))):
-            if isinstance(result, Failure):
-                log.error("%s failed: %s", structures.names[index], result)
-                writer.fail(index, str(result))
-            else:
-                writer.write(index, result)
-                tasks[index][-1].unlink(missing_ok=True)
+        for index, result in (crew or Processes(1)).run(label_part, tasks):
+            writer.partial.settle(index, structures.names[index], result)
             shown.advance()
-    failures = writer.partial.failures()
+    failures = [failure for failure in writer.partial.failures() if failure["index"] in mine]
+    if shared:
+        return None, failures
     path = writer.publish(basis, _attributes(config, basis))
     if not any(logs.iterdir()):
         logs.rmdir()
     return path, failures
+
+
+def label_part(
+    parts: Parts, index: int, atoms: ase.Atoms, config: LabelConfig, basis: Basis, text: Path
+) -> None:
+    """Label one structure into the unfinished store.
+
+    Args:
+        parts: of the unfinished store.
+        index: of the structure.
+        atoms: the structure.
+        config: the calculation.
+        basis: the basis table.
+        text: file for GPAW's own text; removed if all goes well.
+
+    Raises:
+        DataError: the run did not converge.
+        TryAgainError: this machine does not see the unfinished store.
+    """
+    parts.check()
+    if parts.has_part(index):
+        return
+    result = label(atoms, config, basis, text)
+    if result is not None:
+        parts.write_part(index, to_part(result))
+        text.unlink(missing_ok=True)
 
 
 def _attributes(config: LabelConfig, basis: Basis) -> dict:

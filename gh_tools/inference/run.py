@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
-from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import socket
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -19,16 +15,18 @@ import numpy as np
 from gh_tools.console import log, progress
 from gh_tools.dft.conditioning import warn_if_poor
 from gh_tools.dft.overlap import Overlap
-from gh_tools.errors import UsageError
+from gh_tools.errors import DataError, UsageError
 from gh_tools.inference.predict import Predictor
 from gh_tools.inference.structure import StructureWork
-from gh_tools.orbitals.blocks import Hamiltonian
 from gh_tools.resources import memory_used
-from gh_tools.store.hamiltonians import HamiltonianWriter, write_piece
-from gh_tools.store.partial import Parts
+from gh_tools.store.hamiltonians import HamiltonianWriter, to_part, write_piece
+from gh_tools.store.io import Store, open_store
+from gh_tools.store.partial import Parts, write_once
 from gh_tools.store.provenance import Provenance
 from gh_tools.store.structures import Structures
 from gh_tools.training.model_store import load_model
+from gh_tools.workers.here import Here
+from gh_tools.workers.task import Crew
 
 # Bytes of H and S of a domain, at least and at most: in smaller ones halos outweigh what is wanted, larger
 # ones save little.
@@ -39,20 +37,18 @@ HALO_BYTES, WORKING = 80 * 2**20, 7.0
 PROGRAM_BYTES, ATOM_BYTES = 600 * 2**20, 2000
 
 
-class Task(NamedTuple):
-    """A domain to be predicted.
+class Pending(NamedTuple):
+    """A structure under way.
 
     Attributes:
-        index: of the structure.
         work: on the structure.
-        number: of the domain.
-        todo: all domains of the structure that this run predicts.
+        todo: its domains that this run predicts.
+        left: those of them that are not finished.
     """
 
-    index: int
     work: StructureWork
-    number: int
     todo: Sequence[int]
+    left: set[int]
 
 
 def predict_structures(
@@ -62,11 +58,13 @@ def predict_structures(
     provenance: Provenance,
     *,
     n_workers: int = 1,
+    cluster: Crew | None = None,
+    model: Store | None = None,
     memory: int | None = None,
     shard: tuple[int, int] = (1, 1),
     resume: bool = False,
     overwrite: bool = False,
-) -> Path | None:
+) -> tuple[Path | None, list[dict]]:
     """Predict H, compute S, and write a store of kind ``hamiltonians``.
 
     Large structures are divided into domains; each is written as soon as it is finished, and is safe then.
@@ -77,18 +75,22 @@ def predict_structures(
         output: where the store will appear.
         provenance: how it is being made.
         n_workers: domains (small structures are one each) at once, as far as memory allows.
-        memory: bytes to use at most; bounds the size of domains. None for no bound.
+        cluster: who works instead of threads of this process.
+        model: the store of the model, from which a cluster's workers load it.
+        memory: bytes to use at most, by each worker of a cluster; bounds the size of domains. None for no
+            bound.
         shard: number I of N runs that share the work. They may go on at once, on several machines; none
             of them joins the store: a last run with ``resume`` does.
-        resume: keep what interrupted runs finished.
+        resume: keep what interrupted runs finished; structures that failed are tried again.
         overwrite: replace what is there.
 
     Returns:
-        The path; None of a shard.
+        The path (None of a shard), and the failures: index, name and reason of each.
 
     Raises:
         CannotCreateError: something is at ``output``.
         DataError: a PAW setup of the basis table is not this machine's.
+        TryAgainError: not one structure was finished, or nobody is left to do it.
         UsageError: the memory is too little.
     """
     shared = shard[1] > 1
@@ -101,82 +103,120 @@ def predict_structures(
         warn_if_poor(overlap, predictor.basis, predictor.pair_cutoffs, structures.atoms)
     plan = writer.partial.directory / "domains.json"
     domain_bytes, n_workers = _plan(plan, free, n_workers)
-    tasks = _tasks(writer, predictor, overlap, domain_bytes, shard)
-    with (
-        progress("predicting atoms", sum(map(len, structures.atoms))) as shown,
-        ThreadPoolExecutor(n_workers) as pool,
-    ):
-        flying: deque = deque()
 
-        def land() -> None:
-            task, future = flying.popleft()
-            _write(writer, task, future.result())
-            shown.advance(len(task.work.domains[task.number]))
+    def divide(atoms: ase.Atoms) -> StructureWork:
+        return StructureWork(predictor, overlap, atoms, domain_bytes)
 
-        try:
-            for task in tasks:
-                flying.append((task, pool.submit(task.work.blocks, task.number, task.todo)))
-                # What is written waits for no one, but not more than that is held.
-                if len(flying) > n_workers:
-                    land()
-            while flying:
-                land()
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    pending: dict[int, Pending] = {}
+    domains = _todo(writer, divide, shard, pending)
+    parts = writer.partial.parts
+    if cluster is None:
+        # One more thread than workers: one may be writing.
+        crew, function = Here(n_workers + 1), _predict
+        tasks = (((i, n), (parts, i, n, pending[i].work, pending[i].todo)) for i, n in domains)
+    else:
+        crew, function = cluster, predict_domain
+        whose = model.path.absolute(), model.id, domain_bytes
+        tasks = (((i, n), (parts, i, n, structures.atoms[i], *whose)) for i, n in domains)
+    failed = set()
+    with progress("predicting atoms", sum(map(len, structures.atoms))) as shown:
+        for (index, number), result in crew.run(function, tasks):
+            work, _, left = pending[index]
+            piece = _piece(work, number)
+            if not writer.partial.settle(index, structures.names[index], result, piece):
+                failed.add(index)
+            left.remove(number)
+            if not left:
+                del pending[index]
+                if piece is not None:
+                    writer.join_pieces(index, work.head(), len(work.domains))
+            shown.advance(len(work.domains[number]))
+    failures = [record for record in writer.partial.failures() if record["index"] in failed]
     if shared:
-        return None
+        return None, failures
     attributes = {
         "predicted": True,
         "spins": predictor.layout.n_spins,
         "cutoffs": {f"{zi}-{zj}": r for (zi, zj), r in predictor.pair_cutoffs.items()},
     }
-    return writer.publish(predictor.basis, attributes)
+    return writer.publish(predictor.basis, attributes), failures
 
 
-def predict_domains(
-    model: Path,
-    atoms: ase.Atoms,
+def predict_domain(
+    parts: Parts,
     index: int,
-    domains: Sequence[int],
-    folder: Path,
+    number: int,
+    atoms: ase.Atoms,
+    model: Path,
+    model_id: str,
     domain_bytes: float,
 ) -> None:
-    """Predict some domains of a structure into a folder of parts: a unit of work for any scheduler.
+    """Predict a domain of a structure into the unfinished store: a unit of work for any scheduler.
 
     Args:
-        model: path of the model store.
-        atoms: the structure.
+        parts: of the unfinished store.
         index: of the structure in the store to be made.
-        domains: their numbers; those that are there already are left alone.
-        folder: ``parts`` in the directory of the unfinished store.
+        number: of the domain; one that is there already is left alone.
+        atoms: the structure.
+        model: path of the model store.
+        model_id: what its ``id`` must be.
         domain_bytes: of H and S of a domain, at most; decides how the structure is divided.
+
+    Raises:
+        DataError: the model there is another one.
+        TryAgainError: this machine does not see the unfinished store.
     """
-    predictor, overlap = _load(model)
-    work, parts = StructureWork(predictor, overlap, atoms, domain_bytes), Parts(folder)
-    todo = [number for number in domains if not parts.has_part(index, number)]
-    for number in todo:
-        write_piece(parts, index, number, work.blocks(number, todo))
+    parts.check()
+    predictor, overlap = _load(model, model_id)
+    key = parts.token, index
+    if key not in _latest:
+        _latest.clear()
+        _latest[key] = StructureWork(predictor, overlap, atoms, domain_bytes)
+    _predict(parts, index, number, _latest[key], [number])
+
+
+# The structure of which this process predicted a domain last: the next is often another one of it.
+_latest: dict[tuple[str, int], StructureWork] = {}
 
 
 @lru_cache(maxsize=1)
-def _load(model: Path) -> tuple[Predictor, Overlap]:
+def _load(model: Path, model_id: str) -> tuple[Predictor, Overlap]:
+    store = open_store(model, "model")
+    if store.id != model_id:
+        raise DataError(f"{model}: has changed, or is another model on {socket.gethostname()}")
     predictor = Predictor(load_model(model))
     return predictor, Overlap(predictor.basis, predictor.basis.numbers)
 
 
-def _tasks(
+def _predict(
+    parts: Parts, index: int, number: int, work: StructureWork, todo: Sequence[int]
+) -> None:
+    """Predict a domain into the unfinished store, unless it is there."""
+    piece = _piece(work, number)
+    if parts.has_part(index, piece):
+        return
+    blocks = work.blocks(number, todo)
+    if piece is None:
+        parts.write_part(index, to_part(replace(blocks, scalars=work.head().scalars)))
+    else:
+        write_piece(parts, index, piece, blocks)
+
+
+def _piece(work: StructureWork, number: int) -> int | None:
+    """Piece of the structure's part that holds a domain; None where one domain is all."""
+    return number if len(work.domains) > 1 else None
+
+
+def _todo(
     writer: HamiltonianWriter,
-    predictor: Predictor,
-    overlap: Overlap,
-    domain_bytes: float,
+    divide: Callable[[ase.Atoms], StructureWork],
     shard: tuple[int, int],
-) -> Iterator[Task]:
-    """Yield what is not there yet, structure by structure; finish structures that lack nothing."""
+    pending: dict[int, Pending],
+) -> Iterator[tuple[int, int]]:
+    """Yield structure and domain of what is not there yet; finish structures that lack nothing.
 
-    def divide(atoms: ase.Atoms) -> StructureWork:
-        return StructureWork(predictor, overlap, atoms, domain_bytes)
-
+    A structure stands in ``pending`` before its first domain is yielded.
+    """
     structures = writer.structures.atoms
     starts, first, last = np.zeros(len(structures), dtype=int), 0, np.inf
     if shard[1] > 1:
@@ -187,23 +227,16 @@ def _tasks(
     for index, (atoms, start) in enumerate(zip(structures, starts.tolist(), strict=True)):
         if writer.done(index):
             continue
+        writer.partial.forget_failures([index])
         work = divide(atoms)
         mine = [n for n in range(len(work.domains)) if first <= start + n < last]
-        todo = [number for number in mine if not writer.partial.has_part(index, number)]
-        for number in todo:
-            yield Task(index, work, number, todo)
+        todo = [n for n in mine if not writer.partial.has_part(index, _piece(work, n))]
         if not todo:
             writer.join_pieces(index, work.head(), len(work.domains))
-
-
-def _write(writer: HamiltonianWriter, task: Task, blocks: Hamiltonian) -> None:
-    head, n_domains = task.work.head(), len(task.work.domains)
-    if n_domains == 1:
-        writer.write(task.index, replace(blocks, scalars=head.scalars))
-        return
-    write_piece(writer.partial, task.index, task.number, blocks)
-    if task.number == task.todo[-1]:
-        writer.join_pieces(task.index, head, n_domains)
+            continue
+        pending[index] = Pending(work, todo, set(todo))
+        for number in todo:
+            yield index, number
 
 
 def _free(predictor: Predictor, structures: Structures, memory: int | None) -> float:
@@ -233,13 +266,7 @@ def _plan(file: Path, free: float, n_workers: int) -> tuple[float, int]:
     # One more than workers: what is being written
     share = free / (n_workers + 1) - HALO_BYTES
     choice = float(np.clip(share / WORKING, *DOMAIN_BYTES))
-    if not file.exists():
-        own = file.with_name(f".{file.name}.{os.getpid()}")
-        own.write_text(json.dumps({"domain_bytes": choice}))
-        with contextlib.suppress(FileExistsError):
-            os.link(own, file)  # unlike a rename, refuses where another run was faster
-        own.unlink()
-    domain_bytes = json.loads(file.read_text())["domain_bytes"]
+    domain_bytes = write_once(file, {"domain_bytes": choice})["domain_bytes"]
     possible = free / _domain_memory(domain_bytes) - 1
     if possible < 1:
         raise UsageError(

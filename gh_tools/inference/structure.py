@@ -48,7 +48,7 @@ class StructureWork:
         block = 4 * (1 + predictor.layout.n_spins) * predictor.basis.n_orbitals(atoms.numbers) ** 2
         weight = self._neighbours.count(cutoff) / 2 * block.max()
         self.domains = divide(self.atoms.positions, weight, domain_bytes)
-        self._descriptors: Descriptors | None = None
+        self._descriptors: tuple[Sequence[int], Descriptors] | None = None
         self._lock = threading.Lock()
 
     def blocks(self, number: int, todo: Sequence[int]) -> Hamiltonian:
@@ -56,17 +56,18 @@ class StructureWork:
 
         Args:
             number: of the domain.
-            todo: all domains that will be asked for; the first call describes their atoms.
+            todo: all domains that will be asked for; the first call with them describes their atoms.
         """
         with self._lock:
-            if self._descriptors is None:
-                self._describe(todo)
+            if self._descriptors is None or self._descriptors[0] != todo:
+                self._descriptors = todo, self._describe(todo)
+            descriptors = self._descriptors[1]
         domain = self.domains[number]
         pairs = self._predictor.pairs(self.atoms, self._neighbours, domain)
         # S needs the processor, the network the device.
         with ThreadPoolExecutor(1) as aside:
             overlap = aside.submit(self.overlap, number)
-            predicted = self._predictor.blocks(self.atoms, self._descriptors, domain, pairs)
+            predicted = self._predictor.blocks(self.atoms, descriptors, domain, pairs)
             onsite, bonds = overlap.result()
         for found, blocks in ((onsite, predicted.onsite), (bonds, predicted.pairs)):
             for key in blocks:
@@ -85,13 +86,13 @@ class StructureWork:
         scalars = {"n_electrons": basis.n_electrons(self.atoms.numbers)}
         return Hamiltonian(self.atoms, basis, {}, {}, scalars)
 
-    def _describe(self, numbers: Sequence[int]) -> None:
+    def _describe(self, numbers: Sequence[int]) -> Descriptors:
         """Compute the descriptors that some domains need; once for all of them."""
         if len(numbers) == len(self.domains):
             needed = np.arange(len(self.atoms))
         else:
             needed = np.unique(np.concatenate([self._halo(self.domains[n]) for n in numbers]))
-        self._descriptors = self._predictor.describe(self.atoms, self._neighbours, needed)
+        return self._predictor.describe(self.atoms, self._neighbours, needed)
 
     def _halo(self, domain: Int[np.ndarray, "some"]) -> Int[np.ndarray, "more"]:
         """A domain's atoms and the second atoms of its pairs."""

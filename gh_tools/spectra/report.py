@@ -16,10 +16,11 @@ from gh_tools.spectra.plot import describe_gap, plot_bands, plot_dos
 from gh_tools.spectra.run import reference_spectra
 from gh_tools.spectra.store import Spectra, read_spectra
 from gh_tools.store.hamiltonians import HamiltonianReader
+from gh_tools.workers.task import Crew
 
 
 def draw(
-    picture: Path, store: Path, reference: Path | None, config: DosConfig, jobs: int = 1
+    picture: Path, store: Path, reference: Path | None, config: DosConfig, crew: Crew | None = None
 ) -> dict[str, Any]:
     """Draw a store of spectra, over a reference if there is one.
 
@@ -28,7 +29,7 @@ def draw(
         store: of kind ``spectra``.
         reference: store of Hamiltonians or spectra with some of the structures, by name.
         config: what is computed for the reference's Hamiltonians.
-        jobs: processes.
+        crew: who computes the reference's spectra; this process if not given.
 
     Returns:
         Facts for the result line: the picture, and errors as in `spectra_errors`.
@@ -40,7 +41,7 @@ def draw(
     facts: dict[str, Any] = {"plot": str(picture)}
     known = None
     if reference is not None:
-        known = reference_spectra(reference, spectra.names, config, jobs)
+        known = reference_spectra(reference, spectra.names, config, crew)
         if len(known) < len(spectra):
             log.info("%s: knows %d of the %d structures", reference, len(known), len(spectra))
         spectra = spectra.select([spectra.names.index(name) for name in known.names])

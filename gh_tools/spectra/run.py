@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
-import logging
-import multiprocessing
-import os
-import signal
-import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import nullcontext
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
-from gh_tools.console import configure, log, progress
-from gh_tools.errors import CannotCreateError, DataError, NoInputError, TryAgainError
+from gh_tools.console import log, progress
+from gh_tools.errors import DataError, NoInputError
 from gh_tools.resources import free_memory
 from gh_tools.spectra.choice import Solver, choose_solver
 from gh_tools.spectra.config import DosConfig
 from gh_tools.spectra.factor import available_engines
 from gh_tools.spectra.spectrum import Spectrum, compute_spectrum, kpoints_for
-from gh_tools.spectra.store import Spectra, SpectraWriter, already_done, gather, read_spectra
+from gh_tools.spectra.store import Spectra, SpectraWriter, gather, read_spectra, to_part
 from gh_tools.store.hamiltonians import HamiltonianReader
 from gh_tools.store.io import open_store
+from gh_tools.store.partial import Parts
 from gh_tools.store.provenance import Provenance
-
-Outcome = Spectrum | DataError
+from gh_tools.workers.cluster import free_here
+from gh_tools.workers.here import Here
+from gh_tools.workers.task import Crew, Failure
 
 
 def make_spectra(
@@ -37,11 +33,12 @@ def make_spectra(
     config: DosConfig,
     provenance: Provenance,
     *,
-    jobs: int = 1,
+    crew: Crew | None = None,
     memory: int | None = None,
+    shard: tuple[int, int] = (1, 1),
     resume: bool = False,
     overwrite: bool = False,
-) -> list[str]:
+) -> tuple[Path | None, list[dict]]:
     """Compute the spectra of a store's structures and write them as a store.
 
     Args:
@@ -49,105 +46,116 @@ def make_spectra(
         output: store of kind ``spectra``.
         config: what is computed.
         provenance: how it is being made.
-        jobs: structures worked on at once, each in a process of its own.
-        memory: bytes that all of them may use; None for what is free.
-        resume: keep what an earlier run finished.
+        crew: who works; this process, one structure after the other, if not given.
+        memory: bytes that a machine's tasks may use together, or each worker of a cluster; None for what is
+            free.
+        shard: number I of N runs that share the work. They may go on at once, on several machines; none
+            of them joins the store: a last run with ``resume`` does.
+        resume: keep what an earlier run finished; structures that failed are tried again.
         overwrite: replace an existing output.
 
     Returns:
-        One sentence for each structure that failed; the others are in the store.
+        The path (None of a shard), and the failures of these structures: index, name and reason of each, and
+        whether a worker `died` of it.
 
     Raises:
         CannotCreateError: the output exists, or `resume` finds that of another run.
         DataError: no structure worked.
         NoInputError: there is none.
-        TryAgainError: a process died.
+        TryAgainError: nobody is left to work.
     """
+    crew, shared = crew or Here(), shard[1] > 1
     reader = HamiltonianReader(source)
     if len(reader) == 0:
         raise NoInputError(f"{source}: structures/name: the store holds no structure")
     check_carriers(reader, config)
-    if resume and output.exists():
-        if not already_done(output, provenance):
-            raise CannotCreateError(
-                f"{output}: was made with another configuration or from other inputs; "
-                "use --overwrite or another --output"
-            )
-        return _sentences(open_store(output).attributes["failed"])
     writer = SpectraWriter(
-        output, reader.structures, config, provenance, resume=resume, overwrite=overwrite
+        output, reader.structures, config, provenance, resume=resume or shared, overwrite=overwrite
     )
-    missing = writer.missing()
-    memory = free_memory() if memory is None else memory
-    dense = _announce(reader, missing, config, memory // min(jobs, max(1, len(missing))))
+    mine = range(shard[0] - 1, len(reader), shard[1])
+    left = [index for index in mine if not writer.partial.has_part(index)]
+    writer.partial.forget_failures(left)
+    if resume and not shared and not left and output.exists():
+        writer.partial.discard()  # all is there, and an unchanged store keeps its date
+        return output, []
+    memory, dense = _share(memory, crew, len(left)), True
+    if crew.at_once is not None:
+        dense = _announce(reader, left, config, memory)
+    tasks = (
+        (index, (writer.partial.parts, *task))
+        for index, task in _tasks(reader, left, config, memory)
+    )
     # Slices show their own progress, in this process.
-    bar = progress("spectra", len(missing)) if dense or jobs > 1 else nullcontext()
+    bar = progress("spectra", len(left)) if dense or crew.at_once != 1 else nullcontext()
     with bar as shown:
-        for index, outcome in compute(reader, missing, config, jobs, memory):
-            if isinstance(outcome, Spectrum):
-                writer.write(index, outcome)
-            else:
-                writer.fail(index, str(outcome))
-                log.warning("%s: %s", reader.names[index], outcome)
+        for index, result in crew.run(spectrum_part, tasks):
+            writer.partial.settle(index, reader.names[index], result)
             if shown is not None:
                 shown.advance()
-    failed = _sentences(writer.partial.failures())
-    writer.publish()
-    return failed
+    failures = [failure for failure in writer.partial.failures() if failure["index"] in mine]
+    return None if shared else writer.publish(), failures
 
 
-def compute(
-    reader: HamiltonianReader,
-    indices: Sequence[int],
-    config: DosConfig,
-    jobs: int = 1,
-    memory: int | None = None,
-) -> Iterator[tuple[int, Outcome]]:
-    """Compute spectra and yield each with its index as it is finished, or why it cannot be had.
+def spectrum_part(
+    parts: Parts, source: Path, source_id: str, index: int, config: DosConfig, memory: int | None
+) -> None:
+    """Compute one structure's spectrum into the unfinished store; see `one_spectrum`.
+
+    Raises:
+        TryAgainError: this machine does not see the unfinished store.
+    """
+    parts.check()
+    if not parts.has_part(index):
+        parts.write_part(index, to_part(one_spectrum(source, source_id, index, config, memory)))
+
+
+def one_spectrum(
+    source: Path, source_id: str, index: int, config: DosConfig, memory: int | None
+) -> Spectrum:
+    """Compute the spectrum of one structure of a store.
 
     Args:
-        reader: the Hamiltonians.
-        indices: which structures.
+        source: the store of Hamiltonians.
+        source_id: what its ``id`` must be.
+        index: of the structure.
         config: what is computed.
-        jobs: number of processes; 1 for this one.
-        memory: bytes that all of them may use; None for what is free.
+        memory: bytes to use; None for what is free where this runs.
+
+    Raises:
+        DataError: the store is another one, or the spectrum is ill-defined or too large.
     """
+    reader = _reader(source, source_id)
+    memory = free_here() if memory is None else memory
+    solver = _solver(reader, index, config, memory)
+    return compute_spectrum(reader.read(index), config, solver, memory)
+
+
+@lru_cache(maxsize=1)
+def _reader(source: Path, source_id: str) -> HamiltonianReader:
+    reader = HamiltonianReader(source)
+    if reader.store.id != source_id:
+        raise DataError(f"{source}: has changed since the command began")
+    return reader
+
+
+def _tasks(
+    reader: HamiltonianReader, indices: Sequence[int], config: DosConfig, memory: int | None
+) -> Iterator[tuple[int, tuple]]:
+    store = reader.store
+    for index in indices:
+        yield index, (store.path.absolute(), store.id, index, config, memory)
+
+
+def _share(memory: int | None, crew: Crew, n_tasks: int) -> int | None:
+    """Memory of each task; None where its machine decides."""
+    if crew.at_once is None:
+        return memory
     memory = free_memory() if memory is None else memory
-    if jobs == 1 or len(indices) < 2:
-        for index in indices:
-            yield index, _attempt(reader, index, config, memory)
-        return
-    jobs = min(jobs, len(indices))
-    # Spawned, not forked: Zarr runs threads. Each process gets its share of the cores, which BLAS
-    # reads from its surroundings when it is loaded.
-    share = str(max(1, (os.cpu_count() or 1) // jobs))
-    limits = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), share)
-    before = {name: os.environ.get(name) for name in limits}
-    os.environ.update({name: value for name, value in limits.items() if before[name] is None})
-    pool = ProcessPoolExecutor(
-        jobs,
-        multiprocessing.get_context("spawn"),
-        initializer=_open,
-        initargs=(reader.store.path, config, memory // jobs, log.getEffectiveLevel()),
-    )
-    try:
-        futures = {pool.submit(_work, index): index for index in indices}
-        for future in as_completed(futures):
-            yield futures[future], future.result()
-    except BrokenProcessPool:
-        raise TryAgainError(
-            f"{reader.store.path}: a worker process died (out of memory?); "
-            "what is finished is kept: go on with --resume and fewer --jobs"
-        ) from None
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
+    return memory // min(crew.at_once, max(1, n_tasks))
 
 
 def reference_spectra(
-    path: Path, names: Sequence[str], config: DosConfig, jobs: int = 1
+    path: Path, names: Sequence[str], config: DosConfig, crew: Crew | None = None
 ) -> Spectra:
     """Return the spectra of structures with given names from a store of Hamiltonians or spectra.
 
@@ -155,7 +163,7 @@ def reference_spectra(
         path: the reference, such as the labels of predicted structures.
         names: of the structures; the reference may know only some.
         config: what is computed for Hamiltonians.
-        jobs: processes.
+        crew: who works; this process if not given.
 
     Raises:
         DataError: the reference knows none of the structures, or its spectrum is ill-defined.
@@ -171,11 +179,12 @@ def reference_spectra(
         )
     if reader is None:
         return spectra.select(shared)
-    found = {}
-    for index, outcome in compute(reader, shared, config, jobs):
-        if not isinstance(outcome, Spectrum):
-            raise DataError(f"{path}: {reader.names[index]}: {outcome}")
-        found[index] = outcome
+    crew, found = crew or Here(), {}
+    tasks = _tasks(reader, shared, config, _share(None, crew, len(shared)))
+    for index, result in crew.run(one_spectrum, tasks):
+        if isinstance(result, Failure):
+            raise DataError(f"{path}: {reader.names[index]}: {result}")
+        found[index] = result
     return gather(reader.structures.select(shared), config, [found[index] for index in shared])
 
 
@@ -215,39 +224,3 @@ def _announce(
             how = f"{solver}, factorised by {engine}"
         log.info("%d of %d structures: solver %s", count, len(indices), how)
     return set(chosen) <= {"dense"}
-
-
-def _attempt(reader: HamiltonianReader, index: int, config: DosConfig, memory: int) -> Outcome:
-    try:
-        solver = _solver(reader, index, config, memory)
-        return compute_spectrum(reader.read(index), config, solver, memory)
-    except DataError as error:
-        return error
-
-
-_worker: tuple[HamiltonianReader, DosConfig, int]
-
-
-def _open(path: Path, config: DosConfig, memory: int, level: int) -> None:
-    global _worker
-    # Ctrl-C reaches the whole group of processes: workers die at once and silently, the parent tells.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    configure(quiet=True)  # the parent shows progress
-    log.setLevel(max(level, logging.WARNING))
-    # If the parent is killed outright, nobody else would end the workers.
-    threading.Thread(target=_follow_parent, daemon=True).start()
-    _worker = HamiltonianReader(path), config, memory
-
-
-def _follow_parent() -> None:
-    multiprocessing.parent_process().join()
-    os._exit(1)
-
-
-def _work(index: int) -> Outcome:
-    reader, config, memory = _worker
-    return _attempt(reader, index, config, memory)
-
-
-def _sentences(failures: Sequence[dict]) -> list[str]:
-    return [f"{failure['name']}: {failure['reason']}" for failure in failures]

@@ -11,7 +11,7 @@ import numpy as np
 import zarr
 from jaxtyping import Float
 
-from gh_tools.errors import DataError
+from gh_tools.errors import DataError, TryAgainError
 from gh_tools.spectra.config import DosConfig
 from gh_tools.spectra.dos import energy_grid
 from gh_tools.spectra.sliced import Certificate
@@ -58,50 +58,30 @@ class SpectraWriter:
         """
         self.structures, self.config = structures, config
         self.partial = PartialStore(path, provenance, resume=resume, overwrite=overwrite)
-        self.partial.forget_failures()
-
-    def missing(self) -> list[int]:
-        """Return the structures that have no spectrum yet."""
-        return [i for i in range(len(self.structures)) if not self.partial.has_part(i)]
+        if self.partial.extends:
+            store = open_store(self.partial.path, "spectra")
+            for row, name in enumerate(read_structures(store).names):
+                index = structures.names.index(name)
+                if not self.partial.has_part(index):
+                    self.partial.write_part(index, _row(store, row))
 
     def write(self, index: int, spectrum: Spectrum) -> None:
         """Write one structure's spectrum."""
-        levels, certificate = spectrum.levels, spectrum.certificate
-        below = np.zeros(levels.energies.shape[:2], np.int64)
-        optional = {} if spectrum.deviation is None else {"dos/error": spectrum.deviation}
-        self.partial.write_part(
-            index,
-            {
-                **{f"solver/{f.name}": np.array(getattr(certificate, f.name)) for f in _SOLVER},
-                **optional,
-                "bands/below": below if levels.below is None else levels.below,
-                "bands/kpoint": levels.kpoints.points,
-                "bands/weight": levels.kpoints.weights,
-                "bands/eigenvalue": levels.energies,
-                **{
-                    f"dos/species/{z}": density
-                    for z, density in zip(levels.species, spectrum.density, strict=True)
-                },
-                **{f"scalar/{name}": np.float64(v) for name, v in spectrum.scalars.items()},
-            },
-        )
-
-    def fail(self, index: int, reason: str) -> None:
-        """Record why a structure has no spectrum."""
-        self.partial.fail(index, self.structures.names[index], reason)
+        self.partial.write_part(index, to_part(spectrum))
 
     def publish(self) -> Path:
         """Join the spectra into the store; structures that failed are left out and listed.
 
         Raises:
             DataError: not one structure has a spectrum.
+            TryAgainError: the same, but workers died of some.
         """
-        missing = set(self.missing())
-        present = [i for i in range(len(self.structures)) if i not in missing]
+        present = [i for i in range(len(self.structures)) if self.partial.has_part(i)]
         failures = self.partial.failures()
         if not present:
             first = failures[0]
-            raise DataError(f"{first['name']}: {first['reason']} (none of the structures worked)")
+            error = TryAgainError if any(f.get("died") for f in failures) else DataError
+            raise error(f"{first['name']}: {first['reason']} (none of the structures worked)")
         return self.partial.publish(
             "spectra",
             lambda group: self._join(group, present),
@@ -249,10 +229,50 @@ def gather(structures: Structures, config: DosConfig, spectra: list[Spectrum]) -
     )
 
 
-def already_done(path: Path, provenance: Provenance) -> bool:
-    """Tell whether a finished store was made by the same command, configuration and inputs."""
-    made, wanted = open_store(path).history[-1], provenance.entry(path)
-    return all(made[key] == wanted[key] for key in ("program", "config", "inputs"))
+def to_part(spectrum: Spectrum) -> dict[str, np.ndarray]:
+    """Return one structure's spectrum as the flat arrays of a part."""
+    levels, certificate = spectrum.levels, spectrum.certificate
+    below = np.zeros(levels.energies.shape[:2], np.int64)
+    optional = {} if spectrum.deviation is None else {"dos/error": spectrum.deviation}
+    return {
+        **{f"solver/{f.name}": np.array(getattr(certificate, f.name)) for f in _SOLVER},
+        **optional,
+        "bands/below": below if levels.below is None else levels.below,
+        "bands/kpoint": levels.kpoints.points,
+        "bands/weight": levels.kpoints.weights,
+        "bands/eigenvalue": levels.energies,
+        **{
+            f"dos/species/{z}": density
+            for z, density in zip(levels.species, spectrum.density, strict=True)
+        },
+        **{f"scalar/{name}": np.float64(v) for name, v in spectrum.scalars.items()},
+    }
+
+
+def _row(store: Store, row: int) -> dict[str, np.ndarray]:
+    """Return one structure of a finished store as the arrays of a part."""
+    kpoints, levels = (
+        slice(*store.array(f"bands/{name}_ptr")[row : row + 2]) for name in ("kpoint", "eigenvalue")
+    )
+    spins = store.array("bands/below").shape[0] // store.array("bands/kpoint").shape[0]
+    below = slice(spins * kpoints.start, spins * kpoints.stop)
+    rows = {
+        "bands/kpoint": kpoints,
+        "bands/weight": kpoints,
+        "bands/below": below,
+        "bands/eigenvalue": levels,
+    }
+    kept = [
+        key
+        for key in store.keys()
+        if key.startswith(("solver/", "scalar/", "dos/species/")) or key == "dos/error"
+    ]
+    single = {key: np.asarray(store.array(key)[row]) for key in kept}
+    return {key: np.asarray(store.array(key)[where]) for key, where in rows.items()} | {
+        # Zarr's own type of text is none that a part's file can have.
+        key: np.array(str(value)) if value.dtype.kind in "TO" else value
+        for key, value in single.items()
+    }
 
 
 def _offsets(counts: list[int]) -> np.ndarray:

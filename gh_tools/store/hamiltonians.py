@@ -192,10 +192,6 @@ class HamiltonianWriter:
         self.partial.write_part(index, {**to_part(hamiltonian), "pieces": np.int64(n_pieces)})
         return True
 
-    def fail(self, index: int, reason: str) -> None:
-        """Record why a structure cannot be had."""
-        self.partial.fail(index, self.structures.names[index], reason)
-
     def publish(self, basis: Basis, attributes: Mapping[str, Any] | None = None) -> Path:
         """Join the parts into the store.
 

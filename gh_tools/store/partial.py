@@ -6,18 +6,23 @@ import contextlib
 import json
 import os
 import shutil
+import socket
 import struct
+import time
+import uuid
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import zarr
 
-from gh_tools.errors import CannotCreateError
+from gh_tools.console import log
+from gh_tools.errors import CannotCreateError, TryAgainError
 from gh_tools.store.io import build, check_output, open_store, partial_path
 from gh_tools.store.provenance import Provenance
+from gh_tools.workers.task import Failure
 
 
 class Parts:
@@ -26,11 +31,25 @@ class Parts:
     A part may be cut into pieces, when it is too large for one file; its own file is then written last.
 
     Args:
-        folder: where they are; any number of processes may write there.
+        folder: where they are; any number of processes may write there, of other machines, too.
+        token: of the run that they belong to. What writes later than that run, because nobody could stop it,
+            must not write into the next one.
     """
 
-    def __init__(self, folder: Path):
-        self.folder = folder
+    def __init__(self, folder: Path, token: str):
+        self.folder, self.token = folder, token
+
+    def check(self) -> None:
+        """Raise `TryAgainError` unless this machine sees the folder, and the run is the one of old."""
+        try:
+            found = json.loads((self.folder.parent / "run.json").read_text())["token"]
+        except FileNotFoundError:
+            found = None
+        if found != self.token:
+            raise TryAgainError(
+                f"{socket.gethostname()} does not see the unfinished {self.folder.parent}; all machines "
+                "need the folder of the output, under one name: choose one on a shared file system"
+            )
 
     def has_part(self, index: int, piece: int | None = None) -> bool:
         """Tell whether a part, or a piece of one, is finished."""
@@ -40,8 +59,9 @@ class Parts:
         self, index: int, arrays: Mapping[str, np.ndarray], piece: int | None = None
     ) -> None:
         """Write a part or a piece, whole or not at all; a part takes back a recorded failure."""
+        self.check()
         file = self._part(index, piece)
-        temporary = file.with_name(f".{file.name}.{os.getpid()}")
+        temporary = _temporary(file)
         with temporary.open("wb") as stream:
             # In C order, which `read_rows` counts on
             np.savez(stream, **{key: np.asarray(a, order="C") for key, a in arrays.items()})
@@ -49,6 +69,39 @@ class Parts:
             os.fsync(stream.fileno())
         temporary.rename(file)
         self._failure(index).unlink(missing_ok=True)
+
+    def await_part(self, index: int, piece: int | None = None, seconds: float = 90.0) -> bool:
+        """Wait until a part that another machine has written is seen here; tell whether it is.
+
+        Network file systems go on denying for a while what they denied once; opening the folder helps.
+        """
+        give_up = time.monotonic() + seconds
+        while not self.has_part(index, piece):
+            if time.monotonic() > give_up:
+                return False
+            os.listdir(self.folder)
+            time.sleep(0.1)
+        return True
+
+    def settle(self, index: int, name: str, result: Any, piece: int | None = None) -> bool:
+        """Take note of the end of a task that was to write a part; tell and record a failure.
+
+        Args:
+            index: of the part.
+            name: what it is called.
+            result: of the task, maybe a `Failure`.
+            piece: which piece of the part it was about, if not all.
+
+        Returns:
+            Whether the part is there.
+        """
+        if not isinstance(result, Failure) and not self.await_part(index, piece):
+            result = Failure("the file that a worker has written is not seen here")
+        if isinstance(result, Failure):
+            log.error("%s failed: %s", name, result)
+            self.fail(index, name, str(result), result.died)
+            return False
+        return True
 
     @contextlib.contextmanager
     def open_part(self, index: int, piece: int | None = None) -> Iterator[Mapping[str, np.ndarray]]:
@@ -79,20 +132,25 @@ class Parts:
         mapped = np.memmap(self._part(index, piece), array.dtype, "r", array.start, array.shape)
         return np.array(mapped[(slice(None),) * axis + (rows,)])
 
-    def fail(self, index: int, name: str, reason: str) -> None:
-        """Record that a part cannot be made."""
-        record = {"index": index, "name": name, "reason": reason}
+    def fail(self, index: int, name: str, reason: str, died: bool = False) -> None:
+        """Record that a part cannot be made; ``died`` if what made it was killed, and may do better."""
+        record = {
+            "index": index,
+            "name": name,
+            "reason": reason,
+            **({"died": True} if died else {}),
+        }
         write_atomically(self._failure(index), json.dumps(record).encode())
 
     def failures(self) -> list[dict[str, Any]]:
-        """Records of the parts that could not be made: index, name, reason."""
+        """Records of the parts that could not be made: index, name, reason, and whether it `died`."""
         files = sorted(self.folder.glob("*.failed.json"))
         return [json.loads(file.read_text()) for file in files]
 
-    def forget_failures(self) -> None:
+    def forget_failures(self, indices: Iterable[int]) -> None:
         """Let failed parts be tried again."""
-        for file in self.folder.glob("*.failed.json"):
-            file.unlink()
+        for index in indices:
+            self._failure(index).unlink(missing_ok=True)
 
     def _part(self, index: int, piece: int | None) -> Path:
         return self.folder / (f"{index:06d}" + ("" if piece is None else f".{piece:06d}") + ".npz")
@@ -150,26 +208,29 @@ class PartialStore(Parts):
         self.path, self.provenance = Path(path), provenance
         check_output(self.path, overwrite, resume)
         self.directory = partial_path(self.path)
-        super().__init__(self.directory / "parts")
         if overwrite and not resume:
             shutil.rmtree(self.directory, ignore_errors=True)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._check_same_run(resume)
-
-    def _check_same_run(self, resume: bool) -> None:
-        entry = self.provenance.entry(self.path)
+        file = self.directory / "run.json"
+        entry = provenance.entry(self.path)
         run = {key: entry[key] for key in ("program", "seed", "config", "inputs")}
         run = json.loads(json.dumps(run))
-        file = self.directory / "run.json"
-        if file.exists():
-            earlier = json.loads(file.read_text())
-            self.extends = earlier["extends"]
-        elif resume and self.path.exists():
-            earlier = open_store(self.path).history[-1]
-            self.extends = True
-        else:
-            earlier = run
-            self.extends = False
+        extends = resume and not overwrite and self.path.exists()
+        if extends and not file.exists():
+            self._check_same(run, open_store(self.path).history[-1])
+        # Of runs that begin at once, one makes the file and the others find it.
+        begun = write_once(file, {**run, "extends": extends, "token": uuid.uuid4().hex})
+        self._check_same(run, begun)
+        self.extends = begun["extends"]
+        # Absolute, so that it means the same to other processes
+        super().__init__(self.directory.absolute() / "parts", begun["token"])
+        self.folder.mkdir(exist_ok=True)
+
+    @property
+    def parts(self) -> Parts:
+        """The parts alone, to be handed to other processes and machines."""
+        return Parts(self.folder, self.token)
+
+    def _check_same(self, run: Mapping[str, Any], earlier: Mapping[str, Any]) -> None:
         for key in run:
             if run[key] != earlier[key]:
                 raise CannotCreateError(
@@ -177,7 +238,6 @@ class PartialStore(Parts):
                     f"({_difference(earlier[key], run[key])}); repeat it as it was with --resume, "
                     "or start anew with --overwrite"
                 )
-        write_atomically(file, json.dumps({**run, "extends": self.extends}).encode())
 
     def publish(
         self,
@@ -197,9 +257,26 @@ class PartialStore(Parts):
 
 def write_atomically(file: Path, content: bytes) -> None:
     """Write a file whole or not at all."""
-    temporary = file.with_name(f".{file.name}.{os.getpid()}")
+    temporary = _temporary(file)
     temporary.write_bytes(content)
     temporary.rename(file)
+
+
+def write_once(file: Path, content: Any) -> Any:
+    """Write JSON into a file unless it is there, also where several do at once; return what it holds."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if not file.exists():
+        temporary = _temporary(file)
+        temporary.write_text(json.dumps(content))
+        with contextlib.suppress(FileExistsError):
+            os.link(temporary, file)  # unlike a rename, refuses where another was faster
+        temporary.unlink()
+    return json.loads(file.read_text())
+
+
+def _temporary(file: Path) -> Path:
+    # Process numbers of several machines coincide.
+    return file.with_name(f".{file.name}.{uuid.uuid4().hex}")
 
 
 def _difference(earlier: Any, now: Any) -> str:

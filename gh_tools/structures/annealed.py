@@ -28,7 +28,8 @@ from gh_tools.structures.generate import build_one, how_many, joined
 from gh_tools.structures.geometry import closest_approach, geometry_columns
 from gh_tools.structures.recipe import Quantity, Recipe, RecipeConfig, Sample
 from gh_tools.structures.schedule import Dynamics, stages
-from gh_tools.workers import Failure, run_tasks
+from gh_tools.workers.processes import Processes
+from gh_tools.workers.task import Failure
 
 _THERMOSTAT = 1  # key of its random numbers beside those of the structure
 
@@ -74,7 +75,7 @@ def build_annealed(
     # What is wrong with the calculator shows before anything is written.
     calculator = make_calculator(config.anneal.calculator, config.anneal.options)
     partial = PartialStore(path, provenance, resume=resume, overwrite=overwrite)
-    partial.forget_failures()
+    partial.forget_failures(range(n))
     earlier = read_structures(path) if partial.extends else None
     there = set() if earlier is None else set(earlier.columns["trajectory"].values.astype(int))
     left = [k for k in range(n) if k not in there and not partial.has_part(k)]
@@ -132,9 +133,9 @@ def _serial(job, indices: Sequence[int], calculator) -> Iterator[tuple[int, Arra
 
 
 def _parallel(job, indices: Sequence[int], n_workers: int) -> Iterator:
-    tasks = {index: (*job, index) for index in indices}
+    tasks = [(index, (*job, index)) for index in indices]
     with progress(f"annealing {job[0]}", len(tasks)) as shown:
-        for index, result in run_tasks(anneal_one, tasks, min(n_workers, len(tasks))):
+        for index, result in Processes(n_workers).run(anneal_one, tasks):
             shown.advance()
             yield index, result
 

@@ -23,7 +23,8 @@ def cells(gh, tiny_labels):
 def test_pipe_predicts(gh, cells, random_model):
     done = gh(f"echo x.structures.zarr | gh-infer -m {random_model} --json")
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == {"path": "x.predicted.zarr", "n": 1, "atoms": 12}
+    facts = {"path": "x.predicted.zarr", "n": 1, "atoms": 12, "failed": []}
+    assert json.loads(done.stdout) == facts
     store = open_store(gh.folder / "x.predicted.zarr", "hamiltonians")
     assert schema.check(store) == [] and store.attributes["predicted"] is True
     assert HamiltonianReader(store).read(0).n_orbitals == 12 * 9

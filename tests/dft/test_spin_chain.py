@@ -87,7 +87,7 @@ def chain(case, rotations, tmp_path_factory):
     loaded = load_model(model)
     predictor = Predictor(loaded)
     structures = HamiltonianReader(path).structures
-    predicted = predict_structures(
+    predicted, _ = predict_structures(
         predictor, structures, folder / "predicted.zarr", Provenance("gh-infer")
     )
     return SimpleNamespace(

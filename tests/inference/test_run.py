@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -24,6 +25,7 @@ from gh_tools.orbitals.basis import Basis
 from gh_tools.store import schema
 from gh_tools.store.hamiltonians import HamiltonianReader
 from gh_tools.store.io import open_store
+from gh_tools.store.partial import Parts
 from gh_tools.store.provenance import Provenance
 from gh_tools.store.structures import Structures, read_structures, write_structures
 from gh_tools.training.model_store import load_model
@@ -39,7 +41,11 @@ def result(predictor, tiny_labels, tmp_path_factory):
     path = tmp_path_factory.mktemp("predicted") / "tiny.predicted.zarr"
     source = open_store(tiny_labels)
     provenance = Provenance("gh-infer", inputs=[source])
-    return predict_structures(predictor, read_structures(source), path, provenance, n_workers=2)
+    path, failures = predict_structures(
+        predictor, read_structures(source), path, provenance, n_workers=2
+    )
+    assert failures == []
+    return path
 
 
 def test_shaped_like_labels(result, tiny_labels):
@@ -153,9 +159,10 @@ def large(tiny_labels, tmp_path_factory):
 def whole(predictor, large, tmp_path_factory):
     source = open_store(large)
     path = tmp_path_factory.mktemp("whole") / "whole.predicted.zarr"
-    return predict_structures(
+    path, _ = predict_structures(
         predictor, read_structures(source), path, Provenance("x", inputs=[source])
     )
+    return path
 
 
 def same(path, other):
@@ -202,13 +209,15 @@ def test_shards_share_the_work_and_a_last_run_joins_it(
         provenance = Provenance("x", inputs=[source])
         return predict_structures(predictor, structures, path, provenance, **options)
 
-    assert go(shard=(2, 3)) is None
+    assert go(shard=(2, 3)) == (None, [])
     second = {file.name: file.stat().st_mtime_ns for file in parts.iterdir()}
-    assert go(shard=(1, 3)) is None
-    # A scheduler does a few of the third's, by a plain call
+    assert go(shard=(1, 3)) == (None, [])
+    # A scheduler does one of the third's, by a plain call
     numbers = {int(file.name.split(".")[1]) for file in parts.glob("000000.*")}
-    run.predict_domains(
-        random_model, structures.atoms[0], 0, [max(numbers) + 1], parts, SMALL_DOMAINS[0]
+    token = json.loads((parts.parent / "run.json").read_text())["token"]
+    model = random_model, open_store(random_model).id
+    run.predict_domain(
+        Parts(parts, token), 0, max(numbers) + 1, structures.atoms[0], *model, SMALL_DOMAINS[0]
     )
     both = {file.name: file.stat().st_mtime_ns for file in parts.iterdir()}
     assert len(both) > len(second) > 1 and both.items() >= second.items()

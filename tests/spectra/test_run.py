@@ -14,6 +14,7 @@ from gh_tools.store.io import open_store
 from gh_tools.store.provenance import Provenance
 from gh_tools.store.schema import check
 from gh_tools.store.structures import read_structures
+from gh_tools.workers.processes import Processes
 
 CONFIG = DosConfig(kpts=(3, 3, 1), points=500, window=(-9.0, 12.0), carriers=("B",))
 
@@ -34,7 +35,10 @@ def provenance(source, config=CONFIG):
 
 
 def run(source, output, config=CONFIG, **options):
-    return make_spectra(source, output, config, provenance(source, config), **options)
+    """Return one sentence for each structure that failed."""
+    path, failures = make_spectra(source, output, config, provenance(source, config), **options)
+    assert path == output
+    return [f"{failure['name']}: {failure['reason']}" for failure in failures]
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +77,7 @@ def test_store_holds_what_was_computed(source, finished):
 
 
 def test_processes_give_the_same_store(source, finished, tmp_path):
-    run(source, tmp_path / "two.zarr", jobs=2)
+    run(source, tmp_path / "two.zarr", crew=Processes(2))
     assert open_store(tmp_path / "two.zarr").id == open_store(finished).id
 
 
@@ -102,7 +106,7 @@ def test_resume_computes_only_what_is_missing(source, tmp_path, monkeypatch):
     before = open_store(output).id
     assert run(source, output, resume=True) == []
     assert computed == [2, 8] and open_store(output).id == before
-    with pytest.raises(CannotCreateError, match="another configuration"):
+    with pytest.raises(CannotCreateError, match=r"another config .*width"):
         run(source, output, CONFIG.model_copy(update={"width": 0.1}), resume=True)
     with pytest.raises(CannotCreateError, match="--overwrite"):
         run(source, output)
@@ -123,6 +127,25 @@ def test_one_structure_that_fails_does_not_lose_the_others(
     assert spectra.names == ["s0", "s2"]
     np.testing.assert_allclose(spectra.scalars["band_gap"], [0.6, 0.8], atol=1e-9)
     assert open_store(output).attributes["failed"][0]["name"] == "s1"
+
+
+def test_resume_tries_what_failed_again_and_keeps_the_rest(
+    source, finished, tmp_path, monkeypatch
+):
+    output, computed = tmp_path / "bn.spectra.zarr", []
+
+    def fail_once(hamiltonian, *options):
+        computed.append(len(hamiltonian.atoms))
+        if computed.count(4) == 1 and computed[-1] == 4:
+            raise DataError("not this time")
+        return compute_spectrum(hamiltonian, *options)
+
+    monkeypatch.setattr("gh_tools.spectra.run.compute_spectrum", fail_once)
+    assert run(source, output) == ["s1: not this time"]
+    assert read_spectra(output).names == ["s0", "s2"]
+    assert run(source, output, resume=True) == []
+    assert computed == [2, 4, 8, 4]
+    assert open_store(output).id == open_store(finished).id
 
 
 def test_nothing_that_works_is_an_error(tmp_path, graphene, write_hamiltonians):

@@ -1,0 +1,202 @@
+"""Tasks on a Dask cluster: any machines that see the same files."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import pickle
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import gh_tools
+from gh_tools.console import log
+from gh_tools.errors import MissingExtraError, NoInputError, TryAgainError
+from gh_tools.resources import free_memory, memory_used
+from gh_tools.workers.task import Death, Key, Tasks, attempt, checked
+
+# Tasks that the scheduler knows of at most: enough for any cluster, and for one that grows with its tasks.
+_AHEAD = 1000
+
+
+class Cluster:
+    """A crew of the workers of a Dask cluster, as many as there are, also if some come later.
+
+    Dask runs a task elsewhere if its worker dies, and gives up when several have died of it (three more than
+    the first, by default: the scheduler's setting ``distributed.scheduler.allowed-failures``).
+
+    Args:
+        address: of the scheduler, such as ``tcp://node1:8786``, or the path of its scheduler file.
+
+    Raises:
+        MissingExtraError: Dask's ``distributed`` is not installed.
+        NoInputError: there is no such scheduler file.
+        TryAgainError: no scheduler answers.
+    """
+
+    at_once = None
+
+    def __init__(self, address: str):
+        try:
+            import distributed
+        except ImportError:
+            raise MissingExtraError(
+                "--scheduler needs Dask, which is not installed; "
+                "install the extra 'cluster': pip install 'gh-tools[cluster]'"
+            ) from None
+        # Its own words on lost connections would come before ours.
+        for name in [name for name in logging.root.manager.loggerDict if "distributed" in name]:
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+        where = {"address": address} if "://" in address else {"scheduler_file": address}
+        if "scheduler_file" in where and not Path(address).exists():
+            raise NoInputError(
+                f"--scheduler {address}: no such scheduler file, and no address such as tcp://node1:8786"
+            )
+        self.address = address
+        try:
+            self._client = distributed.Client(**where, set_as_default=False, name="gh-tools")
+        except (OSError, ValueError, TimeoutError) as error:
+            raise TryAgainError(
+                f"--scheduler {address}: no scheduler answers there ({' '.join(str(error).split())}); "
+                "start one with 'dask scheduler'"
+            ) from None
+        self._look_at_workers()
+
+    def _look_at_workers(self) -> None:
+        workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
+        log.info("%s: %d workers", self.address, len(workers))
+        if not workers:
+            log.warning("the scheduler has no workers yet; work begins when there are some")
+        threads = max((worker["nthreads"] for worker in workers), default=1)
+        if threads > 1:
+            log.warning(
+                "workers have up to %d threads, but tasks of one process take turns: start more workers "
+                "with one thread each (dask worker --nthreads 1 --nworkers %d)",
+                threads,
+                threads,
+            )
+
+    def run(self, function: Callable[..., Any], tasks: Tasks) -> Iterator[tuple[Key, Any]]:
+        """See `Crew.run`."""
+        suspects = []
+        for task, result in self._round(function, tasks, lambda: _AHEAD):
+            if isinstance(result, Death):
+                suspects.append(task)
+            else:
+                yield task[0], result
+        # Dask blames all tasks that were given to a worker that died, of which one or none was its death.
+        # So they are tried again, no more of them than there are workers.
+        for (key, _), result in self._round(function, suspects, self._n_threads):
+            yield key, result
+
+    def _round(
+        self, function: Callable[..., Any], tasks: Tasks, at_most: Callable[[], int]
+    ) -> Iterator[tuple[tuple[Key, tuple], Any]]:
+        """Run tasks, so many at a time; yield each with its result."""
+        from distributed import as_completed
+
+        work, version = _portable(), gh_tools.__version__
+        name = f"{function.__name__}-{uuid.uuid4().hex[:8]}"
+        waiting, busy = enumerate(tasks), {}
+        completed = as_completed(loop=self._client.loop)
+        try:
+            while True:
+                while len(busy) < at_most() and (item := next(waiting, None)):
+                    number, task = item
+                    content = pickle.dumps((function, task[1]))
+                    future = self._client.submit(
+                        work, version, content, key=(name, number), pure=False
+                    )
+                    busy[future] = task
+                    completed.add(future)
+                if not busy:
+                    return
+                future = next(completed)
+                yield busy.pop(future), checked(self._result(future))
+        finally:
+            if busy:
+                with suppress(Exception):
+                    self._client.cancel(list(busy), force=True)
+
+    def _n_threads(self) -> int:
+        with suppress(OSError):  # that the scheduler is lost shows elsewhere
+            return max(1, sum(self._client.nthreads().values()))
+        return 1
+
+    def _result(self, future: Any) -> Any:
+        from distributed import CancelledError, KilledWorker
+
+        try:
+            # Waits if the worker with the result has died since: the task is run again then.
+            return future.result()
+        except CancelledError:
+            raise TryAgainError(
+                f"lost the scheduler {self.address}; what is finished is kept: start it again and go on "
+                "with --resume"
+            ) from None
+        except KilledWorker as error:
+            return Death(f"{error.allowed_failures + 1} workers died of it (out of memory?)")
+        except Exception as error:
+            # Tasks hand over what they raise. So this is of the machine that was to run one.
+            raise TryAgainError(
+                f"{' '.join(str(error).split())}; what is finished is kept: mend it and go on with --resume"
+            ) from None
+
+    def close(self) -> None:
+        """Leave the cluster."""
+        with suppress(Exception):
+            self._client.close(timeout=2)
+
+
+def _portable() -> Callable[[str, bytes], Any]:
+    """Return what workers run. It travels by value, so that it works where gh-tools is another or missing."""
+
+    def work(version: str, task: bytes) -> Any:
+        import socket
+
+        try:
+            import gh_tools
+        except ImportError:
+            found = "has no gh-tools"
+        else:
+            found = f"has gh-tools {gh_tools.__version__}"
+            if gh_tools.__version__ == version:
+                from gh_tools.workers.cluster import take_turn
+
+                return take_turn(task)
+        raise RuntimeError(
+            f"the worker on {socket.gethostname()} {found}; all workers need {version}, that of the command"
+        )
+
+    return work
+
+
+_turn = threading.Lock()
+
+
+def take_turn(task: bytes) -> Any:
+    """Run a task in a worker that may have several threads: one at a time.
+
+    GPAW was not made for threads, and each task may use the memory and the cores that the worker has.
+    """
+    with _turn:
+        function, arguments = pickle.loads(task)
+        result = attempt(function, arguments)
+        gc.collect()  # see `processes._work`
+        return result
+
+
+def free_here() -> int:
+    """Return the bytes that a task may use: what is free, within the limit of the Dask worker if it runs in one."""
+    free = free_memory()
+    with suppress(ImportError, ValueError):
+        from distributed import get_worker
+
+        limit = get_worker().memory_manager.memory_limit
+        if limit:
+            # Dask ends a worker at 95 %.
+            free = min(free, int(0.9 * limit) - memory_used())
+    return max(free, 0)
