@@ -7,7 +7,7 @@ _gh_tools() {
       words="file litfsi wse2 tmd agau sio2 hfo2 hfo2-wse2"
       ;;
     gh-label)
-      options="-o --output --preset -c --config --set --print-config -j --jobs --resume --overwrite --dry-run --json -q --quiet -v --verbose --debug -h --help"
+      options="-o --output --preset -c --config --set --print-config -j --jobs --scheduler --shard --resume --overwrite --dry-run --json -q --quiet -v --verbose --debug -h --help"
       words=""
       ;;
     gh-fit-scaleshift)
@@ -19,14 +19,14 @@ _gh_tools() {
       words=""
       ;;
     gh-infer)
-      options="-m --model --part -o --output -j --jobs --memory --shard --resume --overwrite --dry-run --json -q --quiet -v --verbose --debug -h --help"
+      options="-m --model --part -o --output -j --jobs --memory --scheduler --shard --resume --overwrite --dry-run --json -q --quiet -v --verbose --debug -h --help"
       words=""
       case "$3" in
         --part) words="train validation test" ;;
       esac
       ;;
     gh-dos)
-      options="--kpts --kpt-density --width --points --window --fermi --smearing --carriers --carrier-window --solver --engine --projection --memory --plot --reference -o --output -j --jobs -c --config --set --print-config --resume --overwrite --dry-run --json -q --quiet -v --verbose --debug -h --help"
+      options="--kpts --kpt-density --width --points --window --fermi --smearing --carriers --carrier-window --solver --engine --projection --memory --plot --reference -o --output -j --jobs --scheduler --shard -c --config --set --print-config --resume --overwrite --dry-run --json -q --quiet -v --verbose --debug -h --help"
       words=""
       ;;
     gh-bands)

@@ -13,6 +13,7 @@
 #   X.spectra.zarr            from X.hamiltonians.zarr                        DOS_FLAGS
 #   X.posterior.zarr          from X.predicted.spectra.zarr, with $(FORMULA)  BAYES_FLAGS
 #
+# Flags may name a cluster: `LABEL_FLAGS = --scheduler scheduler.json`.
 # Flags can be set for one store alone: `big.predicted.spectra.zarr/zarr.json: DOS_FLAGS = --kpts 1 1 1`.
 # X.structures.zarr is yours to make, with gh-build.
 
