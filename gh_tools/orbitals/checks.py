@@ -200,7 +200,7 @@ def check_store(store: Store) -> list[str]:
         for name, atoms in zip(structures.names, structures.atoms, strict=True)
         for fault in check_atoms(atoms)
     ]
-    if faults or store.kind != "hamiltonians":
+    if faults or store.kind not in ("hamiltonians", "overlap"):
         return faults
     reader = HamiltonianReader(store)
     sample = {0, len(reader) // 2, len(reader) - 1}  # for S(k)

@@ -37,7 +37,7 @@ SCALAR_UNITS = {
 
 
 class HamiltonianReader:
-    """A store of kind ``hamiltonians``, read structure by structure.
+    """A store of kind ``hamiltonians``, or a given one of kind ``overlap``, read structure by structure.
 
     Attributes:
         store: the store.
@@ -192,7 +192,12 @@ class HamiltonianWriter:
         self.partial.write_part(index, {**to_part(hamiltonian), "pieces": np.int64(n_pieces)})
         return True
 
-    def publish(self, basis: Basis, attributes: Mapping[str, Any] | None = None) -> Path:
+    def publish(
+        self,
+        basis: Basis,
+        attributes: Mapping[str, Any] | None = None,
+        kind: str = "hamiltonians",
+    ) -> Path:
         """Join the parts into the store.
 
         Structures without a part are left out and listed in the attribute ``failed``.
@@ -200,6 +205,7 @@ class HamiltonianWriter:
         Args:
             basis: the basis table of all structures.
             attributes: further attributes of the root.
+            kind: of the store; ``overlap`` where blocks of H are absent.
 
         Raises:
             TryAgainError: not one structure is finished.
@@ -210,7 +216,7 @@ class HamiltonianWriter:
             reasons = "; ".join(f"{f['name']}: {f['reason']}" for f in failures[:3])
             raise TryAgainError(f"{self.partial.path}: no structure was finished ({reasons})")
         return self.partial.publish(
-            "hamiltonians",
+            kind,
             lambda group: self._join(group, present, basis),
             {"failed": failures, **(attributes or {})},
         )

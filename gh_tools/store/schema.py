@@ -127,6 +127,13 @@ HAMILTONIANS = (
     ),
 )
 
+OVERLAP = tuple(
+    field
+    for field in HAMILTONIANS
+    if not field.path.startswith("bands/")
+    and field.path.rsplit("/", 1)[1] not in ("hamiltonian", "uncertainty")
+)
+
 
 def _scaleshift(group: str = "") -> tuple[Field, ...]:
     """Parameters of the scale-shift, one a component of the irreps of a block.
@@ -190,6 +197,7 @@ SPECTRA = (
 KINDS: Mapping[str, tuple[Field, ...]] = {
     "structures": STRUCTURES,
     "hamiltonians": HAMILTONIANS,
+    "overlap": OVERLAP,
     "scaleshift": SCALESHIFT,
     "model": MODEL,
     "spectra": SPECTRA,

@@ -16,7 +16,7 @@ from gh_tools.store.io import Store, open_store, write
 from gh_tools.store.provenance import Provenance
 
 # Kinds of stores that carry structures.
-KINDS = ("structures", "hamiltonians", "spectra")
+KINDS = ("structures", "hamiltonians", "overlap", "spectra")
 
 
 @dataclass

@@ -129,9 +129,7 @@ def test_one_structure_that_fails_does_not_lose_the_others(
     assert open_store(output).attributes["failed"][0]["name"] == "s1"
 
 
-def test_resume_tries_what_failed_again_and_keeps_the_rest(
-    source, finished, tmp_path, monkeypatch
-):
+def test_resume_tries_what_failed_again_and_keeps_the_rest(source, finished, tmp_path, monkeypatch):
     output, computed = tmp_path / "bn.spectra.zarr", []
 
     def fail_once(hamiltonian, *options):

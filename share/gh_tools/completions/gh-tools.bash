@@ -25,6 +25,10 @@ _gh_tools() {
         --part) words="train validation test" ;;
       esac
       ;;
+    gh-overlap)
+      options="-b --basis -o --output --resume --overwrite --dry-run --json -q --quiet -v --verbose --debug -h --help"
+      words=""
+      ;;
     gh-dos)
       options="--kpts --kpt-density --width --points --window --fermi --smearing --carriers --carrier-window --solver --engine --projection --memory --plot --reference -o --output -j --jobs --scheduler --shard -c --config --set --print-config --resume --overwrite --dry-run --json -q --quiet -v --verbose --debug -h --help"
       words=""
@@ -49,4 +53,4 @@ _gh_tools() {
   if [[ "$2" == -* ]]; then words=$options; fi
   mapfile -t COMPREPLY < <(compgen -W "$words" -- "$2")
 }
-complete -o bashdefault -o default -F _gh_tools gh-build gh-label gh-fit-scaleshift gh-train gh-infer gh-dos gh-bands gh-bayes gh-eval gh-info
+complete -o bashdefault -o default -F _gh_tools gh-build gh-label gh-fit-scaleshift gh-train gh-infer gh-overlap gh-dos gh-bands gh-bayes gh-eval gh-info

@@ -1,0 +1,90 @@
+"""gh-overlap: overlap matrices of structures, without DFT."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gh_tools.cli import common
+from gh_tools.cli.options import (
+    DebugOption,
+    DryRunOption,
+    JsonOption,
+    OutputOption,
+    OverwriteOption,
+    QuietOption,
+    ResumeOption,
+    VerboseOption,
+    input_argument,
+)
+
+_WITH_BASIS = ("hamiltonians", "model", "overlap")
+
+
+def main(
+    structures: input_argument("STRUCTURES") = None,
+    basis: Annotated[
+        Path | None,
+        typer.Option(
+            "--basis",
+            "-b",
+            metavar="STORE",
+            help="Labels, model or other store whose basis table counts. Default: the input's own.",
+        ),
+    ] = None,
+    output: OutputOption = None,
+    resume: ResumeOption = False,
+    overwrite: OverwriteOption = False,
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Compute S(R) of structures from two-centre integrals of a basis table.
+
+    It is that of a DFT run with this basis, PAW correction included, and takes no density, no grid and
+    no self-consistency. Where the basis is nearly dependent, a warning names it.
+    """
+    from gh_tools.console import log
+    from gh_tools.errors import UsageError
+    from gh_tools.orbitals.basis import Basis
+    from gh_tools.store.io import check_output, open_store
+    from gh_tools.store.structures import KINDS, read_structures
+
+    sources = common.inputs(structures)
+    paths = common.outputs(output, sources, "overlap")
+    stores = [open_store(source, KINDS) for source in sources]
+    for path in paths:
+        check_output(path, overwrite, resume)
+    given = None if basis is None else open_store(basis, _WITH_BASIS)
+    for store in stores:
+        if given is None and store.kind not in _WITH_BASIS:
+            raise UsageError(
+                f"{store.path}: has no basis table; name a store that has one with --basis"
+            )
+    if dry_run:
+        for store, path in zip(stores, paths, strict=True):
+            log.info("would write S of the structures of %s to %s", store.path, path)
+        return
+
+    from gh_tools.dft.overlaps import write_overlaps
+
+    for store, path in zip(stores, paths, strict=True):
+        table = store if given is None else given
+        write_overlaps(
+            path,
+            read_structures(store),
+            Basis.from_arrays(table),
+            common.provenance(inputs=[store] if table is store else [store, table]),
+            resume=resume,
+            overwrite=overwrite,
+        )
+        common.emit(path, as_json)
+
+
+app = common.command(
+    main, "gh-overlap device.structures.zarr --basis wse2.model.zarr -o device.overlap.zarr"
+)

@@ -1,0 +1,67 @@
+"""Stores of overlap matrices."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gh_tools.console import progress
+from gh_tools.dft.conditioning import warn_if_poor
+from gh_tools.dft.overlap import Overlap
+from gh_tools.orbitals.basis import Basis
+from gh_tools.orbitals.blocks import Hamiltonian, OnsiteBlocks, PairBlocks
+from gh_tools.orbitals.pairs import basis_cutoffs, stored_pairs, wrapped
+from gh_tools.store.hamiltonians import HamiltonianWriter
+from gh_tools.store.provenance import Provenance
+from gh_tools.store.structures import Structures
+
+
+def write_overlaps(
+    path: Path,
+    structures: Structures,
+    basis: Basis,
+    provenance: Provenance,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+) -> Path:
+    """Compute S(R) of structures and write a store of kind ``overlap``.
+
+    Args:
+        path: of the store.
+        structures: of any size, each held in memory whole.
+        basis: the basis table; covers their elements.
+        provenance: how the store is being made.
+        resume: keep what an interrupted run finished.
+        overwrite: replace what is there.
+
+    Raises:
+        CannotCreateError: something is at ``path``.
+        DataError: an element is not in the table, or its PAW setup is not this machine's.
+    """
+    overlap, cutoffs = Overlap(basis, structures.numbers), basis_cutoffs(basis)
+    writer = HamiltonianWriter(path, structures, provenance, resume=resume, overwrite=overwrite)
+    warn_if_poor(overlap, basis, cutoffs, structures.atoms)
+    with progress("overlap", len(structures)) as shown:
+        for index, atoms in enumerate(map(wrapped, structures.atoms)):
+            if not writer.done(index):
+                pairs = stored_pairs(atoms, cutoffs)
+                onsite, bonds = overlap(atoms, pairs)
+                writer.write(
+                    index,
+                    Hamiltonian(
+                        atoms,
+                        basis,
+                        {
+                            z: OnsiteBlocks((atoms.numbers == z).nonzero()[0], overlap=blocks)
+                            for z, blocks in onsite.items()
+                        },
+                        {
+                            pair: PairBlocks(*pairs[pair][:3], overlap=blocks)
+                            for pair, blocks in bonds.items()
+                        },
+                        {"n_electrons": basis.n_electrons(atoms.numbers)},
+                    ),
+                )
+            shown.advance()
+    attributes = {"cutoffs": {f"{zi}-{zj}": cutoff for (zi, zj), cutoff in cutoffs.items()}}
+    return writer.publish(basis, attributes, kind="overlap")
