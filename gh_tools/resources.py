@@ -66,6 +66,12 @@ def free_memory() -> int:
     return max(free, 0)
 
 
+def threads() -> int:
+    """Return how many threads this process may run at once: what BLAS is told, else its cores."""
+    told = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+    return int(told) if told.isdigit() and int(told) else cores()
+
+
 def cores() -> int:
     """Return the number of processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

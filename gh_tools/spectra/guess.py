@@ -33,10 +33,16 @@ class CountModel:
         """All states."""
         return float(self._held[-1])
 
-    def guess(self, below: float) -> float:
-        """Return an energy between known ones that has about so many states below it."""
-        lower = [(e, n) for e, n in self.known.items() if n <= below]
-        upper = [(e, n) for e, n in self.known.items() if n > below]
+    def guess(self, below: float, *more: tuple[float, float]) -> float:
+        """Return an energy between known ones that has about so many states below it.
+
+        Args:
+            below: number of states.
+            more: energies with numbers of states below them that are known for this once.
+        """
+        known = [*self.known.items(), *more]
+        lower = [(e, n) for e, n in known if n <= below]
+        upper = [(e, n) for e, n in known if n > below]
         x0, n0 = max(lower, default=(-np.inf, 0.0))
         x1, n1 = min(upper, default=(np.inf, self.capacity))
         m0, m1 = self._held[np.searchsorted(self.levels, [x0, x1])]
@@ -49,6 +55,6 @@ class CountModel:
         # The middle between two levels of the model, which in a gap is its middle.
         energy = float(0.5 * (self.levels[index - 1] + self.levels[index]))
         if np.isfinite(x0) and np.isfinite(x1):
-            margin = 0.05 * (x1 - x0)
+            margin = min(0.05, 5 / (n1 - n0)) * (x1 - x0)
             return float(np.clip(energy, x0 + margin, x1 - margin))
         return max(energy, x0 + 1e-3) if np.isfinite(x0) else min(energy, x1 - 1e-3)

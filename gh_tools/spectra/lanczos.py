@@ -172,7 +172,8 @@ def _norms(w: np.ndarray, sw: np.ndarray) -> Float[np.ndarray, "m"]:
 
 
 def _unit(w: np.ndarray, sw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Make nearly S-orthonormal vectors so."""
+    """Make nearly S-orthonormal vectors so, without those that are rounding alone."""
     value, vector = scipy.linalg.eigh(w.conj().T @ sw)
-    transform = (vector / np.sqrt(value)) @ vector.conj().T
+    real = value > 0.1
+    transform = vector[:, real] / np.sqrt(value[real])
     return w @ transform, sw @ transform

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 
+import numba
 import numpy as np
 import scipy.linalg
 import scipy.sparse
 from jaxtyping import Float, Int, Shaped
 
 from gh_tools.errors import DataError
-from gh_tools.orbitals.bloch import Field, bloch_matrix
-from gh_tools.orbitals.blocks import Hamiltonian
+from gh_tools.orbitals.blocks import Hamiltonian, OnsiteBlocks, PairBlocks
+from gh_tools.resources import threads
 
 # Orbitals of the parts whose levels model those of the whole: fractions of a second each.
 PART_SIZE = 600
+# Elements of blocks that are put into matrices at once.
+_CHUNK = 2**22
 
 
 @dataclass(frozen=True)
@@ -69,50 +75,148 @@ class Pencil:
         return scipy.sparse.csr_array((values, self.indices, self.indptr), (self.n, self.n))
 
     def _apply(self, values: np.ndarray, x: np.ndarray) -> np.ndarray:
-        upper = self._matrix(values)
-        x = np.ascontiguousarray(x)
-        diagonal = values[self.indptr[:-1]]
-        adjoint = upper.T @ x if np.isrealobj(values) else (upper.T @ x.conj()).conj()
-        return upper @ x + adjoint - diagonal[:, None] * x
+        x = np.ascontiguousarray(x, np.result_type(values, x))
+        # Threads take rows with equal numbers of elements, and add to sums of their own.
+        shares = np.searchsorted(self.indptr, np.linspace(0, len(values), threads() + 1))
+        parts = [
+            (int(first), int(last), np.zeros_like(x[first:]))
+            for first, last in pairwise(shares)
+            if first < last
+        ]
+        with ThreadPoolExecutor(len(parts)) as pool:
+            list(pool.map(lambda p: _multiply(self.indptr, self.indices, values, x, *p), parts))
+        total = parts[0][2]
+        for first, _, product in parts[1:]:
+            total[first:] += product
+        return total
+
+
+@numba.njit(cache=True, nogil=True, fastmath=True)
+def _multiply(indptr, indices, values, x, first, last, product):
+    """Add what rows from ``first`` to ``last`` contribute to a product that begins at ``first``."""
+    for row in range(first, last):
+        start = indptr[row]
+        for c in range(x.shape[1]):
+            product[row - first, c] += values[start] * x[row, c]
+        for k in range(start + 1, indptr[row + 1]):
+            column, value = indices[k], values[k]
+            adjoint = np.conj(value)
+            for c in range(x.shape[1]):
+                product[row - first, c] += value * x[column, c]
+                product[column - first, c] += adjoint * x[row, c]
 
 
 def make_pencil(hamiltonian: Hamiltonian, k: Float[np.ndarray, "3"], spin: int = 0) -> Pencil:
-    """Sum blocks over lattice vectors into sparse H(k) and S(k).
+    """Sum blocks over lattice vectors into sparse H(k) and S(k), on the pattern of the blocks.
 
     Raises:
         DataError: if an element is not finite.
     """
-
-    def upper(field: Field, spin: int) -> scipy.sparse.csr_array:
-        matrix = bloch_matrix(hamiltonian, k, field, spin, sparse=True)
-        matrix = scipy.sparse.triu(matrix, format="csr")
-        matrix.sort_indices()
-        if not np.isfinite(matrix.data).all():
-            name = "H" if field == "hamiltonian" else "S"
+    pattern = _Pattern(hamiltonian)
+    real = bool(np.all(2 * k == np.round(2 * k)))
+    values = np.zeros((2, len(pattern.indices)), float if real else complex)
+    for _, blocks in hamiltonian.groups():
+        i, j, shift = _ends(blocks)
+        phase = np.exp(2j * np.pi * (shift @ k))
+        phase = phase.real if real else phase
+        if isinstance(blocks, OnsiteBlocks):
+            phase = 0.5 * phase  # added twice, as any block between images of one atom
+        for out, name in zip(values, ("hamiltonian", "overlap"), strict=True):
+            block = getattr(blocks, name)
+            pattern.add(out, i, j, block[spin] if block.ndim == 4 else block, phase)
+    for name, part in zip("HS", values, strict=True):
+        if not np.isfinite(part).all():
             raise DataError(f"{name}(k) at k = {k} is not finite: the blocks hold NaN or infinity")
-        return matrix
-
-    h, s = upper("hamiltonian", spin), upper("overlap", 0)
-    n = h.shape[0]
-    # Sums that vanish are dropped, in H and S at different places: both go onto the union.
-    keys = [_keys(matrix) for matrix in (h, s)]
-    union = np.concatenate([*keys, np.arange(n, dtype=np.int64) * (n + 1)])
-    union.sort(kind="stable")  # three ascending runs: merged in linear time
-    union = union[np.diff(union, prepend=-1) > 0]
-    dtype = np.result_type(h.dtype, s.dtype)
-    values = []
-    for matrix, key in zip((h, s), keys, strict=True):
-        full = np.zeros(len(union), dtype)
-        full[np.searchsorted(union, key)] = matrix.data
-        values.append(full)
-    indptr = np.searchsorted(union, np.arange(n + 1, dtype=np.int64) * n).astype(np.int32)
-    return Pencil(*values, (union % n).astype(np.int32), indptr)
+    return Pencil(*values, pattern.indices, pattern.indptr)
 
 
-def _keys(matrix: scipy.sparse.csr_array) -> Int[np.ndarray, "entries"]:
-    """Number the elements along the rows of the whole matrix."""
-    row = np.repeat(np.arange(matrix.shape[0], dtype=np.int64), np.diff(matrix.indptr))
-    return row * matrix.shape[1] + matrix.indices
+class _Pattern:
+    """Where elements of blocks are in the CSR arrays of the upper triangle.
+
+    Attributes:
+        indices: column of each element, those of an atom's orbitals behind each other.
+        indptr: first element of each row, and the end.
+    """
+
+    def __init__(self, hamiltonian: Hamiltonian):
+        numbers = hamiltonian.atoms.numbers
+        self._size = size = hamiltonian.basis.n_orbitals(numbers)
+        self._start = start = hamiltonian.basis.orbital_ptr(numbers)
+        n_atoms = len(numbers)
+        keys = [_key(*_ends(blocks)[:2], n_atoms) for _, blocks in hamiltonian.groups()]
+        # Blocks by rows of atoms; the first of a row is the one on the diagonal.
+        self._blocks = np.unique(np.concatenate([*keys, np.arange(n_atoms) * (n_atoms + 1)]))
+        row, column = np.divmod(self._blocks, n_atoms)
+        before = np.concatenate([[0], np.cumsum(size[column])])
+        edges = before[np.searchsorted(row, np.arange(n_atoms + 1))]
+        self._offset = before[:-1] - edges[row]  # from the diagonal block
+        columns = np.concatenate([np.arange(start[a], start[a + 1]) for a in column], dtype=np.int32)
+        # Row a of an atom lacks the a elements to the left of the diagonal.
+        self.indices = np.concatenate(
+            [
+                columns[edges[atom] + a : edges[atom + 1]]
+                for atom in range(n_atoms)
+                for a in range(size[atom])
+            ]
+        )
+        widths = np.repeat(np.diff(edges), size) - np.concatenate([np.arange(a) for a in size])
+        self.indptr = np.concatenate([[0], np.cumsum(widths)]).astype(np.int32)
+
+    def add(
+        self,
+        out: Shaped[np.ndarray, "entries"],
+        i: Int[np.ndarray, "blocks"],
+        j: Int[np.ndarray, "blocks"],
+        block: Float[np.ndarray, "blocks ki kj"],
+        phase: Shaped[np.ndarray, "blocks"],
+    ) -> None:
+        """Add blocks times phases, and their adjoints, to the upper triangle."""
+        chunk = max(1, _CHUNK // block[0].size)
+        place = np.searchsorted(self._blocks, _key(i, j, len(self._size)))
+        for some in _distinct(place, chunk):
+            value = block[some] * phase[some, None, None]
+            adjoint = value.conj().swapaxes(1, 2)
+            for part, which in ((value, i[some] <= j[some]), (adjoint, i[some] >= j[some])):
+                self._scatter(out, np.minimum(i, j)[some][which], place[some][which], part[which])
+
+    def _scatter(self, out, atom, place, block) -> None:
+        rows, columns = np.arange(block.shape[1]), np.arange(block.shape[2])
+        target = (
+            self.indptr[self._start[atom][:, None] + rows].astype(np.int64)[:, :, None]
+            + self._offset[place][:, None, None]
+            + (columns - rows[:, None])
+        )
+        diagonal = self._offset[place] == 0
+        out[target[~diagonal]] += block[~diagonal]
+        upper = diagonal[:, None, None] & (columns >= rows[:, None])
+        out[target[upper]] += block[upper]
+
+
+def _ends(
+    blocks: OnsiteBlocks | PairBlocks,
+) -> tuple[
+    Int[np.ndarray, "blocks"], Int[np.ndarray, "blocks"], Int[np.ndarray, "blocks 3"]
+]:
+    """Return the atoms at both ends of blocks, and the lattice vector of the second."""
+    if isinstance(blocks, OnsiteBlocks):
+        return blocks.atom, blocks.atom, np.zeros((len(blocks.atom), 3), dtype=np.int64)
+    return blocks.i, blocks.j, blocks.shift
+
+
+def _key(i: Int[np.ndarray, "blocks"], j: Int[np.ndarray, "blocks"], n_atoms: int) -> np.ndarray:
+    """Number the blocks of the upper triangle along its rows."""
+    return np.minimum(i, j).astype(np.int64) * n_atoms + np.maximum(i, j)
+
+
+def _distinct(place: Int[np.ndarray, "blocks"], chunk: int) -> Iterator[np.ndarray]:
+    """Divide blocks into chunks in which no two have the same place."""
+    order = np.argsort(place, kind="stable")
+    new = np.diff(place[order], prepend=-1) != 0
+    turn = np.arange(len(order)) - np.maximum.accumulate(np.where(new, np.arange(len(order)), 0))
+    for index in range(turn.max(initial=-1) + 1):
+        some = order[turn == index]
+        for start in range(0, len(some), chunk):
+            yield some[start : start + chunk]
 
 
 def model_levels(
@@ -127,9 +231,7 @@ def model_levels(
         owner: atom of each orbital, ascending.
         positions: of the atoms, Å.
     """
-    h, s = (
-        pencil._matrix(values).tocsc().tocsr() for values in (pencil.hamiltonian, pencil.overlap)
-    )
+    h, s = (pencil._matrix(values) for values in (pencil.hamiltonian, pencil.overlap))
     counts = np.bincount(owner, minlength=len(positions))
     start = np.concatenate([[0], np.cumsum(counts)])
     levels = []

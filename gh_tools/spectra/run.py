@@ -20,7 +20,7 @@ from gh_tools.spectra.spectrum import Spectrum, compute_spectrum, kpoints_for
 from gh_tools.spectra.store import Spectra, SpectraWriter, gather, read_spectra, to_part
 from gh_tools.store.hamiltonians import HamiltonianReader
 from gh_tools.store.io import open_store
-from gh_tools.store.partial import Parts
+from gh_tools.store.partial import Parts, Pieces
 from gh_tools.store.provenance import Provenance
 from gh_tools.workers.cluster import free_here
 from gh_tools.workers.here import Here
@@ -106,11 +106,18 @@ def spectrum_part(
     """
     parts.check()
     if not parts.has_part(index):
-        parts.write_part(index, to_part(one_spectrum(source, source_id, index, config, memory)))
+        kept = Pieces(parts, index)
+        spectrum = one_spectrum(source, source_id, index, config, memory, kept)
+        parts.write_part(index, to_part(spectrum))
 
 
 def one_spectrum(
-    source: Path, source_id: str, index: int, config: DosConfig, memory: int | None
+    source: Path,
+    source_id: str,
+    index: int,
+    config: DosConfig,
+    memory: int | None,
+    kept: Pieces | None = None,
 ) -> Spectrum:
     """Compute the spectrum of one structure of a store.
 
@@ -120,6 +127,7 @@ def one_spectrum(
         index: of the structure.
         config: what is computed.
         memory: bytes to use; None for what is free where this runs.
+        kept: where finished slices are put, and found after an interruption.
 
     Raises:
         DataError: the store is another one, or the spectrum is ill-defined or too large.
@@ -127,7 +135,7 @@ def one_spectrum(
     reader = _reader(source, source_id)
     memory = free_here() if memory is None else memory
     solver = _solver(reader, index, config, memory)
-    return compute_spectrum(reader.read(index), config, solver, memory)
+    return compute_spectrum(reader.read(index), config, solver, memory, kept)
 
 
 @lru_cache(maxsize=1)

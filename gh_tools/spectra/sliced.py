@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse.linalg
 from jaxtyping import Float, Int, Shaped
 
-from gh_tools.console import log, progress
+from gh_tools.console import log
 from gh_tools.errors import DataError
 from gh_tools.orbitals.blocks import Hamiltonian
 from gh_tools.spectra.eigen import POOR_OVERLAP, Levels
@@ -27,12 +27,24 @@ from gh_tools.spectra.projection import (
     mulliken,
     species_members,
 )
-from gh_tools.spectra.slices import NotFound, Slice, Slicer
+from gh_tools.spectra.slices import (
+    MORE_VECTORS,
+    VECTORS,
+    NotFound,
+    Slice,
+    Slicer,
+    slice_size,
+)
+from gh_tools.store.partial import Pieces
 
 # Levels per channel that the count may be off when the levels around the shift are looked at:
 # these cost less than another factorisation.
 CLOSE = 24
 _SEARCHES = 40
+# Part of the memory that a Lanczos basis may take.
+_BASIS_SHARE = 0.25
+# Pieces for the steps of one channel.
+_MOST_STEPS = 10**5
 # eV by which a window goes beyond the levels that it must hold.
 _BEYOND = 1e-3
 
@@ -84,7 +96,7 @@ class SlicedSolver:
         engine: str | None = None,
         memory: int,
         projection: Projection = "mulliken",
-        max_vectors: int | None = None,
+        kept: Pieces | None = None,
     ):
         """Begin; nothing is computed yet.
 
@@ -94,8 +106,9 @@ class SlicedSolver:
             engine: library of the factorisation; None for the best installed.
             memory: bytes that may be used.
             projection: weights of species.
-            max_vectors: limit of a Lanczos basis.
+            kept: where finished slices are put, and found after an interruption.
         """
+        self.kept = kept
         self.hamiltonian, self.kpoints, self.degeneracy = (
             hamiltonian,
             kpoints,
@@ -105,7 +118,7 @@ class SlicedSolver:
             Channel(s, k) for s in range(hamiltonian.n_spins) for k in range(len(kpoints))
         ]
         self._engine = make_engine(engine, memory)
-        self._memory, self._projection, self._max_vectors = memory, projection, max_vectors
+        self._memory, self._projection = memory, projection
         self._species, self.members = species_members(hamiltonian)
         self._models: dict[Channel, CountModel] = {}
         self._bounds: dict[int, tuple[float, float]] = {}
@@ -188,9 +201,12 @@ class SlicedSolver:
         starts, stops = [], []
         for channel in self.channels:
             slicer = self._slicer(channel)
-            expected = slicer.count(high).below - slicer.count(low).below
-            with progress(f"levels{self._name(channel)}", expected) as shown:
-                found[channel], first, last = slicer.levels(low, high, shown.advance)
+            kept = self.kept
+            if kept is not None:
+                kept = kept.after(1 + _MOST_STEPS * self.channels.index(channel))
+            found[channel], first, last = slicer.levels(
+                low, high, title=f"levels{self._name(channel)}", kept=kept
+            )
             below[channel] = first.below
             above[channel] = slicer.pencil.n - last.below
             starts.append(first.shift)
@@ -253,8 +269,12 @@ class SlicedSolver:
         self._live = None
         self._engine.close()
         pencil = make_pencil(self.hamiltonian, self.kpoints.points[channel.kpoint], channel.spin)
+        # Vectors and their products with S, and a block that is worked on.
+        basis = 2 * pencil.n * pencil.dtype.itemsize
+        most = max(2 * MORE_VECTORS, int(_BASIS_SHARE * self._memory) // basis)
+        wanted = VECTORS * slice_size(pencil.n) + MORE_VECTORS
         # Upper triangle shifted and handed over, and the basis of one slice.
-        held = 3 * pencil.nbytes + 2 * 1300 * pencil.n * pencil.dtype.itemsize
+        held = 3 * pencil.nbytes + min(most, wanted) * basis
         self._engine.memory = max(0, self._memory - held)
         if channel not in self._models:
             levels = model_levels(pencil, self._owner(), self.hamiltonian.atoms.positions)
@@ -263,7 +283,7 @@ class SlicedSolver:
             self._bounds[channel.kpoint] = self._check_overlap(pencil, channel)
         project = self._projector(pencil, self._bounds[channel.kpoint])
         slicer = Slicer(
-            pencil, self._engine, project, self._models[channel], max_vectors=self._max_vectors
+            pencil, self._engine, project, self._models[channel], max_vectors=most
         )
         self._live = channel, slicer
         return slicer

@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Shaped
 
-from gh_tools.console import log
+from gh_tools.console import log, progress
 from gh_tools.errors import DataError
 from gh_tools.spectra.factor import Engine
 from gh_tools.spectra.factor.engine import Untrustworthy
 from gh_tools.spectra.guess import CountModel
 from gh_tools.spectra.lanczos import BlockLanczos
 from gh_tools.spectra.pencil import Pencil
+from gh_tools.store.partial import Pieces
 
-# Levels of a slice: below, factorisations cost more than the multiplications they save.
-SLICE = 250
+# Levels about one shift, at least, and per root of the number of orbitals: a factorisation costs as
+# much as it takes to orthogonalise the vectors of a slice against each other.
+SLICE, SLICE_PER_ROOT = 250, 5.0
 # Vectors of the Lanczos basis per level wanted, and beyond: many, where levels crowd outside.
 VECTORS, MORE_VECTORS = 4, 300
 # By how much a basis grows before it is asked again what has converged.
 _GROWTH = 1.15
-# How often a slice whose levels do not converge is halved.
+# How often slices are halved where levels do not converge.
 _HALVINGS = 5
+# A slice ends in the widest gap among so many of its last levels, or this part of them; eV that a gap
+# must have.
+_LAST, _LAST_PART, _GAP = 8, 0.1, 1e-6
+# Levels whose residuals are computed at once.
+_TOGETHER = 256
 # eV; largest ‖Hx - εSx‖ of a level that is accepted. It bounds the error of ε once divided by the
 # root of the smallest eigenvalue of S; the error itself is quadratic in it.
 RESIDUAL = 1e-8
@@ -57,8 +64,7 @@ class Slice:
     residual: float
 
 
-@dataclass(frozen=True)
-class Count:
+class Count(NamedTuple):
     """Inertia at a shift.
 
     Attributes:
@@ -68,6 +74,60 @@ class Count:
 
     shift: float
     below: int
+
+
+@dataclass(frozen=True)
+class Step:
+    """Levels about one shift.
+
+    Attributes:
+        at: inertia at the shift.
+        found: all levels between the edge of the step before and this one's.
+        edge: energy in a gap, eV.
+    """
+
+    at: Count
+    found: Slice
+    edge: float
+
+    def certified(self) -> Step:
+        """Return what is below the shift, of which inertia has told the number."""
+        some = self.found.energies < self.at.shift
+        found = Slice(self.found.energies[some], self.found.projections[:, some], self.found.residual)
+        return Step(self.at, found, self.at.shift)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return all as arrays, for `from_arrays`."""
+        return {
+            "at": np.array(self.at.shift),
+            "below": np.array(self.at.below),
+            "edge": np.array(self.edge),
+            "energies": self.found.energies,
+            "projections": self.found.projections,
+            "residual": np.array(self.found.residual),
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Step:
+        """Make a step of what `arrays` returned."""
+        return cls(
+            Count(float(arrays["at"]), int(arrays["below"])),
+            Slice(arrays["energies"], arrays["projections"], float(arrays["residual"])),
+            float(arrays["edge"]),
+        )
+
+
+def slice_size(n: int, max_vectors: int | None = None) -> int:
+    """Return how many levels are looked for about one shift.
+
+    Args:
+        n: number of orbitals.
+        max_vectors: that a Lanczos basis may have.
+    """
+    size = max(SLICE, int(SLICE_PER_ROOT * n**0.5))
+    if max_vectors is not None:
+        size = min(size, (max_vectors - MORE_VECTORS) // VECTORS)
+    return max(size, 2)
 
 
 class Slicer:
@@ -166,14 +226,18 @@ class Slicer:
         return at, found, (low, high)
 
     def levels(
-        self, low: float, high: float, report: Callable[[int], None] = lambda _: None
+        self, low: float, high: float, *, title: str = "levels", kept: Pieces | None = None
     ) -> tuple[Slice, Count, Count]:
-        """Find all levels of a window.
+        """Find all levels of a window, marching upwards from shift to shift.
+
+        At each, Lanczos finds the levels down to those that are known, whose number inertia tells, and
+        about as many above, up to a gap. The next shift's inertia tells whether these were all.
 
         Args:
             low: lower end, eV; moved a little if it hits a level, as the upper one.
             high: upper end, eV.
-            report: told how many levels were found, slice by slice.
+            title: of the progress shown.
+            kept: where finished steps are put, and found after an interruption.
 
         Returns:
             The levels, and the counts at both ends, whose difference is their number.
@@ -181,82 +245,108 @@ class Slicer:
         Raises:
             DataError: if levels are missing, or residuals too large.
         """
-        first, last = self.count(low), self.count(high)
+        first, last, steps = self._begin(low, high, kept)
         expected = last.below - first.below
-        ends = {c.shift: c for c in (first, *self._divide(first, last), last)}
-        ends = [ends[shift] for shift in sorted(ends)]
-        parts = [part for a, b in pairwise(ends) for part in self._slice(a, b, report, _HALVINGS)]
-        energies = np.concatenate([part.energies for part in parts] or [np.empty(0)])
-        if len(energies) != expected:
-            raise DataError(
-                f"{len(energies)} levels found between {first.shift:.4f} and {last.shift:.4f} eV, "
-                f"but inertia counts {expected}"
-            )
-        projections = [part.projections for part in parts]
-        residual = max((part.residual for part in parts), default=0.0)
-        return Slice(energies, np.hstack(projections), residual), first, last
+        size, halvings = slice_size(self.pencil.n, self._max_vectors), _HALVINGS
+        with progress(title, expected) as shown:
+            while missing := expected - sum(len(step.found.energies) for step in steps):
+                shown.advance(expected - missing - shown.done)
+                start = Count(steps[-1].edge if steps else first.shift, last.below - missing)
+                try:
+                    steps.append(self._step(start, last, size))
+                except NotFound as problem:
+                    if not halvings:
+                        raise DataError(
+                            f"{problem} between {start.shift:.4f} and {last.shift:.4f} eV; the window is "
+                            "not complete, so there is no result: ask for a narrower --window or use "
+                            "--solver dense"
+                        ) from None
+                    size, halvings = max(2, size // 2), halvings - 1
+                    # Perhaps one that hid above the last shift: of these nothing is certified yet.
+                    steps[-1:] = [step.certified() for step in steps[-1:]]
+                if kept is not None and steps:
+                    kept.write(len(steps), steps[-1].arrays() | _ends(first, last))
+            shown.advance(expected - shown.done)
+        parts = [self._empty(), *(step.found for step in steps)]
+        projections = np.hstack([part.projections for part in parts])
+        energies = np.concatenate([part.energies for part in parts])
+        return Slice(energies, projections, max(part.residual for part in parts)), first, last
 
-    def _divide(self, first: Count, last: Count) -> list[Count]:
-        """Count at shifts that divide a window into slices, or take counts that are there."""
-        slices = -(-(last.below - first.below) // SLICE)
-        inner = []
-        for step in range(1, slices):
-            target = first.below + step * (last.below - first.below) / slices
-            known = [Count(*c) for c in self.model.known.items()]
-            nearest = min(known, key=lambda c, target=target: abs(c.below - target))
-            if abs(nearest.below - target) > 0.2 * SLICE:
-                nearest = self.count(self.model.guess(target))
-            if first.shift < nearest.shift < last.shift:
-                inner.append(nearest)
-        return inner
+    def _begin(
+        self, low: float, high: float, kept: Pieces | None
+    ) -> tuple[Count, Count, list[Step]]:
+        """Count at both ends, unless an interrupted run has, and take what it found."""
+        ends = None if kept is None else kept.read(0)
+        if ends is not None and (float(ends["low"]), float(ends["high"])) == (low, high):
+            first, last = (Count(float(x), int(n)) for x, n in ends["ends"])
+            self.model.known |= {first.shift: first.below, last.shift: last.below}
+        else:
+            first, last = self.count(low), self.count(high)
+            if kept is not None:
+                kept.write(0, {"low": np.array(low), "high": np.array(high)} | _ends(first, last))
+        steps: list[Step] = []
+        while kept is not None and (arrays := kept.read(len(steps) + 1)) is not None:
+            if not np.array_equal(arrays["ends"], _ends(first, last)["ends"]):
+                break  # of another window, before the Fermi level had settled
+            steps.append(Step.from_arrays(arrays))
+            self.model.known[steps[-1].at.shift] = steps[-1].at.below
+        return first, last, steps
 
-    def _slice(
-        self, a: Count, b: Count, report: Callable[[int], None], halvings: int
-    ) -> list[Slice]:
-        """Find the levels between two counts, in halves if they are too many for one basis."""
-        expected = b.below - a.below
-        if expected == 0:
-            return [self._empty()]
+    def _step(self, start: Count, last: Count, size: int) -> Step:
+        """Find the levels from an energy in a gap to another above it, or to the end of the window.
+
+        Raises:
+            NotFound: some do not converge.
+            DataError: there are more than inertia counts.
+        """
+        missing = last.below - start.below
+        parts = max(1, round(missing / size))
+        final = parts == 1
+        end, wanted = last.shift, missing
+        if not final:
+            wanted = missing // parts
+            end = self.model.guess(start.below + wanted, tuple(start), tuple(last))
         # Not the very middle: windows are even about E_F, which in a metal is a level.
-        at = self._factorized(a.shift + 0.498 * (b.shift - a.shift))
-        if expected > 1.5 * SLICE:
-            return self._halves(a, at, b, report, halvings)
-        wanted = 0
+        at = self._factorized(start.shift + 0.498 * (end - start.shift))
+        left = at.below - start.below
+        right = last.below - at.below if final else max(0, start.below + wanted - at.below)
+        if left > 2 * size:  # the guess was poor: with this count it is better
+            return self._step(start, last, size)
+        edge, converged_left = last.shift, 0
 
         def satisfied(energies: np.ndarray, converged: np.ndarray) -> np.ndarray | None:
-            nonlocal wanted
-            inside = converged & (energies > a.shift) & (energies < b.shift)
-            wanted = int(inside.sum())
-            return inside if wanted >= expected else None
+            nonlocal edge, converged_left
+            above = energies > at.shift
+            reach = energies[above & ~converged].min(initial=last.shift)
+            below = converged & (energies > start.shift) & ~above
+            above &= converged & (energies < reach)
+            converged_left = int(below.sum())
+            if converged_left < left or above.sum() < right:
+                return None
+            edge = last.shift if final else _gap(at.shift, np.sort(energies[above]))
+            return below | (above & (energies < edge))
 
         try:
-            found = self._lanczos(at, expected, satisfied)
+            found = self._lanczos(at, left + right, satisfied)
         except NotFound:
-            if halvings:
-                return self._halves(a, at, b, report, halvings - 1)
-            raise DataError(
-                f"Lanczos found {wanted} of the {expected} levels between {a.shift:.4f} and "
-                f"{b.shift:.4f} eV that inertia counts; the window is not complete, so there is no "
-                "result: ask for a narrower --window or use --solver dense"
+            raise NotFound(
+                f"Lanczos found {converged_left} of the {left} levels between {start.shift:.4f} and "
+                f"{at.shift:.4f} eV that inertia counts"
             ) from None
         below = int(np.sum(found.energies < at.shift))
-        if len(found.energies) != expected or below != at.below - a.below:
+        above = len(found.energies) - below
+        if below != left or (final and above != right):
             raise DataError(
-                f"{below} and {len(found.energies) - below} levels found on the two sides of "
-                f"{at.shift:.4f} eV, but inertia counts {at.below - a.below} and "
-                f"{b.below - at.below}; use another --engine"
+                f"{below} and {above} levels found on the two sides of {at.shift:.4f} eV, but inertia "
+                f"counts {left} and {last.below - at.below}; use another --engine"
             )
-        for end in (a.shift, at.shift, b.shift):
-            if abs(found.energies - end).min() < _CLEAR:
+        for end in (start.shift, at.shift, last.shift):
+            if abs(found.energies - end).min(initial=np.inf) < _CLEAR:
                 raise DataError(
                     f"a level lies within {_CLEAR:g} eV of {end:.6f} eV, where levels are counted; "
                     "ask for another --window"
                 )
-        report(expected)
-        return [found]
-
-    def _halves(self, a: Count, at: Count, b: Count, report, halvings: int) -> list[Slice]:
-        return self._slice(a, at, report, halvings) + self._slice(at, b, report, halvings)
+        return Step(at, found, edge)
 
     def _lanczos(self, at: Count, wanted: int, satisfied) -> Slice:
         """Extend a basis about the shift until enough has converged, and compute true residuals."""
@@ -265,7 +355,7 @@ class Slicer:
         lanczos = BlockLanczos(
             self.engine.solve, pencil.apply_overlap, pencil.n, pencil.dtype, max_size=limit
         )
-        asked = 0
+        asked = min(wanted, limit) / _GROWTH  # before, not enough can have converged
         while True:
             lanczos.extend()
             if lanczos.size < _GROWTH * asked and not lanczos.finished:
@@ -285,8 +375,8 @@ class Slicer:
     def _certified(self, energies, theta, coefficients, chosen, lanczos: BlockLanczos) -> Slice:
         order = np.flatnonzero(chosen)[np.argsort(energies[chosen])]
         parts, residual = [], 0.0
-        for start in range(0, len(order), SLICE):
-            some = order[start : start + SLICE]
+        for start in range(0, len(order), _TOGETHER):
+            some = order[start : start + _TOGETHER]
             x = lanczos.vectors(theta[some], coefficients[:, some])
             hx, sx = self.pencil.apply_hamiltonian(x), self.pencil.apply_overlap(x)
             parts.append(self._project(x, sx))
@@ -330,3 +420,18 @@ class Slicer:
 
 class NotFound(Exception):
     """The basis is full and something is missing."""
+
+
+def _ends(first: Count, last: Count) -> dict[str, np.ndarray]:
+    return {"ends": np.array([[first.shift, first.below], [last.shift, last.below]])}
+
+
+def _gap(shift: float, above: Float[np.ndarray, "m"]) -> float:
+    """Return the middle of the widest gap among the last levels above a shift; the shift if none is."""
+    levels = np.concatenate([[shift], above])
+    gaps = np.diff(levels)
+    for last in (max(_LAST, int(_LAST_PART * len(gaps))), len(gaps)):
+        widest = len(gaps) - 1 - int(np.argmax(gaps[: -last - 1 : -1]))
+        if gaps[widest] > _GAP:
+            return float(0.5 * (levels[widest] + levels[widest + 1]))
+    return shift

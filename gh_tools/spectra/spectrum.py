@@ -17,10 +17,11 @@ from gh_tools.spectra.choice import Solver
 from gh_tools.spectra.config import DosConfig, SamplingConfig
 from gh_tools.spectra.dos import REACH, energy_grid, projected_dos, states_in_window
 from gh_tools.spectra.eigen import Levels, solve
-from gh_tools.spectra.fermi import TAIL, OutsideWindow, band_edges, fermi_level
+from gh_tools.spectra.fermi import TAIL, BandEdges, OutsideWindow, band_edges, fermi_level
 from gh_tools.spectra.kpm import kernel_polynomial_dos
 from gh_tools.spectra.kpoints import KPoints, grid_for_density, monkhorst_pack
 from gh_tools.spectra.sliced import Certificate, SlicedSolver, window_about
+from gh_tools.store.partial import Pieces
 
 # Unit and definition of each number that `compute_spectrum` gives.
 _SMEARED = (
@@ -87,6 +88,15 @@ def fermi_level_of(hamiltonian: Hamiltonian, levels: Levels, config: SamplingCon
     """
     if config.fermi == "count":
         return fermi_level(levels, electrons_of(hamiltonian), config.smearing)
+    return label_fermi_level(hamiltonian)
+
+
+def label_fermi_level(hamiltonian: Hamiltonian) -> float:
+    """Return the Fermi level that is stored, eV.
+
+    Raises:
+        DataError: there is none.
+    """
     stored = hamiltonian.scalars.get("fermi_level", np.nan)
     if not np.isfinite(stored):
         raise DataError(
@@ -117,16 +127,23 @@ def certified_levels(
         DataError: if levels are missing or inaccurate.
     """
     electrons = electrons_of(hamiltonian)
-    around = solver.find_fermi_level(electrons)
-    sharp = band_edges(around, electrons)
-    fermi = fermi_level(around, electrons)
+    before = None if solver.kept is None else solver.kept.read(0)
+    if before is None:
+        around = solver.find_fermi_level(electrons)
+        sharp = band_edges(around, electrons)
+        fermi = fermi_level(around, electrons)
+        if solver.kept is not None:
+            edges = np.array([sharp.valence, sharp.conduction, sharp.gap])
+            solver.kept.write(0, {"fermi": np.array(fermi), "edges": edges})
+    else:
+        fermi, sharp = float(before["fermi"]), BandEdges(*before["edges"])
     broadened = REACH * config.width
     relative = (
         min(min(low for low, _ in windows) - broadened, -(TAIL + 2) * config.smearing),
         max(max(high for _, high in windows) + broadened, (TAIL + 2) * config.smearing),
     )
     if config.fermi == "label":
-        fermi = fermi_level_of(hamiltonian, around, config)
+        fermi = label_fermi_level(hamiltonian)
     for _ in range(3):
         low, high = window_about(fermi, (sharp.valence, sharp.conduction), relative)
         log.info("levels between %.4f and %.4f eV, E_F near %.4f eV", low, high, fermi)
@@ -151,6 +168,7 @@ def compute_spectrum(
     config: DosConfig,
     solver: Solver = "dense",
     memory: int | None = None,
+    kept: Pieces | None = None,
 ) -> Spectrum:
     """Compute levels, Fermi level, density of states and carriers of one structure.
 
@@ -159,6 +177,7 @@ def compute_spectrum(
         config: k-points, broadening, windows, carrier species.
         solver: as `choose_solver` says.
         memory: bytes that may be used; None for what is free.
+        kept: where finished slices are put, and found after an interruption.
 
     Raises:
         DataError: if the eigenproblem or the Fermi level is ill-defined.
@@ -180,6 +199,7 @@ def compute_spectrum(
             engine=None if config.engine == "auto" else config.engine,
             memory=free_memory() if memory is None else memory,
             projection=config.projection,
+            kept=kept,
         )
         windows = (
             (config.carrier_window,) if solver == "kpm" else (config.carrier_window, config.window)

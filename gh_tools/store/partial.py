@@ -159,6 +159,34 @@ class Parts:
         return self.folder / f"{index:06d}.failed.json"
 
 
+class Pieces:
+    """The pieces of one part, by number: what a long computation need not repeat.
+
+    Args:
+        parts: where they are.
+        index: of the part.
+        first: number in the part of what is called 0 here.
+    """
+
+    def __init__(self, parts: Parts, index: int, first: int = 0):
+        self._parts, self._index, self._first = parts, index, first
+
+    def after(self, first: int) -> Pieces:
+        """Return the same pieces with numbers that begin at ``first``."""
+        return Pieces(self._parts, self._index, self._first + first)
+
+    def read(self, number: int) -> dict[str, np.ndarray] | None:
+        """Return what was written; None if nothing was."""
+        if not self._parts.has_part(self._index, self._first + number):
+            return None
+        with self._parts.open_part(self._index, self._first + number) as piece:
+            return dict(piece)
+
+    def write(self, number: int, arrays: Mapping[str, np.ndarray]) -> None:
+        """Write a piece, whole or not at all."""
+        self._parts.write_part(self._index, arrays, self._first + number)
+
+
 class StoredArray(NamedTuple):
     """An array in a part's file.
 
