@@ -150,7 +150,9 @@ class _Pattern:
         before = np.concatenate([[0], np.cumsum(size[column])])
         edges = before[np.searchsorted(row, np.arange(n_atoms + 1))]
         self._offset = before[:-1] - edges[row]  # from the diagonal block
-        columns = np.concatenate([np.arange(start[a], start[a + 1]) for a in column], dtype=np.int32)
+        columns = np.concatenate(
+            [np.arange(start[a], start[a + 1]) for a in column], dtype=np.int32
+        )
         # Row a of an atom lacks the a elements to the left of the diagonal.
         self.indices = np.concatenate(
             [
@@ -194,9 +196,7 @@ class _Pattern:
 
 def _ends(
     blocks: OnsiteBlocks | PairBlocks,
-) -> tuple[
-    Int[np.ndarray, "blocks"], Int[np.ndarray, "blocks"], Int[np.ndarray, "blocks 3"]
-]:
+) -> tuple[Int[np.ndarray, "blocks"], Int[np.ndarray, "blocks"], Int[np.ndarray, "blocks 3"]]:
     """Return the atoms at both ends of blocks, and the lattice vector of the second."""
     if isinstance(blocks, OnsiteBlocks):
         return blocks.atom, blocks.atom, np.zeros((len(blocks.atom), 3), dtype=np.int64)

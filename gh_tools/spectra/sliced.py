@@ -282,9 +282,7 @@ class SlicedSolver:
         if channel.kpoint not in self._bounds:
             self._bounds[channel.kpoint] = self._check_overlap(pencil, channel)
         project = self._projector(pencil, self._bounds[channel.kpoint])
-        slicer = Slicer(
-            pencil, self._engine, project, self._models[channel], max_vectors=most
-        )
+        slicer = Slicer(pencil, self._engine, project, self._models[channel], max_vectors=most)
         self._live = channel, slicer
         return slicer
 

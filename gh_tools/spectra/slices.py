@@ -93,7 +93,9 @@ class Step:
     def certified(self) -> Step:
         """Return what is below the shift, of which inertia has told the number."""
         some = self.found.energies < self.at.shift
-        found = Slice(self.found.energies[some], self.found.projections[:, some], self.found.residual)
+        found = Slice(
+            self.found.energies[some], self.found.projections[:, some], self.found.residual
+        )
         return Step(self.at, found, self.at.shift)
 
     def arrays(self) -> dict[str, np.ndarray]:

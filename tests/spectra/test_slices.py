@@ -15,6 +15,7 @@ from gh_tools.spectra.pencil import make_pencil, model_levels
 from gh_tools.spectra.projection import mulliken, species_members
 from gh_tools.spectra.sliced import SlicedSolver
 from gh_tools.spectra.slices import Slicer
+from gh_tools.store.partial import Parts, Pieces
 
 # Levels by Lanczos are exact to the square of residuals of 1e-11 eV; dense ones to rounding of ‖H‖.
 EXACT = 1e-11
@@ -56,11 +57,56 @@ def test_window_is_complete_and_exact(sheet, engine, k):
 
 
 def test_many_slices_are_one_window(sheet, monkeypatch):
-    monkeypatch.setattr("gh_tools.spectra.slices.SLICE", 60)
+    monkeypatch.setattr("gh_tools.spectra.slices.slice_size", lambda *_: 40)
     expected = dense(sheet)
     found, first, last = slicer_of(sheet).levels(expected[0] - 1.0, -9.0)
     assert (first.below, last.below) == (0, np.sum(expected < last.shift))
     np.testing.assert_allclose(found.energies, expected[expected < last.shift], rtol=0, atol=EXACT)
+
+
+def test_interrupted_march_goes_on_behind_the_last_slice(sheet, monkeypatch, tmp_path):
+    monkeypatch.setattr("gh_tools.spectra.slices.slice_size", lambda *_: 40)
+    window = (-11.5, -8.5)
+    expected = slicer_of(sheet).levels(*window)[0]
+    whole, taken, most = Slicer._step, [], 1
+
+    def step(self, start, *rest):
+        if len(taken) == most:
+            raise KeyboardInterrupt
+        taken.append(start)
+        return whole(self, start, *rest)
+
+    monkeypatch.setattr(Slicer, "_step", step)
+    with pytest.raises(KeyboardInterrupt):
+        slicer_of(sheet).levels(*window, kept=Pieces(Parts(tmp_path), 0))
+    before, taken, most = taken, [], 10
+    found, first, last = slicer_of(sheet).levels(*window, kept=Pieces(Parts(tmp_path), 0))
+    assert 0 < len(taken) < 3 and min(taken).shift > max(before).shift
+    np.testing.assert_array_equal(found.energies, expected.energies)
+    np.testing.assert_array_equal(found.projections, expected.projections)
+    assert last.below - first.below == len(found.energies)
+    # Of another window nothing is taken.
+    other, *_ = slicer_of(sheet).levels(-11.0, -10.0, kept=Pieces(Parts(tmp_path), 0))
+    inside = expected.energies[(expected.energies > -11.0) & (expected.energies < -10.0)]
+    np.testing.assert_allclose(other.energies, inside, rtol=0, atol=EXACT)
+
+
+def test_level_that_hides_above_a_shift_is_found_from_the_next(sheet, monkeypatch):
+    monkeypatch.setattr("gh_tools.spectra.slices.slice_size", lambda *_: 40)
+    expected = slicer_of(sheet).levels(-11.5, -8.5)[0]
+    whole, hidden = BlockLanczos.ritz, []
+
+    def hiding(self):
+        theta, vectors, residual = whole(self)
+        if len(hidden) > 10:
+            return theta, vectors, residual
+        hidden.append(np.argmax(theta))  # the level next above the shift
+        keep = np.arange(len(theta)) != hidden[-1]
+        return theta[keep], vectors[:, keep], residual[keep]
+
+    monkeypatch.setattr(BlockLanczos, "ritz", hiding)
+    found = slicer_of(sheet).levels(-11.5, -8.5)[0]
+    np.testing.assert_allclose(found.energies, expected.energies, rtol=0, atol=EXACT)
 
 
 def test_two_windows_agree_where_they_overlap(sheet):

@@ -1,0 +1,110 @@
+"""Make a table in Markdown, and a picture with scaling exponents, of what measure.py found.
+
+    python report.py results.jsonl --plot scale.png > table.md
+
+Of several measurements of one quantity at one size the last counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+
+QUANTITIES = {
+    "overlap": "S",
+    "infer": "gh-infer, whole",
+    "read": "read the store",
+    "carriers": "E_F and carriers",
+    "dos": "PDOS within ±5 eV",
+    "dense": "all levels, dense",
+}
+# At about 4,161 atoms on two cores: seconds, GiB.
+TARGETS = {
+    "overlap": "30 s, 4 GB",
+    "infer": "90 s, 6 GB; store 0.5 GB",
+    "read": "3 s",
+    "carriers": "15 min, 10 GB",
+    "dos": "2 h",
+}
+
+
+def last(path: Path) -> dict[str, dict[int, dict]]:
+    """Return the last measurement of each quantity at each size."""
+    found: dict[str, dict[int, dict]] = {}
+    for line in path.read_text().splitlines():
+        result = json.loads(line)
+        found.setdefault(result["what"], {})[result["atoms"]] = result
+    return found
+
+
+def seconds(value: float) -> str:
+    """Return seconds, as minutes where there are many."""
+    return f"{value:.1f} s" if value < 120 else f"{value / 60:.1f} min"
+
+
+def table(found: dict[str, dict[int, dict]]) -> str:
+    """Return a table, one line a measurement."""
+    lines = [
+        "| what (target at 4,161 atoms) | atoms | wall | CPU | peak memory | besides |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for what, name in QUANTITIES.items():
+        target = f" (≤ {TARGETS[what]})" if what in TARGETS else ""
+        for n_atoms, r in sorted(found.get(what, {}).items()):
+            facts = []
+            if "storage" in r:
+                facts.append(f"store {r['storage']:.2f} GiB")
+            if "levels" in r:
+                facts.append(f"{r['levels']:,} levels")
+            if r.get("residual", np.nan) > 0:
+                facts.append(f"largest residual {r['residual']:.0e} eV")
+            if r.get("resumed"):
+                facts.append("the rest of an interrupted run")
+            lines.append(
+                f"| {name}{target} | {n_atoms:,} | {seconds(r['wall'])} | {seconds(r['cpu'])} "
+                f"| {r['memory']:.2f} GiB | {', '.join(facts)} |"
+            )
+            name, target = "", ""
+    return "\n".join(lines)
+
+
+def draw(found: dict[str, dict[int, dict]], path: Path) -> None:
+    """Draw CPU seconds and memory against the number of atoms, with exponents."""
+    import matplotlib.pyplot as plt
+
+    figure, panels = plt.subplots(1, 2, figsize=(9, 4), layout="constrained")
+    for panel, field, label in zip(
+        panels, ("cpu", "memory"), ("CPU time (s)", "peak memory (GiB)"), strict=True
+    ):
+        for what, name in QUANTITIES.items():
+            results = sorted(found.get(what, {}).items())
+            if not results:
+                continue
+            n_atoms, values = zip(*((n, r[field]) for n, r in results), strict=True)
+            if len(results) > 1:
+                slope = np.polyfit(np.log(n_atoms), np.log(values), 1)[0]
+                name = f"{name}: N^{slope:.2f}"
+            panel.loglog(n_atoms, values, "o-", label=name)
+        panel.set_xlabel("atoms")
+        panel.set_ylabel(label)
+        panel.legend(fontsize="small")
+    figure.savefig(path, dpi=150)
+
+
+def main() -> None:
+    """Print the table, draw the picture."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("results", type=Path)
+    parser.add_argument("--plot", type=Path)
+    options = parser.parse_args()
+    found = last(options.results)
+    print(table(found))
+    if options.plot:
+        draw(found, options.plot)
+
+
+if __name__ == "__main__":
+    main()
