@@ -119,11 +119,11 @@ def read(store: Path) -> None:
 
 def themselves(store: Path) -> dict:
     """Find levels of two windows that overlap, with other shifts, and compare what both hold."""
+    from gh_tools.resources import free_memory
     from gh_tools.spectra.kpoints import monkhorst_pack
     from gh_tools.spectra.sliced import SlicedSolver
     from gh_tools.spectra.spectrum import electrons_of
     from gh_tools.store.hamiltonians import HamiltonianReader
-    from gh_tools.resources import free_memory
 
     hamiltonian = HamiltonianReader(store).read(0)
     solver = SlicedSolver(hamiltonian, monkhorst_pack((1, 1, 1)), memory=free_memory())

@@ -1,4 +1,4 @@
-"""Systems to measure spectra on: WSe2 on packed HfO2, extended-Hückel H with the true S, no DFT."""
+"""Extended-Hückel H with the true S for W, Se, Hf and O: spectra of any size without DFT or a model."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from gh_tools.dft.config import LabelConfig
 from gh_tools.dft.overlap import overlap
 from gh_tools.orbitals.basis import Basis
 from gh_tools.orbitals.blocks import Hamiltonian, OnsiteBlocks, PairBlocks
-from gh_tools.orbitals.pairs import basis_cutoffs, stored_pairs, wrapped
+from gh_tools.orbitals.pairs import basis_cutoffs, stored_pairs
 
-A_WSE2, A_HFO2 = 3.32, 5.1  # Å
 # Valence energies in eV by element and l: ionisation energies, and what puts polarisation shells
 # above them.
 ENERGY = {
@@ -22,50 +21,6 @@ ENERGY = {
     74: {0: -8.3, 1: -3.0, 2: -9.5},
 }
 WOLFSBERG_HELMHOLZ = 1.75
-
-
-def structure(n_atoms: int, seed: int = 0) -> ase.Atoms:
-    """About so many atoms of a WSe2 sheet (square cell) on rattled fluorite HfO2.
-
-    The oxide is two fluorite cells thick, as wide as the sheet.
-    """
-    rng = np.random.default_rng(seed)
-    # Per Å² there are 3 / 9.55 atoms of the sheet and 24 / 26.0 of the oxide.
-    side = np.sqrt(n_atoms / (3 / (A_WSE2**2 * np.sqrt(3) / 2) + 24 / A_HFO2**2))
-    columns, rows = max(1, round(side / A_WSE2)), max(1, round(side / (A_WSE2 * np.sqrt(3))))
-    width, depth = columns * A_WSE2, rows * A_WSE2 * np.sqrt(3)
-    sheet = ase.Atoms(
-        "WSe2WSe2",
-        scaled_positions=[
-            [0, 0, 0.5],
-            [0.5, 1 / 6, 0.5 + 1.68 / 40],
-            [0.5, 1 / 6, 0.5 - 1.68 / 40],
-            [0.5, 0.5, 0.5],
-            [0, 2 / 3, 0.5 + 1.68 / 40],
-            [0, 2 / 3, 0.5 - 1.68 / 40],
-        ],
-        cell=[A_WSE2, A_WSE2 * np.sqrt(3), 40.0],
-        pbc=[True, True, False],
-    ).repeat((columns, rows, 1))
-    cells = max(1, round(width / A_HFO2)), max(1, round(depth / A_HFO2)), 2
-    oxide = ase.Atoms(
-        "Hf4O8",
-        scaled_positions=[[0, 0, 0], [0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]]
-        + [[x, y, z] for x in (0.25, 0.75) for y in (0.25, 0.75) for z in (0.25, 0.75)],
-        cell=[width / cells[0], depth / cells[1], A_HFO2],
-        pbc=True,
-    ).repeat(cells)
-    top = oxide.positions[:, 2].max()
-    sheet.positions[:, 2] += top + 3.0 - sheet.positions[:, 2].min()
-    atoms = ase.Atoms(
-        np.concatenate([oxide.numbers, sheet.numbers]),
-        positions=np.concatenate([oxide.positions, sheet.positions]),
-        cell=[width, depth, 60.0],
-        pbc=[True, True, False],
-    )
-    atoms.positions += rng.normal(scale=0.15, size=(len(atoms), 3))
-    atoms.positions[:, 2] += 10
-    return wrapped(atoms)
 
 
 def basis() -> Basis:
