@@ -36,6 +36,12 @@ def slicer_of(hamiltonian, k=(0.0, 0.0, 0.0), engine=None, **options):
     )
 
 
+def pieces_in(folder):
+    (folder / "run.json").write_text('{"token": "run"}')
+    (folder / "parts").mkdir(exist_ok=True)
+    return Pieces(Parts(folder / "parts", "run"), 0)
+
+
 def dense(hamiltonian, k=(0.0, 0.0, 0.0)):
     h, s = (bloch_matrix(hamiltonian, np.array(k), f) for f in ("hamiltonian", "overlap"))
     return scipy.linalg.eigh(h, s, eigvals_only=True)
@@ -78,15 +84,15 @@ def test_interrupted_march_goes_on_behind_the_last_slice(sheet, monkeypatch, tmp
 
     monkeypatch.setattr(Slicer, "_step", step)
     with pytest.raises(KeyboardInterrupt):
-        slicer_of(sheet).levels(*window, kept=Pieces(Parts(tmp_path), 0))
+        slicer_of(sheet).levels(*window, kept=pieces_in(tmp_path))
     before, taken, most = taken, [], 10
-    found, first, last = slicer_of(sheet).levels(*window, kept=Pieces(Parts(tmp_path), 0))
+    found, first, last = slicer_of(sheet).levels(*window, kept=pieces_in(tmp_path))
     assert 0 < len(taken) < 3 and min(taken).shift > max(before).shift
     np.testing.assert_array_equal(found.energies, expected.energies)
     np.testing.assert_array_equal(found.projections, expected.projections)
     assert last.below - first.below == len(found.energies)
     # Of another window nothing is taken.
-    other, *_ = slicer_of(sheet).levels(-11.0, -10.0, kept=Pieces(Parts(tmp_path), 0))
+    other, *_ = slicer_of(sheet).levels(-11.0, -10.0, kept=pieces_in(tmp_path))
     inside = expected.energies[(expected.energies > -11.0) & (expected.energies < -10.0)]
     np.testing.assert_allclose(other.energies, inside, rtol=0, atol=EXACT)
 
