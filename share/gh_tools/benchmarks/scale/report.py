@@ -84,7 +84,7 @@ def draw(found: dict[str, dict[int, dict]], path: Path) -> None:
             if not results:
                 continue
             n_atoms, values = zip(*((n, r[field]) for n, r in results), strict=True)
-            if len(results) > 1:
+            if len(results) > 2:
                 slope = np.polyfit(np.log(n_atoms), np.log(values), 1)[0]
                 name = f"{name}: N^{slope:.2f}"
             panel.loglog(n_atoms, values, "o-", label=name)
