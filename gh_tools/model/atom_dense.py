@@ -10,12 +10,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from gh_tools.model.initial import matrices
 from gh_tools.model.radial import degree_matrix
-
-KERNEL = nn.initializers.variance_scaling(
-    1.0, "fan_in", "normal", in_axis=-1, out_axis=-2, batch_axis=(0,)
-)
-"""Initialises matrices [..., out, in] of each degree."""
 
 
 def spread(weights: Float[Array, "degrees ..."]) -> Float[Array, "lm ..."]:
@@ -36,11 +32,9 @@ class AtomDense(nn.Module):
     @nn.compact
     def __call__(self, inputs: Float[Array, "lm in atoms"]) -> Float[Array, "lm out atoms"]:
         """Map the features."""
-        n_degrees = round(len(inputs) ** 0.5)
-        return (
-            spread(self.param("kernel", KERNEL, (n_degrees, self.features, inputs.shape[1])))
-            @ inputs
-        )
+        width = inputs.shape[1]
+        shape = (round(len(inputs) ** 0.5), self.features, width)
+        return spread(self.param("kernel", matrices(width), shape)) @ inputs
 
 
 def soft_norm(

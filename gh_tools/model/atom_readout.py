@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from gh_tools.model.initial import normal
 from gh_tools.model.rearrange import select
 from gh_tools.orbitals.irreps import Irreps
 
@@ -47,7 +48,7 @@ class AtomReadout(nn.Module):
                 continue
             kernel = self.param(
                 name,
-                nn.initializers.normal(0.1 / width**0.5),
+                normal(0.1 / width**0.5),
                 (column.max() + 1, n_kinds * width),
             )
             spread = jnp.asarray(column[..., None] == np.arange(len(kernel)), kernel.dtype)

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Int
 
 from gh_tools.model.bond_turn import bond_turns, components, turn_to_bond
 from gh_tools.model.config import BondFrameConfig
+from gh_tools.model.initial import matrices
 from gh_tools.model.radial import radial_functions
 
 Features = Float[Array, "m swap features 2 pairs"]
@@ -94,11 +95,7 @@ class BondLayers(nn.Module):
 
     def _kernel(self, name, shape):
         """Weights of matrices [..., out, in]."""
-        batch = tuple(range(len(shape) - 2))
-        initial = nn.initializers.variance_scaling(
-            1.0, "fan_in", "normal", in_axis=-1, out_axis=-2, batch_axis=batch
-        )
-        return self.param(name, initial, shape)
+        return self.param(name, matrices(shape[-1]), shape)
 
     def _dense(self, name, scalars, features):
         # The kind of the pair is among the scalars: it serves as bias.

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from gh_tools.model.bond_columns import BondColumns
+from gh_tools.model.initial import normal
 from gh_tools.model.rearrange import exchange, select
 from gh_tools.orbitals.irreps import IrrepLayout
 
@@ -50,7 +51,7 @@ class BondReadout(nn.Module):
         ):
             kernel = self.param(
                 f"order_{m}",
-                nn.initializers.normal(0.3 / (2 * width) ** 0.5),
+                normal(0.3 / (2 * width) ** 0.5),
                 (n_types, count, 2, width),
             )
             kernel = self._symmetrised(kernel, table, m, np.array([1.0, -1.0])[:, None])
@@ -58,7 +59,7 @@ class BondReadout(nn.Module):
             if m == 0:
                 direct = self.param(
                     "scalars",
-                    nn.initializers.normal(0.3 / len(scalars) ** 0.5),
+                    normal(0.3 / len(scalars) ** 0.5),
                     (n_types, count, len(scalars)),
                 )
                 direct = self._symmetrised(direct, table, m, 1.0)

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 from gh_tools.model.atom_dense import spread
 from gh_tools.model.config import RadialBasisConfig
 from gh_tools.model.graph import Graph
+from gh_tools.model.initial import matrices, normal
 from gh_tools.model.radial import harmonics, radial_functions
 
 
@@ -39,17 +40,11 @@ class Density(nn.Module):
         """Return tensors up to the degree of the config, without pseudotensors."""
         config = self.config
         n_atoms, n_degrees = len(graph.species), config.max_degree + 1
-        central = self.param(
-            "central", nn.initializers.normal(1.0), (self.n_species, config.n_embedding)
-        )
-        neighbour = self.param(
-            "neighbour", nn.initializers.normal(1.0), (self.n_species, config.n_embedding)
-        )
+        central = self.param("central", normal(1.0), (self.n_species, config.n_embedding))
+        neighbour = self.param("neighbour", normal(1.0), (self.n_species, config.n_embedding))
         mixing = self.param(
             "mixing",
-            nn.initializers.variance_scaling(
-                1.0, "fan_in", "normal", in_axis=(2, 3), out_axis=1, batch_axis=0
-            ),
+            matrices(config.n_embedding * config.n_radial),
             (n_degrees, config.n_radial, config.n_embedding, config.n_radial),
         )
 

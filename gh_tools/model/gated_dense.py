@@ -6,7 +6,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from gh_tools.model.atom_dense import KERNEL, AtomDense
+from gh_tools.model.atom_dense import AtomDense
+from gh_tools.model.initial import matrices
 
 
 class GatedDense(nn.Module):
@@ -50,4 +51,4 @@ class GatedDense(nn.Module):
         return tensors, pseudotensors
 
     def _mapped(self, name: str, scalars: Array, features: int) -> Array:
-        return self.param(name, KERNEL, (1, features, len(scalars)))[0] @ scalars
+        return self.param(name, matrices(len(scalars)), (features, len(scalars))) @ scalars

@@ -10,10 +10,12 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 import platformdirs
 from jaxtyping import Array, Float, Int
 
+from gh_tools.model.initial import draw_weights
 from gh_tools.training.batches import Batch
 from gh_tools.training.config import LossConfig
 from gh_tools.training.loss import hamiltonian_loss
@@ -83,19 +85,10 @@ def initial_state(
         seed: of the weights.
         ema: decay of the moving average of the weights; 0 for none.
     """
-
-    # Compiled as a whole, because operation by operation it takes minutes; not optimised, because it
-    # runs once: that compiles in a sixth of the time.
-    @functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
-    def draw(key):
-        # Weights have the precision of the network, whatever the initialisers default to.
-        params = jax.tree.map(
-            lambda weights: weights.astype(graph.vector.dtype), model.init(key, graph)
-        )
-        average = jax.tree.map(jnp.copy, params) if ema else ()
-        return TrainState(params, optimizer.init(params), average, jnp.zeros((), jnp.int32))
-
-    return draw(jax.random.key(seed))
+    params = draw_weights(model, graph, seed)
+    average = jax.device_put(jax.tree.map(np.copy, params)) if ema else ()
+    params = jax.device_put(params)
+    return TrainState(params, jax.jit(optimizer.init)(params), average, jnp.zeros((), jnp.int32))
 
 
 def make_step(

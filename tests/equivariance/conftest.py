@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 
 import ase
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -106,7 +107,7 @@ class Network:
             width = leaf.shape[-2] if "kernel" in str(path[-1]) and leaf.ndim > 1 else 1
             return jnp.asarray(rng.normal(size=leaf.shape) / np.sqrt(width), jnp.float32)
 
-        return jax.tree_util.tree_map_with_path(draw, shapes)
+        return jax.tree_util.tree_map_with_path(draw, nn.meta.unbox(shapes))
 
     @cached_property
     def apply(self):

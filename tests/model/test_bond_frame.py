@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ase
 import e3x
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -165,7 +166,7 @@ def test_products_are_e3xs(rng):
     layer = Product(3)
     shapes = jax.eval_shape(layer.init, jax.random.key(0), x)
     parameters = jax.tree.map(
-        lambda leaf: jnp.asarray(rng.normal(size=leaf.shape), jnp.float32), shapes
+        lambda leaf: jnp.asarray(rng.normal(size=leaf.shape), jnp.float32), nn.meta.unbox(shapes)
     )
     tensors, pseudotensors = np.split(np.asarray(layer.apply(parameters, x)), 2)
     kernel = parameters["params"]["factors"]["kernel"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ase
 import e3x
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -38,6 +39,7 @@ def rng():
 
 
 def _random_like(shapes, rng):
+    shapes = nn.meta.unbox(shapes)
     return jax.tree.map(lambda leaf: jnp.asarray(rng.normal(size=leaf.shape), jnp.float32), shapes)
 
 
