@@ -38,8 +38,9 @@ from gh_tools.training.interrupt import Interrupt, interruptible
 from gh_tools.training.optimizers import build_optimizer, learning_rate, plateau_scale
 from gh_tools.training.pace import Pace
 from gh_tools.training.parent import adopt
-from gh_tools.training.step import compiler_options, initial_state, make_step
+from gh_tools.training.step import compiler_options, fresh_state, initial_state, make_step
 from gh_tools.training.validation import Validation
+from gh_tools.training.weights import Weights
 
 _PLAIN_INTERVAL = 5.0  # seconds between lines of metrics where standard error is no terminal
 BEST = ("hamiltonian", "eigenvalue")
@@ -121,11 +122,9 @@ class Training:
         self.step = make_step(self.devices.spread(model), optimizer, config.loss, config.ema)
         self.state = initial_state(model, optimizer, first.graph, config.seed, config.ema)
         if weights is not None:
-            weights = adopt(self.state.params, weights)
-            self.state = self.state._replace(
-                params=weights, average=_copy(weights) if config.ema else ()
-            )
-        self.best = {metric: _copy(self.state.evaluated) for metric in BEST}
+            weights = Weights.of(adopt(self.state.params.tree, weights))
+            self.state = fresh_state(weights, optimizer, config.ema)
+        self.best = {metric: self.state.evaluated.tree for metric in BEST}
         predict = jax.jit(model.apply, compiler_options=compiler_options())
         self.validation, self.probe = (
             Validation(part, members, size, layout, predict, config.metrics, config.model.frame)
@@ -278,7 +277,7 @@ class Training:
 
     def _measure(self, always_eigenvalues: bool) -> dict[str, float]:
         """Measure the present weights, and learn what that takes."""
-        state, weights = self.progress, jax.device_put(_copy(self.state.evaluated))
+        state, weights = self.progress, jax.device_put(self.state.evaluated.tree)
         eigenvalues = always_eigenvalues or self.pace.eigenvalues_are_due(
             state.epoch, state.eigenvalue_epoch
         )
@@ -308,7 +307,7 @@ class Training:
             if best is None or value < best["value"]:
                 if not math.isfinite(value):
                     continue
-                self.best[metric] = _copy(self.state.evaluated)
+                self.best[metric] = self.state.evaluated.tree
                 improved = best is None or value < best["value"] - least[metric]
                 self.progress.best[metric] = {
                     "value": value,

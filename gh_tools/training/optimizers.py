@@ -7,7 +7,10 @@ present rate: rates are then arguments of the compiled step, and none is compile
 from __future__ import annotations
 
 import math
+from typing import Any
 
+import jax
+import jax.numpy as jnp
 import optax
 
 from gh_tools.training.config import (
@@ -17,6 +20,7 @@ from gh_tools.training.config import (
     PlateauConfig,
     Schedule,
 )
+from gh_tools.training.weights import Weights
 
 _LAYERWISE = {"lamb"}  # what it does to a weight depends on the norm of its array
 _NOT_OPTAX = {"name", "learning_rate", "clip"}
@@ -55,10 +59,29 @@ def build_optimizer(
             )
         )
     chain = optax.chain(*stages)
-    if optimizer.name not in _LAYERWISE:
-        # One array instead of one for each weight: hundreds of small operations take longer.
-        chain = optax.flatten(chain)
-    return optax.with_extra_args_support(chain)
+    chain = optax.with_extra_args_support(chain)
+    return _by_array(chain) if optimizer.name in _LAYERWISE else chain
+
+
+def _by_array(
+    inner: optax.GradientTransformationExtraArgs,
+) -> optax.GradientTransformationExtraArgs:
+    """Let an optimiser see the arrays of a network instead of all weights as one."""
+
+    def update(updates, state, params=None, **extra):
+        found, state = inner.update(_divided(updates), state, _divided(params), **extra)
+        if isinstance(updates, Weights):
+            vector = jnp.concatenate([leaf.reshape(-1) for leaf in jax.tree.leaves(found)])
+            found = updates.replace(vector=vector)
+        return found, state
+
+    return optax.GradientTransformationExtraArgs(
+        lambda params: inner.init(_divided(params)), update
+    )
+
+
+def _divided(tree: Any) -> Any:
+    return tree.tree if isinstance(tree, Weights) else tree
 
 
 def learning_rate(optimizer: Optimizer, schedule: Schedule, step: int, progress: float) -> float:

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 import platformdirs
 from jaxtyping import Array, Float, Int
@@ -19,6 +18,7 @@ from gh_tools.model.initial import draw_weights
 from gh_tools.training.batches import Batch
 from gh_tools.training.config import LossConfig
 from gh_tools.training.loss import hamiltonian_loss
+from gh_tools.training.weights import Weights
 
 
 class TrainState(NamedTuple):
@@ -31,13 +31,13 @@ class TrainState(NamedTuple):
         step: steps done.
     """
 
-    params: Any
+    params: Weights
     optimizer: Any
-    average: Any
+    average: Weights | tuple[()]
     step: Int[Array, ""]
 
     @property
-    def evaluated(self) -> Any:
+    def evaluated(self) -> Weights:
         """The weights that are judged and stored: the average where there is one."""
         return self.average or self.params
 
@@ -85,9 +85,22 @@ def initial_state(
         seed: of the weights.
         ema: decay of the moving average of the weights; 0 for none.
     """
-    params = draw_weights(model, graph, seed)
-    average = jax.device_put(jax.tree.map(np.copy, params)) if ema else ()
-    params = jax.device_put(params)
+    return fresh_state(Weights.of(draw_weights(model, graph, seed)), optimizer, ema)
+
+
+def fresh_state(
+    weights: Weights, optimizer: optax.GradientTransformation, ema: float
+) -> TrainState:
+    """Return the state of a run that starts from given weights.
+
+    Args:
+        weights: on the host.
+        optimizer: the optimiser.
+        ema: decay of the moving average of the weights; 0 for none.
+    """
+    # Copies of their own: a step reuses the memory of the state.
+    params = jax.device_put(weights.replace(vector=weights.vector.copy()))
+    average = jax.device_put(weights.replace(vector=weights.vector.copy())) if ema else ()
     return TrainState(params, jax.jit(optimizer.init)(params), average, jnp.zeros((), jnp.int32))
 
 
@@ -110,7 +123,7 @@ def make_step(
 
     def step(state: TrainState, batch: Batch, rate: Float[Array, ""]):
         def objective(params):
-            return hamiltonian_loss(model.apply(params, batch.graph), batch, loss)
+            return hamiltonian_loss(model.apply(params.tree, batch.graph), batch, loss)
 
         value, gradient = jax.value_and_grad(objective)(state.params)
         updates, inner = optimizer.update(gradient, state.optimizer, state.params, value=value)

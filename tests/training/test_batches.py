@@ -106,7 +106,7 @@ def test_padding_does_not_change_the_loss(samples, make_config, inputs):
 
     @jax.jit
     def loss(params, batch):
-        prediction = model.apply(params, batch.graph)
+        prediction = model.apply(params.tree, batch.graph)
         return hamiltonian_loss(prediction, batch, LossConfig())
 
     # Sums in another order: float32 rounding.

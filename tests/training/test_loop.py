@@ -118,12 +118,12 @@ def test_a_budget_ends_the_run_in_time_and_the_schedule_with_it(make_training, m
 def test_averaged_weights_are_what_is_judged(make_training, make_config):
     """The first steps average with decay (1 + t)/(10 + t), t counted from 0."""
     training = make_training(make_config(epochs=1, ema=0.99))
-    seen = [jax.tree.map(np.array, training.state.params)]
+    seen = [training.state.params.tree]
     compiled = training.step
 
     def stepping(*arguments):
         state, loss = compiled(*arguments)
-        seen.append(jax.tree.map(np.array, state.params))
+        seen.append(state.params.tree)
         return state, loss
 
     training.step = stepping

@@ -142,7 +142,7 @@ def forward(network: Network, batch):
 
     from gh_tools.training.step import compiler_options
 
-    params = network.start(batch).params
+    params = jax.device_put(network.start(batch).params.tree)
     apply = jax.jit(network.model.apply, compiler_options=compiler_options())
     return lambda: jax.block_until_ready(apply(params, batch.graph))
 

@@ -1,0 +1,45 @@
+"""The weights of a network as one array."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import numpy as np
+from flax import struct
+from jaxtyping import Array, Float
+
+
+@struct.dataclass
+class Weights:
+    """All weights behind each other, which optimisers and averages treat as one.
+
+    Dozens of small arrays would be as many small operations, which take longer to run, and to compile.
+
+    Attributes:
+        vector: the weights.
+        structure: the tree that they stand for.
+        shapes: of its arrays.
+    """
+
+    vector: Float[Array, "weights"]
+    structure: Any = struct.field(pytree_node=False)
+    shapes: tuple[tuple[int, ...], ...] = struct.field(pytree_node=False)
+
+    @classmethod
+    def of(cls, tree: Any) -> Weights:
+        """Put the arrays of a tree behind each other, on the host."""
+        leaves, structure = jax.tree.flatten(tree)
+        vector = np.concatenate([np.asarray(leaf).reshape(-1) for leaf in leaves])
+        return cls(vector, structure, tuple(np.shape(leaf) for leaf in leaves))
+
+    @property
+    def tree(self) -> Any:
+        """The tree of arrays, as ``model.apply`` takes it. Outside of compiled programs: of NumPy's."""
+        sizes = [int(np.prod(shape)) for shape in self.shapes]
+        if isinstance(self.vector, jax.core.Tracer):
+            parts = jax.lax.split(self.vector, sizes)
+        else:
+            parts = np.split(np.array(self.vector), np.cumsum(sizes)[:-1])
+        leaves = [part.reshape(shape) for part, shape in zip(parts, self.shapes, strict=True)]
+        return jax.tree.unflatten(self.structure, leaves)
