@@ -172,17 +172,13 @@ def _azimuth_backward(kept, slope):
     rows = components(weights.shape[1] - 1).rows
     of_weights = [sum(product[row] for row in places.values()) for places in rows]
     slope = slope * _spread(weights)
-    # The same turn back, row by row: stacked, it is not evaluated anew for each use.
-    parts = list(zip(_split(cosine, 0), _split(sine, 0), _split(slope, 1), strict=True))
-    of_features = [
-        cos * part + opposite_sin * opposite
-        for (cos, _, part), (_, opposite_sin, opposite) in zip(parts, parts[::-1], strict=True)
-    ]
+    # Sums and differences apart, and then joined: that ends the loops.
+    of_features = [cosine * part + (sine * part)[:, ::-1] for part in jnp.split(slope, len(slope))]
     # Left out of the program where nobody asks for them, as in training.
     of_cosine = (slope * features).sum((0, 2))[:, None]
     of_sine = (slope * features[:, ::-1]).sum((0, 2))[:, None]
     return (
-        jnp.concatenate(of_features, axis=1),
+        jnp.concatenate(of_features),
         jnp.concatenate(of_weights, axis=1),
         of_cosine,
         of_sine,
@@ -232,47 +228,40 @@ def turn_polar(
 def _polar_backward(n_tensors, max_order, kept, slopes):
     features, polar = kept
     n_swaps, n_components, n_features, n_pairs = features.shape
-    n_pseudo = n_features - n_tensors
     max_degree = round(n_components**0.5) - 1
     index, _ = _polar_elements(max_degree)
     table = components(max_degree)
-    # Slopes of the turned components, by degree and m: of tensors and of pseudotensors.
+    # Slopes of the turned components, by degree and m.
     turned = {}
     even = jax.lax.split(slopes[0], [n_tensors] * (max_degree + 1), 1)
-    odd = jax.lax.split(slopes[1], [n_pseudo] * max_degree, 1)
-    odd = [jnp.zeros((n_swaps, n_pseudo, n_pairs), features.dtype), *odd]
+    odd = jax.lax.split(slopes[1], [n_features - n_tensors] * max_degree, 1)
+    odd = [jnp.zeros((n_swaps, n_features - n_tensors, n_pairs), features.dtype), *odd]
     for degree in range(max_degree + 1):
-        turned[degree, 0] = (even[degree], odd[degree])
+        turned[degree, 0] = jnp.concatenate([even[degree], odd[degree]], axis=1)
+    is_tensor = (np.arange(n_features) < n_tensors)[:, None]
     for m, slope in enumerate(slopes[2:], start=1):
-        sizes = [n_tensors, n_pseudo] * (max_degree + 1 - m)
+        sizes = [n_features] * (max_degree + 1 - m)
         parts = [jax.lax.split(slope[:, :, part], sizes, 1) for part in (0, 1)]
-        for degree in range(m, max_degree + 1):
-            (c, pseudo_c), (s, pseudo_s) = (part[2 * (degree - m) :][:2] for part in parts)
-            turned[degree, m], turned[degree, -m] = (c, pseudo_s), (s, -pseudo_c)
+        for degree, (c, s) in enumerate(zip(*parts, strict=True), start=m):
+            turned[degree, m] = jnp.where(is_tensor, c, s)
+            turned[degree, -m] = jnp.where(is_tensor, s, -c)
 
     elements, of_features = _split(polar, 0), []
     for degree, k in zip(table.degree.tolist(), table.m.tolist(), strict=True):
         terms = [
-            (elements[index[degree, m, k]], turned[degree, m])
+            elements[index[degree, m, k]] * turned[degree, m]
             for m in table.rows[degree]
             if (degree, m, k) in index and (degree, m) in turned
         ]
-        of_features += [
-            sum(element * slope[kind] for element, slope in terms)
-            if terms
-            else jnp.zeros((n_swaps, count, n_pairs), features.dtype)
-            for kind, count in ((0, n_tensors), (1, n_pseudo))
-        ]
+        of_features.append(sum(terms) if terms else jnp.zeros_like(turned[0, 0]))
     # Left out of the program where nobody asks for it, as in training.
     of_polar = [
-        (jnp.concatenate(turned[degree, m], axis=1) * features[:, table.rows[degree][k]]).sum(
-            (0, 1)
-        )
+        (turned[degree, m] * features[:, table.rows[degree][k]]).sum((0, 1))
         if (degree, m) in turned
         else jnp.zeros_like(polar[0])
         for degree, m, k in index
     ]
-    return jnp.concatenate(of_features, axis=1).reshape(features.shape), jnp.stack(of_polar)
+    return jnp.stack(of_features, axis=1), jnp.stack(of_polar)
 
 
 turn_polar.defvjp(
