@@ -96,10 +96,9 @@ def random_bond_model(tiny_scaleshift) -> Path:
 
 
 def _random_model(tiny_scaleshift: Path, path: Path, network: dict) -> Path:
-    import jax
-
     from gh_tools.model.build import build_model
     from gh_tools.model.graph import build_graph
+    from gh_tools.model.initial import draw_weights
     from gh_tools.store.hamiltonians import HamiltonianReader
     from gh_tools.store.io import open_store
     from gh_tools.store.partial import PartialStore
@@ -120,7 +119,7 @@ def _random_model(tiny_scaleshift: Path, path: Path, network: dict) -> Path:
         config.model.descriptor_cutoff(reader.basis),
         config.model.pair_cutoffs(reader.basis),
     )
-    params = jax.jit(build_model(config.model, reader.basis).init)(jax.random.PRNGKey(0), graph)
+    params = draw_weights(build_model(config.model, reader.basis), graph, 0)
     return save_model(
         PartialStore(path, Provenance("gh-train", inputs=[store])),
         basis=reader.basis,
