@@ -41,6 +41,14 @@ def main(
             "indices, instead of drawing them.",
         ),
     ] = None,
+    potential: Annotated[
+        bool,
+        typer.Option(
+            "--potential",
+            help="Fit first a potential for each atom, of neighbours up to 12 Å and of theirs up to 6.5 Å; "
+            "models then depend on as much.",
+        ),
+    ] = False,
     seed: SeedOption = 0,
     overwrite: OverwriteOption = False,
     dry_run: DryRunOption = False,
@@ -70,8 +78,9 @@ def main(
         log.info("would fit to %s structures and write %s", described, path)
         return
     config = {"split": str(split)} if split else {"fractions": fractions}
+    config["potential"] = potential
     provenance = common.provenance(None if split else seed, config, labels.stores)
-    path, explained = fit_store(labels, chosen, path, provenance, overwrite)
+    path, explained = fit_store(labels, chosen, path, provenance, overwrite, potential)
     log.info("%s: %s structures", path, described)
     table(
         [

@@ -46,6 +46,16 @@ def main(
             help="Wall-clock time such as 10m that the whole run takes; sets budget.",
         ),
     ] = None,
+    ensemble: Annotated[
+        int | None,
+        typer.Option(
+            "--ensemble",
+            metavar="N",
+            min=1,
+            help="Train N networks, whose mean is the prediction and whose deviation its uncertainty; "
+            "sets ensemble.",
+        ),
+    ] = None,
     plot: Annotated[
         Path | None,
         typer.Option("--plot", help="Picture of the learning curve: .png, .pdf or .svg."),
@@ -79,7 +89,7 @@ def main(
 
         ancestor = load_model(parent)
         base = defaults(ancestor)
-    settings = common.as_settings(settings, {"seed": seed, "budget": budget})
+    settings = common.as_settings(settings, {"seed": seed, "budget": budget, "ensemble": ensemble})
     loaded = common.load_config(TrainConfig, config, settings, base)
     if print_config:
         common.print_config(loaded)

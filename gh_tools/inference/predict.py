@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 import ase
@@ -10,9 +11,10 @@ import jax
 import numpy as np
 from jaxtyping import Float, Int
 
+from gh_tools.dft.overlap import Overlap
 from gh_tools.inference.chunks import atom_chunks, local_graph, pair_chunks
 from gh_tools.inference.domains import divide
-from gh_tools.inference.programs import Programs
+from gh_tools.inference.programs import Programs, spread_of_members
 from gh_tools.model.build import build_model
 from gh_tools.model.graph import Graph, build_graph, pad
 from gh_tools.orbitals.basis import SpeciesPair
@@ -20,6 +22,7 @@ from gh_tools.orbitals.blocks import Hamiltonian, OnsiteBlocks, PairBlocks
 from gh_tools.orbitals.irreps import IrrepLayout
 from gh_tools.orbitals.pairs import DirectedPairs, Neighbours, canonical_pairs, wrapped
 from gh_tools.training.model_store import LoadedModel
+from gh_tools.training.potential import shifted
 from gh_tools.training.step import configure_jax
 
 # Atoms (stand-ins and padding included) and edges of a chunk of descriptors, and pairs of a chunk of
@@ -30,6 +33,8 @@ LARGE_ATOMS = (256, 32768)
 PAIR_SIZES = (4096, 512)
 # Atoms whose edges are listed at once.
 LISTED_ATOMS = 1024
+# What is predicted; the latter by ensembles.
+_FIELDS = ("hamiltonian", "uncertainty")
 
 
 class Descriptors(NamedTuple):
@@ -37,8 +42,8 @@ class Descriptors(NamedTuple):
 
     Attributes:
         row: where each atom of the structure stands in the other arrays; -1 if it is not there.
-        ends: what pairs need of an atom.
-        onsite: scaled irreps of the on-site block.
+        ends: what pairs need of an atom; of an ensemble, by member.
+        onsite: scaled irreps of the on-site block; likewise.
     """
 
     row: Int[np.ndarray, "atoms"]
@@ -61,7 +66,9 @@ class Predictor:
         layout: irreps of the blocks.
         pair_cutoffs: distance in Å up to which each species pair gets blocks.
         reach: distance in Å up to which neighbours of an atom are looked for.
+        potential: of the model's scale-shift; None if it has none.
         atom_bytes: memory for the descriptors of an atom.
+        n_matrices: how many are predicted: H of each spin, and of an ensemble its uncertainty.
     """
 
     def __init__(self, model: LoadedModel):
@@ -75,13 +82,21 @@ class Predictor:
             (zi, zj): min(cutoff, labelled.get(f"{zi}-{zj}", cutoff))
             for (zi, zj), cutoff in model.config.model.pair_cutoffs(model.basis).items()
         }
+        self.potential = model.scaleshift.potential
         self.reach = max(self._cutoff, *self.pair_cutoffs.values())
+        if self.potential is not None:
+            self.reach = max(self.reach, self.potential.reach)
         self._dtype = np.dtype(model.config.precision)
         self._scaleshift = model.scaleshift
         params = jax.tree.map(lambda leaf: jax.numpy.asarray(leaf, self._dtype), model.params)
         module = build_model(model.config.model, model.basis, model.n_spins)
         self._n_message_steps = module.n_message_steps
-        self._programs = Programs(module, params, self.layout, model.scaleshift)
+        self._members = model.config.ensemble
+        self.n_matrices = self.layout.n_spins * min(self._members, 2)
+        self._calibration = model.attributes.get("calibration", {})
+        self._programs = Programs(
+            module, params, self.layout, model.scaleshift, self._members, self._calibration
+        )
         self.atom_bytes = self._programs.atom_bytes(self._alone())
 
     def predict(self, atoms: ase.Atoms) -> Hamiltonian:
@@ -91,7 +106,8 @@ class Predictor:
             atoms: any number of atoms; they are wrapped into the cell.
 
         Returns:
-            H(R) in eV in single precision, exactly Hermitian, without overlap; scalar ``n_electrons``
+            H(R) in eV in single precision, exactly Hermitian, without overlap (but where a
+            potential needs it); of an ensemble with the uncertainty of each element; scalar ``n_electrons``
             of neutral atoms.
 
         Raises:
@@ -103,6 +119,12 @@ class Predictor:
         descriptors = self.describe(atoms, neighbours, everyone)
         pairs = self.pairs(atoms, neighbours, everyone)
         found = self.blocks(atoms, descriptors, everyone, pairs)
+        if self.potential is not None:
+            onsite, bonds = Overlap(self.basis, atoms.numbers)(atoms, pairs)
+            for group, matrices in ((found.onsite, onsite), (found.pairs, bonds)):
+                for key in group:
+                    group[key] = replace(group[key], overlap=matrices[key])
+            found = shifted(found, self.potential(atoms, neighbours, everyone))
         found.scalars["n_electrons"] = self.basis.n_electrons(atoms.numbers)
         return found
 
@@ -130,7 +152,7 @@ class Predictor:
         order = chosen[np.concatenate(near)]
         row = np.full(len(atoms), -1)
         row[order] = np.arange(len(order))
-        ends, onsite = None, np.zeros((len(order), self.layout.onsite_size), self._dtype)
+        ends = onsite = None
 
         def chunks():
             for start in range(0, len(order), LISTED_ATOMS):
@@ -145,7 +167,10 @@ class Predictor:
 
         for chunk, features, irreps in self._programs.atoms(chunks()):
             if ends is None:
-                ends = np.zeros((len(order), *features.shape[1:]), features.dtype)
+                ends, onsite = (
+                    np.zeros((len(order), *part.shape[1:]), part.dtype)
+                    for part in (features, irreps)
+                )
             ends[chunk.atoms] = features
             onsite[chunk.atoms] = irreps
         return Descriptors(row, ends, onsite)
@@ -171,13 +196,16 @@ class Predictor:
         onsite = {}
         for number in np.unique(atoms.numbers[domain]).tolist():
             atom = domain[atoms.numbers[domain] == number]
-            onsite[number] = OnsiteBlocks(atom, self._onsite(descriptors, number, atom))
+            found = self._onsite(descriptors, number, atom)
+            onsite[number] = OnsiteBlocks(atom, **dict(zip(_FIELDS, found, strict=False)))
         bonds = {}
         for kind, key in enumerate(self.basis.species_pairs()):
             if key not in pairs:
                 continue
             i, j, shift, vector = pairs[key]
-            blocks = np.empty(self.layout.pair[key].blocks_shape(len(i)), np.float32)
+            shape = self.layout.pair[key].blocks_shape(len(i))
+            fields = _FIELDS[: min(self._members, 2)]
+            blocks = {field: np.empty(shape, np.float32) for field in fields}
             chunks = pair_chunks(
                 descriptors.ends,
                 *(descriptors.row[i], descriptors.row[j]),
@@ -186,17 +214,21 @@ class Predictor:
                 PAIR_SIZES,
             )
             for chunk, found in self._programs.pairs(key, chunks):
-                blocks[..., chunk.pairs, :, :] = found
-            bonds[key] = PairBlocks(i, j, shift, blocks)
+                for field, part in zip(fields, found, strict=True):
+                    blocks[field][..., chunk.pairs, :, :] = part
+            bonds[key] = PairBlocks(i, j, shift, **blocks)
         return Hamiltonian(atoms, self.basis, onsite, bonds)
 
     def _onsite(
         self, descriptors: Descriptors, number: int, atom: Int[np.ndarray, "some"]
-    ) -> Float[np.ndarray, "*spin some k k"]:
+    ) -> list[Float[np.ndarray, "*spin some k k"]]:
         irreps, terms = self.layout.onsite[number], self._scaleshift.onsite_terms[number]
-        scaled = descriptors.onsite[descriptors.row[atom], : irreps.size]
-        blocks = irreps.to_blocks(terms.mean + terms.deviation * scaled)
-        return blocks.astype(np.float32)
+        scaled = descriptors.onsite[descriptors.row[atom], ..., : irreps.size]
+        values = terms.mean + terms.deviation * scaled
+        if self._members == 1:
+            return [irreps.to_blocks(values).astype(np.float32)]
+        blocks = np.stack([irreps.to_blocks(values[:, own]) for own in range(self._members)])
+        return spread_of_members(blocks, self._calibration.get("onsite", 1.0))
 
     def _alone(self) -> Graph:
         """A graph of one atom, padded."""

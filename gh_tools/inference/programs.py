@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import flax.linen as nn
@@ -14,6 +15,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from gh_tools.inference.chunks import AtomChunk, PairChunk
+from gh_tools.model.ensemble import of_members
 from gh_tools.model.graph import Graph
 from gh_tools.orbitals.basis import SpeciesPair
 from gh_tools.orbitals.bond_frame import from_frame
@@ -32,23 +34,48 @@ class Programs:
 
     Args:
         module: the network.
-        params: its weights.
+        params: its weights; of an ensemble with a leading axis of members.
         layout: irreps of the blocks.
         scaleshift: brings irreps to eV.
+        members: number of networks.
+        calibration: of an ensemble, what the deviation of its members is multiplied with.
     """
 
-    def __init__(self, module: nn.Module, params: Any, layout: IrrepLayout, scaleshift: ScaleShift):
+    def __init__(
+        self,
+        module: nn.Module,
+        params: Any,
+        layout: IrrepLayout,
+        scaleshift: ScaleShift,
+        members: int = 1,
+        calibration: Mapping[str, float] = MappingProxyType({}),
+    ):
         devices = jax.local_devices()
         self._mesh = Mesh(np.array(devices), ("device",))
         self._params = jax.device_put(params, NamedSharding(self._mesh, PartitionSpec()))
-        self._atoms = self._spread(
-            lambda params, graph: module.apply(params, graph, method="predict_atoms")
-        )
-        self._pairs = self._spread(
-            lambda params, chunk: module.apply(params, *chunk, method="predict_pairs")
-        )
+
+        def atoms(params: Any, graph: Graph) -> Any:
+            return module.apply(params, graph, method="predict_atoms")
+
+        def pairs(own: Any, graph: Graph) -> jax.Array:
+            params, ends = own
+            return module.apply(params, ends, graph, method="predict_pairs")
+
+        # Outside of the network, atoms come first, and then the members of an ensemble.
+        turn = partial(jax.tree.map, lambda array: jnp.moveaxis(array, 0, 1))
+        each = of_members(atoms, members), of_members(pairs, members)
+        if members == 1:
+            self._atoms = self._spread(each[0])
+            self._pairs = self._spread(lambda params, chunk: each[1]((params, chunk[0]), chunk[1]))
+        else:
+            self._atoms = self._spread(lambda params, graph: turn(each[0](params, graph)))
+            self._pairs = self._spread(
+                lambda params, chunk: each[1]((params, turn(chunk[0])), chunk[1])
+            )
+        factor = None if members == 1 else calibration.get("pairs", 1.0)
         self._compose = {
-            key: self._spread(partial(_compose, layout, scaleshift, key)) for key in layout.pair
+            key: self._spread(partial(_compose, layout, scaleshift, key, factor))
+            for key in layout.pair
         }
 
     def atom_bytes(self, graph: Graph) -> int:
@@ -67,8 +94,11 @@ class Programs:
 
     def pairs(
         self, key: SpeciesPair, chunks: Iterable[PairChunk]
-    ) -> Iterator[tuple[PairChunk, np.ndarray]]:
-        """Yield each chunk of one species pair with its blocks in eV; a spin axis leads, if any."""
+    ) -> Iterator[tuple[PairChunk, list[np.ndarray]]]:
+        """Yield each chunk of one species pair with its blocks in eV; a spin axis leads, if any.
+
+        Of an ensemble, the blocks of its mean and their uncertainty.
+        """
 
         def blocks(params: Any, chunk: tuple) -> jax.Array:
             irreps = self._pairs(params, chunk)
@@ -78,7 +108,8 @@ class Programs:
 
         inputs = self._stream(chunks, lambda chunk: (chunk.ends, chunk.graph), blocks)
         for chunk, found in inputs:
-            yield chunk, found[..., : chunk.pairs.stop - chunk.pairs.start, :, :]
+            count = chunk.pairs.stop - chunk.pairs.start
+            yield chunk, [blocks[..., :count, :, :] for blocks in found]
 
     def _spread(self, function: Program) -> Program:
         """Compile a function of weights and a chunk for one chunk on each device."""
@@ -136,12 +167,31 @@ def _landed(batch: list[Chunk], outputs: Any) -> Iterator[tuple[Chunk, Any]]:
 
 
 def _compose(
-    layout: IrrepLayout, scaleshift: ScaleShift, key: SpeciesPair, _: Any, chunk: tuple
-) -> jax.Array:
-    """Blocks in eV of one species pair, from scaled irreps in the network's frame."""
+    layout: IrrepLayout,
+    scaleshift: ScaleShift,
+    key: SpeciesPair,
+    factor: float | None,
+    _: Any,
+    chunk: tuple,
+) -> list[jax.Array]:
+    """Blocks in eV of one species pair, from scaled irreps in the network's frame.
+
+    Of an ensemble, which has a factor, the mean and the deviation times that.
+    """
     scaled, vector = (array.astype(jnp.float64) for array in chunk)
     irreps = layout.pair[key]
     shift, scale = scaleshift.pair_terms[key](jnp.linalg.norm(vector, axis=1))
-    components = shift + scale * scaled[:, : irreps.size]
-    turned = from_frame(scaleshift.frame, irreps, components, vector)
-    return irreps.to_blocks(turned).astype(jnp.float32)
+
+    def blocks(scaled: jax.Array) -> jax.Array:
+        components = shift + scale * scaled[:, : irreps.size]
+        return irreps.to_blocks(from_frame(scaleshift.frame, irreps, components, vector))
+
+    if factor is None:
+        return [blocks(scaled).astype(jnp.float32)]
+    return spread_of_members(jax.vmap(blocks)(scaled), factor)
+
+
+def spread_of_members(blocks: Any, factor: float) -> list[Any]:
+    """Return mean and uncertainty of the members' blocks, in NumPy or JAX, in single precision."""
+    uncertainty = factor * blocks.std(axis=0, ddof=1)
+    return [part.astype(np.float32) for part in (blocks.mean(axis=0), uncertainty)]

@@ -16,6 +16,7 @@ from gh_tools.inference.domains import divide
 from gh_tools.inference.predict import Descriptors, Predictor
 from gh_tools.orbitals.blocks import Hamiltonian
 from gh_tools.orbitals.pairs import Neighbours, wrapped
+from gh_tools.training.potential import shifted
 
 
 class StructureWork:
@@ -44,8 +45,9 @@ class StructureWork:
         self._neighbours = Neighbours(
             self.atoms, max(predictor.reach, overlap.reach(self.atoms.numbers))
         )
-        # H and S in single precision; half of all pairs are stored
-        block = 4 * (1 + predictor.layout.n_spins) * predictor.basis.n_orbitals(atoms.numbers) ** 2
+        self._potential = np.zeros(len(self.atoms))
+        # All in single precision; half of all pairs are stored
+        block = 4 * (1 + predictor.n_matrices) * predictor.basis.n_orbitals(atoms.numbers) ** 2
         weight = self._neighbours.count(cutoff) / 2 * block.max()
         self.domains = divide(self.atoms.positions, weight, domain_bytes)
         self._descriptors: tuple[Sequence[int], Descriptors] | None = None
@@ -72,7 +74,9 @@ class StructureWork:
         for found, blocks in ((onsite, predicted.onsite), (bonds, predicted.pairs)):
             for key in blocks:
                 blocks[key] = replace(blocks[key], overlap=found.pop(key).astype(np.float32))
-        return predicted
+        if self._predictor.potential is None:
+            return predicted
+        return shifted(predicted, self._potential)
 
     def overlap(self, number: int) -> tuple[OnsiteMatrices, PairMatrices]:
         """Compute a domain's blocks of S in double precision: on-site, and pairs."""
@@ -92,6 +96,9 @@ class StructureWork:
             needed = np.arange(len(self.atoms))
         else:
             needed = np.unique(np.concatenate([self._halo(self.domains[n]) for n in numbers]))
+        potential = self._predictor.potential
+        if potential is not None:
+            self._potential[needed] = potential(self.atoms, self._neighbours, needed)
         return self._predictor.describe(self.atoms, self._neighbours, needed)
 
     def _halo(self, domain: Int[np.ndarray, "some"]) -> Int[np.ndarray, "more"]:

@@ -157,7 +157,16 @@ def _scaleshift(group: str = "") -> tuple[Field, ...]:
         ("scale", "3 C", "", "a, b, c of exp(a + b r + c r²)"),
         ("range", "3", "Å", "shortest and longest distance of the data; cutoff"),
     )
+    potential = (
+        ("nearest", "1", "Å", "closer neighbours count as that far"),
+        ("local", "E D", "eV", "coefficients of an atom's own descriptors, by element"),
+        ("spread", "E D", "eV", "coefficients of what it contributes to others"),
+    )
     return (
+        *(
+            Field(f"{group}potential/{n}", shape, "float", u, t, False)
+            for n, shape, u, t in potential
+        ),
         Field(onsite + "mean", "C", "float", "eV", "shift; zero but for scalars"),
         Field(onsite + "deviation", "C", "float", "eV", "scale"),
         *(Field(pairs + n, shape, "float", unit, text) for n, shape, unit, text in pair_fields),

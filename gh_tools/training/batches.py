@@ -16,6 +16,7 @@ from gh_tools.orbitals.blocks import Hamiltonian, OnsiteBlocks, PairBlocks
 from gh_tools.orbitals.bond_frame import Frame, from_frame, to_frame
 from gh_tools.orbitals.irreps import IrrepLayout
 from gh_tools.training.levels import LevelRows, level_rows, stack_levels
+from gh_tools.training.potential import shifted
 from gh_tools.training.scaleshift import ScaleShift
 
 # What one more padded size must save of the padded rows, because it is compiled anew.
@@ -59,12 +60,14 @@ class LabelledSample(Sample):
         kept: for each species pair, which of the label's pairs are in the graph.
         onsite_terms: shift and scale of the atoms' irreps in eV.
         pairs_terms: shift and scale of the pairs' irreps in eV.
+        potential: in eV, of the atoms, which references do not hold; None if there is none.
     """
 
     label: Hamiltonian
     kept: dict[SpeciesPair, Bool[np.ndarray, "pairs"]]
     onsite_terms: tuple[Float[np.ndarray, "atoms Ko"], Float[np.ndarray, "atoms Ko"]]
     pairs_terms: tuple[Float[np.ndarray, "pairs Kp"], Float[np.ndarray, "pairs Kp"]]
+    potential: Float[np.ndarray, "atoms"] | None = None
 
 
 class Batch(NamedTuple):
@@ -134,9 +137,12 @@ class SampleMaker:
                 raise DataError(
                     f"structure {name}: hamiltonian blocks of {key} are not all finite; label it again"
                 )
+        potential, rest = self._potential(label), label
+        if potential is not None:
+            rest = shifted(label, -potential)
         onsite = np.zeros((len(label.atoms), self.layout.onsite_size))
         exists = np.zeros(onsite.shape, dtype=bool)
-        for number, blocks in label.onsite.items():
+        for number, blocks in rest.onsite.items():
             irreps = self.layout.onsite[number]
             onsite[blocks.atom, : irreps.size] = irreps.to_irreps(blocks.hamiltonian.astype(float))
             exists[blocks.atom, : irreps.size] = True
@@ -159,7 +165,7 @@ class SampleMaker:
         for key, near in kept.items():
             irreps = self.layout.pair[key]
             rows = slice(start, start := start + int(near.sum()))
-            values = label.pairs[key].hamiltonian.astype(float)
+            values = rest.pairs[key].hamiltonian.astype(float)
             # Of the network's vectors, so that both mean the same frame.
             pairs[rows, : irreps.size] = to_frame(
                 self.scaleshift.frame,
@@ -192,7 +198,12 @@ class SampleMaker:
             kept=self._kept(label),
             onsite_terms=onsite_terms,
             pairs_terms=pairs_terms,
+            potential=self._potential(label),
         )
+
+    def _potential(self, label: Hamiltonian) -> Float[np.ndarray, "atoms"] | None:
+        potential = self.scaleshift.potential
+        return None if potential is None else potential.of_structure(label.atoms)
 
     def _kept(self, label: Hamiltonian) -> dict[SpeciesPair, Bool[np.ndarray, "pairs"]]:
         return {
@@ -262,7 +273,8 @@ def predicted_hamiltonian(
         bonds[key] = PairBlocks(blocks.i, blocks.j, blocks.shift, predicted, blocks.overlap)
         start = stop
     label = sample.label
-    return Hamiltonian(label.atoms, label.basis, atoms, bonds, label.scalars, label.bands)
+    found = Hamiltonian(label.atoms, label.basis, atoms, bonds, label.scalars, label.bands)
+    return found if sample.potential is None else shifted(found, sample.potential)
 
 
 @dataclass(frozen=True)

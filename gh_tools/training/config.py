@@ -257,6 +257,9 @@ class TrainConfig(Section):
     ema: float = Field(0.99, ge=0.0, lt=1.0)
     """Decay of the exponential moving average of the weights, which is then what is evaluated and
     stored; 0 turns it off."""
+    ensemble: int = Field(1, ge=1)
+    """Networks that learn from the same batches, each from initial weights of its own, which takes so many
+    times as long. Their mean is the prediction, and their deviation its uncertainty."""
     seed: int = Field(0, ge=0)
     """Seed of the initial weights and of the shuffling."""
     precision: Literal["float32", "float64"] = "float32"

@@ -103,7 +103,12 @@ def choose_split(labels: Labels, given: Path | None, fractions: str, seed: int) 
 
 
 def fit_store(
-    labels: Labels, split: Split, output: Path, provenance: Provenance, overwrite: bool = False
+    labels: Labels,
+    split: Split,
+    output: Path,
+    provenance: Provenance,
+    overwrite: bool = False,
+    potential: bool = False,
 ) -> tuple[Path, dict[str, dict[str, float]]]:
     """Fit the scale-shift to the training part and write it.
 
@@ -113,6 +118,7 @@ def fit_store(
         output: where the store will appear.
         provenance: how it is being made.
         overwrite: replace a store that is there.
+        potential: whether to fit a potential first.
 
     Returns:
         The path, and for each part with structures the mean absolute error in meV of H given by the shift
@@ -123,7 +129,7 @@ def fit_store(
         CannotCreateError: something is at ``output``.
     """
     layout = IrrepLayout(labels.basis, labels.n_spins)
-    fitted = fit_scaleshift(labels.readers, split.train, layout, FRAMES)
+    fitted = fit_scaleshift(labels.readers, split.train, layout, FRAMES, potential)
     explained = {}
     for part in PARTS:
         indices = getattr(split, part)[:MEASURED]

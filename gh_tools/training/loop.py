@@ -18,6 +18,7 @@ import numpy as np
 from gh_tools.console import log, progress
 from gh_tools.errors import DataError, UsageError
 from gh_tools.model.build import build_model
+from gh_tools.model.ensemble import of_members
 from gh_tools.orbitals.irreps import IrrepLayout
 from gh_tools.spectra.compare import HamiltonianErrors, hamiltonian_errors
 from gh_tools.training.batches import (
@@ -58,6 +59,7 @@ class Outcome:
         clock: wall-clock seconds at which each of them began.
         metrics: of the weights that are best by the H MAE, eigenvalues included.
         errors: of their matrix elements, on the validation part.
+        calibration: of an ensemble, see :meth:`Validation.calibration`; else empty.
         n_parameters: number of weights.
         steps: training steps done.
         seconds: wall-clock time.
@@ -69,6 +71,7 @@ class Outcome:
     clock: list[float]
     metrics: dict[str, float]
     errors: HamiltonianErrors
+    calibration: dict[str, float]
     n_parameters: int
     steps: int
     seconds: float
@@ -119,13 +122,14 @@ class Training:
         model = build_model(config.model, layout.basis, layout.n_spins)
         optimizer = build_optimizer(config.optimizer, config.schedule, self.steps_per_epoch)
         first = collate([train[index] for index in plan[0][1][:size]], plan[0][0])
-        self.step = make_step(self.devices.spread(model), optimizer, config.loss, config.ema)
-        self.state = initial_state(model, optimizer, first.graph, config.seed, config.ema)
+        count = config.ensemble
+        self.step = make_step(self.devices.spread(model), optimizer, config.loss, config.ema, count)
+        self.state = initial_state(model, optimizer, first.graph, config.seed, config.ema, count)
         if weights is not None:
-            weights = Weights.of(adopt(self.state.params.tree, weights))
-            self.state = fresh_state(weights, optimizer, config.ema)
+            weights = Weights.of(adopt(self.state.params.tree, weights), axes=int(count > 1))
+            self.state = fresh_state(weights, optimizer, config.ema, count)
         self.best = {metric: self.state.evaluated.tree for metric in BEST}
-        predict = jax.jit(model.apply, compiler_options=compiler_options())
+        predict = jax.jit(of_members(model.apply, count), compiler_options=compiler_options())
         self.validation, self.probe = (
             Validation(part, members, size, layout, predict, config.metrics, config.model.frame)
             for part, members in (
@@ -188,6 +192,7 @@ class Training:
             clock=self.progress.clock,
             metrics=metrics,
             errors=errors,
+            calibration=self.validation.calibration(best) if self.config.ensemble > 1 else {},
             n_parameters=sum(leaf.size for leaf in jax.tree.leaves(self.best["hamiltonian"])),
             steps=self.progress.step,
             seconds=self.pace.elapsed,

@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from gh_tools.training.config import (
@@ -109,8 +110,8 @@ def learning_rate(optimizer: Optimizer, schedule: Schedule, step: int, progress:
 
 
 def plateau_scale(state: object) -> float:
-    """Return by how much plateaus have lowered the rate so far: 1 without such a schedule."""
+    """Return by how much plateaus have lowered the rate so far, 1 without such a schedule; mean of members."""
     for part in state if isinstance(state, tuple) else ():
         if isinstance(part, optax.contrib.ReduceLROnPlateauState):
-            return float(part.scale)
+            return float(np.mean(part.scale))
     return 1.0

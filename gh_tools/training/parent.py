@@ -26,7 +26,8 @@ DEFAULTS: Mapping[str, Any] = {"optimizer": {"learning_rate": 2e-3}}
 
 def defaults(parent: LoadedModel) -> dict[str, Any]:
     """Return the configuration that a run from a parent starts with, before the user's."""
-    return {"model": parent.config.model.model_dump(mode="json"), **DEFAULTS}
+    network = parent.config.model.model_dump(mode="json")
+    return {"model": network, "ensemble": parent.config.ensemble, **DEFAULTS}
 
 
 def continue_from(inputs: Inputs, path: Path, parent: LoadedModel, config: TrainConfig) -> Inputs:
@@ -56,6 +57,11 @@ def continue_from(inputs: Inputs, path: Path, parent: LoadedModel, config: Train
         raise UsageError(
             f"model.{key}: expected {old.get(key)!r} as in {path}, found {new[key]!r}; weights fit one "
             "network only: leave the model section out"
+        )
+    if config.ensemble != parent.config.ensemble:
+        raise UsageError(
+            f"ensemble: expected {parent.config.ensemble} as in {path}, found {config.ensemble}; each member "
+            "goes on from its own weights: leave the key out"
         )
     present = sorted({number for reader in inputs.readers for number in reader.basis.numbers})
     unknown = [chemical_symbols[n] for n in present if n not in parent.basis.numbers]

@@ -219,6 +219,7 @@ def train_model(
             "best": outcome.best,
             "errors": error_table(outcome.errors),
             "lost_beyond_cutoff_mev": MEV * dropped,
+            **({"calibration": outcome.calibration} if outcome.calibration else {}),
             "cutoffs": label_cutoffs(inputs.readers),
         },
     )

@@ -23,6 +23,13 @@ from gh_tools.orbitals.bond_frame import Frame, from_frame
 from gh_tools.orbitals.irreps import IrrepLayout, Irreps
 from gh_tools.training.bond_terms import BondFit, BondTerms
 from gh_tools.training.pair_terms import VANISHING, PairFit, PairScaleShift
+from gh_tools.training.potential import (
+    MOST_ATOMS,
+    Potential,
+    fit_potential,
+    mean_levels,
+    shifted,
+)
 
 
 @dataclass(frozen=True)
@@ -51,12 +58,15 @@ class ScaleShift:
         onsite_terms: Per atomic number.
         pair_terms: Per species pair, as in `basis.species_pairs()`.
         frame: That the irreps of pairs are in.
+        potential: What is taken from labels and given back to predictions, if anything; all else is of
+            what remains.
     """
 
     basis: Basis
     onsite_terms: Mapping[int, OnsiteScaleShift]
     pair_terms: Mapping[tuple[int, int], PairScaleShift | BondTerms]
     frame: Frame = "global"
+    potential: Potential | None = None
 
     def onsite(
         self, species: Int[np.ndarray, "atoms"]
@@ -109,7 +119,7 @@ class ScaleShift:
         Returns:
             Array paths and float64 arrays.
         """
-        arrays = {}
+        arrays = {} if self.potential is None else self.potential.to_arrays()
         for number, term in self.onsite_terms.items():
             arrays[f"onsite/{number}/mean"] = term.mean
             arrays[f"onsite/{number}/deviation"] = term.deviation
@@ -157,7 +167,10 @@ class ScaleShift:
             )
             for zi, zj in basis.species_pairs()
         }
-        return cls(basis, onsite, pairs, frame)
+        potential = None
+        if f"{prefix}potential/local" in arrays:
+            potential = Potential.from_arrays(arrays, basis, prefix)
+        return cls(basis, onsite, pairs, frame, potential)
 
 
 def fit_scaleshift(
@@ -165,6 +178,7 @@ def fit_scaleshift(
     indices: Int[np.ndarray, "n"],
     layout: IrrepLayout,
     frames: Sequence[Frame] = ("global",),
+    potential: bool = False,
 ) -> dict[Frame, ScaleShift]:
     """Fit scale and shift to labelled structures.
 
@@ -182,6 +196,7 @@ def fit_scaleshift(
         indices: Structures to fit to, counted over all readers in order.
         layout: Irreps of the basis.
         frames: Of the irreps of pairs, a scale-shift for each.
+        potential: Whether to fit a potential first, and all else to what it leaves.
 
     Returns:
         The fitted scale-shifts.
@@ -196,7 +211,10 @@ def fit_scaleshift(
         for frame in frames
         for key in basis.species_pairs()
     }
+    fitted = _fit_potential(readers, np.sort(indices), basis) if potential else None
     for ham in read_structures(readers, np.sort(indices)):
+        if fitted is not None:
+            ham = shifted(ham, -fitted.of_structure(ham.atoms))
         for number, blocks in ham.onsite.items():
             onsite[number].add(blocks.hamiltonian)
         for key, blocks in ham.pairs.items():
@@ -212,9 +230,27 @@ def fit_scaleshift(
             onsite_terms,
             {key: pairs[frame, key].fit() for key in basis.species_pairs()},
             frame,
+            fitted,
         )
         for frame in frames
     }
+
+
+def _fit_potential(
+    readers: Sequence, indices: Int[np.ndarray, "n"], basis: Basis
+) -> Potential | None:
+    """Fit a potential to structures spread evenly over those given, not many more atoms than `MOST_ATOMS`."""
+    sizes = np.array([len(atoms) for reader in readers for atoms in reader.structures.atoms])
+    stride = max(1, round(sizes[indices].sum() / MOST_ATOMS))
+    structures, levels = [], []
+    for ham in read_structures(readers, indices[::stride]):
+        if any(blocks.overlap is None for _, blocks in ham.groups()):
+            raise DataError(
+                "the labels hold no overlap S, through which a potential enters H; fit without --potential"
+            )
+        structures.append(ham.atoms)
+        levels.append(mean_levels(ham))
+    return fit_potential(basis, structures, levels)
 
 
 def _pair_fit(frame: Frame, layout: IrrepLayout, key: tuple[int, int]) -> PairFit | BondFit:
@@ -254,19 +290,23 @@ def shift_only(ham: Hamiltonian, layout: IrrepLayout, scaleshift: ScaleShift) ->
         scaleshift: The fitted scale-shift.
 
     Returns:
-        The Hamiltonian, without overlap.
+        The Hamiltonian, with the overlap of what was given.
     """
     onsite, pairs = {}, {}
     for number, blocks in ham.onsite.items():
         mean = scaleshift.onsite_terms[number].mean
         values = layout.onsite[number].to_blocks(np.tile(mean, (len(blocks.atom), 1)))
-        onsite[number] = OnsiteBlocks(blocks.atom, values)
+        onsite[number] = OnsiteBlocks(blocks.atom, values, blocks.overlap)
     for key, blocks in ham.pairs.items():
         irreps, vectors = layout.pair[key], ham.vectors(key)
         shift, _ = scaleshift.pair_terms[key](np.linalg.norm(vectors, axis=1))
         shift = from_frame(scaleshift.frame, irreps, shift, vectors)
-        pairs[key] = PairBlocks(blocks.i, blocks.j, blocks.shift, irreps.to_blocks(shift))
-    return Hamiltonian(ham.atoms, ham.basis, onsite, pairs, dict(ham.scalars))
+        values = irreps.to_blocks(shift)
+        pairs[key] = PairBlocks(blocks.i, blocks.j, blocks.shift, values, blocks.overlap)
+    explained = Hamiltonian(ham.atoms, ham.basis, onsite, pairs, dict(ham.scalars))
+    if scaleshift.potential is None:
+        return explained
+    return shifted(explained, scaleshift.potential.of_structure(ham.atoms))
 
 
 class _Moments:

@@ -10,10 +10,12 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 import platformdirs
 from jaxtyping import Array, Float, Int
 
+from gh_tools.model.ensemble import of_members
 from gh_tools.model.initial import draw_weights
 from gh_tools.training.batches import Batch
 from gh_tools.training.config import LossConfig
@@ -25,7 +27,7 @@ class TrainState(NamedTuple):
     """All arrays that a step changes.
 
     Attributes:
-        params: the weights.
+        params: the weights; as all but the number of steps, with a leading axis in an ensemble.
         optimizer: the optimiser's state.
         average: moving average of the weights; empty where it is off.
         step: steps done.
@@ -74,7 +76,12 @@ def compiler_options() -> dict[str, str] | None:
 
 
 def initial_state(
-    model: Any, optimizer: optax.GradientTransformation, graph: Any, seed: int, ema: float
+    model: Any,
+    optimizer: optax.GradientTransformation,
+    graph: Any,
+    seed: int,
+    ema: float,
+    members: int = 1,
 ) -> TrainState:
     """Draw weights.
 
@@ -84,12 +91,19 @@ def initial_state(
         graph: any graph of the data, which tells shapes.
         seed: of the weights.
         ema: decay of the moving average of the weights; 0 for none.
+        members: of an ensemble, each of which draws its own.
     """
-    return fresh_state(Weights.of(draw_weights(model, graph, seed)), optimizer, ema)
+    if members == 1:
+        weights = Weights.of(draw_weights(model, graph, seed))
+    else:
+        seeds = np.random.SeedSequence(seed).generate_state(members).tolist()
+        drawn = [draw_weights(model, graph, own) for own in seeds]
+        weights = Weights.of(jax.tree.map(lambda *own: np.stack(own), *drawn), axes=1)
+    return fresh_state(weights, optimizer, ema, members)
 
 
 def fresh_state(
-    weights: Weights, optimizer: optax.GradientTransformation, ema: float
+    weights: Weights, optimizer: optax.GradientTransformation, ema: float, members: int = 1
 ) -> TrainState:
     """Return the state of a run that starts from given weights.
 
@@ -97,15 +111,21 @@ def fresh_state(
         weights: on the host.
         optimizer: the optimiser.
         ema: decay of the moving average of the weights; 0 for none.
+        members: of an ensemble.
     """
     # Copies of their own: a step reuses the memory of the state.
     params = jax.device_put(weights.replace(vector=weights.vector.copy()))
     average = jax.device_put(weights.replace(vector=weights.vector.copy())) if ema else ()
-    return TrainState(params, jax.jit(optimizer.init)(params), average, jnp.zeros((), jnp.int32))
+    inner = jax.jit(of_members(optimizer.init, members))(params)
+    return TrainState(params, inner, average, jnp.zeros((), jnp.int32))
 
 
 def make_step(
-    model: Any, optimizer: optax.GradientTransformationExtraArgs, loss: LossConfig, ema: float
+    model: Any,
+    optimizer: optax.GradientTransformationExtraArgs,
+    loss: LossConfig,
+    ema: float,
+    members: int = 1,
 ) -> Callable[[TrainState, Batch, float], tuple[TrainState, Float[Array, ""]]]:
     """Compile the step.
 
@@ -115,24 +135,31 @@ def make_step(
         loss: what is minimised.
         ema: decay of the moving average of the weights. Early in the run it is (1 + t)/(10 + t) if that
             is less, so that the average does not remember the initial weights.
+        members: of an ensemble, which learn from the same batches.
 
     Returns:
         A function of state, batch and learning rate to the next state, in the memory of the former, and
-        the loss.
+        the loss, the members' mean.
     """
 
-    def step(state: TrainState, batch: Batch, rate: Float[Array, ""]):
+    @functools.partial(of_members, count=members)
+    def learn(own, batch: Batch, rate: Float[Array, ""], done: Int[Array, ""]):
+        params, inner, average = own
+
         def objective(params):
             return hamiltonian_loss(model.apply(params.tree, batch.graph), batch, loss)
 
-        value, gradient = jax.value_and_grad(objective)(state.params)
-        updates, inner = optimizer.update(gradient, state.optimizer, state.params, value=value)
+        value, gradient = jax.value_and_grad(objective)(params)
+        updates, inner = optimizer.update(gradient, inner, params, value=value)
         updates = jax.tree.map(lambda update: rate.astype(update.dtype) * update, updates)
-        params = optax.apply_updates(state.params, updates)
-        average = state.average
+        params = optax.apply_updates(params, updates)
         if ema:
-            decay = jnp.minimum(ema, (1.0 + state.step) / (10.0 + state.step))
+            decay = jnp.minimum(ema, (1.0 + done) / (10.0 + done))
             average = optax.incremental_update(params, average, 1.0 - decay)
-        return TrainState(params, inner, average, state.step + 1), value
+        return (params, inner, average), value
+
+    def step(state: TrainState, batch: Batch, rate: Float[Array, ""]):
+        own, losses = learn(state[:3], batch, rate, state.step)
+        return TrainState(*own, state.step + 1), jnp.mean(losses)
 
     return jax.jit(step, donate_argnums=0, compiler_options=compiler_options())

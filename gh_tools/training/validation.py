@@ -59,22 +59,59 @@ class Validation:
         Yields:
             Index of a sample, its predicted and its reference H; a bucket at a time.
         """
+        for index, sample, onsite, pairs in self._irreps(params):
+            yield (
+                index,
+                self._composed(sample, onsite.mean(axis=0), pairs.mean(axis=0)),
+                sample.label,
+            )
+
+    def calibration(self, params: Any) -> dict[str, float]:
+        """Compare errors with what the members of an ensemble differ by.
+
+        Args:
+            params: the weights.
+
+        Returns:
+            For ``onsite`` and ``pairs``, the root mean square error of matrix elements over the root mean
+            square deviation of the members: members that learned from the same structures agree more than
+            they are right, and what they differ by is multiplied with this to be an uncertainty.
+        """
+        squares = {kind: np.zeros(2) for kind in ("onsite", "pairs")}
+        for _, sample, onsite, pairs in self._irreps(params):
+            members = [self._composed(sample, *own) for own in zip(onsite, pairs, strict=True)]
+            for kind, sums in squares.items():
+                for key, blocks in getattr(sample.label, kind).items():
+                    found = np.stack([getattr(own, kind)[key].hamiltonian for own in members])
+                    sums[0] += np.sum((found.mean(axis=0) - blocks.hamiltonian) ** 2)
+                    sums[1] += np.sum(found.var(axis=0, ddof=1))
+        return {
+            kind: float(np.sqrt(error / spread)) if spread > 0 else 1.0
+            for kind, (error, spread) in squares.items()
+        }
+
+    def _irreps(self, params: Any) -> Iterator[tuple[int, LabelledSample, np.ndarray, np.ndarray]]:
+        """Yield each sample with its index and the members' scaled irreps of atoms and pairs."""
         with closing(prefetch(self._load, self._plan, n_ahead=1)) as loaded:
             for members, samples, graph in loaded:
                 prediction = self.predict(params, graph)
-                onsite, pairs = np.asarray(prediction.onsite), np.asarray(prediction.pairs)
+                # A single network has no axis of members.
+                onsite, pairs = (
+                    np.asarray(part).reshape(-1, *part.shape[-2:]) for part in prediction
+                )
                 atom = pair = 0
                 for member, sample in zip(members, samples, strict=True):
                     n_atoms, _, n_pairs = sample.size
-                    predicted = predicted_hamiltonian(
+                    yield (
+                        member,
                         sample,
-                        onsite[atom : atom + n_atoms],
-                        pairs[pair : pair + n_pairs],
-                        self.layout,
-                        self.frame,
+                        onsite[:, atom : atom + n_atoms],
+                        pairs[:, pair : pair + n_pairs],
                     )
-                    yield member, predicted, sample.label
                     atom, pair = atom + n_atoms, pair + n_pairs
+
+    def _composed(self, sample: LabelledSample, onsite, pairs) -> Hamiltonian:
+        return predicted_hamiltonian(sample, onsite, pairs, self.layout, self.frame)
 
     def _load(self, planned: tuple[tuple[int, int, int], Sequence[int]]):
         size, members = planned

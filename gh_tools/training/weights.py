@@ -17,29 +17,33 @@ class Weights:
     Dozens of small arrays would be as many small operations, which take longer to run, and to compile.
 
     Attributes:
-        vector: the weights.
+        vector: the weights; of an ensemble with a leading axis of members, as the arrays of its tree.
         structure: the tree that they stand for.
         shapes: of its arrays.
     """
 
-    vector: Float[Array, "weights"]
+    vector: Float[Array, "*members weights"]
     structure: Any = struct.field(pytree_node=False)
     shapes: tuple[tuple[int, ...], ...] = struct.field(pytree_node=False)
 
     @classmethod
-    def of(cls, tree: Any) -> Weights:
-        """Put the arrays of a tree behind each other, on the host."""
+    def of(cls, tree: Any, axes: int = 0) -> Weights:
+        """Put the arrays of a tree behind each other, on the host; their first ``axes`` axes stay."""
         leaves, structure = jax.tree.flatten(tree)
-        vector = np.concatenate([np.asarray(leaf).reshape(-1) for leaf in leaves])
-        return cls(vector, structure, tuple(np.shape(leaf) for leaf in leaves))
+        rows = [np.asarray(leaf).reshape(*np.shape(leaf)[:axes], -1) for leaf in leaves]
+        shapes = tuple(np.shape(leaf)[axes:] for leaf in leaves)
+        return cls(np.concatenate(rows, axis=-1), structure, shapes)
 
     @property
     def tree(self) -> Any:
         """The tree of arrays, as ``model.apply`` takes it. Outside of compiled programs: of NumPy's."""
         sizes = [int(np.prod(shape)) for shape in self.shapes]
         if isinstance(self.vector, jax.core.Tracer):
-            parts = jax.lax.split(self.vector, sizes)
+            parts = jax.lax.split(self.vector, sizes, axis=self.vector.ndim - 1)
         else:
-            parts = np.split(np.array(self.vector), np.cumsum(sizes)[:-1])
-        leaves = [part.reshape(shape) for part, shape in zip(parts, self.shapes, strict=True)]
+            parts = np.split(np.array(self.vector), np.cumsum(sizes)[:-1], axis=-1)
+        members = self.vector.shape[:-1]
+        leaves = [
+            part.reshape(*members, *shape) for part, shape in zip(parts, self.shapes, strict=True)
+        ]
         return jax.tree.unflatten(self.structure, leaves)

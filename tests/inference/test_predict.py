@@ -119,3 +119,24 @@ def test_unknown_elements_are_named(predictor, atoms):
     other.numbers[0] = 42
     with pytest.raises(DataError, match="Mo"):
         predictor.predict(other)
+
+
+def test_an_ensemble_gives_mean_and_deviation(model, predictor, atoms):
+    """Those of its members, each of which predicts as it would alone."""
+    members = [model.params, jax.tree.map(lambda weights: 0.97 * weights, model.params)]
+    factors = {"onsite": 2.0, "pairs": 3.0}
+    ensemble = model._replace(
+        config=model.config.model_copy(update={"ensemble": 2}),
+        params=jax.tree.map(lambda *own: np.stack(own), *members),
+        attributes=model.attributes | {"calibration": factors},
+    )
+    found = Predictor(ensemble).predict(atoms)
+    alone = [predictor.predict(atoms), Predictor(model._replace(params=members[1])).predict(atoms)]
+    for kind, factor in factors.items():
+        for key, blocks in getattr(found, kind).items():
+            own = np.stack([getattr(one, kind)[key].hamiltonian for one in alone]).astype(float)
+            # Single precision, and the sums of blocks of another size
+            np.testing.assert_allclose(blocks.hamiltonian, own.mean(axis=0), atol=2e-5)
+            deviation = abs(own[1] - own[0]) / 2**0.5
+            np.testing.assert_allclose(blocks.uncertainty, factor * deviation, atol=6e-5)
+    assert alone[0].onsite[74].uncertainty is None

@@ -11,11 +11,11 @@ _gh_tools() {
       words=""
       ;;
     gh-fit-scaleshift)
-      options="-o --output --fractions --split --seed --overwrite --dry-run --json -q --quiet -v --verbose --debug -h --help"
+      options="-o --output --fractions --split --potential --seed --overwrite --dry-run --json -q --quiet -v --verbose --debug -h --help"
       words=""
       ;;
     gh-train)
-      options="-c --config --set --hamiltonians --split --from --budget --plot -o --output --seed --overwrite --resume --dry-run --print-config --json -q --quiet -v --verbose --debug -h --help"
+      options="-c --config --set --hamiltonians --split --from --budget --ensemble --plot -o --output --seed --overwrite --resume --dry-run --print-config --json -q --quiet -v --verbose --debug -h --help"
       words=""
       ;;
     gh-infer)

@@ -1,0 +1,295 @@
+"""The part of the electrostatic potential that is the same for all orbitals of an atom.
+
+A potential that is smooth on the scale of an atom enters H as ½ (v_i + v_j) S_ij. In a slab its in-plane
+average does not decay with distance: what all atoms contribute to the mean inner potential, the second
+moment of their charge over the area, shifts the levels of all of them. A network whose atoms see their
+neighbours' places, but not what their neighbours see, learns such shifts of whole structures by heart.
+So v is fitted beforehand, by a linear model that a few structures suffice for:
+
+    v_i = a_Zi · x_i + Σ_j w(r_ij) b_Zj · x_j,    w(r) = (1 - (r/R)²)²
+
+with descriptors x of an atom's surroundings (sums over neighbours and over pairs of neighbours), and
+coefficients a and b by ridge regression on the mean of each atom's on-site levels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import ase
+import numpy as np
+from jaxtyping import Float, Int
+from scipy.sparse import csr_array
+
+from gh_tools.orbitals.basis import Basis
+from gh_tools.orbitals.blocks import Hamiltonian
+from gh_tools.orbitals.pairs import Neighbours
+
+# Reach in Å and number of radial functions of sums over neighbours, and over pairs of neighbours.
+TWO_BODY, THREE_BODY = (6.5, 8), (4.0, 3)
+# R in Å: what atoms contribute to the potential of others is spread over this range.
+RANGE = 12.0
+# Weight of sums over pairs of neighbours, against those over neighbours, and the ridge's square root. On
+# WSe2 (37 cells, 20 or 30 of them fitted to, chosen at random) half and twice of each give larger errors of
+# the mean over a structure, or the same.
+THREE_BODY_WEIGHT, NOISE = 0.5, 0.1
+# The fit uses structures with about so many atoms: its time goes with the cube of their number.
+MOST_ATOMS = 4000
+# Atoms whose neighbours are listed at once.
+_LISTED = 512
+_TINY = 1e-9
+
+
+@dataclass(frozen=True)
+class Potential:
+    """A fitted potential.
+
+    Args:
+        basis: The elements that it knows.
+        nearest: Shortest distance in Å of the data: closer neighbours count as that far.
+        local: a in eV by element and descriptor; the first descriptor is one.
+        spread: b in eV, likewise.
+    """
+
+    basis: Basis
+    nearest: float
+    local: Float[np.ndarray, "elements descriptors"]
+    spread: Float[np.ndarray, "elements descriptors"]
+
+    @property
+    def reach(self) -> float:
+        """Distance in Å up to which neighbours are looked for."""
+        return max(RANGE, TWO_BODY[0], THREE_BODY[0])
+
+    def __call__(
+        self, atoms: ase.Atoms, neighbours: Neighbours, chosen: Int[np.ndarray, "some"]
+    ) -> Float[np.ndarray, "some"]:
+        """Evaluate the potential of some atoms.
+
+        Args:
+            atoms: The structure, wrapped.
+            neighbours: Of the structure, up to at least `reach`.
+            chosen: The atoms.
+
+        Returns:
+            v in eV.
+        """
+        species = np.searchsorted(self.basis.numbers, atoms.numbers)
+        near = np.zeros(len(atoms), dtype=bool)
+        near[chosen] = True
+        for part in _parts(chosen):
+            near[neighbours.of(part, RANGE)[1]] = True
+        own, given = np.zeros((2, len(atoms)))
+        for part in _parts(np.flatnonzero(near)):
+            x = descriptors(species, len(self.basis.numbers), neighbours, part, self.nearest)
+            own[part] = np.einsum("ad,ad->a", x, self.local[species[part]])
+            given[part] = np.einsum("ad,ad->a", x, self.spread[species[part]])
+        for part in _parts(chosen):
+            i, j, weight = _window(neighbours, part)
+            own[part] += given[part] + np.bincount(i, weight * given[j], len(atoms))[part]
+        return own[chosen]
+
+    def of_structure(self, atoms: ase.Atoms) -> Float[np.ndarray, "atoms"]:
+        """Evaluate the potential of all atoms of a structure, wrapped."""
+        return self(atoms, Neighbours(atoms, self.reach), np.arange(len(atoms)))
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """Give all parameters but the elements as arrays for a store."""
+        return {
+            "potential/nearest": np.array([self.nearest]),
+            "potential/local": self.local,
+            "potential/spread": self.spread,
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray], basis: Basis, prefix: str) -> Potential:
+        """Build it from what `to_arrays` gave."""
+        nearest, local, spread = (
+            np.asarray(arrays[f"{prefix}potential/{name}"])
+            for name in ("nearest", "local", "spread")
+        )
+        return cls(basis, float(nearest[0]), local, spread)
+
+
+def mean_levels(hamiltonian: Hamiltonian) -> Float[np.ndarray, "atoms"]:
+    """Return each atom's mean on-site level in eV, tr H_ii / tr S_ii, over both spins."""
+    mean = np.zeros(len(hamiltonian.atoms))
+    for blocks in hamiltonian.onsite.values():
+        of_spins = np.einsum("...aii->...a", blocks.hamiltonian.astype(float))
+        trace = np.einsum("aii->a", blocks.overlap.astype(float))
+        mean[blocks.atom] = of_spins.reshape(-1, len(trace)).mean(axis=0) / trace
+    return mean
+
+
+def shifted(hamiltonian: Hamiltonian, potential: Float[np.ndarray, "atoms"]) -> Hamiltonian:
+    """Return H + ½ (v_i + v_j) S_ij.
+
+    Args:
+        hamiltonian: H and S.
+        potential: v in eV.
+    """
+
+    def moved(blocks, mean):
+        by = mean[:, None, None] * blocks.overlap
+        return replace(
+            blocks, hamiltonian=(blocks.hamiltonian + by).astype(blocks.hamiltonian.dtype)
+        )
+
+    onsite = {z: moved(blocks, potential[blocks.atom]) for z, blocks in hamiltonian.onsite.items()}
+    pairs = {
+        key: moved(blocks, 0.5 * (potential[blocks.i] + potential[blocks.j]))
+        for key, blocks in hamiltonian.pairs.items()
+    }
+    return replace(hamiltonian, onsite=onsite, pairs=pairs)
+
+
+def fit_potential(
+    basis: Basis, structures: Sequence[ase.Atoms], levels: Sequence[Float[np.ndarray, "atoms"]]
+) -> Potential | None:
+    """Fit the potential to atoms' mean levels, by ridge regression.
+
+    Args:
+        basis: The elements.
+        structures: Labelled structures, wrapped.
+        levels: What `mean_levels` says of each.
+
+    Returns:
+        The potential; None where levels of one element do not differ.
+    """
+    n_species = len(basis.numbers)
+    found = [Neighbours(atoms, max(RANGE, TWO_BODY[0])) for atoms in structures]
+    nearest = [neighbours.nearest(1).min(initial=np.inf) for neighbours in found]
+    nearest = min(*nearest, THREE_BODY[0] / 2)
+    kinds, rows, windows = [], [], []
+    for atoms, neighbours in zip(structures, found, strict=True):
+        everyone = np.arange(len(atoms))
+        kinds.append(np.searchsorted(basis.numbers, atoms.numbers))
+        rows.append(descriptors(kinds[-1], n_species, neighbours, everyone, nearest))
+        i, j, weight = _window(neighbours, everyone)
+        windows.append(np.eye(len(atoms)))
+        np.add.at(windows[-1], (i, j), weight)
+    kind, x, v = np.concatenate(kinds), np.concatenate(rows), np.concatenate(levels)
+    count = np.bincount(kind, minlength=n_species)
+    mean = np.bincount(kind, v, n_species) / np.maximum(count, 1)
+    if np.std(v - mean[kind]) < _TINY:
+        return None
+
+    centre, scale = _standard(x, n_species)
+    own = _by_species((x - centre) / scale, kind, n_species)
+    norm = np.mean(np.concatenate([window.sum(axis=1) for window in windows]))
+    stops = np.cumsum([len(window) for window in windows])[:-1]
+    given = [w @ part for w, part in zip(windows, np.split(own, stops), strict=True)]
+    columns = np.concatenate([own, np.concatenate(given) / norm], axis=1)
+    if len(columns) < columns.shape[1]:
+        kernel = columns @ columns.T + NOISE**2 * np.eye(len(columns))
+        weights = columns.T @ np.linalg.solve(kernel, v - mean[kind])
+    else:
+        kernel = columns.T @ columns + NOISE**2 * np.eye(columns.shape[1])
+        weights = np.linalg.solve(kernel, columns.T @ (v - mean[kind]))
+    local, spread = weights.reshape(2, n_species, -1) / scale
+    for coefficients in (local, spread):
+        coefficients[:, 0] -= coefficients[:, 1:] @ centre[1:]
+    local[:, 0] += mean
+    return Potential(basis, nearest, local, spread / norm)
+
+
+def _standard(x: Float[np.ndarray, "atoms descriptors"], n_species: int):
+    """Centre and width of descriptors, so that sums over neighbours have unit variance together.
+
+    The constant stands for the elements' mean, which is all but free.
+    """
+    centre, width = x.mean(axis=0), x.std(axis=0)
+    n_two = n_species * TWO_BODY[1]
+    weight = np.full(x.shape[1], THREE_BODY_WEIGHT / np.sqrt(x.shape[1] - 1 - n_two))
+    weight[1 : 1 + n_two] = 1 / np.sqrt(n_two)
+    # What does not vary has no say.
+    scale = np.where(width > _TINY, np.maximum(width, _TINY) / weight, np.inf)
+    centre[0], scale[0] = 0.0, 1 / 3
+    return centre, scale
+
+
+def descriptors(
+    species: Int[np.ndarray, "atoms"],
+    n_species: int,
+    neighbours: Neighbours,
+    chosen: Int[np.ndarray, "some"],
+    nearest: float,
+) -> Float[np.ndarray, "some descriptors"]:
+    """Describe the surroundings of some atoms.
+
+    Args:
+        species: Index of the element of each atom.
+        n_species: Number of elements.
+        neighbours: Of the structure.
+        chosen: The atoms.
+        nearest: Neighbours closer than this, in Å, count as this far.
+
+    Returns:
+        One; sums of radial functions over the neighbours of each element; and the power spectrum: for each
+        degree and two radial functions of two elements, the sum over pairs of neighbours of both functions
+        times the Legendre polynomial of the angle between them.
+    """
+    i, j, _, vector = neighbours.of(chosen, max(TWO_BODY[0], THREE_BODY[0]))
+    distance = np.linalg.norm(vector, axis=1)
+    channel = np.searchsorted(chosen, i) * n_species + species[j]
+    n_channels = len(chosen) * n_species
+    sums = _summed(channel, n_channels, _radial(distance, nearest, *TWO_BODY))
+
+    near = distance < THREE_BODY[0]
+    radial = _radial(distance[near], nearest, *THREE_BODY)
+    unit = vector[near] / distance[near, None]
+    # Tensors whose products are the Legendre polynomials of degree 0, 1, 2.
+    traceless = unit[:, :, None] * unit[:, None, :] - np.eye(3) / 3
+    tensors = [
+        np.ones((len(unit), 1)),
+        unit,
+        np.sqrt(1.5) * traceless.reshape(-1, 9),
+    ]
+    spectrum = []
+    for tensor in tensors:
+        density = _summed(
+            channel[near],
+            n_channels,
+            (radial[:, :, None] * tensor[:, None]).reshape(len(unit), -1),
+        ).reshape(len(chosen), n_species * THREE_BODY[1], -1)
+        above = np.triu_indices(density.shape[1])
+        spectrum.append(np.einsum("acm,adm->acd", density, density)[:, *above])
+    return np.concatenate(
+        [np.ones((len(chosen), 1)), sums.reshape(len(chosen), -1), *spectrum], axis=1
+    )
+
+
+def _summed(
+    channel: Int[np.ndarray, "n"], n_channels: int, values: Float[np.ndarray, "n columns"]
+) -> Float[np.ndarray, "channels columns"]:
+    """Add up the rows of each channel."""
+    order = np.argsort(channel, kind="stable")
+    start = np.searchsorted(channel[order], np.arange(n_channels + 1))
+    matrix = csr_array((np.ones(len(order)), order, start), shape=(n_channels, len(order)))
+    return matrix @ values
+
+
+def _radial(
+    distance: Float[np.ndarray, "n"], nearest: float, cutoff: float, count: int
+) -> Float[np.ndarray, "n count"]:
+    x = np.clip((distance - nearest) / (cutoff - nearest), 0.0, 1.0)
+    inside = np.minimum(distance / cutoff, 1.0 - 1e-9)
+    envelope = np.where(distance < cutoff, np.exp(1.0 - 1.0 / (1.0 - inside**2)), 0.0)
+    return np.cos(np.pi * x[:, None] * np.arange(count)) * envelope[:, None]
+
+
+def _window(neighbours: Neighbours, chosen: Int[np.ndarray, "some"]):
+    i, j, _, vector = neighbours.of(chosen, RANGE)
+    return i, j, (1.0 - np.einsum("pc,pc->p", vector, vector) / RANGE**2) ** 2
+
+
+def _parts(atoms: Int[np.ndarray, "some"]) -> list[Int[np.ndarray, "part"]]:
+    return [atoms[start : start + _LISTED] for start in range(0, len(atoms), _LISTED)]
+
+
+def _by_species(x, kind, n_species):
+    """Put the descriptors of each element into columns of their own."""
+    columns = np.zeros((len(x), n_species, x.shape[1]))
+    columns[np.arange(len(x)), kind] = x
+    return columns.reshape(len(x), -1)
