@@ -74,8 +74,8 @@ def write_doped(path, n, slopes, seed=0):
 def study(call, tmp_path):
     """Run gh-dos and gh-bayes on Hamiltonians with given slopes, as the study does."""
 
-    def run(n, slopes):
-        write_doped(tmp_path / "x.predicted.zarr", n, slopes)
+    def run(n, slopes, seed=0):
+        write_doped(tmp_path / "x.predicted.zarr", n, slopes, seed)
         dos = "--points 50 --carriers W --carrier-window 0 0.2 -q"
         done = call(f"gh-dos x.predicted.zarr {dos}", tmp_path)
         assert done.returncode == 0, done.stderr
@@ -113,7 +113,9 @@ def test_a_mean_without_dependence_is_taken_for_one_only_without_an_intercept(
     study, call, tmp_path
 ):
     """Eq. (1) of the paper has no intercept: gh-bayes warns of what the same data then seem to say."""
-    found = study(72, dict.fromkeys(SLOPES, 0.0))
+    # One sample in six has a slope that 94 % intervals take for one; in this sample none is further from
+    # zero than a quarter of its standard error, so that rounding in the sampler does not decide.
+    found = study(72, dict.fromkeys(SLOPES, 0.0), seed=5)
     assert not any(found["estimates"][name]["sign_decided"] for name in SLOPES)
     formula = "carriers_sharp ~ 0 + ni_hf_ratio + center(density) + se_vacancy_rate"
     assert study.regress(formula)["estimates"]["ni_hf_ratio"]["sign_decided"]
