@@ -4,6 +4,7 @@
     python measure.py MODEL.zarr -n 500 --what carriers dense
     python measure.py MODEL.zarr -n 1000 --what themselves
     python measure.py MODEL.zarr -n 4161 --what dos
+    python measure.py MODEL.zarr -n 4161 --what whole
     python measure.py MODEL.zarr -n 20000 100000 --what overlap infer
 
 Structures are WSe2 on packed HfO2 as gh-build makes them, of about so many atoms. Stores stay in the
@@ -19,6 +20,7 @@ import datetime
 import json
 import os
 import platform
+import shlex
 import subprocess
 import sys
 import time
@@ -33,6 +35,16 @@ MOLECULES, EDGES = 947 / 220, (3.32, 5.75)
 # What is packed takes minutes beyond; larger structures are repetitions of one, displaced at random.
 MOST_PACKED, RATTLE = 25_000, 0.05
 CARRIERS = ["--kpts", "1", "1", "1", "--carriers", "W,Se"]
+# Puts seconds since its start before each line.
+STAMP = shlex.join(
+    [
+        sys.executable,
+        "-c",
+        "import json, sys, time; start = time.monotonic()\n"
+        "for line in sys.stdin: "
+        "print(json.dumps([round(time.monotonic() - start, 1), line.rstrip()]), flush=True)",
+    ]
+)
 
 
 def structure(n_atoms: int) -> Path:
@@ -176,9 +188,25 @@ def dos(predicted: Path, name: str, options: list[str]) -> dict:
     return took | {"resumed": how == "--resume"} | spectrum(store)
 
 
+def whole(model: Path, path: Path, options: list[str]) -> dict:
+    """Go from a structure to its carriers through one pipe, and note when what is said."""
+    name = path.name.partition(".")[0]
+    dos_options = [*CARRIERS, "--window", "0", "0.2", "--solver", "slices", *options]
+    commands = (
+        ["gh-infer", path, "-m", model, "-o", f"{name}.whole.zarr", "-v", "--overwrite"],
+        ["gh-dos", "-o", f"{name}.whole.spectra.zarr", "-v", "--overwrite", *dos_options],
+    )
+    pipe = " | ".join(shlex.join(map(str, command)) for command in commands)
+    took, output = measured(["bash", "-o", "pipefail", "-c", f"({pipe}) 2>&1 | {STAMP}"])
+    timeline = [json.loads(line) for line in output.splitlines()]
+    return took | spectrum(Path(f"{name}.whole.spectra.zarr")) | {"timeline": timeline}
+
+
 def measure(what: str, model: Path, n_atoms: int, options: list[str]) -> dict:
     """Measure one quantity at one size."""
     path, predicted = structure(n_atoms), Path(f"n{n_atoms}.predicted.zarr")
+    if what == "whole":
+        return whole(model, path, options)
     if what == "overlap":
         return own_clock(overlap, model, path)
     if what == "infer":

@@ -19,6 +19,8 @@ QUANTITIES = {
     "read": "read the store",
     "carriers": "E_F and carriers",
     "dos": "PDOS within ±5 eV",
+    "whole": "gh-infer and gh-dos in one pipe",
+    "themselves": "two windows that overlap",
     "dense": "all levels, dense",
 }
 # At about 4,161 atoms on two cores: seconds, GiB.
@@ -57,7 +59,13 @@ def table(found: dict[str, dict[int, dict]]) -> str:
             facts = []
             if "storage" in r:
                 facts.append(f"store {r['storage']:.2f} GiB")
-            if "levels" in r:
+            if what == "themselves":
+                facts.append(
+                    f"{r['shared']} levels in both differ by {r['energy_difference']:.0e} eV, weights by "
+                    f"{r['weight_difference']:.0e}; below the upper one {r['found_between_the_lower_ends']} "
+                    f"found, {r['counted_between_the_lower_ends']} counted"
+                )
+            elif "levels" in r:
                 facts.append(f"{r['levels']:,} levels")
             if r.get("residual", np.nan) > 0:
                 facts.append(f"largest residual {r['residual']:.0e} eV")
@@ -71,6 +79,17 @@ def table(found: dict[str, dict[int, dict]]) -> str:
     return "\n".join(lines)
 
 
+def timeline(result: dict) -> str:
+    """Return what the commands of a pipe said, and when."""
+    lines = [
+        f"From {result['atoms']:,} atoms to carriers:",
+        "",
+        "| after | what the commands said |",
+        "| --- | --- |",
+    ]
+    return "\n".join(lines + [f"| {at:.0f} s | {text} |" for at, text in result["timeline"]])
+
+
 def draw(found: dict[str, dict[int, dict]], path: Path) -> None:
     """Draw CPU seconds and memory against the number of atoms, with exponents."""
     import matplotlib.pyplot as plt
@@ -80,6 +99,8 @@ def draw(found: dict[str, dict[int, dict]], path: Path) -> None:
         panels, ("cpu", "memory"), ("CPU time (s)", "peak memory (GiB)"), strict=True
     ):
         for what, name in QUANTITIES.items():
+            if what in ("whole", "themselves"):
+                continue
             results = sorted(found.get(what, {}).items())
             if not results:
                 continue
@@ -102,6 +123,8 @@ def main() -> None:
     options = parser.parse_args()
     found = last(options.results)
     print(table(found))
+    if "whole" in found:
+        print("", timeline(found["whole"][max(found["whole"])]), sep="\n")
     if options.plot:
         draw(found, options.plot)
 
