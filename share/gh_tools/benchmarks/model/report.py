@@ -241,8 +241,7 @@ def sections(results: Path):
         )
     if learning:
         draw_learning(results / "learning.png", learning)
-        seconds = number(np.median([found["seconds"] for found in learning]))
-        text = f"{describe(learning[0]['machine'])}. Each after {seconds} s of training."
+        text = f"{describe(learning[0]['machine'])}. Each after {learning[0]['steps']:,} steps."
         yield (
             "Learning curve",
             f"{text}\n\n{learning_table(learning)}\n\n![errors against number of training structures](learning.png)",
