@@ -13,6 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
+from gh_tools.plotting import PALETTE, picture
+
 QUANTITIES = {
     "overlap": "S",
     "infer": "gh-infer, whole",
@@ -23,6 +25,7 @@ QUANTITIES = {
     "themselves": "two windows that overlap",
     "dense": "all levels, dense",
 }
+SCALING = {what: name for what, name in QUANTITIES.items() if what not in ("whole", "themselves")}
 # At about 4,161 atoms on two cores: seconds, GiB.
 TARGETS = {
     "overlap": "30 s, 4 GB",
@@ -91,28 +94,24 @@ def timeline(result: dict) -> str:
 
 
 def draw(found: dict[str, dict[int, dict]], path: Path) -> None:
-    """Draw CPU seconds and memory against the number of atoms, with exponents."""
-    import matplotlib.pyplot as plt
-
-    figure, panels = plt.subplots(1, 2, figsize=(9, 4), layout="constrained")
-    for panel, field, label in zip(
-        panels, ("cpu", "memory"), ("CPU time (s)", "peak memory (GiB)"), strict=True
-    ):
-        for what, name in QUANTITIES.items():
-            if what in ("whole", "themselves"):
-                continue
-            results = sorted(found.get(what, {}).items())
-            if not results:
-                continue
-            n_atoms, values = zip(*((n, r[field]) for n, r in results), strict=True)
-            if len(results) > 2:
-                slope = np.polyfit(np.log(n_atoms), np.log(values), 1)[0]
-                name = f"{name}: N^{slope:.2f}"
-            panel.loglog(n_atoms, values, "o-", label=name)
-        panel.set_xlabel("atoms")
-        panel.set_ylabel(label)
-        panel.legend(fontsize="small")
-    figure.savefig(path, dpi=150)
+    """Draw CPU time, with the exponent between the two largest sizes, and memory against size."""
+    fields = {"cpu": "CPU time (s)", "memory": "peak memory (GiB)"}
+    with picture(path, (9, 3.8), ncols=2) as (_, panels):
+        for panel, (field, label) in zip(panels, fields.items(), strict=True):
+            for (what, name), colour in zip(SCALING.items(), PALETTE, strict=False):
+                results = sorted(found.get(what, {}).items())
+                if not results:
+                    continue
+                n_atoms, values = zip(*((n, r[field]) for n, r in results), strict=True)
+                if field == "cpu" and len(results) > 1:
+                    slope = np.diff(np.log(values[-2:])) / np.diff(np.log(n_atoms[-2:]))
+                    name = f"{name}: $N^{{{slope[0]:.2f}}}$"
+                panel.loglog(n_atoms, values, "o-", color=colour, label=name)
+            panel.set(xlabel="atoms", ylabel=label)
+        panels[0].legend()
+        panels[1].yaxis.set_major_formatter("{x:g}")
+        panels[1].yaxis.set_minor_formatter("")
+        panels[1].set_yticks([0.2, 0.5, 1, 2, 5])
 
 
 def main() -> None:
