@@ -26,8 +26,10 @@ def machine() -> dict[str, str | int]:
 
 def describe(found: dict[str, str | int]) -> str:
     """Put a description into one line."""
-    return "{name}: {cores} cores of {cpu}, device {device}, Python {python}, jax {jax}, {date}".format(
-        **found
+    return (
+        "{name}, {cpu}, cores: {cores}, device {device}, Python {python}, jax {jax}, {date}".format(
+            **found
+        )
     )
 
 
