@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from pathlib import Path
+
+# As the commands have it: else GPUs multiply float32 matrices with 10 bits of mantissa.
+os.environ.setdefault("JAX_DEFAULT_MATMUL_PRECISION", "highest")
 
 # Started in the background, or as a worker of xdist, Python ignores Ctrl-C and hands that down to the
 # commands that tests interrupt.
