@@ -60,9 +60,7 @@ def measure(network: Network, size: int) -> dict:
         "directed_pairs": directed(batch),
         "first_step_s": first,
         **{f"{what}_ms": 1e3 * found for what, found in seconds.items()},
-        **{
-            f"{what}_ms_per_1000": 1e6 * found / directed(batch) for what, found in seconds.items()
-        },
+        **{f"{what}_ms_per_1000": 1e6 * found / directed(batch) for what, found in seconds.items()},
     }
 
 
