@@ -21,6 +21,7 @@ from jaxtyping import Float
 
 from gh_tools.console import log
 from gh_tools.errors import UsageError
+from gh_tools.resources import free_memory
 from gh_tools.training.batches import Batch
 
 _AXIS = "structures"
@@ -155,6 +156,11 @@ class Devices:
             ),
             arrays,
         )
+
+    def free_memory(self) -> int:
+        """Return the bytes that a device could still hold."""
+        stats = jax.local_devices()[0].memory_stats()  # None of CPUs
+        return stats["bytes_limit"] - stats["bytes_in_use"] if stats else free_memory()
 
     def wait(self) -> None:
         """Wait until all processes are here."""

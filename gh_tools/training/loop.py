@@ -43,6 +43,8 @@ from gh_tools.training.step import compiler_options, fresh_state, initial_state,
 from gh_tools.training.validation import Validation
 from gh_tools.training.weights import Weights
 
+# One part in so many of a device's free memory keeps batches: bringing them there takes longer than a step.
+_SHARE_OF_MEMORY = 8
 _PLAIN_INTERVAL = 5.0  # seconds between lines of metrics where standard error is no terminal
 BEST = ("hamiltonian", "eigenvalue")
 _NO_METRICS = {"epoch", "step", "loss", "learning_rate", "hamiltonian_train"}
@@ -145,6 +147,8 @@ class Training:
             self.state, self.best = arrays["state"], arrays["best"]
             log.info("going on from epoch %d, step %d", self.progress.epoch, self.progress.step)
         self.state = self.devices.replicate(self.state)
+        self._kept: dict[tuple[int, ...], Batch] = {}
+        self._room = self.devices.free_memory() // _SHARE_OF_MEMORY
         self._saved = time.monotonic()
         self.pace = Pace(
             config,
@@ -240,16 +244,22 @@ class Training:
         return float(part), bool(stop), bool(save)
 
     def _batch(self, planned: tuple[tuple[int, int, int], list[int]]) -> Batch:
-        """Make a batch of the plan and put it on the devices."""
+        """Make a batch of the plan and put it on the devices, unless it is there already."""
         size, members = planned
-        return self.devices.put(
-            [
-                collate([self.samples[member] for member in part], size)
-                if part
-                else without_weight(collate([self.samples[members[0]]], size))
-                for part in self.devices.parts(members)
-            ]
-        )
+        if tuple(members) in self._kept:
+            return self._kept[tuple(members)]
+        parts = [
+            collate([self.samples[member] for member in part], size)
+            if part
+            else without_weight(collate([self.samples[members[0]]], size))
+            for part in self.devices.parts(members)
+        ]
+        batch = self.devices.put(parts)
+        if len(members) == 1:  # others do not come again
+            self._room -= sum(leaf.nbytes for leaf in jax.tree.leaves(parts))
+            if self._room >= 0:
+                self._kept[tuple(members)] = batch
+        return batch
 
     def _end_of_epoch(self, loss: float | None, shown) -> None:
         """Measure, remember what is best, and count the epoch; a loss of None stands for before the first."""

@@ -47,6 +47,13 @@ def test_the_loss_falls_strongly_and_so_does_the_error_in_mev(whole):
     assert whole.best["hamiltonian"]["value"] == whole.metrics["hamiltonian"]
 
 
+def test_batches_that_stay_on_the_device_change_nothing(whole, make_training, make_config):
+    training = make_training(make_config(epochs=EPOCHS))
+    training._room = 0
+    assert same(training.run().params, whole.params)
+    assert not training._kept
+
+
 def test_an_interrupted_run_ends_as_one_without(
     whole, make_training, make_config, tmp_path_factory
 ):
