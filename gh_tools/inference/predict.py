@@ -89,7 +89,8 @@ class Predictor:
         self._dtype = np.dtype(model.config.precision)
         self._scaleshift = model.scaleshift
         params = jax.tree.map(lambda leaf: jax.numpy.asarray(leaf, self._dtype), model.params)
-        module = build_model(model.config.model, model.basis, model.n_spins)
+        # A chunk has pairs of one kind.
+        module = build_model(model.config.model, model.basis, model.n_spins, n_kinds=1)
         self._n_message_steps = module.n_message_steps
         self._members = model.config.ensemble
         self.n_matrices = self.layout.n_spins * min(self._members, 2)

@@ -31,11 +31,13 @@ class BondFrame(nn.Module):
     Attributes:
         config: the hyper-parameters.
         layout: irreps of the blocks to predict.
+        n_kinds: most species pairs in a graph.
         n_message_steps: an atom's features need only its own edges.
     """
 
     config: BondFrameConfig
     layout: IrrepLayout
+    n_kinds: int
     n_message_steps: int = 0
 
     def setup(self) -> None:
@@ -59,7 +61,7 @@ class BondFrame(nn.Module):
             for count in (config.bond_tensors, config.bond_pseudotensors)
         ]
         self.bond_layers = BondLayers(config, self.layout.max_pair_degree)
-        self.bond_readout = BondReadout(self.layout)
+        self.bond_readout = BondReadout(self.layout, self.n_kinds)
 
     def __call__(self, graph: Graph) -> Prediction:
         """Predict the blocks of a graph."""

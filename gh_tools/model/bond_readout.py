@@ -20,11 +20,15 @@ class BondReadout(nn.Module):
     For like atoms the maps are symmetrised: what they give for a bond seen from its other end is the
     transposed block, exactly.
 
+    Maps are evaluated for all pairs and then selected, so that few species pairs at once cost less.
+
     Attributes:
         layout: irreps of the blocks.
+        n_kinds: most species pairs in a graph; what pairs of more than these get is not a number.
     """
 
     layout: IrrepLayout
+    n_kinds: int
 
     @nn.compact
     def __call__(
@@ -43,6 +47,11 @@ class BondReadout(nn.Module):
         """
         table = BondColumns(self.layout)
         n_types, n_pairs = kind.shape
+        kinds = None
+        if self.n_kinds < n_types:
+            # Those that occur come first.
+            kinds = jnp.argsort(~kind.any(axis=1))[: self.n_kinds]
+            kind = kind[kinds]
         n_orders, _, width, _, _ = features.shape
         orders = features.reshape(n_orders, 2 * width, 2 * n_pairs)
         columns = []
@@ -54,23 +63,28 @@ class BondReadout(nn.Module):
                 normal(0.3 / (2 * width) ** 0.5),
                 (n_types, count, 2, width),
             )
-            kernel = self._symmetrised(kernel, table, m, np.array([1.0, -1.0])[:, None])
-            out = (kernel.reshape(-1, 2 * width) @ order[0]).reshape(n_types, count, 2, n_pairs)
+            kernel = self._symmetrised(kernel, table, m, np.array([1.0, -1.0])[:, None], kinds)
+            out = (kernel.reshape(-1, 2 * width) @ order[0]).reshape(-1, count, 2, n_pairs)
             if m == 0:
                 direct = self.param(
                     "scalars",
                     normal(0.3 / len(scalars) ** 0.5),
                     (n_types, count, len(scalars)),
                 )
-                direct = self._symmetrised(direct, table, m, 1.0)
+                direct = self._symmetrised(direct, table, m, 1.0, kinds)
                 even = out[:, :, 0] + direct @ scalars
                 out = jnp.stack([even, out[:, :, 1]], axis=2)
             columns.append(out)
-        values = jnp.concatenate(columns, axis=1).reshape(n_types, -1, n_pairs)
-        return select(values, kind, table)
+        values = jnp.concatenate(columns, axis=1).reshape(len(kind), -1, n_pairs)
+        irreps = select(values, kind, table, kinds)
+        return irreps if kinds is None else jnp.where(kind.any(axis=0), irreps, jnp.nan)
 
-    def _symmetrised(self, kernel, table: BondColumns, m: int, parity):
-        """Keep the part of like atoms' maps that a swap of the atoms turns into the transposed block."""
+    def _symmetrised(self, kernel, table: BondColumns, m: int, parity, kinds):
+        """Keep the part of like atoms' maps that a swap of the atoms turns into the transposed block.
+
+        Returns:
+            The maps of the chosen kinds; of all if these are None.
+        """
         n_types, count = kernel.shape[:2]
         start = sum(table.counts[:m])
         partner = table.partner[:, start : start + count] - start
@@ -79,4 +93,5 @@ class BondReadout(nn.Module):
         ones = (1,) * (kernel.ndim - 2)
         sign = table.swap_sign[:, start : start + count].reshape(n_types, count, *ones) * parity
         like = np.array([zi == zj for zi, zj in self.layout.pair]).reshape(-1, 1, *ones)
-        return jnp.where(like, (kernel + jnp.asarray(sign, kernel.dtype) * swapped) / 2, kernel)
+        kernel = jnp.where(like, (kernel + jnp.asarray(sign, kernel.dtype) * swapped) / 2, kernel)
+        return kernel if kinds is None else kernel[kinds]

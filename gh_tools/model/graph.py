@@ -165,6 +165,7 @@ def pad(graph: Graph, n_atoms: int, n_edges: int, n_pairs: int) -> Graph:
         i=fill(graph.i, pairs, padding_atom),
         j=fill(graph.j, pairs, padding_atom),
         pair_vector=fill(graph.pair_vector, pairs, _PADDING_VECTOR),
-        pair_type=fill(graph.pair_type, pairs, 0),
+        # No species pair that is not there already.
+        pair_type=fill(graph.pair_type, pairs, graph.pair_type[-1] if sizes["pairs"] else 0),
         pair_mask=fill(graph.pair_mask, pairs, False),
     )

@@ -22,7 +22,10 @@ class Table(Protocol):
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
 def select(
-    values: Float[Array, "types values rows"], kind: Float[Array, "types rows"], table: Table
+    values: Float[Array, "kinds values rows"],
+    kind: Float[Array, "kinds rows"],
+    table: Table,
+    kinds: Int[Array, "kinds"] | None = None,
 ) -> Float[Array, "components rows"]:
     """Sort, for each row, the values that belong to its kind.
 
@@ -30,14 +33,21 @@ def select(
         values: of each row as though it were of each kind.
         kind: one at the kind of each row, else zero.
         table: ``source`` and ``sign`` of components; the sign is zero where there is none.
+        kinds: which of the table's kinds are there; all unless given.
     """
-    return _sorted(values, table.source, table.sign, kind).sum(axis=0)
+    return _sorted(values, _of(kinds, table.source), _of(kinds, table.sign), kind).sum(axis=0)
 
 
-def _select_backward(table, kind, slope):
+def _select_backward(table, kept, slope):
     # Each value becomes one component or none.
+    kind, kinds = kept
     slopes = jnp.broadcast_to(slope, (len(kind), *slope.shape))
-    return _sorted(slopes, table.target, table.value_sign, kind), None
+    target, sign = _of(kinds, table.target), _of(kinds, table.value_sign)
+    return _sorted(slopes, target, sign, kind), None, None
+
+
+def _of(kinds, rows):
+    return rows if kinds is None else jnp.asarray(rows)[kinds]
 
 
 def _sorted(values, place, sign, kind):
@@ -48,7 +58,7 @@ def _sorted(values, place, sign, kind):
 
 
 select.defvjp(
-    lambda values, kind, table: (select(values, kind, table), kind),
+    lambda values, kind, table, kinds: (select(values, kind, table, kinds), (kind, kinds)),
     _select_backward,
 )
 

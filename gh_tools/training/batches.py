@@ -296,6 +296,11 @@ def sizes_of(samples: Sequence[Sample]) -> Int[np.ndarray, "n 3"]:
     return np.array([sample.size for sample in samples]) if known is None else known
 
 
+def n_kinds_of(samples: Sequence[Sample]) -> int:
+    """Return how many species pairs a sample has at most."""
+    return max((len(np.unique(sample.graph.pair_type)) for sample in samples), default=0)
+
+
 def make_buckets(sizes: Int[np.ndarray, "n 3"], batch_size: int, count: int) -> list[Bucket]:
     """Divide samples by their size so that little work is wasted on padding.
 

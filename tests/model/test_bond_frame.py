@@ -18,6 +18,7 @@ from gh_tools.model.bond_turn import (
     turn_polar,
     turn_to_bond,
 )
+from gh_tools.model.build import build_model
 from gh_tools.model.config import BondFrameConfig
 from gh_tools.model.product import Product
 from gh_tools.model.rearrange import exchange, select
@@ -249,6 +250,47 @@ def test_like_atoms_have_no_first_one(network, molecule):
             np.testing.assert_allclose(
                 back, np.swapaxes(there, 1, 2), atol=2e-5 * np.abs(there).max(), rtol=0.0
             )
+
+
+@pytest.mark.parametrize("elements", ["SiSiSi", "OSi", "OOO"])
+def test_species_pairs_that_do_not_occur_are_left_out(elements):
+    """Evaluated for as many kinds of pairs as there are, values and gradients are those of all kinds."""
+    network = Network(CONFIGS["bond-frame"])
+    atoms = ase.Atoms(elements)
+    atoms.positions = np.random.default_rng(3).normal(0.0, 1.3, (len(atoms), 3))
+    graph = network.batch([network.graph(atoms)])
+    assert len(np.unique(graph.pair_type)) == 1
+
+    def value_and_gradient(n_kinds):
+        model = build_model(network.config, network.basis, n_kinds=n_kinds)
+
+        def total(params):
+            pairs = model.apply(params, graph).pairs
+            return (pairs**2).sum(), pairs
+
+        (_, pairs), slope = jax.jit(jax.value_and_grad(total, has_aux=True))(network.parameters)
+        return pairs, slope
+
+    (pairs, slope), (expected, expected_slope) = map(value_and_gradient, (1, None))
+    np.testing.assert_allclose(pairs, expected, atol=2e-5 * np.abs(expected).max(), rtol=0.0)
+    largest = max(float(abs(leaf).max()) for leaf in jax.tree.leaves(expected_slope))
+    for found, wanted in zip(*map(jax.tree.leaves, (slope, expected_slope)), strict=True):
+        np.testing.assert_allclose(found, wanted, atol=2e-5 * largest, rtol=0.0)
+
+
+def test_more_species_pairs_than_foreseen_are_seen(molecule):
+    """Those that were foreseen have their numbers, and the others none."""
+    network = Network(CONFIGS["bond-frame"])
+    graph = network.batch([network.graph(molecule)])
+    model = build_model(network.config, network.basis, n_kinds=2)
+    pairs = np.asarray(model.apply(network.parameters, graph).pairs)
+    kinds, lost = np.unique(graph.pair_type), np.isnan(pairs).all(axis=1)
+    assert len(kinds) == 3
+    assert [lost[graph.pair_type == kind].all() for kind in kinds] == [False, False, True]
+    whole = np.asarray(network.apply(network.parameters, graph).pairs)
+    np.testing.assert_allclose(
+        pairs[~lost], whole[~lost], atol=2e-5 * np.abs(whole).max(), rtol=0.0
+    )
 
 
 @pytest.fixture(scope="module")
