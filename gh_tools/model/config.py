@@ -162,7 +162,7 @@ class BondFrameConfig(Section):
     """Width of the perceptrons of scalars, which set the gates."""
     n_layers: int = Field(2, ge=1)
     """Gated layers in the frame of the bond."""
-    norm_epsilon: float = Field(1e-2, gt=0.0)
+    norm_epsilon: float = Field(1.0, gt=0.0)
     """Added to the mean square by which features are normalised, so that what vanishes stays small."""
 
     frame: ClassVar[Frame] = "bond"  # that pairs are predicted in

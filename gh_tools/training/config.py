@@ -108,6 +108,8 @@ class AdamWConfig(OptimizerConfig):
 
     name: Literal["adamw"] = "adamw"
     """Selects this optimiser."""
+    learning_rate: float = Field(1e-2, gt=0.0)
+    """Highest learning rate, which warm-up leads to and the schedule leads away from."""
     b1: float = Field(0.9, ge=0.0, lt=1.0)
     """Decay of the mean gradient."""
     b2: float = Field(0.99, ge=0.0, lt=1.0)
