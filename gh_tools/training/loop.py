@@ -44,7 +44,7 @@ from gh_tools.training.step import compiler_options, fresh_state, initial_state,
 from gh_tools.training.validation import Validation
 from gh_tools.training.weights import Weights
 
-# One part in so many of a device's free memory keeps batches: bringing them there takes longer than a step.
+# One part in so many of a device's free memory keeps batches: bringing one to a GPU takes longer than a step.
 _SHARE_OF_MEMORY = 8
 _PLAIN_INTERVAL = 5.0  # seconds between lines of metrics where standard error is no terminal
 BEST = ("hamiltonian", "eigenvalue")

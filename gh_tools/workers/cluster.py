@@ -183,6 +183,8 @@ def take_turn(task: bytes) -> Any:
     GPAW was not made for threads, and each task may use the memory and the cores that the worker has.
     """
     with _turn:
+        # From the scheduler, over Dask's connection, and never from a file: who may submit to a Dask
+        # cluster can run anything there. Packed here so that the version is checked before it is opened.
         function, arguments = pickle.loads(task)
         result = attempt(function, arguments)
         gc.collect()  # see `processes._work`

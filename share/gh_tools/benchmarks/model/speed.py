@@ -38,10 +38,9 @@ class Network:
     Args:
         name: of the configuration.
         scaleshift: the store, whose labels it takes samples from.
-        n_kinds: most species pairs in a batch.
     """
 
-    def __init__(self, name: str, scaleshift: Path, n_kinds: int | None = None):
+    def __init__(self, name: str, scaleshift: Path):
         from gh_tools.cli.common import load_config
         from gh_tools.model.build import build_model
         from gh_tools.orbitals.irreps import IrrepLayout
@@ -62,7 +61,7 @@ class Network:
             config.model.pair_cutoffs(self.basis),
             config.loss.scale_power,
         )
-        self.model = build_model(config.model, self.basis, n_kinds=n_kinds)
+        self.model = build_model(config.model, self.basis)
         self.optimizer = build_optimizer(config.optimizer, config.schedule, 1)
         self.step = make_step(self.model, self.optimizer, config.loss, config.ema)
 
