@@ -138,9 +138,14 @@ def test_interrupted_then_a_worker_is_killed_and_nothing_is_lost(dask, crew, gh,
     stdout, stderr = process.communicate(timeout=60)
     assert (process.returncode, stdout) == (130, "")
     assert stderr == "gh-label: error: interrupted\n"
-    # What was under way ends; what waited is taken back.
+    # What was under way ends, though nobody waits for it any more; what waited is taken back.
     until(
         lambda: not crew._client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.tasks))
+    )
+    until(
+        lambda: not any(
+            crew._client.run(lambda dask_worker: dask_worker.state.executing_count).values()
+        )
     )
     parts = gh.folder / "h2.hamiltonians.zarr.partial/parts"
     kept = len(list(parts.glob("0*.npz")))
