@@ -44,11 +44,11 @@ def main(
     potential: Annotated[
         bool,
         typer.Option(
-            "--potential",
-            help="Fit first a potential for each atom, of neighbours up to 12 Å and of theirs up to 6.5 Å; "
-            "models then depend on as much.",
+            "--potential/--no-potential",
+            help="Fit first a potential for each atom, of neighbours up to 12 Å and of theirs up to 6.5 Å. "
+            "Without it models depend on atoms within their cutoff alone.",
         ),
-    ] = False,
+    ] = True,
     seed: SeedOption = 0,
     overwrite: OverwriteOption = False,
     dry_run: DryRunOption = False,

@@ -123,8 +123,8 @@ class Predictor:
         if self.potential is not None:
             onsite, bonds = Overlap(self.basis, atoms.numbers)(atoms, pairs)
             for group, matrices in ((found.onsite, onsite), (found.pairs, bonds)):
-                for key in group:
-                    group[key] = replace(group[key], overlap=matrices[key])
+                for key in group:  # as precise as stores hold it, so that both give the same
+                    group[key] = replace(group[key], overlap=matrices[key].astype(np.float32))
             found = shifted(found, self.potential(atoms, neighbours, everyone))
         found.scalars["n_electrons"] = self.basis.n_electrons(atoms.numbers)
         return found

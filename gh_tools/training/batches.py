@@ -174,7 +174,8 @@ class SampleMaker:
                 graph.pair_vector[rows],
             )
             pairs_exist[rows, : irreps.size] = True
-            dropped = max(dropped, float(np.abs(values[..., ~near, :, :]).max(initial=0.0)))
+            far = label.pairs[key].hamiltonian[..., ~near, :, :]
+            dropped = max(dropped, float(np.abs(far).max(initial=0.0)))
 
         onsite_terms, pairs_terms = self._terms(graph)
         rows = None
@@ -274,7 +275,12 @@ def predicted_hamiltonian(
         start = stop
     label = sample.label
     found = Hamiltonian(label.atoms, label.basis, atoms, bonds, label.scalars, label.bands)
-    return found if sample.potential is None else shifted(found, sample.potential)
+    if sample.potential is None:
+        return found
+    found = shifted(found, sample.potential)
+    for key, near in sample.kept.items():
+        found.pairs[key].hamiltonian[..., ~near, :, :] = 0.0
+    return found
 
 
 @dataclass(frozen=True)

@@ -108,7 +108,7 @@ def fit_store(
     output: Path,
     provenance: Provenance,
     overwrite: bool = False,
-    potential: bool = False,
+    potential: bool = True,
 ) -> tuple[Path, dict[str, dict[str, float]]]:
     """Fit the scale-shift to the training part and write it.
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
+from gh_tools.console import track
 from gh_tools.errors import DataError
 from gh_tools.orbitals.basis import Basis
 from gh_tools.orbitals.blocks import Hamiltonian, OnsiteBlocks, PairBlocks
@@ -212,7 +213,7 @@ def fit_scaleshift(
         for key in basis.species_pairs()
     }
     fitted = _fit_potential(readers, np.sort(indices), basis) if potential else None
-    for ham in read_structures(readers, np.sort(indices)):
+    for ham in track(read_structures(readers, np.sort(indices)), "fitting", len(indices)):
         if fitted is not None:
             ham = shifted(ham, -fitted.of_structure(ham.atoms))
         for number, blocks in ham.onsite.items():
@@ -243,10 +244,11 @@ def _fit_potential(
     sizes = np.array([len(atoms) for reader in readers for atoms in reader.structures.atoms])
     stride = max(1, round(sizes[indices].sum() / MOST_ATOMS))
     structures, levels = [], []
-    for ham in read_structures(readers, indices[::stride]):
+    chosen = indices[::stride]
+    for ham in track(read_structures(readers, chosen), "reading levels", len(chosen)):
         if any(blocks.overlap is None for _, blocks in ham.groups()):
             raise DataError(
-                "the labels hold no overlap S, through which a potential enters H; fit without --potential"
+                "the labels hold no overlap S, through which a potential enters H; fit with --no-potential"
             )
         structures.append(ham.atoms)
         levels.append(mean_levels(ham))

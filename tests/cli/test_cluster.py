@@ -143,8 +143,10 @@ def test_interrupted_then_a_worker_is_killed_and_nothing_is_lost(dask, crew, gh,
         lambda: not crew._client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.tasks))
     )
     until(
-        lambda: not any(
-            crew._client.run(lambda dask_worker: dask_worker.state.executing_count).values()
+        lambda: (
+            not any(
+                crew._client.run(lambda dask_worker: dask_worker.state.executing_count).values()
+            )
         )
     )
     parts = gh.folder / "h2.hamiltonians.zarr.partial/parts"

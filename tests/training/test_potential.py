@@ -127,9 +127,12 @@ def test_stores_hold_it(inputs, scaleshift):
 
 def test_predictions_hold_it_whole_or_in_domains(random_bond_model, planted):
     model = load_model(random_bond_model)
-    with_it = model._replace(scaleshift=replace(model.scaleshift, potential=planted))
+    with_it, without = (
+        model._replace(scaleshift=replace(model.scaleshift, potential=potential))
+        for potential in (planted, None)
+    )
     atoms, predictor = sheet(3), Predictor(with_it)
-    bare, whole = Predictor(model).predict(atoms), predictor.predict(atoms)
+    bare, whole = Predictor(without).predict(atoms), predictor.predict(atoms)
     v = planted.of_structure(atoms)
     work = StructureWork(predictor, Overlap(model.basis, atoms.numbers), atoms, 1.0)
     assert len(work.domains) > 3

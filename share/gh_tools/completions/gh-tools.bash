@@ -11,7 +11,7 @@ _gh_tools() {
       words=""
       ;;
     gh-fit-scaleshift)
-      options="-o --output --fractions --split --potential --seed --overwrite --dry-run --json -q --quiet -v --verbose --debug -h --help"
+      options="-o --output --fractions --split --potential --no-potential --seed --overwrite --dry-run --json -q --quiet -v --verbose --debug -h --help"
       words=""
       ;;
     gh-train)
