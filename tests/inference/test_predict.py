@@ -15,7 +15,6 @@ from gh_tools.orbitals.bloch import bloch_matrix
 from gh_tools.orbitals.bond_frame import from_frame
 from gh_tools.store.hamiltonians import HamiltonianReader
 from gh_tools.training.model_store import load_model
-from gh_tools.training.potential import shifted
 
 
 @pytest.fixture(scope="module", params=["random_model", "random_bond_model"])
@@ -49,16 +48,15 @@ def differences(a, b) -> float:
 
 
 def test_blocks_are_the_networks_own(model, predictor, predicted, atoms):
-    """Applied directly to the whole graph, and put together by hand, on top of the potential."""
+    """Applied directly to the whole graph, and put together by hand."""
     basis, layout = model.basis, predictor.layout
-    rest = shifted(predicted, -model.scaleshift.potential.of_structure(predicted.atoms))
     graph = build_graph(
         atoms, basis, model.config.model.descriptor_cutoff(basis), predictor.pair_cutoffs
     )
     output = jax.jit(build_model(model.config.model, basis).apply)(model.params, graph)
     shift, scale = model.scaleshift.onsite(graph.species)
     onsite = shift + scale * np.asarray(output.onsite)
-    for number, blocks in rest.onsite.items():
+    for number, blocks in predicted.onsite.items():
         irreps = layout.onsite[number]
         expected = irreps.to_blocks(onsite[blocks.atom, : irreps.size])
         # Single precision: energies of 50 eV carry 4e-6
@@ -73,8 +71,8 @@ def test_blocks_are_the_networks_own(model, predictor, predicted, atoms):
             model.config.model.frame, irreps, pairs[rows, : irreps.size], graph.pair_vector[rows]
         )
         expected = irreps.to_blocks(components)
-        np.testing.assert_array_equal(rest.pairs[key].i, graph.i[rows])
-        np.testing.assert_allclose(rest.pairs[key].hamiltonian, expected, atol=1e-5)
+        np.testing.assert_array_equal(predicted.pairs[key].i, graph.i[rows])
+        np.testing.assert_allclose(predicted.pairs[key].hamiltonian, expected, atol=1e-5)
     assert predicted.scalars["n_electrons"] == 18  # W 6, Se 6
 
 

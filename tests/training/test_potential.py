@@ -96,6 +96,27 @@ def test_levels_without_deviation_have_no_potential(inputs):
     assert fit_potential(inputs.basis, structures, levels) is None
 
 
+def test_levels_that_surroundings_do_not_tell_have_no_potential(inputs):
+    random = np.random.default_rng(3)
+    structures = [sheet(seed) for seed in range(6)]
+    levels = [random.normal(size=len(atoms)) for atoms in structures]
+    assert fit_potential(inputs.basis, structures, levels) is None
+
+
+def test_what_is_left_out_is_what_fits_without_it_leave():
+    random = np.random.default_rng(4)
+    columns, values, stops = random.normal(size=(9, 5)), random.normal(size=9), [2, 6]
+    kernel, ridge = columns @ columns.T, 0.3
+    inverse = np.linalg.inv(kernel + ridge * np.eye(9))
+    found = module.left_out(inverse, inverse @ values, stops)
+    for own in np.split(np.arange(9), stops):
+        rest = np.setdiff1d(np.arange(9), own)
+        fit = np.linalg.solve(
+            columns[rest].T @ columns[rest] + ridge * np.eye(5), columns[rest].T @ values[rest]
+        )
+        np.testing.assert_allclose(found[own], values[own] - columns[own] @ fit, atol=1e-12)
+
+
 @pytest.fixture(scope="module")
 def scaleshift(inputs):
     layout = IrrepLayout(inputs.basis)
