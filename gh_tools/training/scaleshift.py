@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from gh_tools.console import track
+from gh_tools.console import log, track
 from gh_tools.errors import DataError
 from gh_tools.orbitals.basis import Basis
 from gh_tools.orbitals.blocks import Hamiltonian, OnsiteBlocks, PairBlocks
@@ -252,6 +252,7 @@ def _fit_potential(
             )
         structures.append(ham.atoms)
         levels.append(mean_levels(ham))
+    log.info("fitting a potential to the levels of %d atoms", sum(map(len, levels)))
     return fit_potential(basis, structures, levels)
 
 
