@@ -212,9 +212,12 @@ def left_out(
     """Return what ridge regression leaves of each structure if fitted to all others, in closed form.
 
     Args:
-        inverse: Of the kernel with its ridge.
-        dual: The inverse times what is fitted.
+        inverse: Of the kernel with its ridge; no unit.
+        dual: The inverse times what is fitted, in eV.
         stops: Where structures end, but the last.
+
+    Returns:
+        What is fitted, less what the others say of it, in eV.
     """
     structures = map(slice, [0, *stops], [*stops, len(dual)])
     return np.concatenate([np.linalg.solve(inverse[own, own], dual[own]) for own in structures])

@@ -139,6 +139,20 @@ def test_what_is_taken_from_labels_is_given_back(inputs, scaleshift):
     np.testing.assert_allclose(rest, mean_levels(label) - sample.potential, atol=1e-9)
 
 
+def test_pairs_beyond_the_pair_cutoff_stay_zero(inputs, scaleshift):
+    layout = IrrepLayout(inputs.basis)
+    maker = SampleMaker(layout, scaleshift, 4.0, dict.fromkeys(inputs.basis.species_pairs(), 5.0))
+    [label] = read_structures(inputs.readers, [2])
+    sample = maker.labelled(maker(label, "x"), label)
+    found = predicted_hamiltonian(sample, sample.onsite, sample.pairs, layout, "bond")
+    lost = []
+    for key, near in sample.kept.items():
+        assert near.any() and not near.all()
+        np.testing.assert_array_equal(found.pairs[key].hamiltonian[~near], 0.0)
+        lost.append(np.abs(label.pairs[key].hamiltonian[~near]).max())
+    assert sample.dropped == max(lost)
+
+
 def test_stores_hold_it(inputs, scaleshift):
     arrays = {f"scaleshift/{key}": values for key, values in scaleshift.to_arrays().items()}
     again = ScaleShift.from_arrays(arrays, inputs.basis, "scaleshift/", "bond").potential
