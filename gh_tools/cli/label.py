@@ -139,7 +139,7 @@ def _ranks(shard: str | None):
         raise typer.Exit(UsageError.exit_code)  # the first process tells
     raise UsageError(
         f"MPI started {size} processes, but GPAW was built without this MPI, so that each would do all of "
-        "the work; install GPAW with MPI (see docs/cluster.md), or start without mpiexec"
+        "the work; install GPAW with MPI (see docs/how-to/clusters.md), or start without mpiexec"
     )
 
 

@@ -9,7 +9,7 @@ from gh_tools.spectra.factor.engine import GIB
 
 Solver = Literal["dense", "slices", "kpm"]
 
-# Orbitals up to which all levels cost less densely than a window by slices (docs/spectra.md).
+# Orbitals up to which all levels cost less densely than a window by slices (docs/how-to/spectra.md).
 DENSE_LIMIT = 5000
 # Matrices of N² elements that a dense solution holds at its peak: H, S, vectors and work.
 DENSE_MATRICES = 8

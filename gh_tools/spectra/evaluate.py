@@ -57,7 +57,7 @@ class Evaluation:
     levels: ErrorDistribution = field(default_factory=ErrorDistribution)
 
     def to_json(self) -> dict[str, Any]:
-        """Give all errors in meV as nested dictionaries; docs/evaluation.md tells of each key."""
+        """Give all errors in meV as nested dictionaries; docs/how-to/evaluation.md tells of each key."""
         records = []
         columns = (self.names, self.orbitals, self.hamiltonian, self.eigenvalues)
         for name, orbitals, h, levels in zip(*columns, strict=True):

@@ -1,6 +1,6 @@
 """Schema 1 of the stores, declared as data: which arrays a store of each kind holds.
 
-`share/gh_tools/schema/store-v1.md` is this table as a document; `check` validates a store against it.
+`share/gh_tools/docs/reference/stores.md` is this table as a document; `check` validates a store against it.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from gh_tools.training.run import Inputs
 
 # What a run from a parent's weights has for defaults, besides the parent's network. Measured on WSe2, see
-# docs/training.md: at the rate of a new network a good parent loses, at lower ones a bad one learns slowly.
+# docs/how-to/training.md: at the rate of a new network a good parent loses, at lower ones a bad one learns slowly.
 DEFAULTS: Mapping[str, Any] = {"optimizer": {"learning_rate": 2e-3}}
 
 

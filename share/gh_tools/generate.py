@@ -1,4 +1,4 @@
-"""Write the man pages, the shell completions and docs/reference.md from the commands themselves,
+"""Write the man pages, the shell completions and docs/reference/commands.md from the commands themselves,
 and the schema document from the schema.
 
 python share/gh_tools/generate.py            writes them
@@ -359,8 +359,8 @@ def files() -> dict[Path, str]:
     names = [command.name for command in found]
     return {
         **{HERE / "man" / f"{c.name}.1": man_page(c, names) for c in found},
-        HERE / "docs" / "reference.md": reference(found),
-        HERE / "schema" / "store-v1.md": schema_document(),
+        HERE / "docs" / "reference" / "commands.md": reference(found),
+        HERE / "docs" / "reference" / "stores.md": schema_document(),
         HERE / "completions" / "gh-tools.bash": bash(found),
         HERE / "completions" / "_gh-tools": zsh(found),
         HERE / "completions" / "gh-tools.fish": fish(found),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "share/gh_tools/docs").glob("*.md"))]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "share/gh_tools/docs").rglob("*.md"))]
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_links_to_files_lead_somewhere(document):
 
 
 def test_reference_names_every_command(flags):
-    text = (ROOT / "share/gh_tools/docs/reference.md").read_text()
+    text = (ROOT / "share/gh_tools/docs/reference/commands.md").read_text()
     assert re.findall(r"^## (gh-\S+)", text, re.M) == list(flags)
 
 
@@ -56,6 +56,6 @@ def test_recipes_of_the_reference_are_those_that_the_command_lists():
     listed = subprocess.run(
         [Path(sys.executable).parent / "gh-build", "--list"], capture_output=True, text=True
     ).stdout.split("\n")
-    text = (ROOT / "share/gh_tools/docs/reference.md").read_text()
+    text = (ROOT / "share/gh_tools/docs/reference/commands.md").read_text()
     for line in filter(None, listed):
         assert f"### Recipe {line.split()[0]}\n" in text

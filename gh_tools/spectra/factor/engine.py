@@ -11,7 +11,7 @@ from jaxtyping import Int, Shaped
 
 from gh_tools.errors import DataError, MissingExtraError
 
-# In the order of preference, with the module that each needs. See docs/spectra.md for what they
+# In the order of preference, with the module that each needs. See docs/how-to/spectra.md for what they
 # were measured to take.
 ENGINES = {"pardiso": "pypardiso", "mumps": "mumps", "superlu": "scipy"}
 GIB = 2**30
