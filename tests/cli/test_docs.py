@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "share/gh_tools/docs").rglob("*.md"))]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "share/gh_tools").rglob("*.md"))]
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def _command_lines(text):
                     yield part.strip().rstrip(")")
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_commands_and_options_exist(document, flags):
     for line in _command_lines(document.read_text()):
         name, *words = shlex.split(line)
@@ -40,7 +40,7 @@ def test_commands_and_options_exist(document, flags):
         assert used <= flags[name], f"{document.name}: {line}: {used - flags[name]}"
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_links_to_files_lead_somewhere(document):
     for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", document.read_text()):
         if not target.startswith(("http://", "https://", "mailto:")):
