@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import typer
 
 from gh_tools import console
+from gh_tools.cli.options import VersionOption
 from gh_tools.errors import CannotCreateError, DataError, GhError, NoInputError, UsageError
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ def command(main: Callable[..., None], example: str, several: bool = False) -> t
         try:
             if not several and kwargs.get("shard") is None:
                 _refuse_copies(program)
+            kwargs.pop("version")  # shown already, by its callback
             main(*args, **kwargs)
             sys.stdout.flush()
         except typer.Exit:
@@ -81,6 +83,13 @@ def command(main: Callable[..., None], example: str, several: bool = False) -> t
                 traceback.print_exc()
             _stop(program, *_describe(error))
 
+    # Every command shows the version; the functions need not know.
+    signature = inspect.signature(main, eval_str=True)
+    version = inspect.Parameter(
+        "version", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=VersionOption
+    )
+    run.__signature__ = signature.replace(parameters=[*signature.parameters.values(), version])
+    run.__annotations__ = {p.name: p.annotation for p in run.__signature__.parameters.values()}
     # Typer keeps the line breaks of a docstring; paragraphs are to flow.
     paragraphs = (" ".join(text.split()) for text in inspect.getdoc(main).split("\n\n"))
     app.command(

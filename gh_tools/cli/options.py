@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from gh_tools import __version__
+
 _COMMON = "Common options"
 
 OutputOption = Annotated[
@@ -68,6 +70,24 @@ VerboseOption = Annotated[
 DebugOption = Annotated[
     bool,
     typer.Option("--debug", help="Show the traceback of an error.", rich_help_panel=_COMMON),
+]
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"gh-tools {__version__}")
+        raise typer.Exit
+
+
+VersionOption = Annotated[
+    bool,
+    typer.Option(
+        "--version",
+        callback=_show_version,
+        is_eager=True,
+        help="Show the version, and stop.",
+        rich_help_panel=_COMMON,
+    ),
 ]
 
 

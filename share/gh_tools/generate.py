@@ -84,14 +84,17 @@ def _command(name: str, target: str) -> Command:
         _flow(paragraph) for paragraph in inspect.getdoc(function).split("\n\n")
     ]
     parameters = [_parameter(p, hints[p.name]) for p in command.params if p.name in hints]
-    help_option = Parameter(["-h", "--help"], "", [], "", "Show the help, and stop.")
+    standard = [
+        Parameter(["--version"], "", [], "", "Show the version, and stop."),
+        Parameter(["-h", "--help"], "", [], "", "Show the help, and stop."),
+    ]
     return Command(
         name,
         summary,
         paragraphs,
         command.epilog.removeprefix("Example: "),
         [parameter for parameter in parameters if not parameter.flags],
-        [*(parameter for parameter in parameters if parameter.flags), help_option],
+        [*(parameter for parameter in parameters if parameter.flags), *standard],
         list(import_module("gh_tools.structures.registry").NAMES) if name == "gh-build" else [],
     )
 

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from rich.text import Text
 
+from gh_tools import __version__
+
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 NAMES = sorted(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"])
@@ -35,6 +37,21 @@ def test_help_is_quick_and_ends_with_an_example(name):
     assert f"Example: {name}" in done.stdout
     assert done.stderr == ""
     assert seconds < 0.5
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_command_shows_the_version_of_the_project(name):
+    done = subprocess.run([BIN / name, "--version"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"gh-tools {__version__}\n", "")
+
+
+def test_gh_tools_lists_every_other_command_in_80_columns():
+    done = subprocess.run([BIN / "gh-tools"], capture_output=True, text=True)
+    lines = done.stdout.splitlines()
+    assert sorted(line.split()[0] for line in lines if line[0] != " ") == [
+        name for name in NAMES if name != "gh-tools"
+    ]
+    assert max(map(len, lines)) < 80
 
 
 @pytest.mark.parametrize("name", NAMES)
