@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 import ase
 import numpy as np
+from ase.cell import Cell
+from ase.geometry import minkowski_reduce
 from jaxtyping import Float, Int
 from scipy.spatial import cKDTree
 
@@ -42,16 +44,22 @@ class Neighbours:
     the number of atoms asked for.
 
     Args:
-        atoms: the structure; a cell vector may be zero where it is not periodic.
+        atoms: the structure, wrapped or not; a cell vector may be zero where it is not periodic.
         cutoff: largest distance in Å that will be asked for.
     """
 
     def __init__(self, atoms: ase.Atoms, cutoff: float):
-        # Along directions that are not periodic, any vectors that span space do.
-        self._cell = atoms.cell.complete().array
-        self._positions = atoms.positions
-        inverse = np.linalg.inv(self._cell)
+        self._positions, self._cell = atoms.positions, atoms.cell.complete().array
+        # Images are sought about the atoms, wrapped into the reduced cell: their number then depends neither on
+        # how far the atoms of a trajectory have drifted, nor on how oblique the given vectors are.
+        reduced, to_reduced = minkowski_reduce(atoms.cell, atoms.pbc)
+        # Along directions that are not periodic, vectors normal to the others.
+        cell = Cell(np.where(atoms.pbc[:, None], reduced, 0.0)).complete().array
+        inverse = np.linalg.inv(cell)
         scaled = atoms.positions @ inverse
+        drift = np.floor(scaled) * atoms.pbc
+        scaled -= drift
+        self._wrapped = atoms.positions - drift @ cell
         # 1/height of the cell, times the cutoff; a little more, against rounding
         margin = cutoff * np.linalg.norm(inverse, axis=0) * (1 + 1e-9) + 1e-9
         atom, shift = np.arange(len(atoms)), np.zeros((len(atoms), 3), dtype=np.int64)
@@ -66,24 +74,26 @@ class Neighbours:
                 np.tile(shift, (2 * reach + 1, 1))[inside],
             )
             shift[:, axis] = cells[inside]
-        self._atom, self._shift = atom, shift
-        self._tree = cKDTree(atoms.positions[atom] + shift @ self._cell)
+        self._tree = cKDTree(self._wrapped[atom] + shift @ cell)
+        # Lattice vectors in the given cell, from the given position of an atom to that of its image.
+        self._drift = drift.astype(np.int64) @ to_reduced
+        self._atom, self._shift = atom, shift @ to_reduced - self._drift[atom]
 
     def count(self, cutoff: float) -> Int[np.ndarray, "atoms"]:
         """Number of neighbours of each atom, itself included."""
-        return self._tree.query_ball_point(self._positions, cutoff, return_length=True)
+        return self._tree.query_ball_point(self._wrapped, cutoff, return_length=True)
 
     def nearest(self, count: int) -> Float[np.ndarray, "atoms count"]:
         """Distances in Å of each atom's nearest neighbours, ascending; infinite where there are fewer."""
-        return self._tree.query(self._positions, k=count + 1)[0][:, 1:]
+        return self._tree.query(self._wrapped, k=count + 1)[0][:, 1:]
 
     def of(self, atoms: Int[np.ndarray, "some"], cutoff: float) -> DirectedPairs:
         """All pairs closer than ``cutoff`` whose first atom is among ``atoms``, as `directed_pairs`."""
-        found = cKDTree(self._positions[atoms]).sparse_distance_matrix(
+        found = cKDTree(self._wrapped[atoms]).sparse_distance_matrix(
             self._tree, cutoff, output_type="ndarray"
         )
         i, image = np.asarray(atoms)[found["i"]], found["j"]
-        j, shift = self._atom[image], self._shift[image]
+        j, shift = self._atom[image], self._shift[image] + self._drift[i]
         vector = self._positions[j] + shift @ self._cell - self._positions[i]
         itself = (i == j) & ~shift.any(axis=1)
         rows = np.flatnonzero((np.einsum("pc,pc->p", vector, vector) < cutoff**2) & ~itself)

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Num
 
 from gh_tools.errors import DataError
+from gh_tools.orbitals.geometry import structure_fault
 from gh_tools.store.io import Store, open_store, write
 from gh_tools.store.provenance import Provenance
 
@@ -109,7 +110,7 @@ def read_structures(source: Store | Path | str) -> Structures:
 
     Raises:
         NoInputError: there is no such store.
-        DataError: it is broken or carries no structures.
+        DataError: it is broken or carries no structures, or one of them cannot be computed.
     """
     store = source if isinstance(source, Store) else open_store(source, KINDS)
     pointer = store["structures/atom_ptr"]
@@ -119,9 +120,28 @@ def read_structures(source: Store | Path | str) -> Structures:
         ase.Atoms(number[start:stop], position[start:stop], cell=cell[index], pbc=pbc[index])
         for index, (start, stop) in enumerate(itertools.pairwise(pointer))
     ]
+    names = [str(name) for name in store["structures/name"]]
+    for name, structure in zip(names, atoms, strict=True):
+        check_structure(structure, f"{store.path}: structure {name!r}")
     columns = {}
     for name in store.group_names("column"):
         key = f"column/{name}"
         description = str(store.array(key).attrs.get("description", ""))
         columns[name] = Column(store[key], store.unit(key), description)
-    return Structures(atoms, [str(name) for name in store["structures/name"]], columns)
+    return Structures(atoms, names, columns)
+
+
+def check_structure(atoms: ase.Atoms, where: str) -> None:
+    """Make sure that a structure can be computed; see `gh_tools.orbitals.geometry.structure_fault`.
+
+    Args:
+        atoms: the structure.
+        where: what an error names, such as file and structure.
+
+    Raises:
+        DataError: it has no atoms, an unknown element, coordinates that are not finite, a cell that does not
+            span its periodic directions, or coincident atoms.
+    """
+    fault = structure_fault(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc)
+    if fault is not None:
+        raise DataError(f"{where}: {fault}")

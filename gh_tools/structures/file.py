@@ -14,6 +14,7 @@ from ase import Atoms
 from pydantic import Field
 
 from gh_tools.errors import DataError, NoInputError
+from gh_tools.store.structures import check_structure
 from gh_tools.structures.recipe import Quantity, Recipe, RecipeConfig, Sample
 
 
@@ -64,6 +65,7 @@ def _read_all(paths: tuple[str, ...], images: str, file_format: str | None) -> l
             stem = Path(path).stem
             default = stem if len(found) == 1 else f"{stem}-{number:04d}"
             name = atoms.info.get("name")
+            check_structure(atoms, f"{path}: image {number}")
             columns = {
                 re.sub(r"\W+", "_", key): Quantity(float(value), "", f"{key} of the file")
                 for key, value in atoms.info.items()

@@ -10,7 +10,7 @@ import numpy as np
 
 from gh_tools.console import log, progress
 from gh_tools.errors import DataError, UsageError
-from gh_tools.store.structures import Column, Structures
+from gh_tools.store.structures import Column, Structures, check_structure
 from gh_tools.structures.geometry import closest_approach, geometry_columns
 from gh_tools.structures.recipe import Quantity, Recipe, RecipeConfig, Sample
 
@@ -40,6 +40,7 @@ def build_one(recipe: Recipe, config: RecipeConfig, seed: int, index: int) -> Sa
         if ratio >= config.minimum_distance:
             sample.columns = geometry_columns(sample.atoms) | sample.columns
             sample.name = sample.name or f"{recipe.name}-{index:04d}"
+            check_structure(sample.atoms, sample.name)
             return sample
     symbols = sample.atoms.symbols
     mend = "make the random changes smaller" if drawn else "check the file's cell and units"

@@ -1,3 +1,5 @@
+import tracemalloc
+
 import ase
 import ase.neighborlist
 import numpy as np
@@ -77,3 +79,40 @@ def test_stored_pairs_keep_each_species_pairs_own_cutoff():
         assert distance.max() < cutoffs[zi, zj]
     limited = basis_cutoffs(basis(H=[(0, 3.0)]), limit=4.0)
     assert limited == {(1, 1): 4.0}
+
+
+@pytest.mark.parametrize("atoms", [quartz_like(), sheet()])
+def test_pairs_of_drifted_atoms_and_oblique_cells(atoms):
+    """Frames of molecular dynamics are not wrapped; ASE finds the pairs of such, too."""
+    cutoff, rng = 4.7, np.random.default_rng(0)
+    mixed = np.eye(3, dtype=int)
+    mixed[0, 1] = 5
+    for drift in (0, 3):
+        moved = atoms.copy()
+        moved.set_cell(mixed @ moved.cell.array)
+        cells = rng.integers(-drift, drift + 1, (len(atoms), 3)) * atoms.pbc
+        moved.positions += cells @ moved.cell.array
+        i, j, shift, vector = directed_pairs(moved, cutoff)
+        i0, j0, shift0, vector0 = ase.neighborlist.neighbor_list("ijSD", moved, cutoff)
+        order = np.lexsort((*shift0.T[::-1], j0, i0))
+        assert np.array_equal(i, i0[order])
+        assert np.array_equal(j, j0[order])
+        assert np.array_equal(shift, shift0[order])
+        assert np.allclose(vector, vector0[order], atol=1e-11)
+
+
+@pytest.mark.parametrize("change", ["drifted", "oblique"])
+def test_memory_does_not_grow_with_drift_or_obliqueness(change):
+    """Images number some dozens; with the cube of the drift, or of the cell's aspect, they took 100 MB and more."""
+    atoms = bulk("NaCl", "rocksalt", a=5.6)
+    expected = len(directed_pairs(atoms, 5.0)[0])
+    if change == "drifted":
+        atoms.positions[0] += [60, -60, 60] @ atoms.cell.array
+    else:
+        atoms.set_cell([[1, 0, 0], [30, 1, 0], [0, 30, 1]] @ atoms.cell.array)
+    tracemalloc.start()
+    found = len(directed_pairs(atoms, 5.0)[0])
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert found == expected
+    assert peak < 5e6
