@@ -23,14 +23,22 @@ sys.modules["pytest"] = _pytest
 
 import pytest  # noqa: E402
 
+# The smallest network of the paper's kind.
+SMALL = {
+    "model": "gears-h",
+    "atom_centered": {"n_tensor_dense": 0, "radial_basis": {"n_radial": 4}},
+    "bond_centered": {"n_radial": 4, "features": 4},
+    "mlp": {"layers": [4]},
+}
+
 
 @pytest.fixture(scope="session")
 def tiny_labels(tmp_path_factory) -> Path:
     """Hamiltonians of four strained and rattled WSe2 cells of 3 atoms: real GPAW runs of seconds."""
     from gh_tools.dft.config import LabelConfig
     from gh_tools.dft.label import label_structures
-    from gh_tools.store.io import open_store
     from gh_tools.store.provenance import Provenance
+    from gh_tools.store.read import open_store
     from gh_tools.store.structures import write_structures
     from gh_tools.structures import registry
     from gh_tools.structures.generate import generate
@@ -55,10 +63,10 @@ def tiny_labels(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_scaleshift(tiny_labels) -> Path:
     """Scale-shift fitted to two of the tiny labels; one is for validation, one for tests."""
-    from gh_tools.store.io import open_store
+    from gh_tools.labels.split import Split
+    from gh_tools.scaleshift.fit import fit_store, open_labels
     from gh_tools.store.provenance import Provenance
-    from gh_tools.training.fit import fit_store, open_labels
-    from gh_tools.training.split import Split
+    from gh_tools.store.read import open_store
 
     labels = open_labels([open_store(tiny_labels, "hamiltonians")])
     path = tiny_labels.with_name("tiny.scaleshift.zarr")
@@ -100,17 +108,17 @@ def random_bond_model(tiny_scaleshift) -> Path:
 
 
 def _random_model(tiny_scaleshift: Path, path: Path, network: dict) -> Path:
+    from gh_tools.labels.split import Split
     from gh_tools.model.build import build_model
     from gh_tools.model.graph import build_graph
     from gh_tools.model.initial import draw_weights
+    from gh_tools.scaleshift.scaleshift import ScaleShift
     from gh_tools.store.hamiltonians import HamiltonianReader
-    from gh_tools.store.io import open_store
     from gh_tools.store.partial import PartialStore
     from gh_tools.store.provenance import Provenance, find_inputs
+    from gh_tools.store.read import open_store
+    from gh_tools.trained_model.store import save_model
     from gh_tools.training.config import TrainConfig
-    from gh_tools.training.model_store import save_model
-    from gh_tools.training.scaleshift import ScaleShift
-    from gh_tools.training.split import Split
     from gh_tools.training.step import configure_jax
 
     store = open_store(tiny_scaleshift, "scaleshift")
@@ -134,3 +142,30 @@ def _random_model(tiny_scaleshift: Path, path: Path, network: dict) -> Path:
         history={},
         attributes={"config": config.model_dump(mode="json")},
     )
+
+
+@pytest.fixture(scope="session")
+def make_config():
+    """A function that makes a configuration with the smallest network."""
+
+    from gh_tools.training.config import TrainConfig
+
+    def make(**values) -> TrainConfig:
+        defaults = {
+            "model": SMALL,
+            "data": {"bucket_count": 1},
+            "optimizer": {"name": "adam", "learning_rate": 0.02},
+            "schedule": {"name": "constant"},
+            "metrics": {"interval": 1, "eigenvalue_interval": None},
+        }
+        return TrainConfig.model_validate(defaults | values)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def inputs(tiny_scaleshift):
+    """The opened stores."""
+    from gh_tools.training.run import open_inputs
+
+    return open_inputs(tiny_scaleshift)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from gh_tools.bayes.priors import Prior
 from gh_tools.bayes.summary import Estimate
-from gh_tools.store.io import open_store, write_with
+from gh_tools.store.io import write_with
 from gh_tools.store.provenance import Provenance
+from gh_tools.store.read import open_store
 
 if TYPE_CHECKING:
     import xarray

@@ -16,8 +16,8 @@ from gh_tools.bayes.summary import Estimate, faults, summarize
 from gh_tools.bayes.table import Table, read_table
 from gh_tools.console import log, table
 from gh_tools.errors import DataError
-from gh_tools.store.io import Store
 from gh_tools.store.provenance import Provenance
+from gh_tools.store.read import Store
 
 if TYPE_CHECKING:
     import xarray

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from gh_tools.errors import DataError
-from gh_tools.store.io import Store
+from gh_tools.store.read import Store
 
 
 @dataclass

@@ -82,7 +82,8 @@ def main(
     from gh_tools.bayes.plot import plot_posterior
     from gh_tools.console import log
     from gh_tools.plotting import check_picture
-    from gh_tools.store.io import check_output, open_store
+    from gh_tools.store.io import check_output
+    from gh_tools.store.read import open_store
     from gh_tools.store.structures import KINDS
 
     for picture in filter(None, (plot, plot_data)):

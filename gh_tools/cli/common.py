@@ -24,8 +24,8 @@ from gh_tools.errors import CannotCreateError, DataError, GhError, NoInputError,
 if TYPE_CHECKING:
     import pydantic
 
-    from gh_tools.store.io import Store
     from gh_tools.store.provenance import Provenance
+    from gh_tools.store.read import Store
     from gh_tools.workers.task import Crew
 
 Config = TypeVar("Config", bound="pydantic.BaseModel")

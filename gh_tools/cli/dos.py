@@ -156,7 +156,8 @@ def main(
 
     from gh_tools.errors import UsageError
     from gh_tools.plotting import check_picture
-    from gh_tools.store.io import check_output, open_store
+    from gh_tools.store.io import check_output
+    from gh_tools.store.read import open_store
 
     share = common.shard(shard)
     paths = common.inputs(sources)

@@ -48,9 +48,9 @@ def main(
     """
     from gh_tools.console import table
     from gh_tools.errors import UsageError
+    from gh_tools.evaluation.evaluate import evaluate
+    from gh_tools.evaluation.plot import plot_errors
     from gh_tools.plotting import check_picture
-    from gh_tools.spectra.evaluate import evaluate
-    from gh_tools.spectra.plot_errors import plot_errors
     from gh_tools.store.hamiltonians import HamiltonianReader
     from gh_tools.store.io import check_output
 

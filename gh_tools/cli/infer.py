@@ -76,7 +76,8 @@ def main(
     from gh_tools.errors import TryAgainError, UsageError
     from gh_tools.orbitals.basis import Basis
     from gh_tools.resources import memory_limit
-    from gh_tools.store.io import check_output, open_store
+    from gh_tools.store.io import check_output
+    from gh_tools.store.read import open_store
     from gh_tools.store.structures import KINDS, read_structures
 
     if model is None:
@@ -114,7 +115,7 @@ def main(
     with common.crew(scheduler, jobs, lambda: None) as cluster:
         from gh_tools.inference.predict import Predictor
         from gh_tools.inference.run import predict_structures
-        from gh_tools.training.model_store import load_model
+        from gh_tools.trained_model.store import load_model
 
         predictor = Predictor(load_model(model))
         for store, found, path in zip(stores, sets, paths, strict=True):

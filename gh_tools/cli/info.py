@@ -52,9 +52,9 @@ def main(
     sentence that names the array.
     """
     from gh_tools.errors import DataError, UsageError
-    from gh_tools.orbitals.checks import check_store
-    from gh_tools.store.io import open_store
-    from gh_tools.store.schema import check as check_schema
+    from gh_tools.store.checks import check as check_schema
+    from gh_tools.store.checks import check_store
+    from gh_tools.store.read import open_store
     from gh_tools.store.summary import render, summarize
 
     paths = common.inputs(sources)

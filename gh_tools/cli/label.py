@@ -75,7 +75,8 @@ def main(
             return
 
         from gh_tools.errors import TryAgainError, UsageError
-        from gh_tools.store.io import check_output, open_store
+        from gh_tools.store.io import check_output
+        from gh_tools.store.read import open_store
         from gh_tools.store.structures import KINDS, read_structures
         from gh_tools.workers.processes import Processes
 

@@ -51,7 +51,8 @@ def main(
     from gh_tools.console import log
     from gh_tools.errors import UsageError
     from gh_tools.orbitals.basis import Basis
-    from gh_tools.store.io import check_output, open_store
+    from gh_tools.store.io import check_output
+    from gh_tools.store.read import open_store
     from gh_tools.store.structures import KINDS, read_structures
 
     sources = common.inputs(structures)

@@ -84,7 +84,7 @@ def main(
 
     ancestor, base = None, None
     if parent is not None:
-        from gh_tools.training.model_store import load_model
+        from gh_tools.trained_model.store import load_model
         from gh_tools.training.parent import continue_from, defaults
 
         ancestor = load_model(parent)
@@ -102,7 +102,8 @@ def main(
 
     from gh_tools.console import configure, log, table
     from gh_tools.plotting import check_picture
-    from gh_tools.store.io import check_output, open_store
+    from gh_tools.store.io import check_output
+    from gh_tools.store.read import open_store
     from gh_tools.training.devices import join_processes
 
     is_first = join_processes() == 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gh_tools.errors import DataError
 from gh_tools.orbitals.basis import Basis
-from gh_tools.store.io import Store
+from gh_tools.store.read import Store
 from gh_tools.store.structures import Structures
 
 

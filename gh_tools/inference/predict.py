@@ -21,8 +21,8 @@ from gh_tools.orbitals.basis import SpeciesPair
 from gh_tools.orbitals.blocks import Hamiltonian, OnsiteBlocks, PairBlocks
 from gh_tools.orbitals.irreps import IrrepLayout
 from gh_tools.orbitals.pairs import DirectedPairs, Neighbours, canonical_pairs, wrapped
-from gh_tools.training.model_store import LoadedModel
-from gh_tools.training.potential import shifted
+from gh_tools.scaleshift.potential import shifted
+from gh_tools.trained_model.store import LoadedModel
 from gh_tools.training.step import configure_jax
 
 # Atoms (stand-ins and padding included) and edges of a chunk of descriptors, and pairs of a chunk of

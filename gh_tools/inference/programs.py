@@ -20,7 +20,7 @@ from gh_tools.model.graph import Graph
 from gh_tools.orbitals.basis import SpeciesPair
 from gh_tools.orbitals.bond_frame import from_frame
 from gh_tools.orbitals.irreps import IrrepLayout
-from gh_tools.training.scaleshift import ScaleShift
+from gh_tools.scaleshift.scaleshift import ScaleShift
 
 Chunk = TypeVar("Chunk", AtomChunk, PairChunk)
 Program = Callable[[Any, Any], Any]

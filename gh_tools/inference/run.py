@@ -20,11 +20,11 @@ from gh_tools.inference.predict import Predictor
 from gh_tools.inference.structure import StructureWork
 from gh_tools.resources import memory_used
 from gh_tools.store.hamiltonians import HamiltonianWriter, to_part, write_piece
-from gh_tools.store.io import Store, open_store
 from gh_tools.store.partial import Parts, write_once
 from gh_tools.store.provenance import Provenance
+from gh_tools.store.read import Store, open_store
 from gh_tools.store.structures import Structures
-from gh_tools.training.model_store import load_model
+from gh_tools.trained_model.store import load_model
 from gh_tools.workers.here import Here
 from gh_tools.workers.task import Crew
 

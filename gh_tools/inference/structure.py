@@ -16,7 +16,7 @@ from gh_tools.inference.domains import divide
 from gh_tools.inference.predict import Descriptors, Predictor
 from gh_tools.orbitals.blocks import Hamiltonian
 from gh_tools.orbitals.pairs import Neighbours, wrapped
-from gh_tools.training.potential import shifted
+from gh_tools.scaleshift.potential import shifted
 
 
 class StructureWork:

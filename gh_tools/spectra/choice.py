@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from gh_tools.errors import DataError
-from gh_tools.spectra.factor.engine import GIB
+from gh_tools.spectra.sparse.factor.engine import GIB
 
 Solver = Literal["dense", "slices", "kpm"]
 

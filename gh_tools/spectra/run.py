@@ -15,13 +15,13 @@ from gh_tools.errors import DataError, NoInputError
 from gh_tools.resources import free_memory
 from gh_tools.spectra.choice import Solver, choose_solver
 from gh_tools.spectra.config import DosConfig
-from gh_tools.spectra.factor import available_engines
+from gh_tools.spectra.sparse.factor import available_engines
 from gh_tools.spectra.spectrum import Spectrum, compute_spectrum, kpoints_for
 from gh_tools.spectra.store import Spectra, SpectraWriter, gather, read_spectra, to_part
 from gh_tools.store.hamiltonians import HamiltonianReader
-from gh_tools.store.io import open_store
 from gh_tools.store.partial import Parts, Pieces
 from gh_tools.store.provenance import Provenance
+from gh_tools.store.read import open_store
 from gh_tools.workers.cluster import free_here
 from gh_tools.workers.here import Here
 from gh_tools.workers.task import Crew, Failure

@@ -18,9 +18,9 @@ from gh_tools.spectra.config import DosConfig, SamplingConfig
 from gh_tools.spectra.dos import REACH, energy_grid, projected_dos, states_in_window
 from gh_tools.spectra.eigen import Levels, solve
 from gh_tools.spectra.fermi import TAIL, BandEdges, OutsideWindow, band_edges, fermi_level
-from gh_tools.spectra.kpm import kernel_polynomial_dos
 from gh_tools.spectra.kpoints import KPoints, grid_for_density, monkhorst_pack
-from gh_tools.spectra.sliced import Certificate, SlicedSolver, window_about
+from gh_tools.spectra.sparse.kpm import kernel_polynomial_dos
+from gh_tools.spectra.sparse.solver import Certificate, SlicedSolver, window_about
 from gh_tools.store.partial import Pieces
 
 # Unit and definition of each number that `compute_spectrum` gives.

@@ -14,11 +14,12 @@ from jaxtyping import Float
 from gh_tools.errors import DataError, TryAgainError
 from gh_tools.spectra.config import DosConfig
 from gh_tools.spectra.dos import energy_grid
-from gh_tools.spectra.sliced import Certificate
+from gh_tools.spectra.sparse.solver import Certificate
 from gh_tools.spectra.spectrum import SCALARS, Spectrum
-from gh_tools.store.io import Store, open_store, put, put_stream
+from gh_tools.store.io import put, put_stream
 from gh_tools.store.partial import PartialStore
 from gh_tools.store.provenance import Provenance
+from gh_tools.store.read import Store, open_store
 from gh_tools.store.structures import (
     Structures,
     column_attributes,

@@ -15,9 +15,10 @@ import zarr
 from gh_tools.errors import TryAgainError
 from gh_tools.orbitals.basis import Basis
 from gh_tools.orbitals.blocks import MATRICES, Bands, Hamiltonian, OnsiteBlocks, PairBlocks
-from gh_tools.store.io import Store, open_store, put, put_stream, row_axis
+from gh_tools.store.io import put, put_stream, row_axis
 from gh_tools.store.partial import PartialStore, Parts, StoredArray
 from gh_tools.store.provenance import Provenance
+from gh_tools.store.read import Store, open_store
 from gh_tools.store.structures import (
     Structures,
     column_attributes,

@@ -1,4 +1,4 @@
-"""Zarr on disk: the one module that knows it.
+"""Writing stores. This module and `read` are the only ones that know how Zarr lies on disk.
 
 A store is a directory that appears under its name only when it is whole: it is written elsewhere and
 renamed. What is unfinished lives in ``NAME.zarr.partial``.
@@ -6,141 +6,25 @@ renamed. What is unfinished lives in ``NAME.zarr.partial``.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import zarr
 from jaxtyping import Shaped
 
-from gh_tools.errors import CannotCreateError, DataError, NoInputError
+from gh_tools.errors import CannotCreateError
+from gh_tools.store.provenance import Provenance
+from gh_tools.store.read import content_id, partial_path
 from gh_tools.store.schema import KINDS, SCHEMA
-
-if TYPE_CHECKING:
-    from gh_tools.store.provenance import Provenance
 
 _CHUNK = 128 * 1024  # elements; see the architecture page for what was measured
 _SHARD = 32  # chunks
-
-_OWN_ATTRIBUTES = ("kind", "schema", "id", "history", "status")
-
-
-class Store:
-    """A finished store, open for reading. ``store["atoms/number"]`` reads a whole array.
-
-    Attributes:
-        path: the directory.
-        kind: what it holds: structures, hamiltonians, scaleshift, model, spectra or posterior.
-        id: hash of its content.
-        history: how it was made, oldest entry first.
-        attributes: all other attributes of the root.
-    """
-
-    def __init__(self, path: Path, group: zarr.Group):
-        self.path, self._group = path, group
-        attributes = dict(group.attrs)
-        self.kind: str = attributes.get("kind", "")
-        self.id: str = attributes.get("id", "")
-        self.history: list[dict[str, Any]] = attributes.get("history", [])
-        self.attributes = {k: v for k, v in attributes.items() if k not in _OWN_ATTRIBUTES}
-        self._arrays: dict[str, zarr.Array] | None = None
-
-    def array(self, key: str) -> zarr.Array:
-        """Return an array for lazy slicing; raise `DataError` if it is missing."""
-        if key not in self._all():
-            raise DataError(
-                f"{self.path}: the array {key} is missing; look with gh-info --check, "
-                "and make the store anew"
-            )
-        return self._all()[key]
-
-    def __getitem__(self, key: str) -> np.ndarray:
-        array = self.array(key)
-        try:
-            return array[...]
-        except Exception as error:
-            # Codecs raise many kinds of errors for damaged chunks.
-            raise DataError(
-                f"{self.path}: the array {key} cannot be read ({error}); make the store anew"
-            ) from error
-
-    def __contains__(self, key: str) -> bool:
-        return key in self._all()
-
-    def keys(self, prefix: str = "") -> list[str]:
-        """Paths of all arrays that start with ``prefix``, sorted."""
-        return [key for key in self._all() if key.startswith(prefix)]
-
-    def group_names(self, prefix: str) -> list[str]:
-        """Names of the groups (or arrays) directly below a group, sorted."""
-        below = prefix.rstrip("/") + "/"
-        return sorted({key.removeprefix(below).split("/")[0] for key in self.keys(below)})
-
-    def unit(self, key: str) -> str:
-        """Unit of an array's values, or an empty string."""
-        return str(self.array(key).attrs.get("unit", ""))
-
-    def _all(self) -> dict[str, zarr.Array]:
-        if self._arrays is None:
-            members = self._group.members(max_depth=None)
-            self._arrays = dict(sorted((k, v) for k, v in members if isinstance(v, zarr.Array)))
-        return self._arrays
-
-
-def open_store(path: Path | str, kind: str | Iterable[str] | None = None) -> Store:
-    """Open a finished store.
-
-    Args:
-        path: its directory.
-        kind: the kind, or the kinds, that will do; any if None.
-
-    Raises:
-        NoInputError: there is nothing at ``path``.
-        DataError: it is no store of these kinds, unfinished, or of a newer schema.
-    """
-    path = Path(path)
-    if not path.exists():
-        partial = partial_path(path)
-        if partial.exists():
-            raise NoInputError(
-                f"{path}: not there yet, only the unfinished {partial.name}; "
-                "finish it with --resume of the command that makes it"
-            )
-        raise NoInputError(f"{path}: no such store")
-    try:
-        group = zarr.open_group(path, mode="r", zarr_format=3)
-    except Exception as error:
-        raise DataError(
-            f"{path}: not a store of gh-tools: expected a Zarr group of format 3 ({error})"
-        ) from None
-    attributes = dict(group.attrs)
-    schema, found = attributes.get("schema"), attributes.get("kind")
-    if not isinstance(schema, int) or found not in KINDS:
-        raise DataError(
-            f"{path}: not a store of gh-tools: the root attributes 'kind' and 'schema' must name "
-            f"one of {', '.join(KINDS)} and a version, found {found!r} and {schema!r}"
-        )
-    if schema > SCHEMA:
-        raise DataError(
-            f"{path}: has schema {schema}, but this version reads up to {SCHEMA}; update gh-tools"
-        )
-    if attributes.get("status") != "complete":
-        raise DataError(
-            f"{path}: the store is unfinished (attribute status is {attributes.get('status')!r}, "
-            "not 'complete'); make it anew"
-        )
-    kinds = {kind} if isinstance(kind, str) else set(kind) if kind else set(KINDS)
-    if found not in kinds:
-        raise DataError(
-            f"{path}: expected a store of kind {' or '.join(sorted(kinds))}, found {found}"
-        )
-    return Store(path, group)
 
 
 def check_output(path: Path, overwrite: bool = False, resume: bool = False) -> None:
@@ -255,23 +139,6 @@ def build(
     return path
 
 
-def content_id(folder: Path, attributes: Mapping[str, Any]) -> str:
-    """Hash of all arrays as stored, with their names, and of the root attributes given."""
-    digest = hashlib.sha256(json.dumps(attributes, sort_keys=True).encode())
-    for file in sorted(p for p in folder.rglob("*") if p.is_file() and p != folder / "zarr.json"):
-        digest.update(str(file.relative_to(folder)).encode() + b"\0")
-        with file.open("rb") as stream:
-            while block := stream.read(1 << 22):
-                digest.update(block)
-    return digest.hexdigest()
-
-
-def verify_id(store: Store) -> bool:
-    """Tell whether the content of a store is still what its id was computed from."""
-    attributes = {"kind": store.kind, "schema": SCHEMA, **store.attributes}
-    return content_id(store.path, attributes) == store.id
-
-
 def put(
     group: zarr.Group,
     key: str,
@@ -358,8 +225,3 @@ def _schema_attributes(group: zarr.Group, key: str) -> dict[str, str]:
             if field.unit and field.pattern.fullmatch(key):
                 return {"unit": field.unit}
     return {}
-
-
-def partial_path(path: Path) -> Path:
-    """Return the directory in which an unfinished store is kept."""
-    return path.with_name(path.name + ".partial")

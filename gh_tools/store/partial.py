@@ -20,8 +20,9 @@ import zarr
 
 from gh_tools.console import log
 from gh_tools.errors import CannotCreateError, TryAgainError
-from gh_tools.store.io import build, check_output, open_store, partial_path
+from gh_tools.store.io import build, check_output
 from gh_tools.store.provenance import Provenance
+from gh_tools.store.read import open_store, partial_path
 from gh_tools.workers.task import Failure
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import gh_tools
 from gh_tools.errors import DataError, NoInputError
-from gh_tools.store.io import Store, open_store
+from gh_tools.store.read import Store, open_store
 
 
 @dataclass(frozen=True)

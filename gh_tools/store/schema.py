@@ -1,6 +1,6 @@
 """Schema 1 of the stores, declared as data: which arrays a store of each kind holds.
 
-`share/gh_tools/docs/reference/stores.md` is this table as a document; `check` validates a store against it.
+`share/gh_tools/docs/reference/stores.md` is this table as a document; `checks.check` validates a store against it.
 """
 
 from __future__ import annotations
@@ -8,12 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-import numpy as np
-
-if TYPE_CHECKING:
-    from gh_tools.store.io import Store
 
 SCHEMA = 1
 
@@ -212,80 +206,3 @@ KINDS: Mapping[str, tuple[Field, ...]] = {
     "spectra": SPECTRA,
     "posterior": (),
 }
-
-_DTYPES = {"float": "f", "int": "iu", "bool": "b", "str": "TUO"}
-_GLOBAL = {"n", "N"}
-
-
-def check(store: Store) -> list[str]:
-    """Validate names, shapes and types, reading metadata and pointers only.
-
-    Returns:
-        One sentence for each fault, naming the array; empty for a valid store.
-    """
-    faults = []
-    lengths: dict[tuple[str, str], int] = {}
-    keys = store.keys()
-    for field in KINDS[store.kind]:
-        found = [key for key in keys if field.pattern.fullmatch(key)]
-        if field.required and not found and "<" not in field.path:
-            faults.append(f"{field.path} is missing")
-        for key in found:
-            faults += _check_array(store, key, field, lengths)
-    # Families are required group by group: a group with one of their arrays must have all.
-    for field in KINDS[store.kind]:
-        if field.required and "<" in field.path:
-            group, name = field.path.rsplit("/", 1)
-            pattern = Field(group + "/<name>", "", "", "", "").pattern
-            groups = {key.rsplit("/", 1)[0] for key in keys if pattern.fullmatch(key)}
-            faults += [
-                f"{g}/{name} is missing" for g in sorted(groups) if f"{g}/{name}" not in store
-            ]
-    return faults
-
-
-def _check_array(
-    store: Store, key: str, field: Field, lengths: dict[tuple[str, str], int]
-) -> list[str]:
-    array = store.array(key)
-    if np.dtype(array.dtype).kind not in _DTYPES[field.dtype]:
-        return [f"{key}: expected {field.dtype} values, found {array.dtype}"]
-    axes = field.shape.split()
-    if len(array.shape) < len(axes):
-        axes = [axis for axis in axes if not axis.endswith("?")]
-    if len(array.shape) != len(axes):
-        return [f"{key}: expected shape ({field.shape}), found {tuple(array.shape)}"]
-    for axis, length in zip(axes, array.shape, strict=True):
-        symbol, plus = (axis.rstrip("?")).removesuffix("+1"), axis.endswith("+1")
-        if symbol.isdigit():
-            expected = int(symbol)
-        else:
-            scope = "" if symbol in _GLOBAL else key.rsplit("/", 1)[0]
-            expected = lengths.setdefault((scope, symbol), length - plus) + plus
-        if length != expected:
-            return [
-                f"{key}: expected {expected} along axis {axis} of ({field.shape}), found {length}"
-            ]
-    if key.endswith("ptr"):
-        return _check_ptr(store, key)
-    return []
-
-
-def _check_ptr(store: Store, key: str) -> list[str]:
-    values = store[key]
-    if values.size == 0 or values[0] != 0 or np.any(np.diff(values) < 0):
-        return [f"{key}: offsets must start at 0 and never decrease"]
-    rows = {
-        "structures/atom_ptr": "atoms/number",
-        "bands/kpoint_ptr": "bands/weight",
-        "bands/eigenvalue_ptr": "bands/eigenvalue",
-    }
-    group = key.rsplit("/", 1)[0]
-    target = rows.get(key) or next(
-        (f"{group}/{name}" for name in ("atom", "i") if f"{group}/{name}" in store), None
-    )
-    if target is not None and target in store and values[-1] != store.array(target).shape[0]:
-        return [
-            f"{key}: ends at {values[-1]}, but {target} has {store.array(target).shape[0]} rows"
-        ]
-    return []

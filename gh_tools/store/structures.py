@@ -13,8 +13,9 @@ from jaxtyping import Num
 
 from gh_tools.errors import DataError
 from gh_tools.orbitals.geometry import structure_fault
-from gh_tools.store.io import Store, open_store, write
+from gh_tools.store.io import write
 from gh_tools.store.provenance import Provenance
+from gh_tools.store.read import Store, open_store
 
 # Kinds of stores that carry structures.
 KINDS = ("structures", "hamiltonians", "overlap", "spectra")

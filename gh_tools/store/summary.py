@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from gh_tools.store.io import Store
+from gh_tools.store.read import Store
 
 _FORMULAE_SHOWN = 8
 

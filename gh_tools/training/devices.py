@@ -22,7 +22,7 @@ from jaxtyping import Float
 from gh_tools.console import log
 from gh_tools.errors import UsageError
 from gh_tools.resources import free_memory
-from gh_tools.training.batches import Batch
+from gh_tools.training.data.batches import Batch
 
 _AXIS = "structures"
 Item = TypeVar("Item")

@@ -17,11 +17,13 @@ import numpy as np
 
 from gh_tools.console import log, progress
 from gh_tools.errors import DataError, UsageError
+from gh_tools.evaluation.errors import HamiltonianErrors, hamiltonian_errors
 from gh_tools.model.build import build_model
 from gh_tools.model.ensemble import of_members
 from gh_tools.orbitals.irreps import IrrepLayout
-from gh_tools.spectra.compare import HamiltonianErrors, hamiltonian_errors
-from gh_tools.training.batches import (
+from gh_tools.training.checkpoints import Checkpoints, Progress
+from gh_tools.training.config import TrainConfig
+from gh_tools.training.data.batches import (
     Batch,
     Bucket,
     LabelledSample,
@@ -32,16 +34,14 @@ from gh_tools.training.batches import (
     plan_epoch,
     sizes_of,
 )
-from gh_tools.training.checkpoints import Checkpoints, Progress
-from gh_tools.training.config import TrainConfig
+from gh_tools.training.data.prefetch import prefetch
 from gh_tools.training.devices import Devices, without_weight
-from gh_tools.training.feed import prefetch
 from gh_tools.training.interrupt import Interrupt, interruptible
+from gh_tools.training.objective.validation import Validation
 from gh_tools.training.optimizers import build_optimizer, learning_rate, plateau_scale
 from gh_tools.training.pace import Pace
 from gh_tools.training.parent import adopt
 from gh_tools.training.step import compiler_options, fresh_state, initial_state, make_step
-from gh_tools.training.validation import Validation
 from gh_tools.training.weights import Weights
 
 # One part in so many of a device's free memory keeps batches: bringing one to a GPU takes longer than a step.

@@ -12,9 +12,9 @@ import numpy as np
 from ase.data import chemical_symbols
 
 from gh_tools.errors import DataError, UsageError
-from gh_tools.store.io import open_store
+from gh_tools.store.read import open_store
+from gh_tools.trained_model.store import LoadedModel
 from gh_tools.training.config import TrainConfig
-from gh_tools.training.model_store import LoadedModel
 
 if TYPE_CHECKING:
     from gh_tools.training.run import Inputs

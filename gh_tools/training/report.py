@@ -22,8 +22,8 @@ import numpy as np
 from ase.data import chemical_symbols
 from jaxtyping import Float
 
-from gh_tools.spectra.compare import HamiltonianErrors
-from gh_tools.store.io import Store
+from gh_tools.evaluation.errors import HamiltonianErrors
+from gh_tools.store.read import Store
 
 LEAST_MEASUREMENTS = 8
 TAIL = 0.1  # of the steps, at the end

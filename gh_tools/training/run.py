@@ -16,27 +16,27 @@ from ase.data import chemical_symbols
 
 from gh_tools.console import log, track
 from gh_tools.errors import DataError
+from gh_tools.labels.split import Split, read_split
 from gh_tools.orbitals.basis import Basis
 from gh_tools.orbitals.blocks import Hamiltonian
 from gh_tools.orbitals.bond_frame import FRAMES, Frame
 from gh_tools.orbitals.irreps import IrrepLayout
 from gh_tools.resources import free_memory
+from gh_tools.scaleshift.fit import open_labels
+from gh_tools.scaleshift.scaleshift import ScaleShift, read_structures
 from gh_tools.store.hamiltonians import HamiltonianReader
-from gh_tools.store.io import Store, open_store, partial_path
 from gh_tools.store.partial import PartialStore
 from gh_tools.store.provenance import Provenance, find_inputs
-from gh_tools.training.batches import Sample, SampleMaker
+from gh_tools.store.read import Store, open_store, partial_path
+from gh_tools.trained_model.store import save_model
 from gh_tools.training.config import TrainConfig
+from gh_tools.training.data.batches import Sample, SampleMaker
+from gh_tools.training.data.cache import CachedSamples, cached_samples
+from gh_tools.training.data.labelled import LabelledSamples
 from gh_tools.training.devices import Devices
-from gh_tools.training.fit import open_labels
-from gh_tools.training.labelled_samples import LabelledSamples
 from gh_tools.training.loop import Outcome, Training
-from gh_tools.training.metrics import MEV
-from gh_tools.training.model_store import save_model
+from gh_tools.training.objective.metrics import MEV
 from gh_tools.training.report import error_table, thin_clock
-from gh_tools.training.sample_cache import CachedSamples, cached_samples
-from gh_tools.training.scaleshift import ScaleShift, read_structures
-from gh_tools.training.split import Split, read_split
 from gh_tools.training.step import configure_jax
 
 # One part in so many of the free memory holds labels to validate with; others are read again.

@@ -17,9 +17,9 @@ from jaxtyping import Array, Float, Int
 
 from gh_tools.model.ensemble import of_members
 from gh_tools.model.initial import draw_weights
-from gh_tools.training.batches import Batch
 from gh_tools.training.config import LossConfig
-from gh_tools.training.loss import hamiltonian_loss
+from gh_tools.training.data.batches import Batch
+from gh_tools.training.objective.loss import hamiltonian_loss
 from gh_tools.training.weights import Weights
 
 

@@ -36,7 +36,7 @@ REMARKS = {
     "hamiltonians": "Labels and predictions alike; the attribute `predicted` tells. `failed` lists structures left out, with "
     "reasons. Labels are float64, predictions float32.",
     "overlap": "S alone, of structures and a basis table; float64.",
-    "scaleshift": "Parameters by component of the irreps of a block; see `gh_tools/training/scaleshift.py`.",
+    "scaleshift": "Parameters by component of the irreps of a block; see `gh_tools/scaleshift/scaleshift.py`.",
     "model": "Further groups: `parameters/<path>` (one array a weight, by its path in the network) and `history/<metric>` (by "
     "epoch). The attribute `config` holds the training configuration.",
     "posterior": "Groups of ArviZ's schema: `posterior`, `sample_stats`, `observed_data` and more. ArviZ 1 opens it with "

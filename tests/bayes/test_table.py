@@ -3,7 +3,7 @@ import pytest
 
 from gh_tools.bayes.table import read_table
 from gh_tools.errors import DataError
-from gh_tools.store.io import open_store
+from gh_tools.store.read import open_store
 from tests.bayes.data import planted
 from tests.bayes.stores import write_spectra
 

@@ -15,7 +15,7 @@ from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
 from ase.io import write
 
-from gh_tools.store.io import open_store
+from gh_tools.store.read import open_store
 from gh_tools.store.structures import read_structures
 
 SMALL = "--set size=[2,2] --set orthogonal=false"

@@ -18,11 +18,11 @@ from gh_tools.dft.label import label_part
 from gh_tools.errors import TryAgainError
 from gh_tools.inference import run as inference
 from gh_tools.inference.predict import Predictor
-from gh_tools.store.io import open_store
 from gh_tools.store.partial import PartialStore, Parts
 from gh_tools.store.provenance import Provenance
+from gh_tools.store.read import open_store
 from gh_tools.store.structures import Structures, read_structures, write_structures
-from gh_tools.training.model_store import load_model
+from gh_tools.trained_model.store import load_model
 from gh_tools.workers.cluster import Cluster
 from gh_tools.workers.task import Death
 

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from ase import Atoms
 
-from gh_tools.store.io import open_store, write
+from gh_tools.store.io import write
 from gh_tools.store.provenance import Provenance
+from gh_tools.store.read import open_store
 from gh_tools.store.structures import Structures, write_structures
 
 # How each command is called on one input, with the least of options that it must be given.

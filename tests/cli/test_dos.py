@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gh_tools.spectra.store import read_spectra
-from gh_tools.store.io import open_store
+from gh_tools.store.read import open_store
 
 
 @pytest.fixture(scope="session")

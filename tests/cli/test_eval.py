@@ -10,11 +10,11 @@ import scipy.optimize
 import scipy.special
 import zarr
 
-from gh_tools.spectra import evaluate
-from gh_tools.spectra.plot_errors import plot_errors
+from gh_tools.evaluation import evaluate
+from gh_tools.evaluation.plot import plot_errors
 from gh_tools.store.hamiltonians import HamiltonianReader, HamiltonianWriter
-from gh_tools.store.io import open_store
 from gh_tools.store.provenance import Provenance
+from gh_tools.store.read import open_store
 from gh_tools.store.structures import Structures
 
 

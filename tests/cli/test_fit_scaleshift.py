@@ -5,11 +5,11 @@ import shutil
 
 import numpy as np
 
+from gh_tools.labels.split import Split
 from gh_tools.orbitals.basis import Basis
+from gh_tools.scaleshift.scaleshift import ScaleShift
 from gh_tools.store import schema
-from gh_tools.store.io import open_store
-from gh_tools.training.scaleshift import ScaleShift
-from gh_tools.training.split import Split
+from gh_tools.store.read import open_store
 
 
 def test_pipe_fits_and_splits(gh, tiny_labels):

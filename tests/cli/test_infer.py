@@ -7,8 +7,8 @@ import pytest
 
 from gh_tools.store import schema
 from gh_tools.store.hamiltonians import HamiltonianReader
-from gh_tools.store.io import open_store
 from gh_tools.store.provenance import Provenance
+from gh_tools.store.read import open_store
 from gh_tools.store.structures import Structures, read_structures, write_structures
 
 

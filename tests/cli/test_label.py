@@ -16,8 +16,8 @@ from gh_tools.dft.basis_sets import basis_table
 from gh_tools.dft.config import LabelConfig
 from gh_tools.dft.scf import label
 from gh_tools.store.hamiltonians import HamiltonianReader
-from gh_tools.store.io import open_store
 from gh_tools.store.provenance import Provenance
+from gh_tools.store.read import open_store
 from gh_tools.store.structures import Column, Structures, write_structures
 
 from .conftest import BIN

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from gh_tools.store.hamiltonians import HamiltonianReader
-from gh_tools.store.io import open_store
 from gh_tools.store.provenance import Provenance
+from gh_tools.store.read import open_store
 from gh_tools.store.structures import read_structures, write_structures
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from gh_tools.store.io import open_store
+from gh_tools.store.read import open_store
 
 COMMAND = [str(Path(sys.executable).with_name("gh-train"))]
 SETTINGS = {

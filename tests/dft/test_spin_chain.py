@@ -10,16 +10,16 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from gh_tools.errors import DataError
+from gh_tools.labels.split import Split
 from gh_tools.orbitals.blocks import Hamiltonian
 from gh_tools.orbitals.order import wigner_d
+from gh_tools.scaleshift.fit import fit_store, open_labels
+from gh_tools.scaleshift.scaleshift import ScaleShift
 from gh_tools.store.hamiltonians import HamiltonianReader, HamiltonianWriter
-from gh_tools.store.io import open_store
 from gh_tools.store.provenance import Provenance
+from gh_tools.store.read import open_store
 from gh_tools.store.structures import Structures
 from gh_tools.training.config import TrainConfig
-from gh_tools.training.fit import fit_store, open_labels
-from gh_tools.training.scaleshift import ScaleShift
-from gh_tools.training.split import Split
 from tests.conftest import BOND_FRAME
 
 N = 4
@@ -63,7 +63,7 @@ def chain(case, rotations, tmp_path_factory):
     """Labels, a model trained on half of them, and its predictions, each by the library's own call."""
     from gh_tools.inference.predict import Predictor
     from gh_tools.inference.run import predict_structures
-    from gh_tools.training.model_store import load_model
+    from gh_tools.trained_model.store import load_model
     from gh_tools.training.run import open_inputs, train_model
 
     folder = tmp_path_factory.mktemp("spin")
@@ -109,8 +109,8 @@ def test_the_number_of_spins_is_recorded_all_along(chain):
 
 def test_a_trained_model_predicts_both_spins(chain):
     """Errors are far below the splitting of up and down, which a model of one spin would miss."""
-    from gh_tools.spectra.compare import hamiltonian_errors
-    from gh_tools.spectra.evaluate import evaluate
+    from gh_tools.evaluation.errors import hamiltonian_errors
+    from gh_tools.evaluation.evaluate import evaluate
 
     label, predicted = chain.labels.read(3), chain.predicted.read(3)
     up, down = label.onsite[8].hamiltonian

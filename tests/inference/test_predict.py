@@ -14,7 +14,7 @@ from gh_tools.model.graph import build_graph
 from gh_tools.orbitals.bloch import bloch_matrix
 from gh_tools.orbitals.bond_frame import from_frame
 from gh_tools.store.hamiltonians import HamiltonianReader
-from gh_tools.training.model_store import load_model
+from gh_tools.trained_model.store import load_model
 
 
 @pytest.fixture(scope="module", params=["random_model", "random_bond_model"])

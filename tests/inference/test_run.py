@@ -24,11 +24,11 @@ from gh_tools.inference.structure import StructureWork
 from gh_tools.orbitals.basis import Basis
 from gh_tools.store import schema
 from gh_tools.store.hamiltonians import HamiltonianReader
-from gh_tools.store.io import open_store
 from gh_tools.store.partial import Parts
 from gh_tools.store.provenance import Provenance
+from gh_tools.store.read import open_store
 from gh_tools.store.structures import Structures, read_structures, write_structures
-from gh_tools.training.model_store import load_model
+from gh_tools.trained_model.store import load_model
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +131,7 @@ from gh_tools.inference.predict import Predictor
 from gh_tools.store.io import open_store
 from gh_tools.store.provenance import Provenance
 from gh_tools.store.structures import Structures, read_structures, write_structures
-from gh_tools.training.model_store import load_model
+from gh_tools.trained_model.store import load_model
 import jax
 
 assert len(jax.devices()) == 2

@@ -11,7 +11,7 @@ import pytest
 
 from gh_tools.resources import share_path
 from gh_tools.store.hamiltonians import HamiltonianReader
-from gh_tools.store.io import open_store
+from gh_tools.store.read import open_store
 
 BIN = Path(sys.executable).parent
 CELLS = "--set size=[1,1] --set orthogonal=false --set se_vacancies=0"

@@ -9,10 +9,10 @@ from gh_tools.spectra.report import draw, spectra_errors
 from gh_tools.spectra.run import make_spectra, reference_spectra
 from gh_tools.spectra.spectrum import SCALARS, compute_spectrum
 from gh_tools.spectra.store import SpectraWriter, read_spectra
+from gh_tools.store.checks import check
 from gh_tools.store.hamiltonians import HamiltonianReader
-from gh_tools.store.io import open_store
 from gh_tools.store.provenance import Provenance
-from gh_tools.store.schema import check
+from gh_tools.store.read import open_store
 from gh_tools.store.structures import read_structures
 from gh_tools.workers.processes import Processes
 

@@ -4,10 +4,10 @@ from ase.build import molecule
 
 from gh_tools.errors import DataError, TryAgainError
 from gh_tools.orbitals.blocks import Bands
+from gh_tools.store.checks import check
 from gh_tools.store.hamiltonians import HamiltonianReader, HamiltonianWriter
-from gh_tools.store.io import verify_id
 from gh_tools.store.provenance import Provenance
-from gh_tools.store.schema import check
+from gh_tools.store.read import verify_id
 from gh_tools.store.structures import Column, Structures
 from tests.orbitals.tables import SIO, basis, quartz_like, random_hamiltonian
 

@@ -10,10 +10,11 @@ import zarr
 
 from gh_tools.errors import CannotCreateError, DataError, NoInputError
 from gh_tools.store import io
-from gh_tools.store.io import open_store, verify_id, write
+from gh_tools.store.checks import check
+from gh_tools.store.io import write
 from gh_tools.store.partial import PartialStore
 from gh_tools.store.provenance import Provenance, find_inputs
-from gh_tools.store.schema import check
+from gh_tools.store.read import open_store, verify_id
 from gh_tools.store.structures import (
     Column,
     Structures,

@@ -7,8 +7,8 @@ from ase import Atoms
 from gh_tools.errors import DataError
 from gh_tools.structures.generate import generate
 from gh_tools.structures.recipe import Recipe, RecipeConfig, Sample
+from gh_tools.structures.recipes.wse2 import WSe2Config
 from gh_tools.structures.registry import get
-from gh_tools.structures.wse2 import WSe2Config
 
 WSE2 = get("wse2")
 SMALL = WSe2Config(size=(2, 1))

@@ -1,49 +1,15 @@
-"""The smallest network of the paper's kind, and samples of real labels for it."""
+"""Samples of real labels for the smallest network of the paper's kind."""
 
 from __future__ import annotations
 
 import pytest
-
-from gh_tools.training.config import TrainConfig
-
-SMALL = {
-    "model": "gears-h",
-    "atom_centered": {"n_tensor_dense": 0, "radial_basis": {"n_radial": 4}},
-    "bond_centered": {"n_radial": 4, "features": 4},
-    "mlp": {"layers": [4]},
-}
-
-
-@pytest.fixture(scope="session")
-def make_config():
-    """A function that makes a configuration with the smallest network."""
-
-    def make(**values) -> TrainConfig:
-        defaults = {
-            "model": SMALL,
-            "data": {"bucket_count": 1},
-            "optimizer": {"name": "adam", "learning_rate": 0.02},
-            "schedule": {"name": "constant"},
-            "metrics": {"interval": 1, "eigenvalue_interval": None},
-        }
-        return TrainConfig.model_validate(defaults | values)
-
-    return make
-
-
-@pytest.fixture(scope="session")
-def inputs(tiny_scaleshift):
-    """The opened stores."""
-    from gh_tools.training.run import open_inputs
-
-    return open_inputs(tiny_scaleshift)
 
 
 @pytest.fixture(scope="session")
 def maker(inputs, make_config):
     """What turns labels into samples."""
     from gh_tools.orbitals.irreps import IrrepLayout
-    from gh_tools.training.batches import SampleMaker
+    from gh_tools.training.data.batches import SampleMaker
 
     model = make_config().model
     return SampleMaker(
@@ -57,7 +23,7 @@ def maker(inputs, make_config):
 @pytest.fixture(scope="session")
 def samples(inputs, maker):
     """Samples of all labels."""
-    from gh_tools.training.scaleshift import read_structures
+    from gh_tools.scaleshift.scaleshift import read_structures
 
     labels = read_structures(inputs.readers, range(4))
     return [

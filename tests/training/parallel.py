@@ -14,14 +14,14 @@ import numpy as np
 
 from gh_tools.model.build import build_model
 from gh_tools.orbitals.irreps import IrrepLayout
-from gh_tools.training.batches import SampleMaker, collate, make_buckets, plan_epoch, sizes_of
+from gh_tools.scaleshift.scaleshift import read_structures
 from gh_tools.training.config import TrainConfig
+from gh_tools.training.data.batches import SampleMaker, collate, make_buckets, plan_epoch, sizes_of
+from gh_tools.training.data.labelled import LabelledSamples
 from gh_tools.training.devices import join_processes
-from gh_tools.training.labelled_samples import LabelledSamples
 from gh_tools.training.loop import Training
 from gh_tools.training.optimizers import build_optimizer
 from gh_tools.training.run import open_inputs
-from gh_tools.training.scaleshift import read_structures
 from gh_tools.training.step import configure_jax, initial_state, make_step
 
 RATE, EPOCHS = 0.02, 3

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from ase.build import make_supercell
 
-from gh_tools.training.batches import make_buckets, sizes_of
+from gh_tools.training.data.batches import make_buckets, sizes_of
 from gh_tools.training.loop import Training
 from tests.orbitals.tables import random_hamiltonian
 

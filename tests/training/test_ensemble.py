@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gh_tools.errors import UsageError
-from gh_tools.training.model_store import LoadedModel
+from gh_tools.trained_model.store import LoadedModel
 from gh_tools.training.parent import continue_from
 
 

@@ -12,8 +12,8 @@ import pytest
 
 from gh_tools.errors import DataError, UsageError
 from gh_tools.orbitals.basis import Basis, Shell
+from gh_tools.trained_model.store import load_model
 from gh_tools.training.config import TrainConfig
-from gh_tools.training.model_store import load_model
 from gh_tools.training.parent import adopt, continue_from, defaults
 
 

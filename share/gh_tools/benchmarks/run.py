@@ -42,8 +42,8 @@ def sheet(n: int):
 def labels(folder: Path):
     """Time the scale-shift fit and reading the labels."""
     from gh_tools.orbitals.irreps import IrrepLayout
+    from gh_tools.scaleshift.scaleshift import fit_scaleshift
     from gh_tools.store.hamiltonians import HamiltonianReader
-    from gh_tools.training.scaleshift import fit_scaleshift
 
     reader = HamiltonianReader(folder / "train.hamiltonians.zarr")
     clock = Clock()
@@ -60,7 +60,7 @@ def inference(folder: Path):
     """Time prediction and overlap of sheets of growing size."""
     from gh_tools.dft.overlap import overlap
     from gh_tools.inference.predict import Predictor
-    from gh_tools.training.model_store import load_model
+    from gh_tools.trained_model.store import load_model
 
     predictor = Predictor(load_model(folder / "train.model.zarr"))
     predictor.predict(sheet(12))  # compiles

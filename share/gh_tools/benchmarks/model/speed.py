@@ -44,8 +44,8 @@ class Network:
         from gh_tools.cli.common import load_config
         from gh_tools.model.build import build_model
         from gh_tools.orbitals.irreps import IrrepLayout
-        from gh_tools.training.batches import SampleMaker
         from gh_tools.training.config import TrainConfig
+        from gh_tools.training.data.batches import SampleMaker
         from gh_tools.training.optimizers import build_optimizer
         from gh_tools.training.run import open_inputs
         from gh_tools.training.step import configure_jax, make_step
@@ -69,7 +69,7 @@ class Network:
         """Return the first n structures on the device."""
         import jax
 
-        from gh_tools.training.batches import collate
+        from gh_tools.training.data.batches import collate
 
         samples = [self.make(self.reader.read(index), str(index)) for index in range(n)]
         atoms, edges, pairs = map(sum, zip(*(sample.size for sample in samples), strict=True))

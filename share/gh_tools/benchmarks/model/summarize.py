@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from machine import machine
 
-from gh_tools.store.io import open_store
+from gh_tools.store.read import open_store
 
 METRICS = ("hamiltonian", "pairs", "onsite", "eigenvalue", "eigenvalue_shifted")
 ROWS = 120  # of a history, at most

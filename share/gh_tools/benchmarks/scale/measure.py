@@ -108,7 +108,7 @@ def overlap(model: Path, structure: Path) -> None:
     from gh_tools.inference.run import DOMAIN_BYTES
     from gh_tools.orbitals.basis import Basis
     from gh_tools.orbitals.pairs import Neighbours, basis_cutoffs, canonical_pairs, wrapped
-    from gh_tools.store.io import open_store
+    from gh_tools.store.read import open_store
     from gh_tools.store.structures import read_structures
 
     basis = Basis.from_arrays(open_store(model))
@@ -133,7 +133,7 @@ def themselves(store: Path) -> dict:
     """Find levels of two windows that overlap, with other shifts, and compare what both hold."""
     from gh_tools.resources import free_memory
     from gh_tools.spectra.kpoints import monkhorst_pack
-    from gh_tools.spectra.sliced import SlicedSolver
+    from gh_tools.spectra.sparse.solver import SlicedSolver
     from gh_tools.spectra.spectrum import electrons_of
     from gh_tools.store.hamiltonians import HamiltonianReader
 
@@ -161,7 +161,7 @@ def themselves(store: Path) -> dict:
 
 def spectrum(store: Path) -> dict:
     """Return what a store of spectra says of its only structure."""
-    from gh_tools.store.io import open_store
+    from gh_tools.store.read import open_store
 
     spectra = open_store(store, "spectra")
     names = ("fermi_level", "band_gap", "carriers", "carriers_sharp")

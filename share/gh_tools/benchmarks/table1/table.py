@@ -4,9 +4,9 @@ import json
 import sys
 from pathlib import Path
 
-from gh_tools.store.io import open_store
+from gh_tools.labels.split import Split
+from gh_tools.store.read import open_store
 from gh_tools.store.structures import read_structures
-from gh_tools.training.split import Split
 
 # System: training and validation structures, MAE of H and of eigenvalues within E_F ± 5 eV in meV.
 PAPER = {

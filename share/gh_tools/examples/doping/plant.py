@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from gh_tools.store.io import open_store
 from gh_tools.store.provenance import Provenance
+from gh_tools.store.read import open_store
 from gh_tools.store.structures import Column, Structures, read_structures, write_structures
 
 UNIT = "1/cm^2"

@@ -1,0 +1,180 @@
+"""Errors of a store of predictions against labels, structure by structure and averaged."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from functools import reduce
+from operator import add
+from typing import Any
+
+import numpy as np
+from ase.data import chemical_symbols
+
+from gh_tools.console import log, track
+from gh_tools.evaluation.distribution import CDF_THRESHOLD, QUARTILES, ErrorDistribution
+from gh_tools.evaluation.errors import (
+    SMEARING,
+    WINDOW,
+    EigenvalueErrors,
+    HamiltonianErrors,
+    both_levels,
+    check_same_structure,
+    hamiltonian_errors,
+    level_errors,
+    match_names,
+    matched_blocks,
+)
+from gh_tools.orbitals.blocks import Hamiltonian
+from gh_tools.spectra.eigen import Levels
+from gh_tools.spectra.fermi import fermi_level
+from gh_tools.store.hamiltonians import HamiltonianReader
+
+MEV = 1e3  # meV in an eV
+# Above this number of orbitals a dense eigenproblem takes minutes for each k-point.
+DENSE_LIMIT = 6000
+
+
+@dataclass
+class Evaluation:
+    """Errors of all predictions.
+
+    Attributes:
+        names: of the structures.
+        orbitals: number of orbitals of each.
+        hamiltonian: errors of the matrix elements of each.
+        eigenvalues: errors of the levels of each; None where it is too large for a dense solver.
+        elements: how the errors of all matrix elements are distributed.
+        levels: how those of all levels are, against E - E_F of the reference; its histogram holds
+            those within ±5 eV.
+    """
+
+    names: list[str] = field(default_factory=list)
+    orbitals: list[int] = field(default_factory=list)
+    hamiltonian: list[HamiltonianErrors] = field(default_factory=list)
+    eigenvalues: list[EigenvalueErrors | None] = field(default_factory=list)
+    elements: ErrorDistribution = field(default_factory=ErrorDistribution)
+    levels: ErrorDistribution = field(default_factory=ErrorDistribution)
+
+    def to_json(self) -> dict[str, Any]:
+        """Give all errors in meV as nested dictionaries; docs/how-to/evaluation.md tells of each key."""
+        records = []
+        columns = (self.names, self.orbitals, self.hamiltonian, self.eigenvalues)
+        for name, orbitals, h, levels in zip(*columns, strict=True):
+            record: dict[str, Any] = {"name": name, "n_orbitals": orbitals}
+            record["hamiltonian"] = _mev(h.means())
+            record["eigenvalues"] = levels and _mev(asdict(levels)) | {"ghosts": levels.ghosts}
+            records.append(record)
+        total = reduce(add, self.hamiltonian, HamiltonianErrors())
+        means = [h.means() for h in self.hamiltonian]
+        solved = [asdict(levels) for levels in self.eigenvalues if levels is not None]
+        mean = {
+            "hamiltonian": _mev(
+                {key: float(np.nanmean([m[key] for m in means])) for key in means[0]}
+            )
+        }
+        if solved:
+            mean["eigenvalues"] = _mev(
+                {key: float(np.nanmean([abs(s[key]) for s in solved])) for key in solved[0]}
+            ) | {"ghosts": sum(s["ghosts"] for s in solved)}
+        symbols = chemical_symbols
+        by_pair = {symbols[z]: part for z, part in total.onsite.items()}
+        by_pair |= {f"{symbols[zi]}-{symbols[zj]}": part for (zi, zj), part in total.pairs.items()}
+        return {
+            "structures": records,
+            "mean": mean,
+            "elements": _mev(total.means()),
+            "by_species_pair": _mev({key: part.mae for key, part in by_pair.items()}),
+            "by_distance": _mev({str(key): part.mae for key, part in total.distance.items()}),
+            "distribution": {
+                "hamiltonian": _describe(self.elements),
+                "eigenvalues": _describe(self.levels) if solved else None,
+            },
+            "eigenvalues_skipped": {"above_n_orbitals": DENSE_LIMIT, "structures": self.skipped},
+        }
+
+    @property
+    def skipped(self) -> list[str]:
+        """Names of the structures whose eigenvalues were not compared."""
+        found = zip(self.names, self.eigenvalues, strict=True)
+        return [name for name, levels in found if levels is None]
+
+
+def evaluate(predicted: HamiltonianReader, reference: HamiltonianReader) -> Evaluation:
+    """Compare all predictions with the labels of the same names.
+
+    Eigenvalues of each side are those of its own H and S, at the k-points of the labels.
+
+    Args:
+        predicted: the predictions.
+        reference: the labels; structures without a prediction are passed over.
+
+    Returns:
+        The errors.
+
+    Raises:
+        DataError: a name is missing in the reference, or structures of the same name differ.
+    """
+    where = f"{predicted.store.path} against {reference.store.path}"
+    matches = match_names(predicted.names, reference.names, where)
+    result = Evaluation()
+    for mine, theirs in track(matches, "comparing"):
+        name = predicted.names[mine]
+        a, b = predicted.read(mine), reference.read(theirs)
+        check_same_structure(a, b, f"{where}: structure {name}")
+        result.names.append(name)
+        result.orbitals.append(b.n_orbitals)
+        result.hamiltonian.append(hamiltonian_errors(a, b))
+        _add_elements(result.elements, a, b)
+        if b.n_orbitals > DENSE_LIMIT:
+            log.warning(
+                "%s: %d orbitals, above %d: its eigenvalues are not compared",
+                name,
+                b.n_orbitals,
+                DENSE_LIMIT,
+            )
+            result.eigenvalues.append(None)
+            continue
+        levels = both_levels(a, b)
+        result.eigenvalues.append(level_errors(*levels))
+        _add_levels(result.levels, *levels)
+    return result
+
+
+def _add_elements(
+    distribution: ErrorDistribution, predicted: Hamiltonian, reference: Hamiltonian
+) -> None:
+    for key, mine, theirs, _ in matched_blocks(predicted, reference):
+        # The transpose of a pair's block is that of the opposite pair.
+        distribution.add(mine, theirs, 1.0 if isinstance(key, int) else 2.0)
+
+
+def _add_levels(
+    distribution: ErrorDistribution, predicted: Levels, reference: Levels, n_electrons: float
+) -> None:
+    fermi = fermi_level(reference, n_electrons, SMEARING)
+    # Scaled so that a level of k-points without weights counts as one.
+    weight = reference.kpoints.weights * len(reference.kpoints)
+    distribution.add(
+        predicted.energies - fermi,
+        reference.energies - fermi,
+        weight[None, :, None],
+        shown=(-WINDOW, WINDOW),
+    )
+
+
+def _describe(distribution: ErrorDistribution) -> dict[str, Any]:
+    """Give a distribution's mean and, of what is above the threshold, its part and quartiles."""
+    names = ("lower_quartile", "median", "upper_quartile")
+    quartiles = [distribution.quantile(part) for part in QUARTILES]
+    return {
+        **_mev({"mean": distribution.mean}),
+        "threshold": MEV * CDF_THRESHOLD,
+        "part_above_threshold": distribution.above,
+        **_mev(dict(zip(names, quartiles, strict=True))),
+    }
+
+
+def _mev(errors: Mapping[str, float]) -> dict[str, float | None]:
+    """Convert errors from eV; what there is nothing of becomes None, which JSON can say."""
+    return {key: MEV * value if np.isfinite(value) else None for key, value in errors.items()}

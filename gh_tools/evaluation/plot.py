@@ -1,0 +1,113 @@
+"""Pictures of the errors of predictions, as in Figs. 1 and 3 of arXiv:2506.10298."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gh_tools.evaluation.distribution import CDF_THRESHOLD, QUARTILES, ErrorDistribution
+from gh_tools.evaluation.evaluate import MEV, Evaluation
+from gh_tools.plotting import INK, PALETTE, picture
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_BINS = 32, 128  # a side, of few and of many data
+
+
+def plot_errors(path: Path | str, evaluation: Evaluation) -> None:
+    """Draw errors against reference values, and their cumulative distributions.
+
+    Above are 2D histograms of eigenvalues within ±5 eV of E_F and of matrix elements, their colours scaled
+    by asinh, with the MAE averaged over structures; below the cumulative distributions of all absolute
+    errors above 0.1 meV, with quartiles and the mean of all errors. Without eigenvalues only
+    the matrix elements are drawn.
+
+    Args:
+        path: picture to write, .png, .pdf or .svg.
+        evaluation: from `gh_tools.evaluation.evaluate.evaluate`.
+    """
+    mean = evaluation.to_json()["mean"]
+    shown = [
+        (
+            evaluation.elements,
+            f"$H$ elements: MAE {_mev(mean['hamiltonian']['all'])}",
+            "$H_{ij}$ of the reference (eV)",
+            "elements",
+        )
+    ]
+    if "eigenvalues" in mean:
+        window = mean["eigenvalues"]["window"]
+        shown.insert(
+            0,
+            (
+                evaluation.levels,
+                f"eigenvalues within ±5 eV: MAE {_mev(window)}",
+                "$E - E_\\mathrm{F}$ of the reference (eV)",
+                "levels",
+            ),
+        )
+    size = 4.0 * len(shown), 6.4
+    with picture(path, size, nrows=2, ncols=len(shown), squeeze=False) as (figure, panels):
+        for column, (distribution, title, label, what) in enumerate(shown):
+            _draw_histogram(figure, panels[0, column], distribution, what)
+            panels[0, column].set(title=title, xlabel=label, ylabel="error (meV)")
+            _draw_cdf(panels[1, column], distribution, what)
+
+
+def _draw_histogram(figure: Figure, axes: Axes, distribution: ErrorDistribution, what: str) -> None:
+    from matplotlib.colors import AsinhNorm
+
+    total = distribution.histogram.counts.sum()
+    # Few data in fine bins would be lone dots.
+    most = int(np.clip(2 * np.sqrt(total), *_BINS))
+    counts, reference, error = distribution.histogram.cropped(most)
+    top = max(counts.max(), 1)
+    mesh = axes.pcolormesh(
+        reference,
+        MEV * error,
+        np.ma.masked_equal(counts.T, 0),
+        norm=AsinhNorm(vmin=0, vmax=top),
+        cmap="viridis_r",
+        linewidth=0,
+        rasterized=True,
+    )
+    axes.axhline(0, color=INK, linewidth=0.6, linestyle=":", zorder=3)
+    axes.margins(0.03)
+    steps = (1, 2, 5) if top < 100 else (1,)
+    ticks = [0, *(step * 10**power for power in range(int(np.log10(top)) + 1) for step in steps)]
+    bar = figure.colorbar(mesh, ax=axes, label=f"{what} in a bin", pad=0.02)
+    bar.set_ticks([t for t in ticks if t <= top], labels=[f"{t:,}" for t in ticks if t <= top])
+    bar.minorticks_off()
+
+
+def _draw_cdf(axes: Axes, distribution: ErrorDistribution, what: str) -> None:
+    size, smaller = distribution.cdf()
+    axes.plot(MEV * size, smaller, color=PALETTE[0], zorder=3)
+    quartiles = [MEV * distribution.quantile(part) for part in QUARTILES]
+    mean = MEV * distribution.mean
+    numbers = ", ".join(f"{value:.3g}" for value in quartiles)
+    label = f"quartiles {numbers} meV"
+    axes.plot(quartiles, QUARTILES, "o", color=PALETTE[0], markersize=4, label=label, zorder=4)
+    label = f"mean of all {mean:.3g} meV"
+    axes.axvline(mean, color=PALETTE[1], linewidth=1.0, linestyle="--", label=label)
+    axes.set(
+        xscale="log",
+        ylim=(0, 1.02),
+        yticks=[0, *QUARTILES, 1],
+        xlabel=f"absolute error of {what} (meV)",
+        ylabel="part that is smaller",
+    )
+    axes.set_xlim(left=min(MEV * CDF_THRESHOLD, 0.5 * mean))
+    # Above the axes, because the curve may be anywhere on them.
+    axes.legend(loc="lower left", bbox_to_anchor=(-0.03, 1), borderaxespad=0.0, fontsize=8)
+    axes.set_title(
+        f"above {MEV * CDF_THRESHOLD:g} meV: {100 * distribution.above:.1f} % of all {what}", pad=32
+    )
+
+
+def _mev(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3g} meV"

@@ -1,0 +1,1 @@
+"""Labelled structures and their split into training, validation and test set."""

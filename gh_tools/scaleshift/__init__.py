@@ -1,0 +1,1 @@
+"""Shift and scale of irreps, the on-site energy model, and their fit."""

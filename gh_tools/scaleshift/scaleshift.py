@@ -1,0 +1,329 @@
+"""The scale-shift layers: what a network's output of order one is multiplied with and added to.
+
+`physical irreps = shift + scale * prediction`. On-site blocks have one shift and scale per species and irrep.
+Those of pairs depend on the distance as stretched exponentials `a exp(-(r / λ)^p)` with parameters of their
+own for each species pair (ordered as stored) and irrep (GEARS H, arXiv 2506.10298, section 2.1.3). Only true
+scalars (degree 0) can be shifted without breaking equivariance; every irrep is scaled.
+
+Networks that work in the frame of the bond have other terms of pairs, see `bond_terms`. A store holds both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from gh_tools.console import log, track
+from gh_tools.errors import DataError
+from gh_tools.orbitals.basis import Basis
+from gh_tools.orbitals.blocks import Hamiltonian, OnsiteBlocks, PairBlocks
+from gh_tools.orbitals.bond_frame import Frame, from_frame
+from gh_tools.orbitals.irreps import IrrepLayout, Irreps
+from gh_tools.scaleshift.potential import MOST_ATOMS, Potential, fit_potential, mean_levels, shifted
+from gh_tools.scaleshift.slater_koster import BondFit, BondTerms
+from gh_tools.scaleshift.stretched_exponential import VANISHING, PairFit, PairScaleShift
+
+
+@dataclass(frozen=True)
+class OnsiteScaleShift:
+    """Scale and shift of the on-site irreps of one species.
+
+    Args:
+        mean: Shift in eV for each irrep component; zero unless it is a scalar.
+        deviation: Scale in eV for each irrep component.
+    """
+
+    mean: Float[np.ndarray, "components"]
+    deviation: Float[np.ndarray, "components"]
+
+
+# Group of a store and class of the terms of pairs, by their frame.
+_PAIR_TERMS = {"global": ("pairs", PairScaleShift), "bond": ("bond_pairs", BondTerms)}
+
+
+@dataclass(frozen=True)
+class ScaleShift:
+    """Scale and shift of all on-site and pair irreps of a basis.
+
+    Args:
+        basis: The basis that the irreps belong to.
+        onsite_terms: Per atomic number.
+        pair_terms: Per species pair, as in `basis.species_pairs()`.
+        frame: That the irreps of pairs are in.
+        potential: What is taken from labels and given back to predictions, if anything; all else is of
+            what remains.
+    """
+
+    basis: Basis
+    onsite_terms: Mapping[int, OnsiteScaleShift]
+    pair_terms: Mapping[tuple[int, int], PairScaleShift | BondTerms]
+    frame: Frame = "global"
+    potential: Potential | None = None
+
+    def onsite(
+        self, species: Int[np.ndarray, "atoms"]
+    ) -> tuple[Float[np.ndarray, "atoms Ko"], Float[np.ndarray, "atoms Ko"]]:
+        """Give shift and scale of on-site irreps.
+
+        Args:
+            species: Index of each atom's species in `basis.numbers`.
+
+        Returns:
+            Shift and scale in eV in the order of `IrrepLayout.onsite[Z]`, padded with 0 and 1 to the largest
+            number of components of any species.
+        """
+        terms = [self.onsite_terms[number] for number in self.basis.numbers]
+        width = max(term.mean.size for term in terms)
+        shift = np.zeros((len(terms), width))
+        scale = np.ones((len(terms), width))
+        for row, term in enumerate(terms):
+            shift[row, : term.mean.size] = term.mean
+            scale[row, : term.mean.size] = term.deviation
+        return shift[species], scale[species]
+
+    def pairs(
+        self, pair_type: Int[np.ndarray, "pairs"], distance: Float[np.ndarray, "pairs"]
+    ) -> tuple[Float[np.ndarray, "pairs Kp"], Float[np.ndarray, "pairs Kp"]]:
+        """Give shift and scale of pair irreps.
+
+        Args:
+            pair_type: Index of each pair's species pair in `basis.species_pairs()`.
+            distance: Distances in Å.
+
+        Returns:
+            Shift and scale in eV in the order of `IrrepLayout.pair[Zi, Zj]`, padded with 0 and 1 to the
+            largest number of components of any species pair.
+        """
+        keys = self.basis.species_pairs()
+        pair_type = np.asarray(pair_type)
+        width = max(term.size for term in self.pair_terms.values())
+        shift = np.zeros((pair_type.size, width))
+        scale = np.ones((pair_type.size, width))
+        for index in np.unique(pair_type):
+            rows = np.flatnonzero(pair_type == index)
+            term = self.pair_terms[keys[index]]
+            shift[rows, : term.size], scale[rows, : term.size] = term(np.asarray(distance)[rows])
+        return shift, scale
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """Give everything but the basis as arrays for a store.
+
+        Returns:
+            Array paths and float64 arrays.
+        """
+        arrays = {} if self.potential is None else self.potential.to_arrays()
+        for number, term in self.onsite_terms.items():
+            arrays[f"onsite/{number}/mean"] = term.mean
+            arrays[f"onsite/{number}/deviation"] = term.deviation
+        group, _ = _PAIR_TERMS[self.frame]
+        for (zi, zj), term in self.pair_terms.items():
+            for name, array in term.to_arrays().items():
+                arrays[f"{group}/{zi}-{zj}/{name}"] = array
+        return arrays
+
+    @classmethod
+    def from_arrays(
+        cls,
+        arrays: Mapping[str, np.ndarray],
+        basis: Basis,
+        prefix: str = "",
+        frame: Frame = "global",
+    ) -> ScaleShift:
+        """Build it from the arrays of a store.
+
+        Args:
+            arrays: Anything indexed by array path, such as an open store.
+            basis: The basis of the same store.
+            prefix: Path of the group that holds the arrays, such as "scaleshift/".
+            frame: That the irreps of pairs are in.
+
+        Returns:
+            The scale-shift.
+        """
+        onsite = {
+            number: OnsiteScaleShift(
+                *(
+                    np.asarray(arrays[f"{prefix}onsite/{number}/{name}"])
+                    for name in ("mean", "deviation")
+                )
+            )
+            for number in basis.numbers
+        }
+        group, kind = _PAIR_TERMS[frame]
+        pairs = {
+            (zi, zj): kind.from_arrays(
+                {
+                    name: np.asarray(arrays[f"{prefix}{group}/{zi}-{zj}/{name}"])
+                    for name in kind.names
+                }
+            )
+            for zi, zj in basis.species_pairs()
+        }
+        potential = None
+        if f"{prefix}potential/local" in arrays:
+            potential = Potential.from_arrays(arrays, basis, prefix)
+        return cls(basis, onsite, pairs, frame, potential)
+
+
+def fit_scaleshift(
+    readers: Sequence,
+    indices: Int[np.ndarray, "n"],
+    layout: IrrepLayout,
+    frames: Sequence[Frame] = ("global",),
+    potential: bool = False,
+) -> dict[Frame, ScaleShift]:
+    """Fit scale and shift to labelled structures.
+
+    On-site: mean and standard deviation over all atoms of a species for scalars, root mean square over atoms
+    and m for other irreps. Pairs: least squares of the stretched exponential over all pairs for the shift of
+    scalars; then, for every irrep, least squares of the logarithm of the stretched exponential against that
+    of the remainder's root mean square over m at each distance, because the scale has to fit in proportion
+    at all distances. A channel that vanishes or has no data keeps shift 0 and scale 1. For pairs in the
+    frame of the bond see `bond_terms`.
+
+    The structures are read once, one at a time; the result does not depend on their order but for rounding.
+
+    Args:
+        readers: Label stores (`HamiltonianReader`), whose elements are in the basis.
+        indices: Structures to fit to, counted over all readers in order.
+        layout: Irreps of the basis.
+        frames: Of the irreps of pairs, a scale-shift for each.
+        potential: Whether to fit a potential first, and all else to what it leaves.
+
+    Returns:
+        The fitted scale-shifts.
+
+    Raises:
+        DataError: If there is no structure to fit to.
+    """
+    basis = layout.basis
+    onsite = {number: _Moments(layout.onsite[number]) for number in basis.numbers}
+    pairs = {
+        (frame, key): _pair_fit(frame, layout, key)
+        for frame in frames
+        for key in basis.species_pairs()
+    }
+    fitted = _fit_potential(readers, np.sort(indices), basis) if potential else None
+    for ham in track(read_structures(readers, np.sort(indices)), "fitting", len(indices)):
+        if fitted is not None:
+            ham = shifted(ham, -fitted.of_structure(ham.atoms))
+        for number, blocks in ham.onsite.items():
+            onsite[number].add(blocks.hamiltonian)
+        for key, blocks in ham.pairs.items():
+            irreps = layout.pair[key]
+            components = irreps.to_irreps(np.asarray(blocks.hamiltonian, dtype=float))
+            vectors = ham.vectors(key)
+            for frame in frames:
+                pairs[frame, key].add(vectors, components)
+    onsite_terms = {number: moments.fit() for number, moments in onsite.items()}
+    return {
+        frame: ScaleShift(
+            basis,
+            onsite_terms,
+            {key: pairs[frame, key].fit() for key in basis.species_pairs()},
+            frame,
+            fitted,
+        )
+        for frame in frames
+    }
+
+
+def _fit_potential(
+    readers: Sequence, indices: Int[np.ndarray, "n"], basis: Basis
+) -> Potential | None:
+    """Fit a potential to structures spread evenly over those given, not many more atoms than `MOST_ATOMS`."""
+    sizes = np.array([len(atoms) for reader in readers for atoms in reader.structures.atoms])
+    stride = max(1, round(sizes[indices].sum() / MOST_ATOMS))
+    structures, levels = [], []
+    chosen = indices[::stride]
+    for ham in track(read_structures(readers, chosen), "reading levels", len(chosen)):
+        if any(blocks.overlap is None for _, blocks in ham.groups()):
+            raise DataError(
+                "the labels hold no overlap S, through which a potential enters H; fit with --no-potential"
+            )
+        structures.append(ham.atoms)
+        levels.append(mean_levels(ham))
+    log.info("fitting a potential to the levels of %d atoms", sum(map(len, levels)))
+    return fit_potential(basis, structures, levels)
+
+
+def _pair_fit(frame: Frame, layout: IrrepLayout, key: tuple[int, int]) -> PairFit | BondFit:
+    irreps, cutoff = layout.pair[key], layout.basis.pair_cutoff(*key)
+    if frame == "global":
+        return PairFit(irreps, cutoff)
+    return BondFit(irreps, key[0] == key[1], cutoff)
+
+
+def read_structures(readers: Sequence, indices: Int[np.ndarray, "n"]) -> Iterator[Hamiltonian]:
+    """Read structures that are counted over several label stores.
+
+    Args:
+        readers: Label stores (`HamiltonianReader`).
+        indices: Structures to read, counted over all readers in order.
+
+    Yields:
+        One Hamiltonian after the other.
+
+    Raises:
+        DataError: If there is no structure to read.
+    """
+    if len(indices) == 0:
+        raise DataError("there is no labelled structure to fit to; give the training part some")
+    starts = np.concatenate([[0], np.cumsum([len(reader) for reader in readers])])
+    for index in np.asarray(indices):
+        store = int(np.searchsorted(starts, index, side="right")) - 1
+        yield readers[store].read(int(index - starts[store]))
+
+
+def shift_only(ham: Hamiltonian, layout: IrrepLayout, scaleshift: ScaleShift) -> Hamiltonian:
+    """Predict a Hamiltonian by the shift alone: what a network that answers zero would give.
+
+    Args:
+        ham: Gives the atoms and the pairs.
+        layout: Irreps of the basis.
+        scaleshift: The fitted scale-shift.
+
+    Returns:
+        The Hamiltonian, with the overlap of what was given.
+    """
+    onsite, pairs = {}, {}
+    for number, blocks in ham.onsite.items():
+        mean = scaleshift.onsite_terms[number].mean
+        values = layout.onsite[number].to_blocks(np.tile(mean, (len(blocks.atom), 1)))
+        onsite[number] = OnsiteBlocks(blocks.atom, values, blocks.overlap)
+    for key, blocks in ham.pairs.items():
+        irreps, vectors = layout.pair[key], ham.vectors(key)
+        shift, _ = scaleshift.pair_terms[key](np.linalg.norm(vectors, axis=1))
+        shift = from_frame(scaleshift.frame, irreps, shift, vectors)
+        values = irreps.to_blocks(shift)
+        pairs[key] = PairBlocks(blocks.i, blocks.j, blocks.shift, values, blocks.overlap)
+    explained = Hamiltonian(ham.atoms, ham.basis, onsite, pairs, dict(ham.scalars))
+    if scaleshift.potential is None:
+        return explained
+    return shifted(explained, scaleshift.potential.of_structure(ham.atoms))
+
+
+class _Moments:
+    """Collects the on-site irreps of one species; they are few."""
+
+    def __init__(self, irreps: Irreps):
+        self.irreps = irreps
+        self.samples: list[np.ndarray] = []
+
+    def add(self, blocks: Float[np.ndarray, "*spin atoms k k"]) -> None:
+        self.samples.append(self.irreps.to_irreps(np.asarray(blocks, dtype=float)))
+
+    def fit(self) -> OnsiteScaleShift:
+        values = np.concatenate([*self.samples, np.zeros((0, self.irreps.size))])
+        mean = np.zeros(self.irreps.size)
+        deviation = np.ones(self.irreps.size)
+        if len(values):
+            mean[self.irreps.scalar] = values[:, self.irreps.scalar].mean(axis=0)
+            group = self.irreps.index
+            square = np.bincount(group, np.mean((values - mean) ** 2, axis=0)) / np.bincount(group)
+            spread = np.sqrt(square)[group]
+            deviation = np.where(spread > VANISHING, spread, 1.0)
+        return OnsiteScaleShift(mean, deviation)

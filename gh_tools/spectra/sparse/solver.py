@@ -1,0 +1,375 @@
+"""Levels of a large structure in a window about its Fermi level, over spins and k-points."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import scipy.sparse.linalg
+from jaxtyping import Float, Int, Shaped
+
+from gh_tools.console import log
+from gh_tools.errors import DataError
+from gh_tools.orbitals.blocks import Hamiltonian
+from gh_tools.spectra.eigen import POOR_OVERLAP, Levels
+from gh_tools.spectra.fermi import OutsideWindow, fermi_level
+from gh_tools.spectra.kpoints import KPoints
+from gh_tools.spectra.projection import (
+    Projection,
+    apply_root,
+    lowdin,
+    mulliken,
+    species_members,
+)
+from gh_tools.spectra.sparse.count_model import CountModel
+from gh_tools.spectra.sparse.factor import make_engine
+from gh_tools.spectra.sparse.factor.engine import Untrustworthy
+from gh_tools.spectra.sparse.pencil import Pencil, make_pencil, model_levels
+from gh_tools.spectra.sparse.slices import (
+    MORE_VECTORS,
+    VECTORS,
+    NotFound,
+    Slice,
+    Slicer,
+    slice_size,
+)
+from gh_tools.store.partial import Pieces
+
+# Levels per channel that the count may be off when the levels around the shift are looked at:
+# these cost less than another factorisation.
+CLOSE = 24
+_SEARCHES = 40
+# Part of the memory that a Lanczos basis may take.
+_BASIS_SHARE = 0.25
+# Pieces for the steps of one channel.
+_MOST_STEPS = 10**5
+# eV by which a window goes beyond the levels that it must hold.
+_BEYOND = 1e-3
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """How levels were found, and what vouches for them.
+
+    Attributes:
+        solver: ``dense`` or ``slices``.
+        engine: library of the factorisation.
+        window: absolute energies between which all levels are listed, eV.
+        levels: number of levels listed, over spins and k-points.
+        residual: largest ‖Hx - εSx‖ of a level, eV, for xᴴSx = 1.
+        error: bound of the error of a level that follows, eV: residual / √(smallest eigenvalue of S).
+    """
+
+    solver: str
+    engine: str
+    window: tuple[float, float]
+    levels: int
+    residual: float
+    error: float
+
+
+class Channel(NamedTuple):
+    """One spin and k-point."""
+
+    spin: int
+    kpoint: int
+
+
+class SlicedSolver:
+    """Counts and finds levels of all channels, holding the matrices of one at a time.
+
+    Attributes:
+        hamiltonian: H(R) and S(R).
+        kpoints: where.
+        channels: all spins and k-points.
+        degeneracy: electrons that a level holds.
+        members: 1 where an orbital belongs to a species, else 0.
+    """
+
+    def __init__(
+        self,
+        hamiltonian: Hamiltonian,
+        kpoints: KPoints,
+        *,
+        engine: str | None = None,
+        memory: int,
+        projection: Projection = "mulliken",
+        kept: Pieces | None = None,
+    ):
+        """Begin; nothing is computed yet.
+
+        Args:
+            hamiltonian: H(R) and S(R).
+            kpoints: where to find levels.
+            engine: library of the factorisation; None for the best installed.
+            memory: bytes that may be used.
+            projection: weights of species.
+            kept: where finished slices are put, and found after an interruption.
+        """
+        self.kept = kept
+        self.hamiltonian, self.kpoints, self.degeneracy = (
+            hamiltonian,
+            kpoints,
+            2 // hamiltonian.n_spins,
+        )
+        self.channels = [
+            Channel(s, k) for s in range(hamiltonian.n_spins) for k in range(len(kpoints))
+        ]
+        self._engine = make_engine(engine, memory)
+        self._memory, self._projection = memory, projection
+        self._species, self.members = species_members(hamiltonian)
+        self._models: dict[Channel, CountModel] = {}
+        self._bounds: dict[int, tuple[float, float]] = {}
+        self._live: tuple[Channel, Slicer] | None = None
+
+    @property
+    def engine(self) -> str:
+        """Name of the library that factorises."""
+        return self._engine.name
+
+    @property
+    def smallest_overlap(self) -> float:
+        """Smallest eigenvalue of S at the k-points seen."""
+        return min(low for low, _ in self._bounds.values())
+
+    def pencil(self, channel: Channel) -> Pencil:
+        """Return H(k) and S(k) of a channel."""
+        return self._slicer(channel).pencil
+
+    def factorize_overlap(self, channel: Channel) -> None:
+        """Put the factors of S(k) in the place of those of a shift, for `solve`."""
+        slicer = self._slicer(channel)
+        slicer.forget()
+        self._engine.factorize(slicer.pencil.upper_overlap())
+
+    def solve(self, rhs: Shaped[np.ndarray, "n m"]) -> Shaped[np.ndarray, "n m"]:
+        """Solve with the matrix factorised last."""
+        return self._engine.solve(rhs)
+
+    def find_fermi_level(self, n_electrons: float) -> Levels:
+        """Find the levels next to the sharp Fermi level by counting electrons, uncertified.
+
+        Shifts are guessed from the levels of parts and from all counts so far, until the count is
+        nearly right; then the levels around the last shift decide.
+        """
+        electrons, close = self._joint_model(), CLOSE
+        if not 0 < n_electrons < electrons.capacity:
+            raise DataError(
+                f"the basis has room for {electrons.capacity:g} electrons and the structure has "
+                f"{n_electrons:g}; use a larger basis or mend scalar/n_electrons"
+            )
+        for _ in range(_SEARCHES):
+            sigma = electrons.guess(n_electrons)
+            held = sum(
+                self.degeneracy
+                * self.kpoints.weights[c.kpoint]
+                * self._slicer(c).count(sigma).below
+                for c in self.channels
+            )
+            electrons.known[sigma] = held
+            missing = (n_electrons - held) / self.degeneracy / self.hamiltonian.n_spins
+            log.info("%.4f eV: %g of %g electrons below", sigma, held, n_electrons)
+            if abs(missing) > close:
+                continue
+            need = (int(np.ceil(max(-missing, 0))) + 2, int(np.ceil(max(missing, 0))) + 2)
+            try:
+                levels = self._levels_near(sigma, need)
+                fermi_level(levels, n_electrons)
+            except (NotFound, OutsideWindow):
+                close = close / 2  # look from nearer by
+                continue
+            return levels
+        raise DataError(
+            "the Fermi level was not found by counting levels; use --solver dense, or --fermi label"
+        )
+
+    def levels(self, low: float, high: float) -> tuple[Levels, Certificate]:
+        """Find all levels of all channels in a window, certified.
+
+        Args:
+            low: eV.
+            high: eV.
+
+        Raises:
+            DataError: if a level is missing or not accurate.
+        """
+        found: dict[Channel, Slice] = {}
+        below = np.zeros((self.hamiltonian.n_spins, len(self.kpoints)), dtype=np.int64)
+        above = np.zeros_like(below)
+        starts, stops = [], []
+        for channel in self.channels:
+            slicer = self._slicer(channel)
+            kept = self.kept
+            if kept is not None:
+                kept = kept.after(1 + _MOST_STEPS * self.channels.index(channel))
+            found[channel], first, last = slicer.levels(
+                low, high, title=f"levels{self._name(channel)}", kept=kept
+            )
+            below[channel] = first.below
+            above[channel] = slicer.pencil.n - last.below
+            starts.append(first.shift)
+            stops.append(last.shift)
+        window = (max(starts), min(stops))
+        residual = max(part.residual for part in found.values())
+        certificate = Certificate(
+            "slices",
+            self.engine,
+            window,
+            sum(len(part.energies) for part in found.values()),
+            residual,
+            residual / np.sqrt(self.smallest_overlap),
+        )
+        return self._pack(found, below, above, window), certificate
+
+    def _levels_near(self, sigma: float, need: tuple[int, int]) -> Levels:
+        found, lows, highs = {}, [], []
+        below = np.zeros((self.hamiltonian.n_spins, len(self.kpoints)), dtype=np.int64)
+        above = np.zeros_like(below)
+        for channel in self.channels:
+            slicer = self._slicer(channel)
+            at, part, (low, high) = slicer.near(sigma, need)
+            found[channel] = part
+            below[channel] = at.below - int(np.sum(part.energies < at.shift))
+            above[channel] = slicer.pencil.n - below[channel] - len(part.energies)
+            lows.append(low)
+            highs.append(high)
+        return self._pack(found, below, above, (max(lows), min(highs)))
+
+    def _pack(
+        self,
+        found: dict[Channel, Slice],
+        below: Int[np.ndarray, "spins kpoints"],
+        above: Int[np.ndarray, "spins kpoints"],
+        window: tuple[float, float],
+    ) -> Levels:
+        width = max(len(part.energies) for part in found.values())
+        energies = np.full((*below.shape, width), np.inf)
+        projections = np.zeros((len(self._species), *below.shape, width))
+        for channel, part in found.items():
+            energies[channel][: len(part.energies)] = part.energies
+            projections[:, channel.spin, channel.kpoint, : len(part.energies)] = part.projections
+        return Levels(energies, self.kpoints, self._species, projections, below, above, window)
+
+    def _joint_model(self) -> CountModel:
+        """Model the electrons of all channels by those of the first k-point."""
+        levels, states = [], []
+        for channel in self.channels:
+            if channel.kpoint == 0:
+                model = self._slicer(channel).model
+                levels.append(model.levels)
+                states.append(np.full(len(model.levels), float(self.degeneracy)))
+        return CountModel(np.concatenate(levels), np.concatenate(states))
+
+    def _slicer(self, channel: Channel) -> Slicer:
+        """Return what works on a channel, in place of the one that worked before."""
+        if self._live is not None and self._live[0] == channel:
+            return self._live[1]
+        self._live = None
+        self._engine.close()
+        pencil = make_pencil(self.hamiltonian, self.kpoints.points[channel.kpoint], channel.spin)
+        # Vectors and their products with S, and a block that is worked on.
+        basis = 2 * pencil.n * pencil.dtype.itemsize
+        most = max(2 * MORE_VECTORS, int(_BASIS_SHARE * self._memory) // basis)
+        wanted = VECTORS * slice_size(pencil.n) + MORE_VECTORS
+        # Upper triangle shifted and handed over, and the basis of one slice.
+        held = 3 * pencil.nbytes + min(most, wanted) * basis
+        self._engine.memory = max(0, self._memory - held)
+        if channel not in self._models:
+            levels = model_levels(pencil, self._owner(), self.hamiltonian.atoms.positions)
+            self._models[channel] = CountModel(levels, np.ones(len(levels)))
+        if channel.kpoint not in self._bounds:
+            self._bounds[channel.kpoint] = self._check_overlap(pencil, channel)
+        project = self._projector(pencil, self._bounds[channel.kpoint])
+        slicer = Slicer(pencil, self._engine, project, self._models[channel], max_vectors=most)
+        self._live = channel, slicer
+        return slicer
+
+    def _owner(self) -> Int[np.ndarray, "orbitals"]:
+        counts = self.hamiltonian.basis.n_orbitals(self.hamiltonian.atoms.numbers)
+        return np.repeat(np.arange(len(counts)), counts)
+
+    def _projector(self, pencil: Pencil, bounds: tuple[float, float]) -> Callable:
+        def project(x: np.ndarray, sx: np.ndarray) -> Float[np.ndarray, "species m"]:
+            if self._projection == "lowdin":
+                return self.members @ lowdin(apply_root(pencil.apply_overlap, bounds, x))
+            return self.members @ mulliken(x, sx)
+
+        return project
+
+    def _check_overlap(self, pencil: Pencil, channel: Channel) -> tuple[float, float]:
+        """Make sure that S is positive definite, and return bounds of its eigenvalues.
+
+        Raises:
+            DataError: it is not, so that counts mean nothing.
+        """
+        where = f"the overlap matrix at k = {self.kpoints.points[channel.kpoint].round(4).tolist()}"
+        mend = "label with a more confined or smaller basis"
+        try:
+            negative = self._engine.factorize(pencil.upper_overlap())
+        except Untrustworthy:
+            negative = -1
+        if negative:
+            raise DataError(
+                f"{where} is not positive definite, so there are no eigenvalues; {mend}"
+            )
+        low, high = overlap_bounds(pencil, self._engine.solve)
+        if low < POOR_OVERLAP:
+            log.warning(
+                "%s: %s has the eigenvalue %.1e: errors of H grow up to %.0e times in the levels; %s",
+                self.hamiltonian.atoms.get_chemical_formula(),
+                where,
+                low,
+                1 / low,
+                mend,
+            )
+        return low, high
+
+    def _name(self, channel: Channel) -> str:
+        spin = f", spin {channel.spin}" if self.hamiltonian.n_spins > 1 else ""
+        return spin + (f", k-point {channel.kpoint}" if len(self.kpoints) > 1 else "")
+
+
+def overlap_bounds(pencil: Pencil, solve: Callable) -> tuple[float, float]:
+    """Return numbers between which the eigenvalues of S lie, 5 % beyond them at most.
+
+    Args:
+        pencil: with S.
+        solve: applies S⁻¹.
+    """
+    if pencil.n < 40:
+        unit = np.eye(pencil.n, dtype=pencil.dtype)
+        value = np.linalg.eigvalsh(pencil.apply_overlap(unit))
+        return float(value[0]), float(value[-1])
+    sides = []
+    for function in (
+        lambda x: solve(x[:, None])[:, 0],
+        lambda x: pencil.apply_overlap(x[:, None])[:, 0],
+    ):
+        operator = scipy.sparse.linalg.LinearOperator(
+            (pencil.n, pencil.n), matvec=function, dtype=pencil.dtype
+        )
+        start = np.random.default_rng(0).standard_normal(pencil.n).astype(pencil.dtype)
+        (value,) = scipy.sparse.linalg.eigsh(
+            operator, 1, which="LA", tol=1e-2, v0=start, return_eigenvectors=False
+        )
+        sides.append(float(value) * 1.03)
+    return 1 / sides[0], sides[1]
+
+
+def window_about(
+    fermi: float,
+    edges: tuple[float, float],
+    relative: tuple[float, float],
+) -> tuple[float, float]:
+    """Return the energies between which levels are needed, eV.
+
+    Args:
+        fermi: Fermi level.
+        edges: levels on both sides of it, that must be in.
+        relative: window from E_F.
+    """
+    low = min(fermi + relative[0], edges[0] - _BEYOND)
+    high = max(fermi + relative[1], edges[1] + _BEYOND)
+    return low, high

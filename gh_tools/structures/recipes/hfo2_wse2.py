@@ -1,0 +1,104 @@
+"""Nickel-doped amorphous HfO2 on WSe2 with Se vacancies, after section 4.1.1 of arXiv:2506.10298.
+
+The paper's constants are the defaults. The layer and the oxide are those of the recipes wse2 and
+hfo2; the oxide is packed to the layer's cell.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from ase import Atoms
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from gh_tools.structures.geometry import periodic_area
+from gh_tools.structures.modify import replace_poisson
+from gh_tools.structures.packing import draw_density, pack, volume
+from gh_tools.structures.recipe import Quantity, Recipe, Sample
+from gh_tools.structures.recipes import hfo2, wse2
+
+
+class InterfaceConfig(wse2.WSe2Config, hfo2.HfO2Config):
+    """Options of the recipe hfo2-wse2."""
+
+    recipe: Literal["hfo2-wse2"] = "hfo2-wse2"
+    """Name of the recipe."""
+    orthogonal: Literal[True] = True
+    """The layer is counted in rectangular cells of 6 atoms (a by √3 a): oxide is packed in boxes."""
+    molecules: PositiveInt = 84
+    """Number of HfO2 molecules, before doping. The default makes an oxide of 12 Å."""
+    density: tuple[PositiveFloat, PositiveFloat] = (6.0, 8.0)
+    """Limits of the random, uniformly distributed mass density of the oxide, in g/cm³."""
+    nickel: float = Field(0.03, ge=0, le=1)
+    """Mean number of Hf that Ni replaces (Poisson distributed), over the number of Hf sites."""
+    distance: PositiveFloat = 2.3
+    """Vertical distance between the outermost atoms of layer and oxide, in Å."""
+    vacuum: PositiveFloat | None = None
+    """Empty space below and above the stack, in Å. Without it the stack is periodic in three
+    directions, with oxide on both sides of the layer."""
+
+
+def oxide(
+    config: InterfaceConfig, layer: Atoms, density: float, rng: np.random.Generator
+) -> tuple[Atoms, int]:
+    """Pack oxide below a layer's area and dope it.
+
+    Args:
+        config: the recipe's options.
+        layer: gives the area.
+        density: of the oxide before doping, in g/cm^3.
+        rng: where positions and dopants come from.
+
+    Returns:
+        The atoms, and how many of them are nickel.
+    """
+    molecule = hfo2.molecule()
+    height = volume(molecule, config.molecules, density) / periodic_area(layer)
+    box = np.array([*np.diag(layer.cell.array)[:2], height])
+    radii = {symbol: config.radius(symbol) for symbol in ("Hf", "O")}
+    atoms = pack(molecule, config.molecules, box, radii, rng, slab=True)
+    return atoms, replace_poisson(atoms, "Hf", "Ni", config.nickel * config.molecules, rng)
+
+
+def stack(below: Atoms, above: Atoms, distance: float, vacuum: float | None) -> Atoms:
+    """Put a layer on another of the same area.
+
+    Args:
+        below: has the area.
+        above: the layer on it.
+        distance: between their outermost atoms, in Å.
+        vacuum: empty space below and above in Å; without it the stack repeats at the same distance.
+    """
+    above = above.copy()
+    above.positions[:, 2] += below.positions[:, 2].max() + distance - above.positions[:, 2].min()
+    atoms = below + above
+    z = atoms.positions[:, 2]
+    margin = distance / 2 if vacuum is None else vacuum
+    z += margin - z.min()
+    cell = below.cell.array.copy()
+    cell[2] = [0, 0, z.max() + margin]
+    atoms.set_cell(cell)
+    atoms.pbc = [True, True, vacuum is None]
+    return atoms
+
+
+def build(config: InterfaceConfig, rng: np.random.Generator, index: int) -> Sample:
+    """Make one random interface; the layer, the oxide's density, its atoms, and nickel are drawn."""
+    layer, columns = wse2.random_layer(config, rng)
+    density = draw_density(config, rng)
+    below, nickel = oxide(config, layer, density, rng)
+    atoms = stack(below, layer, config.distance, config.vacuum)
+    hafnium = config.molecules - nickel
+    ratio = nickel / hafnium if hafnium else np.inf
+    columns |= {
+        "oxide_density": Quantity(density, "g/cm^3", "density at which the oxide was packed"),
+        "nickel": Quantity(nickel, "1", "number of Ni atoms"),
+        "ni_hf_ratio": Quantity(ratio, "1", "Ni atoms over Hf atoms"),
+    }
+    return Sample(atoms, columns)
+
+
+RECIPE = Recipe(
+    "hfo2-wse2", "Ni-doped amorphous HfO2 on WSe2 with Se vacancies", InterfaceConfig, build
+)

@@ -1,0 +1,1 @@
+"""The trained model: its store, network and numerical settings."""

@@ -1,0 +1,141 @@
+"""Stores of kind ``model``: all that a prediction needs.
+
+| path | holds |
+| --- | --- |
+| ``basis/...`` | the basis table that H and S belong to |
+| ``split/<part>`` | indices of the structures of each part, in the order of the label stores |
+| ``split/<part>_name`` | their names |
+| ``scaleshift/...`` | the scale-shift store's parameters, of the frame that the model needs |
+| ``parameters/<flax path>`` | weights of the epoch with the lowest validation H MAE |
+| ``parameters_eigenvalue/<flax path>`` | weights of the epoch with the lowest validation eigenvalue MAE |
+| ``history/<metric>`` | one row a measurement; NaN where a metric was not measured |
+
+The attribute ``config`` is the training configuration, whole; ``spins`` the number of spin channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import flax.traverse_util
+import numpy as np
+from jaxtyping import Float
+
+from gh_tools.errors import DataError
+from gh_tools.labels.split import PARTS, Split
+from gh_tools.orbitals.basis import Basis
+from gh_tools.scaleshift.scaleshift import ScaleShift
+from gh_tools.store.io import put
+from gh_tools.store.partial import PartialStore
+from gh_tools.store.read import open_store
+from gh_tools.training.config import TrainConfig
+
+# Group of the weights that are best by each metric.
+GROUPS = {"hamiltonian": "parameters", "eigenvalue": "parameters_eigenvalue"}
+_NO_UNIT = {"epoch", "step", "loss", "learning_rate", "ghosts"}
+
+
+class LoadedModel(NamedTuple):
+    """What a model store holds.
+
+    Attributes:
+        config: the training configuration; ``config.model`` goes into ``build_model`` and knows the
+            cutoffs.
+        basis: the basis table.
+        scaleshift: scale and shift of its irreps.
+        params: the tree of weights that ``module.apply`` takes.
+        attributes: of the store: metrics, species, labels' settings.
+    """
+
+    config: TrainConfig
+    basis: Basis
+    scaleshift: ScaleShift
+    params: dict[str, Any]
+    attributes: dict[str, Any]
+
+    @property
+    def n_spins(self) -> int:
+        """Number of spin channels that it predicts."""
+        return int(self.attributes.get("spins", 1))
+
+
+def save_model(
+    partial: PartialStore,
+    *,
+    basis: Basis,
+    scaleshift: ScaleShift,
+    split: Split,
+    names: Sequence[str],
+    params: Mapping[str, Mapping[str, Any]],
+    history: Mapping[str, Float[np.ndarray, "measurements"]],
+    attributes: Mapping[str, Any],
+) -> Path:
+    """Publish a trained model.
+
+    Args:
+        partial: where it was made.
+        basis: the basis table.
+        scaleshift: scale and shift of its irreps.
+        split: which structures were used for what.
+        names: of all structures that the split counts.
+        params: weights, as ``module.apply`` takes them, by the metric that they are best by.
+        history: by metric.
+        attributes: of the root; ``config`` must be there.
+
+    Returns:
+        The store's path.
+    """
+    arrays = {
+        **basis.to_arrays(),
+        **split.to_arrays(),
+        **{f"scaleshift/{key}": values for key, values in scaleshift.to_arrays().items()},
+    }
+    for part in PARTS:
+        chosen = [names[index] for index in getattr(split, part)]
+        arrays[f"split/{part}_name"] = np.array(chosen, dtype=np.dtypes.StringDType())
+    for metric, tree in params.items():
+        for path, weights in flax.traverse_util.flatten_dict(tree["params"], sep="/").items():
+            arrays[f"{GROUPS[metric]}/{path}"] = np.asarray(weights)
+
+    def fill(group) -> None:
+        for key, values in arrays.items():
+            put(group, key, values)
+        for metric, values in history.items():
+            unit = "" if metric in _NO_UNIT else "meV"
+            put(group, f"history/{metric}", values, {"unit": unit})
+
+    return partial.publish("model", fill, attributes)
+
+
+def load_model(path: Path | str, best: str = "hamiltonian") -> LoadedModel:
+    """Read a model.
+
+    Args:
+        path: the model store.
+        best: by which validation metric the weights are best: ``hamiltonian`` or ``eigenvalue``.
+
+    Returns:
+        Configuration, basis, scale-shift, weights and attributes.
+
+    Raises:
+        NoInputError: there is no store.
+        DataError: it is no model store, or has no such weights.
+    """
+    store = open_store(path, "model")
+    prefix = f"{GROUPS[best]}/"
+    flat = {key.removeprefix(prefix): store[key] for key in store.keys(prefix)}
+    if not flat:
+        raise DataError(f"{path}: holds no weights under {prefix[:-1]}; train the model anew")
+    try:
+        config = TrainConfig.model_validate(store.attributes["config"])
+    except (KeyError, ValueError) as error:
+        raise DataError(
+            f"{path}: the attribute config is no training configuration of this version ({error}); "
+            "train the model anew"
+        ) from None
+    basis = Basis.from_arrays(store)
+    scaleshift = ScaleShift.from_arrays(store, basis, "scaleshift/", config.model.frame)
+    params = {"params": flax.traverse_util.unflatten_dict(flat, sep="/")}
+    return LoadedModel(config, basis, scaleshift, params, store.attributes)

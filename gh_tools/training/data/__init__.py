@@ -1,0 +1,1 @@
+"""Samples, their cache, and batches."""

@@ -1,0 +1,55 @@
+"""What training minimises."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from gh_tools.training.config import LossConfig
+from gh_tools.training.data.eigenvalue_rows import level_errors
+
+_TINY = 1e-12  # under the root, so that its slope is finite where the error vanishes
+
+
+def rmse_and_mae(
+    error: Float[Array, "rows components"], weight: Float[Array, "rows components"]
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """Return the weighted root mean square and mean absolute error.
+
+    Args:
+        error: predicted less reference.
+        weight: zero where a component does not exist or a row is padding.
+
+    Returns:
+        Both errors; zero where no weight is.
+    """
+    total = jnp.maximum(weight.sum(), _TINY)
+    rmse = jnp.sqrt((weight * error**2).sum() / total + _TINY)
+    return rmse, (weight * jnp.abs(error)).sum() / total
+
+
+def hamiltonian_loss(prediction, batch, config: LossConfig) -> Float[Array, ""]:
+    """Compare predicted with reference irreps.
+
+    loss = w_pairs (a RMSE + b MAE)_pairs + w_onsite (a RMSE + b MAE)_onsite
+    + w_levels (a RMSE + b MAE)_levels
+
+    Args:
+        prediction: the model's ``Prediction``: scaled irreps.
+        batch: a :class:`~gh_tools.training.data.batches.Batch`, which brings references and weights.
+        config: the weights w, a and b.
+
+    Returns:
+        The loss, which padding does not change.
+    """
+    loss = 0.0
+    for part, predicted, reference, weight in (
+        (config.onsite, prediction.onsite, batch.onsite, batch.onsite_weight),
+        (config.pairs, prediction.pairs, batch.pairs, batch.pairs_weight),
+    ):
+        rmse, mae = rmse_and_mae(predicted - reference, weight)
+        loss += part * (config.rmse * rmse + config.mae * mae)
+    if config.levels:
+        rmse, mae = rmse_and_mae(*level_errors(prediction, batch))
+        loss += config.levels * (config.rmse * rmse + config.mae * mae)
+    return loss

@@ -1,0 +1,95 @@
+"""What a model is judged by while it trains, in meV: the same numbers that ``gh-eval`` gives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from gh_tools.evaluation.errors import (
+    HamiltonianErrors,
+    hamiltonian_errors,
+    level_errors,
+    reference_kpoints,
+)
+from gh_tools.orbitals.blocks import Hamiltonian
+from gh_tools.spectra.eigen import Levels, solve
+
+MEV = 1000.0  # meV in an eV
+
+
+def hamiltonian_mae(pairs: Iterable[tuple[Hamiltonian, Hamiltonian]]) -> dict[str, float]:
+    """Mean absolute error of matrix elements in the basis of orbitals, over all structures.
+
+    Args:
+        pairs: predicted and reference H of each structure.
+
+    Returns:
+        In meV: ``hamiltonian`` (all elements), ``pairs`` and ``onsite``. NaN where there is none.
+    """
+    errors = sum((hamiltonian_errors(*pair) for pair in pairs), HamiltonianErrors())
+    return {
+        "hamiltonian": MEV * errors.all.mae,
+        "pairs": MEV * errors.all_pairs.mae,
+        "onsite": MEV * errors.all_onsite.mae,
+    }
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Eigenvalues of one label.
+
+    Attributes:
+        levels: at the k-points of the label's DFT run.
+        n_electrons: that fill them.
+    """
+
+    levels: Levels
+    n_electrons: float
+
+    @classmethod
+    def of(cls, label: Hamiltonian) -> Reference:
+        """Solve the label's eigenproblem."""
+        counted = label.scalars.get("n_electrons", np.nan)
+        # A store may not know it for every structure.
+        neutral = label.basis.n_electrons(label.atoms.numbers)
+        levels = solve(label, reference_kpoints(label), projected=False)
+        return cls(levels, neutral if np.isnan(counted) else counted)
+
+
+def eigenvalue_mae(
+    predicted: Sequence[Hamiltonian],
+    references: Sequence[Reference],
+    window: float,
+    ghost_distance: float,
+) -> dict[str, float]:
+    """Compare generalised eigenvalues near the Fermi level.
+
+    Args:
+        predicted: H and S of each structure.
+        references: of the same structures.
+        window: eV; levels of the reference within ± this of its Fermi level count.
+        ghost_distance: eV; a predicted level in the window with no level of the reference this near,
+            at its k-point, is a ghost.
+
+    Returns:
+        Averages over structures, in meV: ``eigenvalue`` (MAE), ``eigenvalue_shifted`` (MAE without
+        the mean error), ``fermi`` (absolute error of the Fermi level); and the number of ``ghosts``.
+    """
+    errors = [
+        level_errors(
+            solve(hamiltonian, reference.levels.kpoints, projected=False),
+            reference.levels,
+            reference.n_electrons,
+            window,
+            ghost_distance,
+        )
+        for hamiltonian, reference in zip(predicted, references, strict=True)
+    ]
+    return {
+        "eigenvalue": MEV * float(np.mean([error.window for error in errors])),
+        "eigenvalue_shifted": MEV * float(np.mean([error.window_shifted for error in errors])),
+        "fermi": MEV * float(np.mean([abs(error.fermi_level) for error in errors])),
+        "ghosts": float(sum(error.ghosts for error in errors)),
+    }

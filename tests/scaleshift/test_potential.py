@@ -1,0 +1,192 @@
+"""The potential of atoms: symmetric, local as stated, fitted from few structures, exact on the way through."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from ase.build import mx2
+from scipy.spatial.transform import Rotation
+
+from gh_tools.dft.overlap import Overlap
+from gh_tools.inference.predict import Predictor
+from gh_tools.inference.structure import StructureWork
+from gh_tools.orbitals.irreps import IrrepLayout
+from gh_tools.orbitals.pairs import Neighbours, wrapped
+from gh_tools.scaleshift import potential as module
+from gh_tools.scaleshift.potential import Potential, fit_potential, mean_levels, shifted
+from gh_tools.scaleshift.scaleshift import ScaleShift, fit_scaleshift, read_structures
+from gh_tools.trained_model.store import load_model
+from gh_tools.training.data.batches import SampleMaker, predicted_hamiltonian
+
+N_DESCRIPTORS = 1 + 2 * module.TWO_BODY[1] + 3 * 21  # two elements; 6 functions make 21 pairs
+
+
+@pytest.fixture(scope="module")
+def planted(inputs):
+    random = np.random.default_rng(0)
+    local, spread = (
+        random.normal(size=(2, 2, N_DESCRIPTORS)) * np.array([0.1, 0.002])[:, None, None]
+    )
+    return Potential(inputs.basis, 2.0, local, spread)
+
+
+def sheet(seed: int):
+    atoms = mx2("WSe2", a=3.32, thickness=3.2, size=(2, 2, 1), vacuum=6.0)
+    atoms.pbc = [True, True, False]
+    atoms.rattle(0.1, seed=seed)
+    return wrapped(atoms)
+
+
+def test_turned_moved_and_reordered_structures_have_the_same(planted):
+    atoms = sheet(1)
+    expected = planted.of_structure(atoms)
+    assert np.ptp(expected) > 0.1
+    turn = Rotation.from_rotvec([0.3, -0.5, 0.8]).as_matrix()
+    order = np.random.default_rng(2).permutation(len(atoms))
+    other = atoms[order]
+    other.set_cell(atoms.cell.array @ turn.T)
+    other.positions = other.positions @ turn.T + 0.7
+    np.testing.assert_allclose(planted.of_structure(wrapped(other)), expected[order], atol=1e-9)
+    mirrored = atoms.copy()
+    mirrored.positions[:, 2] *= -1
+    np.testing.assert_allclose(planted.of_structure(mirrored), expected, atol=1e-9)
+
+
+def test_supercells_and_parts_have_the_same(planted, monkeypatch):
+    atoms = sheet(1)
+    expected = planted.of_structure(atoms)
+    large = wrapped(atoms.repeat((2, 3, 1)))
+    np.testing.assert_allclose(planted.of_structure(large), np.tile(expected, 6), atol=1e-9)
+    monkeypatch.setattr(module, "_LISTED", 5)
+    chosen = np.array([3, 17, 40])
+    part = planted(large, Neighbours(large, planted.reach), chosen)
+    np.testing.assert_allclose(part, expected[chosen % 12], atol=1e-9)
+
+
+def test_nothing_beyond_the_stated_reach_counts(planted):
+    atoms = sheet(1)
+    atoms.pbc = False
+    far = sheet(2)
+    far.pbc = False
+    # Contributions of what is 12 Å away depend on what is 6.5 Å from there.
+    gap = planted.reach + module.TWO_BODY[0] + 0.01
+    far.positions[:, 2] += atoms.positions[:, 2].max() + gap - far.positions[:, 2].min()
+    both = planted.of_structure(atoms + far)
+    np.testing.assert_array_equal(both[: len(atoms)], planted.of_structure(atoms))
+
+
+def test_few_structures_tell_what_was_planted(planted, inputs):
+    structures = [sheet(seed) for seed in range(60)]
+    levels = [planted.of_structure(atoms) for atoms in structures]
+    fitted = fit_potential(inputs.basis, structures[:50], levels[:50])
+    error = np.concatenate(
+        [fitted.of_structure(a) - v for a, v in zip(structures[50:], levels[50:], strict=True)]
+    )
+    kind = np.concatenate([atoms.numbers for atoms in structures[50:]])
+    v = np.concatenate(levels[50:])
+    deviation = np.concatenate([v[kind == z] - v[kind == z].mean() for z in (34, 74)]).std()
+    assert np.sqrt(np.mean(error**2)) < 0.25 * deviation
+
+
+def test_levels_without_deviation_have_no_potential(inputs):
+    structures = [sheet(seed) for seed in range(2)]
+    levels = [np.where(atoms.numbers == 74, 1.0, 2.0) for atoms in structures]
+    assert fit_potential(inputs.basis, structures, levels) is None
+
+
+def test_levels_that_surroundings_do_not_tell_have_no_potential(inputs):
+    random = np.random.default_rng(3)
+    structures = [sheet(seed) for seed in range(6)]
+    levels = [random.normal(size=len(atoms)) for atoms in structures]
+    assert fit_potential(inputs.basis, structures, levels) is None
+
+
+def test_what_is_left_out_is_what_fits_without_it_leave():
+    random = np.random.default_rng(4)
+    columns, values, stops = random.normal(size=(9, 5)), random.normal(size=9), [2, 6]
+    kernel, ridge = columns @ columns.T, 0.3
+    inverse = np.linalg.inv(kernel + ridge * np.eye(9))
+    found = module.left_out(inverse, inverse @ values, stops)
+    for own in np.split(np.arange(9), stops):
+        rest = np.setdiff1d(np.arange(9), own)
+        fit = np.linalg.solve(
+            columns[rest].T @ columns[rest] + ridge * np.eye(5), columns[rest].T @ values[rest]
+        )
+        np.testing.assert_allclose(found[own], values[own] - columns[own] @ fit, atol=1e-12)
+
+
+@pytest.fixture(scope="module")
+def scaleshift(inputs):
+    layout = IrrepLayout(inputs.basis)
+    [fitted] = fit_scaleshift(
+        inputs.readers, np.arange(4), layout, ["bond"], potential=True
+    ).values()
+    return fitted
+
+
+def test_what_is_taken_from_labels_is_given_back(inputs, scaleshift):
+    layout = IrrepLayout(inputs.basis)
+    maker = SampleMaker(layout, scaleshift, 4.0, dict.fromkeys(inputs.basis.species_pairs(), 30.0))
+    [label] = read_structures(inputs.readers, [2])
+    sample = maker.labelled(maker(label, "x"), label)
+    found = predicted_hamiltonian(sample, sample.onsite, sample.pairs, layout, "bond")
+    for (_, blocks), (_, wanted) in zip(found.groups(), label.groups(), strict=True):
+        # References are in single precision, scales of some eV
+        np.testing.assert_allclose(blocks.hamiltonian, wanted.hamiltonian, atol=2e-5)
+    rest = mean_levels(shifted(label, -sample.potential))
+    np.testing.assert_allclose(rest, mean_levels(label) - sample.potential, atol=1e-9)
+
+
+def test_pairs_beyond_the_pair_cutoff_stay_zero(inputs, scaleshift):
+    layout = IrrepLayout(inputs.basis)
+    maker = SampleMaker(layout, scaleshift, 4.0, dict.fromkeys(inputs.basis.species_pairs(), 5.0))
+    [label] = read_structures(inputs.readers, [2])
+    sample = maker.labelled(maker(label, "x"), label)
+    found = predicted_hamiltonian(sample, sample.onsite, sample.pairs, layout, "bond")
+    lost = []
+    for key, near in sample.kept.items():
+        assert near.any() and not near.all()
+        np.testing.assert_array_equal(found.pairs[key].hamiltonian[~near], 0.0)
+        lost.append(np.abs(label.pairs[key].hamiltonian[~near]).max())
+    assert sample.dropped == max(lost)
+
+
+def test_stores_hold_it(inputs, scaleshift):
+    arrays = {f"scaleshift/{key}": values for key, values in scaleshift.to_arrays().items()}
+    again = ScaleShift.from_arrays(arrays, inputs.basis, "scaleshift/", "bond").potential
+    for name in ("nearest", "local", "spread"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(scaleshift.potential, name))
+
+
+def test_predictions_hold_it_whole_or_in_domains(random_bond_model, planted):
+    model = load_model(random_bond_model)
+    with_it, without = (
+        model._replace(scaleshift=replace(model.scaleshift, potential=potential))
+        for potential in (planted, None)
+    )
+    atoms, predictor = sheet(3), Predictor(with_it)
+    bare, whole = Predictor(without).predict(atoms), predictor.predict(atoms)
+    v = planted.of_structure(atoms)
+    work = StructureWork(predictor, Overlap(model.basis, atoms.numbers), atoms, 1.0)
+    assert len(work.domains) > 3
+    parts = [work.blocks(number, range(len(work.domains))) for number in range(len(work.domains))]
+    for key, blocks in whole.pairs.items():
+        expected = 0.5 * (v[blocks.i] + v[blocks.j])[:, None, None] * blocks.overlap
+        difference = blocks.hamiltonian - bare.pairs[key].hamiltonian
+        np.testing.assert_allclose(difference, expected, atol=1e-5)
+        found = [part.pairs[key] for part in parts if key in part.pairs]
+        order = np.lexsort(
+            (
+                *np.concatenate([part.shift for part in found]).T[::-1],
+                np.concatenate([part.j for part in found]),
+                np.concatenate([part.i for part in found]),
+            )
+        )
+        joined = np.concatenate([part.hamiltonian for part in found])[order]
+        np.testing.assert_allclose(joined, blocks.hamiltonian, atol=1e-5)
+    for key, blocks in whole.onsite.items():
+        expected = v[blocks.atom][:, None, None] * blocks.overlap
+        difference = blocks.hamiltonian - bare.onsite[key].hamiltonian
+        np.testing.assert_allclose(difference, expected, atol=1e-5)
