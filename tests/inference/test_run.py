@@ -22,7 +22,7 @@ from gh_tools.inference.predict import Predictor
 from gh_tools.inference.run import predict_structures
 from gh_tools.inference.structure import StructureWork
 from gh_tools.orbitals.basis import Basis
-from gh_tools.store import schema
+from gh_tools.store.checks import check
 from gh_tools.store.hamiltonians import HamiltonianReader
 from gh_tools.store.partial import Parts
 from gh_tools.store.provenance import Provenance
@@ -50,7 +50,7 @@ def result(predictor, tiny_labels, tmp_path_factory):
 
 def test_shaped_like_labels(result, tiny_labels):
     store = open_store(result, "hamiltonians")
-    assert schema.check(store) == []
+    assert check(store) == []
     mine, labels = HamiltonianReader(store), HamiltonianReader(tiny_labels)
     assert mine.predicted and not labels.predicted
     assert mine.names == labels.names
@@ -128,7 +128,7 @@ SCRIPT = """
 import sys
 from gh_tools.inference import run
 from gh_tools.inference.predict import Predictor
-from gh_tools.store.io import open_store
+from gh_tools.store.read import open_store
 from gh_tools.store.provenance import Provenance
 from gh_tools.store.structures import Structures, read_structures, write_structures
 from gh_tools.trained_model.store import load_model
