@@ -63,8 +63,9 @@ def tiny_labels(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_scaleshift(tiny_labels) -> Path:
     """Scale-shift fitted to two of the tiny labels; one is for validation, one for tests."""
+    from gh_tools.labels.labels import open_labels
     from gh_tools.labels.split import Split
-    from gh_tools.scaleshift.fit import fit_store, open_labels
+    from gh_tools.scaleshift.fit import fit_store
     from gh_tools.store.provenance import Provenance
     from gh_tools.store.read import open_store
 
@@ -117,9 +118,9 @@ def _random_model(tiny_scaleshift: Path, path: Path, network: dict) -> Path:
     from gh_tools.store.partial import PartialStore
     from gh_tools.store.provenance import Provenance, find_inputs
     from gh_tools.store.read import open_store
+    from gh_tools.trained_model.runtime import configure_jax
     from gh_tools.trained_model.store import save_model
     from gh_tools.training.config import TrainConfig
-    from gh_tools.training.step import configure_jax
 
     store = open_store(tiny_scaleshift, "scaleshift")
     reader = HamiltonianReader(find_inputs(store, "hamiltonians")[0])
@@ -166,6 +167,6 @@ def make_config():
 @pytest.fixture(scope="session")
 def inputs(tiny_scaleshift):
     """The opened stores."""
-    from gh_tools.training.run import open_inputs
+    from gh_tools.training.inputs import open_inputs
 
     return open_inputs(tiny_scaleshift)

@@ -64,7 +64,8 @@ def main(
     bond for bond-frame. Several stores are fitted together.
     """
     from gh_tools.console import log, table
-    from gh_tools.scaleshift.fit import choose_split, fit_store, open_labels
+    from gh_tools.labels.labels import open_labels
+    from gh_tools.scaleshift.fit import choose_split, fit_store
     from gh_tools.store.io import check_output
     from gh_tools.store.read import open_store
 

@@ -117,7 +117,8 @@ def main(
             check_picture(plot)
             check_output(plot, overwrite or resume)
 
-    from gh_tools.training.run import open_inputs, train_model
+    from gh_tools.training.inputs import open_inputs
+    from gh_tools.training.run import train_model
 
     opened = open_inputs(paths[0], hamiltonians or (), split)
     if ancestor is not None:

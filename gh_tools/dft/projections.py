@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import ase
 import numba
 import numpy as np
 from jaxtyping import Float, Int
 
+from gh_tools.dft.block_list import BlockList
 from gh_tools.dft.two_center import TwoCenterIntegrals
 from gh_tools.orbitals.pairs import Neighbours
-
-if TYPE_CHECKING:
-    from gh_tools.dft.overlap import BlockList
 
 _NEGLIGIBLE = (
     1e-9  # a block of projections below changes S by less than 1e-8 and H by less than 1e-6 eV

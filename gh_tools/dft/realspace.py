@@ -14,7 +14,8 @@ import numpy as np
 from ase.units import Ha
 from jaxtyping import Float, Int
 
-from gh_tools.dft.overlap import BlockList, block_lists, overlap_blocks
+from gh_tools.dft.block_list import BlockList, block_lists
+from gh_tools.dft.overlap import overlap_blocks
 from gh_tools.dft.projections import Projections
 from gh_tools.dft.two_center import TwoCenterIntegrals
 from gh_tools.orbitals.basis import Basis, SpeciesPair

@@ -12,8 +12,8 @@ from ase.data import chemical_symbols
 from jaxtyping import Bool, Float
 
 from gh_tools.dft.basis_sets import gpaw_arguments
+from gh_tools.dft.block_list import BlockList
 from gh_tools.dft.config import LabelConfig
-from gh_tools.dft.overlap import BlockList
 from gh_tools.dft.realspace import realspace_blocks
 from gh_tools.errors import DataError
 from gh_tools.orbitals.basis import Basis

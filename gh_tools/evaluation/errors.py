@@ -14,9 +14,8 @@ from gh_tools.errors import DataError
 from gh_tools.orbitals.basis import SpeciesPair
 from gh_tools.orbitals.blocks import Hamiltonian, OnsiteBlocks, PairBlocks
 from gh_tools.spectra.eigen import Levels, solve
-from gh_tools.spectra.fermi import fermi_level
+from gh_tools.spectra.fermi import electrons_of, fermi_level
 from gh_tools.spectra.kpoints import KPoints, monkhorst_pack
-from gh_tools.spectra.spectrum import electrons_of
 
 WINDOW = 5.0  # eV on both sides of the Fermi level
 SMEARING = 0.05  # eV, for the Fermi levels of both sides alike

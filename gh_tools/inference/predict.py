@@ -22,8 +22,8 @@ from gh_tools.orbitals.blocks import Hamiltonian, OnsiteBlocks, PairBlocks
 from gh_tools.orbitals.irreps import IrrepLayout
 from gh_tools.orbitals.pairs import DirectedPairs, Neighbours, canonical_pairs, wrapped
 from gh_tools.scaleshift.potential import shifted
+from gh_tools.trained_model.runtime import configure_jax
 from gh_tools.trained_model.store import LoadedModel
-from gh_tools.training.step import configure_jax
 
 # Atoms (stand-ins and padding included) and edges of a chunk of descriptors, and pairs of a chunk of
 # bonds: small ones for structures that fit, large ones for all else. Each is compiled once. A large

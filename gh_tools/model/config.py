@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from gh_tools.orbitals.basis import Basis, SpeciesPair
 from gh_tools.orbitals.bond_frame import Frame
@@ -18,6 +19,18 @@ RadialFunction = Literal[
 ]
 CutoffFunction = Literal["smooth_cutoff", "cosine_cutoff"]
 TensorProduct = Literal["full", "fused"]
+
+
+def default_choice(key: str, choice: str) -> BeforeValidator:
+    """Return a validator by which a table that does not say which kind it is has the default kind.
+
+    Args:
+        key: of the table, which selects the kind.
+        choice: its default.
+    """
+    return BeforeValidator(
+        lambda table: {key: choice, **table} if isinstance(table, Mapping) else table
+    )
 
 
 class Section(BaseModel):

@@ -2,82 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import reduce
 from pathlib import Path
 
 import numpy as np
 
 from gh_tools.console import track
-from gh_tools.errors import DataError, UsageError
+from gh_tools.errors import UsageError
 from gh_tools.evaluation.errors import HamiltonianErrors, hamiltonian_errors
+from gh_tools.labels.labels import Labels, read_labels
 from gh_tools.labels.split import PARTS, Split, make_split, read_split
-from gh_tools.orbitals.basis import Basis
 from gh_tools.orbitals.bond_frame import FRAMES
 from gh_tools.orbitals.irreps import IrrepLayout
-from gh_tools.scaleshift.scaleshift import fit_scaleshift, read_structures, shift_only
-from gh_tools.store.hamiltonians import HamiltonianReader
+from gh_tools.scaleshift.scaleshift import fit_scaleshift, shift_only
 from gh_tools.store.io import write
 from gh_tools.store.provenance import Provenance
-from gh_tools.store.read import Store
 
 # What the shift explains is measured on at most so many structures: a mean over all their elements moves by
 # well under a per cent with more.
 MEASURED = 20
-
-
-@dataclass(frozen=True)
-class Labels:
-    """Label stores that can be learned from together.
-
-    Attributes:
-        stores: the stores.
-        readers: of the stores.
-        basis: union of their basis tables.
-        names: of all structures, in the order of the stores.
-        n_spins: spin channels of all of them.
-    """
-
-    stores: list[Store]
-    readers: list[HamiltonianReader]
-    basis: Basis
-    names: list[str]
-    n_spins: int
-
-
-def open_labels(stores: Sequence[Store]) -> Labels:
-    """Open label stores and make sure that their bases agree.
-
-    Args:
-        stores: of kind ``hamiltonians``.
-
-    Raises:
-        DataError: an element's basis or the number of spin channels differs between two of them, or one
-            holds predictions.
-    """
-    readers = [HamiltonianReader(store) for store in stores]
-    for reader in readers:
-        if reader.predicted:
-            raise DataError(
-                f"{reader.store.path}: holds predictions of a model, not labels; "
-                "name a store that gh-label made"
-            )
-    basis = reduce(
-        lambda basis, reader: basis.merge(reader.basis, str(reader.store.path)),
-        readers[1:],
-        readers[0].basis,
-    )
-    spins = [int(reader.attributes.get("spins", 1)) for reader in readers]
-    for reader, n_spins in zip(readers, spins, strict=True):
-        if n_spins != spins[0]:
-            raise DataError(
-                f"{reader.store.path}: expected {spins[0]} spin channels as in "
-                f"{readers[0].store.path}, found {n_spins}; label all structures with one setting of "
-                "spin, or train a model for each"
-            )
-    names = [name for reader in readers for name in reader.names]
-    return Labels(list(stores), readers, basis, names, spins[0])
 
 
 def choose_split(labels: Labels, given: Path | None, fractions: str, seed: int) -> Split:
@@ -136,7 +78,7 @@ def fit_store(
         indices = getattr(split, part)[:MEASURED]
         if indices.size:
             errors = dict.fromkeys(FRAMES, HamiltonianErrors())
-            hams = read_structures(labels.readers, indices)
+            hams = read_labels(labels.readers, indices)
             for ham in track(hams, f"measuring {part}", indices.size):
                 for frame in FRAMES:
                     errors[frame] += hamiltonian_errors(shift_only(ham, layout, fitted[frame]), ham)

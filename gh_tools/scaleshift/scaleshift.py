@@ -10,7 +10,7 @@ Networks that work in the frame of the bond have other terms of pairs, see `bond
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,7 @@ from jaxtyping import Float, Int
 
 from gh_tools.console import log, track
 from gh_tools.errors import DataError
+from gh_tools.labels.labels import read_labels
 from gh_tools.orbitals.basis import Basis
 from gh_tools.orbitals.blocks import Hamiltonian, OnsiteBlocks, PairBlocks
 from gh_tools.orbitals.bond_frame import Frame, from_frame
@@ -207,7 +208,7 @@ def fit_scaleshift(
         for key in basis.species_pairs()
     }
     fitted = _fit_potential(readers, np.sort(indices), basis) if potential else None
-    for ham in track(read_structures(readers, np.sort(indices)), "fitting", len(indices)):
+    for ham in track(read_labels(readers, np.sort(indices)), "fitting", len(indices)):
         if fitted is not None:
             ham = shifted(ham, -fitted.of_structure(ham.atoms))
         for number, blocks in ham.onsite.items():
@@ -239,7 +240,7 @@ def _fit_potential(
     stride = max(1, round(sizes[indices].sum() / MOST_ATOMS))
     structures, levels = [], []
     chosen = indices[::stride]
-    for ham in track(read_structures(readers, chosen), "reading levels", len(chosen)):
+    for ham in track(read_labels(readers, chosen), "reading levels", len(chosen)):
         if any(blocks.overlap is None for _, blocks in ham.groups()):
             raise DataError(
                 "the labels hold no overlap S, through which a potential enters H; fit with --no-potential"
@@ -255,27 +256,6 @@ def _pair_fit(frame: Frame, layout: IrrepLayout, key: tuple[int, int]) -> PairFi
     if frame == "global":
         return PairFit(irreps, cutoff)
     return BondFit(irreps, key[0] == key[1], cutoff)
-
-
-def read_structures(readers: Sequence, indices: Int[np.ndarray, "n"]) -> Iterator[Hamiltonian]:
-    """Read structures that are counted over several label stores.
-
-    Args:
-        readers: Label stores (`HamiltonianReader`).
-        indices: Structures to read, counted over all readers in order.
-
-    Yields:
-        One Hamiltonian after the other.
-
-    Raises:
-        DataError: If there is no structure to read.
-    """
-    if len(indices) == 0:
-        raise DataError("there is no labelled structure to fit to; give the training part some")
-    starts = np.concatenate([[0], np.cumsum([len(reader) for reader in readers])])
-    for index in np.asarray(indices):
-        store = int(np.searchsorted(starts, index, side="right")) - 1
-        yield readers[store].read(int(index - starts[store]))
 
 
 def shift_only(ham: Hamiltonian, layout: IrrepLayout, scaleshift: ScaleShift) -> Hamiltonian:

@@ -14,9 +14,9 @@ from gh_tools.errors import UsageError
 from gh_tools.orbitals.blocks import Hamiltonian
 from gh_tools.spectra.config import SamplingConfig
 from gh_tools.spectra.eigen import solve
-from gh_tools.spectra.fermi import band_edges
+from gh_tools.spectra.fermi import band_edges, electrons_of, fermi_level_of
 from gh_tools.spectra.kpoints import KPoints
-from gh_tools.spectra.spectrum import electrons_of, fermi_level_of, kpoints_for
+from gh_tools.spectra.spectrum import kpoints_for
 
 # Relative deviation up to which a cell still counts as the lattice whose points are named: cells
 # that are strained by a few percent keep the path of the unstrained ones.

@@ -9,6 +9,8 @@ from jaxtyping import Float
 from scipy.special import expit
 
 from gh_tools.errors import DataError
+from gh_tools.orbitals.blocks import Hamiltonian
+from gh_tools.spectra.config import SamplingConfig
 from gh_tools.spectra.eigen import Levels
 
 # Electrons. Far above the rounding of a sum of weights (about 1e-13 for 1e5 levels) and far
@@ -122,3 +124,37 @@ def band_edges(levels: Levels, n_electrons: float) -> BandEdges:
     valence = float(levels.energies[occupied].max())
     conduction = float(levels.energies[~occupied].min())
     return BandEdges(valence, conduction, conduction - valence)
+
+
+def electrons_of(hamiltonian: Hamiltonian) -> float:
+    """Return the electron count that was stored, else that of neutral atoms."""
+    stored = hamiltonian.scalars.get("n_electrons", np.nan)
+    if np.isfinite(stored):
+        return float(stored)
+    return hamiltonian.basis.n_electrons(hamiltonian.atoms.numbers)
+
+
+def fermi_level_of(hamiltonian: Hamiltonian, levels: Levels, config: SamplingConfig) -> float:
+    """Return the Fermi level that the configuration asks for, eV.
+
+    Raises:
+        DataError: if it is the label's and there is none.
+    """
+    if config.fermi == "count":
+        return fermi_level(levels, electrons_of(hamiltonian), config.smearing)
+    return label_fermi_level(hamiltonian)
+
+
+def label_fermi_level(hamiltonian: Hamiltonian) -> float:
+    """Return the Fermi level that is stored, eV.
+
+    Raises:
+        DataError: there is none.
+    """
+    stored = hamiltonian.scalars.get("fermi_level", np.nan)
+    if not np.isfinite(stored):
+        raise DataError(
+            "scalar/fermi_level: no Fermi level is stored (predictions have none); "
+            "take it from the electron count with --fermi count"
+        )
+    return float(stored)

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import ase
 import numpy as np
 from jaxtyping import Float
 
-from gh_tools.console import log
-from gh_tools.errors import DataError
 from gh_tools.orbitals.blocks import Hamiltonian
 from gh_tools.resources import free_memory
 from gh_tools.spectra.choice import Solver
 from gh_tools.spectra.config import DosConfig, SamplingConfig
-from gh_tools.spectra.dos import REACH, energy_grid, projected_dos, states_in_window
+from gh_tools.spectra.dos import energy_grid, projected_dos, states_in_window
 from gh_tools.spectra.eigen import Levels, solve
-from gh_tools.spectra.fermi import TAIL, BandEdges, OutsideWindow, band_edges, fermi_level
+from gh_tools.spectra.fermi import band_edges, electrons_of, fermi_level_of
 from gh_tools.spectra.kpoints import KPoints, grid_for_density, monkhorst_pack
+from gh_tools.spectra.sparse.around_fermi import certified_levels
 from gh_tools.spectra.sparse.kpm import kernel_polynomial_dos
-from gh_tools.spectra.sparse.solver import Certificate, SlicedSolver, window_about
+from gh_tools.spectra.sparse.solver import Certificate, SlicedSolver
 from gh_tools.store.partial import Pieces
 
 # Unit and definition of each number that `compute_spectrum` gives.
@@ -70,97 +68,6 @@ class Spectrum:
 def kpoints_for(atoms: ase.Atoms, config: SamplingConfig) -> KPoints:
     """Return the k-points of a structure."""
     return monkhorst_pack(config.kpts or grid_for_density(atoms, config.kpoint_density))
-
-
-def electrons_of(hamiltonian: Hamiltonian) -> float:
-    """Return the electron count that was stored, else that of neutral atoms."""
-    stored = hamiltonian.scalars.get("n_electrons", np.nan)
-    if np.isfinite(stored):
-        return float(stored)
-    return hamiltonian.basis.n_electrons(hamiltonian.atoms.numbers)
-
-
-def fermi_level_of(hamiltonian: Hamiltonian, levels: Levels, config: SamplingConfig) -> float:
-    """Return the Fermi level that the configuration asks for, eV.
-
-    Raises:
-        DataError: if it is the label's and there is none.
-    """
-    if config.fermi == "count":
-        return fermi_level(levels, electrons_of(hamiltonian), config.smearing)
-    return label_fermi_level(hamiltonian)
-
-
-def label_fermi_level(hamiltonian: Hamiltonian) -> float:
-    """Return the Fermi level that is stored, eV.
-
-    Raises:
-        DataError: there is none.
-    """
-    stored = hamiltonian.scalars.get("fermi_level", np.nan)
-    if not np.isfinite(stored):
-        raise DataError(
-            "scalar/fermi_level: no Fermi level is stored (predictions have none); "
-            "take it from the electron count with --fermi count"
-        )
-    return float(stored)
-
-
-def certified_levels(
-    solver: SlicedSolver,
-    hamiltonian: Hamiltonian,
-    config: DosConfig,
-    windows: Sequence[tuple[float, float]],
-) -> tuple[Levels, float, Certificate]:
-    """Find the Fermi level, and all levels that windows about it need.
-
-    Args:
-        solver: of the structure.
-        hamiltonian: H(R) and S(R).
-        config: how the Fermi level is defined, and by how much levels are broadened.
-        windows: energies from E_F.
-
-    Returns:
-        Levels, the Fermi level in eV, and what vouches for them.
-
-    Raises:
-        DataError: if levels are missing or inaccurate.
-    """
-    electrons = electrons_of(hamiltonian)
-    before = None if solver.kept is None else solver.kept.read(0)
-    if before is None:
-        around = solver.find_fermi_level(electrons)
-        sharp = band_edges(around, electrons)
-        fermi = fermi_level(around, electrons)
-        if solver.kept is not None:
-            edges = np.array([sharp.valence, sharp.conduction, sharp.gap])
-            solver.kept.write(0, {"fermi": np.array(fermi), "edges": edges})
-    else:
-        fermi, sharp = float(before["fermi"]), BandEdges(*before["edges"])
-    broadened = REACH * config.width
-    relative = (
-        min(min(low for low, _ in windows) - broadened, -(TAIL + 2) * config.smearing),
-        max(max(high for _, high in windows) + broadened, (TAIL + 2) * config.smearing),
-    )
-    if config.fermi == "label":
-        fermi = label_fermi_level(hamiltonian)
-    for _ in range(3):
-        low, high = window_about(fermi, (sharp.valence, sharp.conduction), relative)
-        log.info("levels between %.4f and %.4f eV, E_F near %.4f eV", low, high, fermi)
-        levels, certificate = solver.levels(low, high)
-        try:
-            refined = fermi_level_of(hamiltonian, levels, config)
-            band_edges(levels, electrons)
-        except OutsideWindow:
-            raise DataError(
-                f"the levels between {low:.4f} and {high:.4f} eV do not hold the Fermi level that "
-                "was found before; use another --engine or --solver dense"
-            ) from None
-        # Shifts that hit a level were moved a little: 1e-3 eV of the tails, which hold nothing.
-        if abs(refined - fermi) < 1e-3:
-            return levels, refined, certificate
-        fermi = refined
-    raise DataError("the Fermi level does not settle; use --smearing 0 or --solver dense")
 
 
 def compute_spectrum(

@@ -30,7 +30,7 @@ from gh_tools.scaleshift.scaleshift import ScaleShift
 from gh_tools.store.io import put
 from gh_tools.store.partial import PartialStore
 from gh_tools.store.read import open_store
-from gh_tools.training.config import TrainConfig
+from gh_tools.trained_model.config import NetworkConfig
 
 # Group of the weights that are best by each metric.
 GROUPS = {"hamiltonian": "parameters", "eigenvalue": "parameters_eigenvalue"}
@@ -41,15 +41,14 @@ class LoadedModel(NamedTuple):
     """What a model store holds.
 
     Attributes:
-        config: the training configuration; ``config.model`` goes into ``build_model`` and knows the
-            cutoffs.
+        config: of the network; ``config.model`` goes into ``build_model`` and knows the cutoffs.
         basis: the basis table.
         scaleshift: scale and shift of its irreps.
         params: the tree of weights that ``module.apply`` takes.
         attributes: of the store: metrics, species, labels' settings.
     """
 
-    config: TrainConfig
+    config: NetworkConfig
     basis: Basis
     scaleshift: ScaleShift
     params: dict[str, Any]
@@ -129,10 +128,10 @@ def load_model(path: Path | str, best: str = "hamiltonian") -> LoadedModel:
     if not flat:
         raise DataError(f"{path}: holds no weights under {prefix[:-1]}; train the model anew")
     try:
-        config = TrainConfig.model_validate(store.attributes["config"])
+        config = NetworkConfig.of_training(store.attributes["config"])
     except (KeyError, ValueError) as error:
         raise DataError(
-            f"{path}: the attribute config is no training configuration of this version ({error}); "
+            f"{path}: the attribute config describes no network of this version ({error}); "
             "train the model anew"
         ) from None
     basis = Basis.from_arrays(store)

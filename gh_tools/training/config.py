@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from gh_tools.model.config import BondFrameConfig, ModelConfig, Section
+from gh_tools.model.config import Section, default_choice
+from gh_tools.trained_model.config import NetworkConfig
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
@@ -25,13 +25,6 @@ def parse_seconds(value: object) -> float:
     if seconds <= 0.0:
         raise ValueError(f"expected a time such as 90, '10m' or '1.5h', found {value!r}")
     return seconds
-
-
-def _default(key: str, choice: str) -> BeforeValidator:
-    """Make tables that do not say which kind they are of the default kind."""
-    return BeforeValidator(
-        lambda table: {key: choice, **table} if isinstance(table, Mapping) else table
-    )
 
 
 Seconds = Annotated[float, BeforeValidator(parse_seconds)]
@@ -125,7 +118,7 @@ class AdamWConfig(OptimizerConfig):
 Optimizer = Annotated[
     AdanConfig | LambConfig | AdamConfig | AdamWConfig,
     Field(discriminator="name"),
-    _default("name", "adamw"),
+    default_choice("name", "adamw"),
 ]
 
 
@@ -183,7 +176,7 @@ class CosineConfig(ScheduleConfig):
 Schedule = Annotated[
     ConstantConfig | PlateauConfig | ExponentialConfig | CosineConfig,
     Field(discriminator="name"),
-    _default("name", "cosine"),
+    default_choice("name", "cosine"),
 ]
 
 
@@ -234,11 +227,9 @@ class MetricsConfig(Section):
     """eV; a predicted state in the window with no reference state this near is a ghost."""
 
 
-class TrainConfig(Section):
+class TrainConfig(NetworkConfig):
     """Everything that decides a training run, given the data."""
 
-    model: Annotated[ModelConfig, _default("model", "bond-frame")] = BondFrameConfig()
-    """The network; its key ``model`` selects which."""
     data: DataConfig = DataConfig()
     """Batches and cutoffs."""
     optimizer: Optimizer = AdamWConfig()
@@ -259,13 +250,8 @@ class TrainConfig(Section):
     ema: float = Field(0.99, ge=0.0, lt=1.0)
     """Decay of the exponential moving average of the weights, which is then what is evaluated and
     stored; 0 turns it off."""
-    ensemble: int = Field(1, ge=1)
-    """Networks that learn from the same batches, each from initial weights of its own, which takes so many
-    times as long. Their mean is the prediction, and their deviation its uncertainty."""
     seed: int = Field(0, ge=0)
     """Seed of the initial weights and of the shuffling."""
-    precision: Literal["float32", "float64"] = "float32"
-    """Of the network and its gradients; metrics are always float64."""
     checkpoint_interval: Seconds = 30.0
     """Wall-clock time between checkpoints, which ``--resume`` starts from."""
 

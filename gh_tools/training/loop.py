@@ -21,13 +21,12 @@ from gh_tools.evaluation.errors import HamiltonianErrors, hamiltonian_errors
 from gh_tools.model.build import build_model
 from gh_tools.model.ensemble import of_members
 from gh_tools.orbitals.irreps import IrrepLayout
+from gh_tools.trained_model.runtime import compiler_options
 from gh_tools.training.checkpoints import Checkpoints, Progress
 from gh_tools.training.config import TrainConfig
 from gh_tools.training.data.batches import (
     Batch,
     Bucket,
-    LabelledSample,
-    Sample,
     collate,
     make_buckets,
     n_kinds_of,
@@ -35,14 +34,14 @@ from gh_tools.training.data.batches import (
     sizes_of,
 )
 from gh_tools.training.data.prefetch import prefetch
+from gh_tools.training.data.samples import LabelledSample, Sample
 from gh_tools.training.devices import Devices, without_weight
 from gh_tools.training.interrupt import Interrupt, interruptible
 from gh_tools.training.objective.validation import Validation
 from gh_tools.training.optimizers import build_optimizer, learning_rate, plateau_scale
 from gh_tools.training.pace import Pace
-from gh_tools.training.parent import adopt
-from gh_tools.training.step import compiler_options, fresh_state, initial_state, make_step
-from gh_tools.training.weights import Weights
+from gh_tools.training.step import fresh_state, initial_state, make_step
+from gh_tools.training.weights import Weights, load_weights
 
 # One part in so many of a device's free memory keeps batches: bringing one to a GPU takes longer than a step.
 _SHARE_OF_MEMORY = 8
@@ -130,7 +129,7 @@ class Training:
         self.step = make_step(self.devices.spread(model), optimizer, config.loss, config.ema, count)
         self.state = initial_state(model, optimizer, first.graph, config.seed, config.ema, count)
         if weights is not None:
-            weights = Weights.of(adopt(self.state.params.tree, weights), axes=int(count > 1))
+            weights = Weights.of(load_weights(self.state.params.tree, weights), axes=int(count > 1))
             self.state = fresh_state(weights, optimizer, config.ema, count)
         self.best = {metric: self.state.evaluated.tree for metric in BEST}
         predict = jax.jit(of_members(model.apply, count), compiler_options=compiler_options())

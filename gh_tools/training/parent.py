@@ -5,19 +5,15 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import jax
-import numpy as np
 from ase.data import chemical_symbols
 
 from gh_tools.errors import DataError, UsageError
 from gh_tools.store.read import open_store
 from gh_tools.trained_model.store import LoadedModel
 from gh_tools.training.config import TrainConfig
-
-if TYPE_CHECKING:
-    from gh_tools.training.run import Inputs
+from gh_tools.training.inputs import Inputs
 
 # What a run from a parent's weights has for defaults, besides the parent's network. Measured on WSe2, see
 # docs/how-to/training.md: at the rate of a new network a good parent loses, at lower ones a bad one learns slowly.
@@ -84,21 +80,3 @@ def continue_from(inputs: Inputs, path: Path, parent: LoadedModel, config: Train
         scaleshifts={parent.scaleshift.frame: parent.scaleshift},
         weights=parent.params,
     )
-
-
-def adopt(drawn: Any, weights: Any) -> Any:
-    """Replace drawn weights by a parent's, in the precision of the run.
-
-    Args:
-        drawn: tree of weights that the network would start with.
-        weights: the parent's.
-
-    Raises:
-        DataError: the trees differ: the parent was trained by another version of the network.
-    """
-    shapes = [jax.tree.map(np.shape, tree) for tree in (drawn, weights)]
-    if shapes[0] != shapes[1]:
-        raise DataError(
-            "the parent's weights do not fit the network of this version of gh-tools; train it anew"
-        )
-    return jax.tree.map(lambda own, given: np.asarray(given, own.dtype), drawn, weights)

@@ -6,114 +6,35 @@ import dataclasses
 import logging
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
 from ase.data import chemical_symbols
 
 from gh_tools.console import log, track
-from gh_tools.errors import DataError
-from gh_tools.labels.split import Split, read_split
-from gh_tools.orbitals.basis import Basis
+from gh_tools.labels.labels import read_labels
 from gh_tools.orbitals.blocks import Hamiltonian
-from gh_tools.orbitals.bond_frame import FRAMES, Frame
 from gh_tools.orbitals.irreps import IrrepLayout
 from gh_tools.resources import free_memory
-from gh_tools.scaleshift.fit import open_labels
-from gh_tools.scaleshift.scaleshift import ScaleShift, read_structures
 from gh_tools.store.hamiltonians import HamiltonianReader
 from gh_tools.store.partial import PartialStore
-from gh_tools.store.provenance import Provenance, find_inputs
-from gh_tools.store.read import Store, open_store, partial_path
+from gh_tools.store.provenance import Provenance
+from gh_tools.store.read import partial_path
+from gh_tools.trained_model.runtime import configure_jax
 from gh_tools.trained_model.store import save_model
 from gh_tools.training.config import TrainConfig
-from gh_tools.training.data.batches import Sample, SampleMaker
 from gh_tools.training.data.cache import CachedSamples, cached_samples
 from gh_tools.training.data.labelled import LabelledSamples
+from gh_tools.training.data.samples import Sample, SampleMaker
 from gh_tools.training.devices import Devices
+from gh_tools.training.inputs import Inputs
 from gh_tools.training.loop import Outcome, Training
 from gh_tools.training.objective.metrics import MEV
 from gh_tools.training.report import error_table, thin_clock
-from gh_tools.training.step import configure_jax
 
 # One part in so many of the free memory holds labels to validate with; others are read again.
 _SHARE_OF_MEMORY = 4
-
-
-@dataclass
-class Inputs:
-    """What a run reads.
-
-    Attributes:
-        stores: the scale-shift store, then the label stores.
-        readers: of the label stores.
-        basis: the table that all of them share.
-        scaleshifts: the fitted scale-shifts, by frame.
-        split: which structures are used for what, counted over the label stores in order.
-        names: of all structures, in this order.
-        n_spins: spin channels of all of them.
-        weights: of a parent, to start from; None draws them.
-    """
-
-    stores: list[Store]
-    readers: list[HamiltonianReader]
-    basis: Basis
-    scaleshifts: dict[Frame, ScaleShift]
-    split: Split
-    names: list[str]
-    n_spins: int
-    weights: Any = None
-
-
-def open_inputs(
-    scaleshift: Path, hamiltonians: Sequence[Path] = (), split: Path | None = None
-) -> Inputs:
-    """Open what a run reads.
-
-    Args:
-        scaleshift: the scale-shift store.
-        hamiltonians: the label stores; if none are given, those that the scale-shift was fitted to.
-        split: a JSON file; if not given, the split of the scale-shift store.
-
-    Raises:
-        NoInputError: a store or file is missing.
-        DataError: they do not belong together, or no structure is left to validate with.
-    """
-    store = open_store(scaleshift, "scaleshift")
-    stores = [open_store(path, "hamiltonians") for path in hamiltonians]
-    labels = open_labels(stores or find_inputs(store, "hamiltonians"))
-    basis = Basis.from_arrays(store)
-    where = ", ".join(str(source.path) for source in labels.stores)
-    basis.check_covers(labels.basis.numbers, where)
-    basis.check_same(labels.basis, where)
-    fitted = int(store.attributes.get("spins", 1))
-    if fitted != labels.n_spins:
-        raise DataError(
-            f"{scaleshift}: expected {labels.n_spins} spin channels as in {where}, found {fitted}; "
-            "fit it to these labels with gh-fit-scaleshift"
-        )
-    if split is None:
-        chosen = Split.from_arrays(store)
-        chosen.check(len(labels.names), scaleshift)
-    else:
-        chosen = read_split(split, labels.names)
-    if chosen.validation.size == 0:
-        raise DataError(
-            f"{split or scaleshift}: the split's validation part is empty; the best epoch is chosen "
-            "by it: put at least one structure there"
-        )
-    return Inputs(
-        [store, *labels.stores],
-        labels.readers,
-        basis,
-        {frame: ScaleShift.from_arrays(store, basis, frame=frame) for frame in FRAMES},
-        chosen,
-        labels.names,
-        labels.n_spins,
-    )
 
 
 def train_model(
@@ -168,7 +89,7 @@ def train_model(
 
     def labelled(samples: Sequence[Sample], indices: np.ndarray) -> LabelledSamples:
         def read(index: int) -> Hamiltonian:
-            return next(read_structures(inputs.readers, indices[index : index + 1]))
+            return next(read_labels(inputs.readers, indices[index : index + 1]))
 
         return LabelledSamples(samples, read, maker, room // 2)
 
@@ -245,9 +166,7 @@ def load_samples(
     indices = getattr(inputs.split, part)
 
     def make() -> Iterator[Sample]:
-        labels = track(
-            read_structures(inputs.readers, indices), f"reading {part} labels", len(indices)
-        )
+        labels = track(read_labels(inputs.readers, indices), f"reading {part} labels", len(indices))
         for index, label in zip(indices, labels, strict=True):
             yield maker(label, inputs.names[index], levels)
 

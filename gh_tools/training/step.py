@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import platformdirs
 from jaxtyping import Array, Float, Int
 
 from gh_tools.model.ensemble import of_members
 from gh_tools.model.initial import draw_weights
+from gh_tools.trained_model.runtime import compiler_options
 from gh_tools.training.config import LossConfig
 from gh_tools.training.data.batches import Batch
 from gh_tools.training.objective.loss import hamiltonian_loss
@@ -42,37 +40,6 @@ class TrainState(NamedTuple):
     def evaluated(self) -> Weights:
         """The weights that are judged and stored: the average where there is one."""
         return self.average or self.params
-
-
-def configure_jax(precision: str) -> None:
-    """Set up JAX for training and prediction: precision, and compiled programs kept between runs.
-
-    Args:
-        precision: ``float32`` or ``float64``.
-    """
-    jax.config.update("jax_enable_x64", precision == "float64")
-    # GPUs would multiply float32 matrices with 10 bits of mantissa otherwise.
-    jax.config.update("jax_default_matmul_precision", "highest")
-    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        folder = Path(platformdirs.user_cache_dir("gh-tools")) / "jax"
-        jax.config.update("jax_compilation_cache_dir", str(folder))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
-
-
-@functools.cache
-def compiler_options() -> dict[str, str] | None:
-    """Return options of the compiler for programs of many small products of matrices.
-
-    On CPUs, XLA hands products to a library (YNNPACK) that is made for large ones: without it, the
-    step of the default network takes three quarters of the time.
-    """
-    options = {"xla_cpu_experimental_ynn_fusion_type": ""}
-    try:
-        jax.jit(jnp.negative, compiler_options=options).lower(0.0).compile()
-    except jax.errors.JaxRuntimeError:  # a version of XLA without this library
-        return None
-    return options
 
 
 def initial_state(

@@ -9,6 +9,8 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Float
 
+from gh_tools.errors import DataError
+
 
 @struct.dataclass
 class Weights:
@@ -47,3 +49,21 @@ class Weights:
             part.reshape(*members, *shape) for part, shape in zip(parts, self.shapes, strict=True)
         ]
         return jax.tree.unflatten(self.structure, leaves)
+
+
+def load_weights(drawn: Any, weights: Any) -> Any:
+    """Return a parent's weights in place of drawn ones, in the precision of the run.
+
+    Args:
+        drawn: tree of weights that the network would start with.
+        weights: the parent's.
+
+    Raises:
+        DataError: the trees differ: the parent was trained by another version of the network.
+    """
+    shapes = [jax.tree.map(np.shape, tree) for tree in (drawn, weights)]
+    if shapes[0] != shapes[1]:
+        raise DataError(
+            "the parent's weights do not fit the network of this version of gh-tools; train it anew"
+        )
+    return jax.tree.map(lambda own, given: np.asarray(given, own.dtype), drawn, weights)

@@ -10,10 +10,11 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from gh_tools.errors import DataError
+from gh_tools.labels.labels import open_labels
 from gh_tools.labels.split import Split
 from gh_tools.orbitals.blocks import Hamiltonian
 from gh_tools.orbitals.order import wigner_d
-from gh_tools.scaleshift.fit import fit_store, open_labels
+from gh_tools.scaleshift.fit import fit_store
 from gh_tools.scaleshift.scaleshift import ScaleShift
 from gh_tools.store.hamiltonians import HamiltonianReader, HamiltonianWriter
 from gh_tools.store.provenance import Provenance
@@ -64,7 +65,8 @@ def chain(case, rotations, tmp_path_factory):
     from gh_tools.inference.predict import Predictor
     from gh_tools.inference.run import predict_structures
     from gh_tools.trained_model.store import load_model
-    from gh_tools.training.run import open_inputs, train_model
+    from gh_tools.training.inputs import open_inputs
+    from gh_tools.training.run import train_model
 
     folder = tmp_path_factory.mktemp("spin")
     label = case("oxygen").hamiltonian

@@ -12,13 +12,14 @@ from scipy.spatial.transform import Rotation
 from gh_tools.dft.overlap import Overlap
 from gh_tools.inference.predict import Predictor
 from gh_tools.inference.structure import StructureWork
+from gh_tools.labels.labels import read_labels
 from gh_tools.orbitals.irreps import IrrepLayout
 from gh_tools.orbitals.pairs import Neighbours, wrapped
 from gh_tools.scaleshift import potential as module
 from gh_tools.scaleshift.potential import Potential, fit_potential, mean_levels, shifted
-from gh_tools.scaleshift.scaleshift import ScaleShift, fit_scaleshift, read_structures
+from gh_tools.scaleshift.scaleshift import ScaleShift, fit_scaleshift
 from gh_tools.trained_model.store import load_model
-from gh_tools.training.data.batches import SampleMaker, predicted_hamiltonian
+from gh_tools.training.data.samples import SampleMaker, predicted_hamiltonian
 
 N_DESCRIPTORS = 1 + 2 * module.TWO_BODY[1] + 3 * 21  # two elements; 6 functions make 21 pairs
 
@@ -129,7 +130,7 @@ def scaleshift(inputs):
 def test_what_is_taken_from_labels_is_given_back(inputs, scaleshift):
     layout = IrrepLayout(inputs.basis)
     maker = SampleMaker(layout, scaleshift, 4.0, dict.fromkeys(inputs.basis.species_pairs(), 30.0))
-    [label] = read_structures(inputs.readers, [2])
+    [label] = read_labels(inputs.readers, [2])
     sample = maker.labelled(maker(label, "x"), label)
     found = predicted_hamiltonian(sample, sample.onsite, sample.pairs, layout, "bond")
     for (_, blocks), (_, wanted) in zip(found.groups(), label.groups(), strict=True):
@@ -142,7 +143,7 @@ def test_what_is_taken_from_labels_is_given_back(inputs, scaleshift):
 def test_pairs_beyond_the_pair_cutoff_stay_zero(inputs, scaleshift):
     layout = IrrepLayout(inputs.basis)
     maker = SampleMaker(layout, scaleshift, 4.0, dict.fromkeys(inputs.basis.species_pairs(), 5.0))
-    [label] = read_structures(inputs.readers, [2])
+    [label] = read_labels(inputs.readers, [2])
     sample = maker.labelled(maker(label, "x"), label)
     found = predicted_hamiltonian(sample, sample.onsite, sample.pairs, layout, "bond")
     lost = []

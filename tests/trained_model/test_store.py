@@ -10,6 +10,7 @@ from gh_tools.errors import DataError, NoInputError
 from gh_tools.store.partial import PartialStore
 from gh_tools.store.provenance import Provenance
 from gh_tools.store.read import open_store
+from gh_tools.trained_model.config import NetworkConfig
 from gh_tools.trained_model.store import load_model, save_model
 
 PARAMS = {"params": {"layer": {"kernel": np.arange(6.0).reshape(2, 3)}, "scale": np.ones(2)}}
@@ -33,7 +34,7 @@ def path(tmp_path, inputs, make_config):
 
 def test_what_goes_in_comes_out(path, inputs, make_config):
     model = load_model(path)
-    assert model.config == make_config()
+    assert model.config == NetworkConfig.of_training(make_config().model_dump(mode="json"))
     assert model.basis == inputs.basis
     np.testing.assert_array_equal(
         model.params["params"]["layer"]["kernel"], PARAMS["params"]["layer"]["kernel"]
@@ -58,5 +59,5 @@ def test_what_is_no_model_is_refused(path, tiny_scaleshift, tmp_path):
     with pytest.raises(DataError, match="expected a store of kind model"):
         load_model(tiny_scaleshift)
     zarr.open_group(path).attrs["config"] = {"model": {"model": "another"}}
-    with pytest.raises(DataError, match="config is no training configuration"):
+    with pytest.raises(DataError, match="config describes no network"):
         load_model(path)

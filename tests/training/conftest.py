@@ -9,7 +9,7 @@ import pytest
 def maker(inputs, make_config):
     """What turns labels into samples."""
     from gh_tools.orbitals.irreps import IrrepLayout
-    from gh_tools.training.data.batches import SampleMaker
+    from gh_tools.training.data.samples import SampleMaker
 
     model = make_config().model
     return SampleMaker(
@@ -23,9 +23,9 @@ def maker(inputs, make_config):
 @pytest.fixture(scope="session")
 def samples(inputs, maker):
     """Samples of all labels."""
-    from gh_tools.scaleshift.scaleshift import read_structures
+    from gh_tools.labels.labels import read_labels
 
-    labels = read_structures(inputs.readers, range(4))
+    labels = read_labels(inputs.readers, range(4))
     return [
         maker.labelled(maker(label, name), label)
         for label, name in zip(labels, inputs.names, strict=True)
@@ -35,8 +35,8 @@ def samples(inputs, maker):
 @pytest.fixture(scope="session")
 def make_training(maker, samples, tmp_path_factory):
     """A function that makes a run on two structures, validated with the other two."""
+    from gh_tools.trained_model.runtime import configure_jax
     from gh_tools.training.loop import Training
-    from gh_tools.training.step import configure_jax
 
     configure_jax("float32")
 

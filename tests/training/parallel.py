@@ -12,17 +12,19 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from gh_tools.labels.labels import read_labels
 from gh_tools.model.build import build_model
 from gh_tools.orbitals.irreps import IrrepLayout
-from gh_tools.scaleshift.scaleshift import read_structures
+from gh_tools.trained_model.runtime import configure_jax
 from gh_tools.training.config import TrainConfig
-from gh_tools.training.data.batches import SampleMaker, collate, make_buckets, plan_epoch, sizes_of
+from gh_tools.training.data.batches import collate, make_buckets, plan_epoch, sizes_of
 from gh_tools.training.data.labelled import LabelledSamples
+from gh_tools.training.data.samples import SampleMaker
 from gh_tools.training.devices import join_processes
+from gh_tools.training.inputs import open_inputs
 from gh_tools.training.loop import Training
 from gh_tools.training.optimizers import build_optimizer
-from gh_tools.training.run import open_inputs
-from gh_tools.training.step import configure_jax, initial_state, make_step
+from gh_tools.training.step import initial_state, make_step
 
 RATE, EPOCHS = 0.02, 3
 NETWORK = {
@@ -58,7 +60,7 @@ def main(scaleshift: str, folder: str, precision: str) -> None:
         config.loss.scale_power,
         np.dtype(precision).type,
     )
-    labels = list(read_structures(inputs.readers, range(4)))
+    labels = list(read_labels(inputs.readers, range(4)))
     samples = [maker(label, name) for label, name in zip(labels, inputs.names, strict=True)]
     # Three structures in batches of two: the second batch leaves one device without any.
     train, rest = samples[:3], samples[3:]

@@ -14,7 +14,8 @@ from gh_tools.errors import DataError, UsageError
 from gh_tools.orbitals.basis import Basis, Shell
 from gh_tools.trained_model.store import load_model
 from gh_tools.training.config import TrainConfig
-from gh_tools.training.parent import adopt, continue_from, defaults
+from gh_tools.training.parent import continue_from, defaults
+from gh_tools.training.weights import load_weights
 
 
 @pytest.fixture(scope="module")
@@ -76,9 +77,9 @@ def test_spins_and_networks_must_agree(inputs, parent, config, random_model):
 
 def test_weights_come_in_the_precision_of_the_run(parent):
     drawn = jax.tree.map(lambda w: np.zeros(w.shape, np.float64), parent.params)
-    adopted = adopt(drawn, parent.params)
-    for own, given in zip(jax.tree.leaves(adopted), jax.tree.leaves(parent.params), strict=True):
+    loaded = load_weights(drawn, parent.params)
+    for own, given in zip(jax.tree.leaves(loaded), jax.tree.leaves(parent.params), strict=True):
         assert own.dtype == np.float64
         np.testing.assert_array_equal(own, given)
     with pytest.raises(DataError, match="do not fit"):
-        adopt({"params": {"other": np.zeros(3)}}, parent.params)
+        load_weights({"params": {"other": np.zeros(3)}}, parent.params)

@@ -28,7 +28,7 @@ from jaxtyping import Int, Shaped
 
 import gh_tools
 from gh_tools.errors import CannotCreateError
-from gh_tools.training.data.batches import Sample
+from gh_tools.training.data.samples import Sample
 
 # Entries that were not used for longest go while all together take more bytes than this.
 LIMIT = 20 * 2**30

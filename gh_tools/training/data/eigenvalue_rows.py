@@ -12,11 +12,9 @@ import zlib
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import scipy.linalg
-from jaxtyping import Array, Bool, Complex, Float, Int
+from jaxtyping import Bool, Complex, Float, Int
 
 from gh_tools.evaluation.errors import SMEARING, WINDOW
 from gh_tools.model.graph import Graph
@@ -182,26 +180,3 @@ def stack_levels(parts: Sequence[LevelRows], n_atoms: int, n_pairs: int) -> Leve
 def _padded(parts: Sequence[np.ndarray], count: int) -> np.ndarray:
     whole = np.concatenate(parts)
     return np.concatenate([whole, np.zeros((count - len(whole), *whole.shape[1:]), whole.dtype)])
-
-
-def level_errors(
-    prediction, batch
-) -> tuple[Float[Array, "atoms rows"], Float[Array, "atoms rows"]]:
-    """Return the errors of the chosen levels that errors of the prediction make, to first order.
-
-    Args:
-        prediction: the model's ``Prediction``: scaled irreps.
-        batch: a :class:`~gh_tools.training.data.batches.Batch` with rows.
-
-    Returns:
-        δε in eV, in the row of each structure's first atom; and weights, which are one there and zero
-        in all other rows.
-    """
-    rows, graph = batch.levels, batch.graph
-    n_atoms = len(graph.species)
-    onsite = jnp.einsum("arc,ac->ar", rows.onsite, prediction.onsite - batch.onsite)
-    pairs = jnp.einsum("prc,pc->pr", rows.pairs, prediction.pairs - batch.pairs)
-    error = jax.ops.segment_sum(onsite, rows.structure, n_atoms)
-    error += jax.ops.segment_sum(pairs, rows.structure[graph.i], n_atoms)
-    first = (rows.structure == jnp.arange(n_atoms)) & graph.atom_mask
-    return error, jnp.broadcast_to(first[:, None], error.shape).astype(error.dtype)

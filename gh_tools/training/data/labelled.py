@@ -8,7 +8,8 @@ import numpy as np
 from jaxtyping import Int
 
 from gh_tools.orbitals.blocks import Hamiltonian
-from gh_tools.training.data.batches import LabelledSample, Sample, SampleMaker, sizes_of
+from gh_tools.training.data.batches import sizes_of
+from gh_tools.training.data.samples import LabelledSample, Sample, SampleMaker
 
 
 class LabelledSamples(Sequence[LabelledSample]):

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from gh_tools.training.config import LossConfig
-from gh_tools.training.data.eigenvalue_rows import level_errors
+from gh_tools.training.objective.eigenvalues import first_order_errors
 
 _TINY = 1e-12  # under the root, so that its slope is finite where the error vanishes
 
@@ -50,6 +50,6 @@ def hamiltonian_loss(prediction, batch, config: LossConfig) -> Float[Array, ""]:
         rmse, mae = rmse_and_mae(predicted - reference, weight)
         loss += part * (config.rmse * rmse + config.mae * mae)
     if config.levels:
-        rmse, mae = rmse_and_mae(*level_errors(prediction, batch))
+        rmse, mae = rmse_and_mae(*first_order_errors(prediction, batch))
         loss += config.levels * (config.rmse * rmse + config.mae * mae)
     return loss

@@ -14,8 +14,9 @@ from gh_tools.orbitals.blocks import Hamiltonian
 from gh_tools.orbitals.bond_frame import Frame
 from gh_tools.orbitals.irreps import IrrepLayout
 from gh_tools.training.config import MetricsConfig
-from gh_tools.training.data.batches import Bucket, LabelledSample, collate, predicted_hamiltonian
+from gh_tools.training.data.batches import Bucket, collate
 from gh_tools.training.data.prefetch import prefetch
+from gh_tools.training.data.samples import LabelledSample, predicted_hamiltonian
 from gh_tools.training.objective.metrics import Reference, eigenvalue_mae, hamiltonian_mae
 
 

@@ -11,14 +11,8 @@ import pytest
 from gh_tools.errors import DataError
 from gh_tools.model.build import build_model
 from gh_tools.training.config import LossConfig
-from gh_tools.training.data.batches import (
-    SampleMaker,
-    collate,
-    make_buckets,
-    plan_epoch,
-    predicted_hamiltonian,
-    sizes_of,
-)
+from gh_tools.training.data.batches import collate, make_buckets, plan_epoch, sizes_of
+from gh_tools.training.data.samples import SampleMaker, predicted_hamiltonian
 from gh_tools.training.objective.loss import hamiltonian_loss
 from gh_tools.training.optimizers import build_optimizer
 from gh_tools.training.step import initial_state

@@ -16,14 +16,15 @@ import numpy as np
 import pytest
 
 from gh_tools.errors import CannotCreateError
+from gh_tools.labels.labels import read_labels
 from gh_tools.model.prediction import Prediction
-from gh_tools.scaleshift.scaleshift import read_structures
 from gh_tools.training.config import MetricsConfig
 from gh_tools.training.data import cache as sample_cache
-from gh_tools.training.data.batches import Sample, collate, make_buckets, plan_epoch
+from gh_tools.training.data.batches import collate, make_buckets, plan_epoch
 from gh_tools.training.data.cache import cached_samples
 from gh_tools.training.data.labelled import LabelledSamples
 from gh_tools.training.data.prefetch import prefetch
+from gh_tools.training.data.samples import Sample
 from gh_tools.training.objective.validation import Validation
 from gh_tools.training.run import load_samples
 
@@ -31,7 +32,7 @@ from gh_tools.training.run import load_samples
 @pytest.fixture(scope="module")
 def bare(maker, inputs) -> list[Sample]:
     """Samples as the cache keeps them."""
-    labels = read_structures(inputs.readers, range(4))
+    labels = read_labels(inputs.readers, range(4))
     return [maker(label, "x") for label in labels]
 
 
@@ -69,7 +70,7 @@ def entries(root) -> list:
 
 def test_a_second_run_finds_what_the_first_made(inputs, maker, bare, tmp_path, monkeypatch):
     made = load_samples(inputs, maker, "train", tmp_path)
-    monkeypatch.setattr("gh_tools.training.run.read_structures", refuse)
+    monkeypatch.setattr("gh_tools.training.run.read_labels", refuse)
     found = load_samples(inputs, maker, "train", tmp_path)
     assert len(made) == len(found) == 2
     for index in range(2):
@@ -168,7 +169,7 @@ def test_memory_does_not_grow_with_the_number_of_structures(inputs, maker, tmp_p
 
     def peak(count: int, again: int = 1) -> tuple[int, int]:
         def label(index):
-            return next(read_structures(inputs.readers, [index % 4]))
+            return next(read_labels(inputs.readers, [index % 4]))
 
         def zero(params, graph):
             width = maker.layout.onsite_size, maker.layout.pair_size
@@ -205,7 +206,7 @@ def test_labels_stay_in_memory_as_long_as_there_is_room(inputs, maker, bare):
 
         def label(index):
             read.append(index)
-            return next(read_structures(inputs.readers, [index]))
+            return next(read_labels(inputs.readers, [index]))
 
         samples = LabelledSamples(bare, label, maker, room)
         for _ in range(2):
@@ -218,7 +219,7 @@ def test_labels_stay_in_memory_as_long_as_there_is_room(inputs, maker, bare):
 
     assert labelled(room=0) == [0, 1, 2, 3] * 2
     assert labelled(room=2**30) == [0, 1, 2, 3]
-    label = next(read_structures(inputs.readers, [0]))
+    label = next(read_labels(inputs.readers, [0]))
     sizes = [block.hamiltonian.nbytes + block.overlap.nbytes for _, block in label.groups()]
     # Shift and scale take as much again: there is room for two and a half.
     assert labelled(room=5 * sum(sizes)) == [0, 1, 2, 3, 2, 3]

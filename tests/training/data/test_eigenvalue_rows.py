@@ -17,13 +17,8 @@ from gh_tools.orbitals.bond_frame import to_frame
 from gh_tools.orbitals.irreps import IrrepLayout
 from gh_tools.training.config import LossConfig
 from gh_tools.training.data.batches import collate
-from gh_tools.training.data.eigenvalue_rows import (
-    N_KPOINTS,
-    PER_KPOINT,
-    _choose,
-    level_errors,
-    level_rows,
-)
+from gh_tools.training.data.eigenvalue_rows import N_KPOINTS, PER_KPOINT, _choose, level_rows
+from gh_tools.training.objective.eigenvalues import first_order_errors
 from gh_tools.training.objective.loss import hamiltonian_loss
 from gh_tools.training.run import load_samples
 
@@ -190,7 +185,7 @@ def test_structures_of_a_batch_and_its_padding_stay_apart(with_rows):
     size = sum(sample.size for sample in both)
     batch = collate(both, tuple(size + [4, 5, 6]))
     prediction = guess(batch)
-    error, weight = level_errors(prediction, batch)
+    error, weight = first_order_errors(prediction, batch)
     first = [0, both[0].size[0]]
     assert np.flatnonzero(weight[:, 0]).tolist() == first
     start = np.zeros(3, dtype=int)
@@ -201,7 +196,9 @@ def test_structures_of_a_batch_and_its_padding_stay_apart(with_rows):
             prediction.onsite[start[0] : stop[0]], prediction.pairs[start[2] : stop[2]]
         )
         # float32 sums of some thousand terms of either sign
-        np.testing.assert_allclose(error[row], level_errors(part, alone)[0][0], rtol=0, atol=1e-4)
+        np.testing.assert_allclose(
+            error[row], first_order_errors(part, alone)[0][0], rtol=0, atol=1e-4
+        )
         start = stop
     config = LossConfig(levels=3.0)
     tight = collate(both, tuple(size + [1, 0, 0]))

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 from abc import ABC, abstractmethod
 
 import numpy as np
 import scipy.sparse
 from jaxtyping import Int, Shaped
 
-from gh_tools.errors import DataError, MissingExtraError
+from gh_tools.errors import DataError
 
-# In the order of preference, with the module that each needs. See docs/how-to/spectra.md for what they
-# were measured to take.
-ENGINES = {"pardiso": "pypardiso", "mumps": "mumps", "superlu": "scipy"}
 GIB = 2**30
 
 
@@ -93,37 +89,6 @@ class Engine(ABC):
 
     @abstractmethod
     def _solve(self, rhs: Shaped[np.ndarray, "n m"]) -> Shaped[np.ndarray, "n m"]: ...
-
-
-def available_engines() -> list[str]:
-    """Return the engines whose library is installed, the preferred one first."""
-    return [name for name, module in ENGINES.items() if importlib.util.find_spec(module)]
-
-
-def make_engine(name: str | None, memory: int) -> Engine:
-    """Return an engine.
-
-    Args:
-        name: as in `ENGINES`; None for the best that is installed.
-        memory: bytes that a factorisation may take.
-
-    Raises:
-        MissingExtraError: its library is not installed.
-    """
-    installed = available_engines()
-    name = installed[0] if name is None else name
-    if name not in installed:
-        raise MissingExtraError(
-            f"the engine {name} needs the package {ENGINES[name]!r}: "
-            f"pip install 'gh-tools[{name}]', or use --engine {installed[0]}"
-        )
-    if name == "pardiso":
-        from gh_tools.spectra.sparse.factor.pardiso import Pardiso as Chosen
-    elif name == "mumps":
-        from gh_tools.spectra.sparse.factor.mumps import Mumps as Chosen
-    else:
-        from gh_tools.spectra.sparse.factor.superlu import SuperLU as Chosen
-    return Chosen(memory)
 
 
 def real_form(upper: scipy.sparse.csr_array) -> scipy.sparse.csr_array:

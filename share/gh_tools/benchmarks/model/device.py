@@ -85,7 +85,7 @@ def agreement(scaleshift: Path, precision: str) -> dict[str, float]:
     """Compare training on this device with that on the CPU."""
     import jax
 
-    from gh_tools.training.step import configure_jax
+    from gh_tools.trained_model.runtime import configure_jax
 
     network = Network("bond-frame", scaleshift)
     configure_jax(precision)

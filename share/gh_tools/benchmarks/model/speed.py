@@ -44,11 +44,12 @@ class Network:
         from gh_tools.cli.common import load_config
         from gh_tools.model.build import build_model
         from gh_tools.orbitals.irreps import IrrepLayout
+        from gh_tools.trained_model.runtime import configure_jax
         from gh_tools.training.config import TrainConfig
-        from gh_tools.training.data.batches import SampleMaker
+        from gh_tools.training.data.samples import SampleMaker
+        from gh_tools.training.inputs import open_inputs
         from gh_tools.training.optimizers import build_optimizer
-        from gh_tools.training.run import open_inputs
-        from gh_tools.training.step import configure_jax, make_step
+        from gh_tools.training.step import make_step
 
         configure_jax("float32")
         self.config = config = load_config(TrainConfig, CONFIGS / f"{name}.toml", None)
@@ -140,7 +141,7 @@ def forward(network: Network, batch):
     """Return a function that predicts and waits for the prediction."""
     import jax
 
-    from gh_tools.training.step import compiler_options
+    from gh_tools.trained_model.runtime import compiler_options
 
     params = jax.device_put(network.start(batch).params.tree)
     apply = jax.jit(network.model.apply, compiler_options=compiler_options())

@@ -132,9 +132,9 @@ def read(store: Path) -> None:
 def themselves(store: Path) -> dict:
     """Find levels of two windows that overlap, with other shifts, and compare what both hold."""
     from gh_tools.resources import free_memory
+    from gh_tools.spectra.fermi import electrons_of
     from gh_tools.spectra.kpoints import monkhorst_pack
     from gh_tools.spectra.sparse.solver import SlicedSolver
-    from gh_tools.spectra.spectrum import electrons_of
     from gh_tools.store.hamiltonians import HamiltonianReader
 
     hamiltonian = HamiltonianReader(store).read(0)

@@ -1,0 +1,50 @@
+"""Where the blocks of a species or species pair stand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import ase
+import numpy as np
+from jaxtyping import Float, Int
+
+from gh_tools.orbitals.basis import SpeciesPair
+
+
+class BlockList(NamedTuple):
+    """Where the blocks of one species (on-site) or species pair stand.
+
+    Attributes:
+        zi: atomic number of the first atoms.
+        zj: atomic number of the second atoms.
+        i: first atom, in cell 0.
+        j: second atom.
+        shift: cell of the second atom.
+        vector: from the first atom to the second, in Å.
+    """
+
+    zi: int
+    zj: int
+    i: Int[np.ndarray, "pairs"]
+    j: Int[np.ndarray, "pairs"]
+    shift: Int[np.ndarray, "pairs 3"]
+    vector: Float[np.ndarray, "pairs 3"]
+
+
+def block_lists(
+    atoms: ase.Atoms,
+    pairs: Mapping[SpeciesPair, tuple],
+    onsite: Int[np.ndarray, "some"] | None = None,
+) -> dict[int | SpeciesPair, BlockList]:
+    """List the on-site blocks of all (or some) atoms by atomic number, then those of ``pairs`` (i, j, shift, ...)."""
+    onsite = np.arange(len(atoms)) if onsite is None else onsite
+    lists = {}
+    for number in np.unique(atoms.numbers[onsite]).tolist():
+        atom = onsite[atoms.numbers[onsite] == number]
+        nowhere = np.zeros((len(atom), 3))
+        lists[number] = BlockList(number, number, atom, atom, nowhere.astype(np.int64), nowhere)
+    for (zi, zj), (i, j, shift, *_) in pairs.items():
+        vector = atoms.positions[j] + shift @ atoms.cell.array - atoms.positions[i]
+        lists[zi, zj] = BlockList(zi, zj, i, j, shift, vector)
+    return lists

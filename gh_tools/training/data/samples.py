@@ -1,0 +1,269 @@
+"""Labels as scaled irreps, and predictions as blocks again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from gh_tools.errors import DataError
+from gh_tools.model.graph import Graph, graph_of_pairs
+from gh_tools.orbitals.basis import SpeciesPair
+from gh_tools.orbitals.blocks import Hamiltonian, OnsiteBlocks, PairBlocks
+from gh_tools.orbitals.bond_frame import Frame, from_frame, to_frame
+from gh_tools.orbitals.irreps import IrrepLayout
+from gh_tools.scaleshift.potential import shifted
+from gh_tools.scaleshift.scaleshift import ScaleShift
+from gh_tools.training.data.eigenvalue_rows import LevelRows, level_rows
+
+
+@dataclass
+class Sample:
+    """One structure to learn from.
+
+    Attributes:
+        graph: unpadded; its pairs are those of the label within the pair cutoffs, grouped by species pair.
+        onsite: reference scaled irreps of the atoms.
+        onsite_weight: what errors count in the loss, zero where a species lacks the component.
+        pairs: reference scaled irreps of the graph's pairs, in the frame of the scale-shift.
+        pairs_weight: as for the atoms.
+        dropped: largest matrix element beyond the pair cutoffs, in eV.
+        levels: what errors do to energy levels, where the loss counts them.
+    """
+
+    graph: Graph
+    onsite: Float[np.ndarray, "atoms Ko"]
+    onsite_weight: Float[np.ndarray, "atoms Ko"]
+    pairs: Float[np.ndarray, "pairs Kp"]
+    pairs_weight: Float[np.ndarray, "pairs Kp"]
+    dropped: Float[np.ndarray, ""]
+    levels: LevelRows | None = None
+
+    @property
+    def size(self) -> Int[np.ndarray, "3"]:
+        """Numbers of atoms, edges and pairs."""
+        return np.array([len(self.graph.species), len(self.graph.center), len(self.graph.i)])
+
+
+@dataclass(kw_only=True)
+class LabelledSample(Sample):
+    """One structure to compare predictions with.
+
+    Attributes:
+        label: reference H and S, all stored pairs.
+        kept: for each species pair, which of the label's pairs are in the graph.
+        onsite_terms: shift and scale of the atoms' irreps in eV.
+        pairs_terms: shift and scale of the pairs' irreps in eV.
+        potential: in eV, of the atoms, which references do not hold; None if there is none.
+    """
+
+    label: Hamiltonian
+    kept: dict[SpeciesPair, Bool[np.ndarray, "pairs"]]
+    onsite_terms: tuple[Float[np.ndarray, "atoms Ko"], Float[np.ndarray, "atoms Ko"]]
+    pairs_terms: tuple[Float[np.ndarray, "pairs Kp"], Float[np.ndarray, "pairs Kp"]]
+    potential: Float[np.ndarray, "atoms"] | None = None
+
+
+class SampleMaker:
+    """Turns labels into samples.
+
+    Args:
+        layout: irreps of the basis.
+        scaleshift: fitted scale and shift.
+        cutoff: Å; reach of the atoms' descriptors.
+        pair_cutoffs: Å; pairs beyond are left out.
+        scale_power: weight of an error is the component's scale to this power.
+        dtype: of what the model reads.
+    """
+
+    def __init__(
+        self,
+        layout: IrrepLayout,
+        scaleshift: ScaleShift,
+        cutoff: float,
+        pair_cutoffs: Mapping[SpeciesPair, float],
+        scale_power: float = 0.0,
+        dtype: type = np.float32,
+    ):
+        self.layout, self.scaleshift = layout, scaleshift
+        self.cutoff, self.pair_cutoffs = cutoff, dict(pair_cutoffs)
+        self.scale_power, self.dtype = scale_power, dtype
+
+    def settings(self) -> dict[str, Any]:
+        """Return all but the data that decides samples, JSON-like."""
+        return {
+            "frame": self.scaleshift.frame,
+            "cutoff": self.cutoff,
+            "pair_cutoffs": [[*key, reach] for key, reach in self.pair_cutoffs.items()],
+            "scale_power": self.scale_power,
+            "dtype": np.dtype(self.dtype).name,
+        }
+
+    def __call__(self, label: Hamiltonian, name: str, levels: bool = False) -> Sample:
+        """Make a sample of one label.
+
+        Args:
+            label: reference H(R), with the layout's spin channels.
+            name: of the structure, for errors.
+            levels: whether the loss counts errors of energy levels.
+
+        Raises:
+            DataError: when the label has another number of spin channels, or is not finite.
+        """
+        if label.n_spins != self.layout.n_spins:
+            raise DataError(
+                f"structure {name}: its label has {label.n_spins} spin channels and others have "
+                f"{self.layout.n_spins}; label all structures with one setting of spin"
+            )
+        for key, blocks in label.groups():
+            if not np.isfinite(blocks.hamiltonian).all():
+                raise DataError(
+                    f"structure {name}: hamiltonian blocks of {key} are not all finite; label it again"
+                )
+        potential, rest = self._potential(label), label
+        if potential is not None:
+            rest = shifted(label, -potential)
+        onsite = np.zeros((len(label.atoms), self.layout.onsite_size))
+        exists = np.zeros(onsite.shape, dtype=bool)
+        for number, blocks in rest.onsite.items():
+            irreps = self.layout.onsite[number]
+            onsite[blocks.atom, : irreps.size] = irreps.to_irreps(blocks.hamiltonian.astype(float))
+            exists[blocks.atom, : irreps.size] = True
+
+        # Only the label's own pairs: what it does not store cannot be learned.
+        kept = self._kept(label)
+        graph = graph_of_pairs(
+            label.atoms,
+            self.layout.basis,
+            self.cutoff,
+            {
+                key: (b.i[near], b.j[near], b.shift[near])
+                for key, near in kept.items()
+                for b in [label.pairs[key]]
+            },
+        )
+        pairs = np.zeros((len(graph.i), self.layout.pair_size))
+        pairs_exist = np.zeros(pairs.shape, dtype=bool)
+        start, dropped = 0, 0.0
+        for key, near in kept.items():
+            irreps = self.layout.pair[key]
+            rows = slice(start, start := start + int(near.sum()))
+            values = rest.pairs[key].hamiltonian.astype(float)
+            # Of the network's vectors, so that both mean the same frame.
+            pairs[rows, : irreps.size] = to_frame(
+                self.scaleshift.frame,
+                irreps,
+                irreps.to_irreps(values[..., near, :, :]),
+                graph.pair_vector[rows],
+            )
+            pairs_exist[rows, : irreps.size] = True
+            far = label.pairs[key].hamiltonian[..., ~near, :, :]
+            dropped = max(dropped, float(np.abs(far).max(initial=0.0)))
+
+        onsite_terms, pairs_terms = self._terms(graph)
+        rows = None
+        if levels:
+            scales = onsite_terms[1], pairs_terms[1]
+            rows = level_rows(label, name, graph, kept, scales, self.layout, self.scaleshift.frame)
+        return Sample(
+            Graph(*(_cast(field, self.dtype) for field in graph)),
+            *self._scaled(onsite, exists, onsite_terms),
+            *self._scaled(pairs, pairs_exist, pairs_terms),
+            np.array(dropped),
+            rows,
+        )
+
+    def labelled(self, sample: Sample, label: Hamiltonian) -> LabelledSample:
+        """Put a sample and its label together, to compare predictions with."""
+        onsite_terms, pairs_terms = self._terms(sample.graph)
+        return LabelledSample(
+            **vars(sample),
+            label=label,
+            kept=self._kept(label),
+            onsite_terms=onsite_terms,
+            pairs_terms=pairs_terms,
+            potential=self._potential(label),
+        )
+
+    def _potential(self, label: Hamiltonian) -> Float[np.ndarray, "atoms"] | None:
+        potential = self.scaleshift.potential
+        return None if potential is None else potential.of_structure(label.atoms)
+
+    def _kept(self, label: Hamiltonian) -> dict[SpeciesPair, Bool[np.ndarray, "pairs"]]:
+        return {
+            key: np.linalg.norm(label.vectors(key), axis=1) < self.pair_cutoffs[key]
+            for key in self.layout.basis.species_pairs()
+            if key in label.pairs
+        }
+
+    def _terms(self, graph: Graph):
+        distance = np.linalg.norm(graph.pair_vector.astype(float), axis=1)
+        return self.scaleshift.onsite(graph.species), self.scaleshift.pairs(
+            graph.pair_type, distance
+        )
+
+    def _scaled(self, irreps, exists, terms):
+        shift, scale = terms
+        reference = np.where(exists, (irreps - shift) / scale, 0.0)
+        weight = np.where(exists, scale**self.scale_power, 0.0)
+        return reference.astype(self.dtype), weight.astype(self.dtype)
+
+
+def _cast(field: np.ndarray, dtype: type) -> np.ndarray:
+    return field.astype(dtype) if np.issubdtype(field.dtype, np.floating) else field
+
+
+def predicted_hamiltonian(
+    sample: LabelledSample,
+    onsite: Float[np.ndarray, "atoms Ko"],
+    pairs: Float[np.ndarray, "pairs Kp"],
+    layout: IrrepLayout,
+    frame: Frame = "global",
+) -> Hamiltonian:
+    """Compose blocks from predicted scaled irreps, for the pairs of the label.
+
+    Args:
+        sample: the structure.
+        onsite: predictions for its atoms.
+        pairs: predictions for its graph's pairs.
+        layout: irreps of the basis.
+        frame: that the pairs' irreps are in.
+
+    Returns:
+        H in eV in double precision; zero for pairs beyond the pair cutoffs; S is the label's.
+    """
+    shift, scale = sample.onsite_terms
+    values = shift + scale * onsite
+    atoms = {}
+    for number, blocks in sample.label.onsite.items():
+        irreps = layout.onsite[number]
+        predicted = irreps.to_blocks(values[blocks.atom, : irreps.size])
+        atoms[number] = OnsiteBlocks(blocks.atom, predicted, blocks.overlap)
+
+    shift, scale = sample.pairs_terms
+    values = shift + scale * pairs
+    bonds, start = {}, 0
+    for key, near in sample.kept.items():
+        irreps, blocks = layout.pair[key], sample.label.pairs[key]
+        stop = start + int(near.sum())
+        predicted = np.zeros(blocks.hamiltonian.shape)
+        components = from_frame(
+            frame,
+            irreps,
+            values[start:stop, : irreps.size],
+            sample.graph.pair_vector[start:stop],
+        )
+        predicted[..., near, :, :] = irreps.to_blocks(components)
+        bonds[key] = PairBlocks(blocks.i, blocks.j, blocks.shift, predicted, blocks.overlap)
+        start = stop
+    label = sample.label
+    found = Hamiltonian(label.atoms, label.basis, atoms, bonds, label.scalars, label.bands)
+    if sample.potential is None:
+        return found
+    found = shifted(found, sample.potential)
+    for key, near in sample.kept.items():
+        found.pairs[key].hamiltonian[..., ~near, :, :] = 0.0
+    return found

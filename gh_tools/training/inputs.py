@@ -1,0 +1,91 @@
+"""What a training run reads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gh_tools.errors import DataError
+from gh_tools.labels.labels import open_labels
+from gh_tools.labels.split import Split, read_split
+from gh_tools.orbitals.basis import Basis
+from gh_tools.orbitals.bond_frame import FRAMES, Frame
+from gh_tools.scaleshift.scaleshift import ScaleShift
+from gh_tools.store.hamiltonians import HamiltonianReader
+from gh_tools.store.provenance import find_inputs
+from gh_tools.store.read import Store, open_store
+
+
+@dataclass
+class Inputs:
+    """What a run reads.
+
+    Attributes:
+        stores: the scale-shift store, then the label stores.
+        readers: of the label stores.
+        basis: the table that all of them share.
+        scaleshifts: the fitted scale-shifts, by frame.
+        split: which structures are used for what, counted over the label stores in order.
+        names: of all structures, in this order.
+        n_spins: spin channels of all of them.
+        weights: of a parent, to start from; None draws them.
+    """
+
+    stores: list[Store]
+    readers: list[HamiltonianReader]
+    basis: Basis
+    scaleshifts: dict[Frame, ScaleShift]
+    split: Split
+    names: list[str]
+    n_spins: int
+    weights: Any = None
+
+
+def open_inputs(
+    scaleshift: Path, hamiltonians: Sequence[Path] = (), split: Path | None = None
+) -> Inputs:
+    """Open what a run reads.
+
+    Args:
+        scaleshift: the scale-shift store.
+        hamiltonians: the label stores; if none are given, those that the scale-shift was fitted to.
+        split: a JSON file; if not given, the split of the scale-shift store.
+
+    Raises:
+        NoInputError: a store or file is missing.
+        DataError: they do not belong together, or no structure is left to validate with.
+    """
+    store = open_store(scaleshift, "scaleshift")
+    stores = [open_store(path, "hamiltonians") for path in hamiltonians]
+    labels = open_labels(stores or find_inputs(store, "hamiltonians"))
+    basis = Basis.from_arrays(store)
+    where = ", ".join(str(source.path) for source in labels.stores)
+    basis.check_covers(labels.basis.numbers, where)
+    basis.check_same(labels.basis, where)
+    fitted = int(store.attributes.get("spins", 1))
+    if fitted != labels.n_spins:
+        raise DataError(
+            f"{scaleshift}: expected {labels.n_spins} spin channels as in {where}, found {fitted}; "
+            "fit it to these labels with gh-fit-scaleshift"
+        )
+    if split is None:
+        chosen = Split.from_arrays(store)
+        chosen.check(len(labels.names), scaleshift)
+    else:
+        chosen = read_split(split, labels.names)
+    if chosen.validation.size == 0:
+        raise DataError(
+            f"{split or scaleshift}: the split's validation part is empty; the best epoch is chosen "
+            "by it: put at least one structure there"
+        )
+    return Inputs(
+        [store, *labels.stores],
+        labels.readers,
+        basis,
+        {frame: ScaleShift.from_arrays(store, basis, frame=frame) for frame in FRAMES},
+        chosen,
+        labels.names,
+        labels.n_spins,
+    )
