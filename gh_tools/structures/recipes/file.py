@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import re
 from functools import lru_cache
-from numbers import Real
 from pathlib import Path
 from typing import Literal
 
@@ -13,9 +11,15 @@ import numpy as np
 from ase import Atoms
 from pydantic import Field
 
+from gh_tools.console import log
 from gh_tools.errors import DataError, NoInputError
-from gh_tools.store.structures import check_structure
+from gh_tools.structures.reading import finite_number, left_out, read_file
 from gh_tools.structures.recipe import Quantity, Recipe, RecipeConfig, Sample
+
+# Columns that follow from the structure, whatever a file says.
+COMPUTED = ("n_atoms", "density", "areal_density")
+# A column is a folder, whose name file systems limit to 255 bytes.
+LONGEST_COLUMN = 200
 
 
 class FileConfig(RecipeConfig):
@@ -25,32 +29,12 @@ class FileConfig(RecipeConfig):
     """Name of the recipe."""
     paths: list[str] = Field(default_factory=list)
     """The files, each with one image or many; those on the command line take their place."""
-    images: str = ":"
+    images: str = Field(":", coerce_numbers_to_str=True, pattern=r"^(-?\d+|(-?\d*)(:-?\d*){1,2})$")
     """Which images of each file, as ASE's index: ":" all, "-1" the last, "::10" every tenth."""
     format: str | None = None
     """ASE's name of the file format, where the file's name does not tell it."""
     units: dict[str, str] = Field(default_factory=dict)
-    """Units of the columns, by column name, such as density = "g/cm^3"."""
-
-
-def _read(path: str, images: str, file_format: str | None) -> list[Atoms]:
-    """Read one file, turning whatever ASE raises into an error that names the file."""
-    from ase.io import read
-
-    if not Path(path).is_file():
-        raise NoInputError(f"{path}: there is no such file, and no such recipe (see --list)")
-    try:
-        found = read(path, index=images, format=file_format)
-    except Exception as error:  # each of ASE's eighty readers has errors of its own
-        reason = str(error).strip() or type(error).__name__
-        raise DataError(
-            f"{path}: ASE cannot read structures from it ({reason}); "
-            "if its name does not tell the format, give it with --set format=NAME"
-        ) from error
-    found = found if isinstance(found, list) else [found]
-    if not found or any(len(atoms) == 0 for atoms in found):
-        raise DataError(f"{path}: expected structures with atoms, found none or an empty one")
-    return found
+    """Units of the columns, by column name, such as temperature = "K"."""
 
 
 @lru_cache(maxsize=1)
@@ -58,21 +42,57 @@ def _read_all(paths: tuple[str, ...], images: str, file_format: str | None) -> l
     """Read all files, once for all the structures that are asked for one by one."""
     if not paths:
         raise NoInputError("the recipe 'file' needs at least one file: gh-build structures.xyz")
-    samples = []
+    samples, omitted, key_of = [], set(), {}
     for path in paths:
-        found = _read(path, images, file_format)
+        found = read_file(path, images, file_format)
         for number, atoms in enumerate(found):
-            stem = Path(path).stem
-            default = stem if len(found) == 1 else f"{stem}-{number:04d}"
+            default = _stem(path) if len(found) == 1 else f"{_stem(path)}-{number:04d}"
             name = atoms.info.get("name")
-            check_structure(atoms, f"{path}: image {number}")
-            columns = {
-                re.sub(r"\W+", "_", key): Quantity(float(value), "", f"{key} of the file")
-                for key, value in atoms.info.items()
-                if isinstance(value, Real | np.bool_) and math.isfinite(value)
-            }
+            columns = _columns(atoms, path, key_of)
+            omitted |= left_out(atoms) | (columns.keys() & set(COMPUTED))
+            columns = {key: value for key, value in columns.items() if key not in COMPUTED}
             samples.append(Sample(atoms, columns, name if isinstance(name, str) else default))
+    if omitted:
+        log.info(
+            "left out, having no place in a store of structures: %s", ", ".join(sorted(omitted))
+        )
     return samples
+
+
+def _stem(path: str) -> str:
+    """Name of a file without the suffixes of its format and compression."""
+    name = Path(path).name
+    return Path(re.sub(r"\.(gz|bz2|xz)$", "", name)).stem
+
+
+def _columns(atoms: Atoms, path: str, key_of: dict[str, str]) -> dict[str, Quantity]:
+    """Columns from the finite numbers of a structure's info.
+
+    Args:
+        atoms: the structure.
+        path: its file.
+        key_of: the key that each column has its values from, of all structures so far; is filled.
+
+    Raises:
+        DataError: two keys would share a column, or a key is too long for the name of one.
+    """
+    columns = {}
+    for key, value in atoms.info.items():
+        value = finite_number(value)
+        if value is None:
+            continue
+        column = re.sub(r"\W+", "_", key)
+        if len(column.encode()) > LONGEST_COLUMN:
+            raise DataError(
+                f"{path}: the key {column[:40]}... is longer than {LONGEST_COLUMN} bytes; shorten it"
+            )
+        if key_of.setdefault(column, key) != key:
+            raise DataError(
+                f"{path}: the keys {key_of[column]!r} and {key!r} would both become the column {column}; "
+                "rename one of them"
+            )
+        columns[column] = Quantity(value, "", f"{key} of the file")
+    return columns
 
 
 def _samples(config: FileConfig) -> list[Sample]:
