@@ -303,9 +303,17 @@ def _cif_symmetry(block) -> str | None:
     from ase.spacegroup import Spacegroup
     from ase.spacegroup.spacegroup import SpacegroupError
 
-    if block._get_sitesym():
-        return None
     name, known = block._get_spacegroup_name(), block._get_spacegroup_number()
+    if block._get_sitesym():
+        if known is None:
+            try:
+                Spacegroup(name or "")
+            except SpacegroupError:
+                return (
+                    f"ASE does not know its space group by the name {name}; give its number, too "
+                    "(_symmetry_Int_Tables_number)"
+                )
+        return None
     named = [
         tag
         for tag in block

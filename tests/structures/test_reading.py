@@ -164,6 +164,8 @@ FM3M = "_symmetry_Int_Tables_number 225\n_symmetry_space_group_name_H-M 'F m -3 
     ("_symmetry_space_group_name_Hall '-F 4 2 3'", "Au1 Au 0 0 0 1 .", "in a way that ASE does not read"),
     ("_symmetry_Int_Tables_number 227\n_symmetry_space_group_name_H-M 'F d -3 m :2'",
      "Si1 Si 0.125 0.125 0.125 1 .", "several settings"),
+    ("_symmetry_space_group_name_H-M 'P 1 21/n 1'\nloop_\n_symmetry_equiv_pos_as_xyz\n'x,y,z'\n'-x,-y,-z'",
+     "Si1 Si 0.1 0.2 0.3 1 .", "give its number"),
     ("_symmetry_Int_Tables_number 227", "Si1 Si 0.125 0.125 0.125 1 .", "several settings"),
     ("_symmetry_Int_Tables_number 14\n_symmetry_space_group_name_H-M 'P 1 21/n 1'",
      "Si1 Si 0.1 0.2 0.3 1 .", "several settings"),
@@ -178,7 +180,7 @@ def test_crystals_with_their_symmetry(tmp_path):
     """Whole sites, deuterium, and the second setting, whose operations are listed."""
     (tmp_path / "gold.cif").write_text(CIF.format(FM3M, "Au1 Au 0 0 0 1.0 .\nD1 D 0.5 0.5 0.5 . ."))
     assert read(tmp_path / "gold.cif").atoms[0].get_chemical_formula() == "H4Au4"
-    second = "_symmetry_space_group_name_H-M 'P 1 21/n 1'\nloop_\n_symmetry_equiv_pos_as_xyz\n"
+    second = "_symmetry_Int_Tables_number 14\n_symmetry_space_group_name_H-M 'P 1 21/n 1'\nloop_\n_symmetry_equiv_pos_as_xyz\n"
     second += "'x,y,z'\n'1/2-x,1/2+y,1/2-z'\n'-x,-y,-z'\n'1/2+x,1/2-y,1/2+z'\n"
     (tmp_path / "second.cif").write_text(CIF.format(second, "Si1 Si 0.1 0.2 0.3 1 ."))
     found = read(tmp_path / "second.cif").atoms[0].get_scaled_positions(wrap=True)
