@@ -17,10 +17,10 @@ from ase import Atoms
 from ase.io import write
 
 from gh_tools.errors import DataError
-from gh_tools.structures import hfo2, sio2
 from gh_tools.structures.generate import build_one
 from gh_tools.structures.geometry import closest_approach
 from gh_tools.structures.packing import draw_density, pack, volume
+from gh_tools.structures.recipes import hfo2, sio2
 from gh_tools.structures.registry import get
 
 # Logarithm of an edge over the cube's, and displacement of one face over the distance of the faces.
