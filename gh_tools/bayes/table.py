@@ -49,7 +49,7 @@ def read_table(stores: Sequence[Store], names: Iterable[str]) -> Table:
         keys = _keys(store)
         for name in names:
             key = _key(store, keys, name)
-            unit = "" if store.unit(key) == "1" else store.unit(key)
+            unit = store.unit(key)
             if units.setdefault(name, unit) != unit:
                 raise DataError(
                     f"{store.path}: {key} is in {unit or 'pure numbers'}, but in "

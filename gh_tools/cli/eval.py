@@ -41,7 +41,7 @@ def main(
     """Compare predicted Hamiltonians (first) with reference ones (second).
 
     Structures are matched by name. Matrix elements: all of H(R), in the basis of orbitals.
-    Eigenvalues: at the reference's k-points, each side with its own S, of structures of up to 6000
+    Eigenvalues: at the reference's k-points, each side with its own S, of structures of up to 5000
     orbitals. The result is a table on standard error; standard output has the mean H MAE in meV, or
     everything with --json. The picture shows errors against reference values and their cumulative
     distributions.

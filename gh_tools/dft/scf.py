@@ -20,6 +20,7 @@ from gh_tools.orbitals.basis import Basis
 from gh_tools.orbitals.bloch import bloch_matrix
 from gh_tools.orbitals.blocks import Bands, Hamiltonian, OnsiteBlocks, PairBlocks
 from gh_tools.orbitals.pairs import wrapped
+from gh_tools.units import MEV
 
 # Blocks are exact but for the threshold; more than this (in meV) means that they are wrong.
 _LARGEST_ERROR = 1.0
@@ -209,7 +210,7 @@ def eigenvalue_error(hamiltonian: Hamiltonian, window: float = 5.0) -> float:
             found = _eigenvalues(hamiltonian, k, spin)
             near = np.abs(reference - fermi) < window
             largest = max(largest, np.abs(found - reference)[near].max(initial=0.0))
-    return 1e3 * float(largest)
+    return MEV * float(largest)
 
 
 def _eigenvalues(hamiltonian: Hamiltonian, k, spin: int) -> Float[np.ndarray, "orbitals"]:

@@ -26,13 +26,11 @@ from gh_tools.evaluation.errors import (
     matched_blocks,
 )
 from gh_tools.orbitals.blocks import Hamiltonian
+from gh_tools.spectra.choice import DENSE_LIMIT
 from gh_tools.spectra.eigen import Levels
 from gh_tools.spectra.fermi import fermi_level
 from gh_tools.store.hamiltonians import HamiltonianReader
-
-MEV = 1e3  # meV in an eV
-# Above this number of orbitals a dense eigenproblem takes minutes for each k-point.
-DENSE_LIMIT = 6000
+from gh_tools.units import MEV
 
 
 @dataclass

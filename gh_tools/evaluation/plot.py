@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gh_tools.evaluation.distribution import CDF_THRESHOLD, QUARTILES, ErrorDistribution
-from gh_tools.evaluation.evaluate import MEV, Evaluation
+from gh_tools.evaluation.evaluate import Evaluation
 from gh_tools.plotting import INK, PALETTE, picture
+from gh_tools.units import MEV
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -1,4 +1,4 @@
-"""What makes a structure one that can be computed: elements, finite positions, a cell, no coincident atoms."""
+"""What makes a structure one that can be computed (elements, finite positions, a cell, no coincident atoms), and its area."""
 
 from __future__ import annotations
 
@@ -113,3 +113,15 @@ def _coincident(numbers, positions, cell, pbc) -> str | None:
         f"{distance:.3g} Å apart, where at least {COINCIDENT:g} Å are expected; take one of them out, or mend "
         "the cell"
     )
+
+
+def periodic_area(atoms: ase.Atoms) -> float:
+    """Return the area of the periodic plane in Å², 0 if there are less than two periodic directions.
+
+    Where all three directions are periodic it is the plane of the first two cell vectors.
+    """
+    periodic = np.flatnonzero(atoms.pbc)
+    if len(periodic) < 2:
+        return 0.0
+    first, second = atoms.cell.array[periodic[:2]]
+    return float(np.linalg.norm(np.cross(first, second)))

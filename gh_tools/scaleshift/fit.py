@@ -16,6 +16,7 @@ from gh_tools.orbitals.irreps import IrrepLayout
 from gh_tools.scaleshift.scaleshift import fit_scaleshift, shift_only
 from gh_tools.store.io import write
 from gh_tools.store.provenance import Provenance
+from gh_tools.units import MEV
 
 # What the shift explains is measured on at most so many structures: a mean over all their elements moves by
 # well under a per cent with more.
@@ -83,8 +84,8 @@ def fit_store(
                 for frame in FRAMES:
                     errors[frame] += hamiltonian_errors(shift_only(ham, layout, fitted[frame]), ham)
             means = {frame: errors[frame].means() for frame in FRAMES}
-            explained[part] = {name: 1e3 * mae for name, mae in means["global"].items()}
-            explained[part]["pairs_bond_frame"] = 1e3 * means["bond"]["pairs"]
+            explained[part] = {name: MEV * mae for name, mae in means["global"].items()}
+            explained[part]["pairs_bond_frame"] = MEV * means["bond"]["pairs"]
     names = {
         f"split/{part}_name": np.array(
             [labels.names[index] for index in getattr(split, part)], dtype=np.dtypes.StringDType()

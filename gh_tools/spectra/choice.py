@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Literal
 
 from gh_tools.errors import DataError
-from gh_tools.spectra.sparse.factor.engine import GIB
+from gh_tools.units import GIB
 
 Solver = Literal["dense", "slices", "kpm"]
 
-# Orbitals up to which all levels cost less densely than a window by slices (docs/how-to/spectra.md).
+# Orbitals up to which dense solvers are used: all levels then cost less than a window by slices
+# (docs/how-to/spectra.md). Comparisons, which need all levels, leave larger structures out.
 DENSE_LIMIT = 5000
 # Matrices of N² elements that a dense solution holds at its peak: H, S, vectors and work.
 DENSE_MATRICES = 8

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from gh_tools.orbitals.blocks import Hamiltonian
+from gh_tools.orbitals.geometry import periodic_area
 from gh_tools.resources import free_memory
 from gh_tools.spectra.choice import Solver
 from gh_tools.spectra.config import DosConfig, SamplingConfig
@@ -20,6 +21,7 @@ from gh_tools.spectra.sparse.around_fermi import certified_levels
 from gh_tools.spectra.sparse.kpm import kernel_polynomial_dos
 from gh_tools.spectra.sparse.solver import Certificate, SlicedSolver
 from gh_tools.store.partial import Pieces
+from gh_tools.units import CM
 
 # Unit and definition of each number that `compute_spectrum` gives.
 _SMEARED = (
@@ -29,20 +31,18 @@ _SHARP = "the same, sharp: levels, weighted by projection, with lower end < E - 
 _AREA = "; per area of the periodic plane (of cell vectors 1 and 2 where all three are periodic)"
 _VOLUME = "; per volume of the cell, vacuum included"
 SCALARS = {
-    "n_electrons": ("1", "valence electrons in the cell"),
+    "n_electrons": ("", "valence electrons in the cell"),
     "fermi_level": ("eV", "Fermi level on the energy scale of the Hamiltonian"),
     "band_gap": ("eV", "lowest empty minus highest occupied level on the k-points; 0 in a metal"),
     "valence_band_maximum": ("eV", "highest occupied level; the sharp Fermi level in a metal"),
     "conduction_band_minimum": ("eV", "lowest empty level; the sharp Fermi level in a metal"),
-    "carriers": ("1", f"{_SMEARED}; in the cell"),
+    "carriers": ("", f"{_SMEARED}; in the cell"),
     "carriers_per_area": ("1/cm^2", _SMEARED + _AREA),
     "carriers_per_volume": ("1/cm^3", _SMEARED + _VOLUME),
-    "carriers_sharp": ("1", f"{_SHARP}; in the cell"),
+    "carriers_sharp": ("", f"{_SHARP}; in the cell"),
     "carriers_sharp_per_area": ("1/cm^2", _SHARP + _AREA),
     "carriers_sharp_per_volume": ("1/cm^3", _SHARP + _VOLUME),
 }
-
-CM = 1e8  # Å
 
 
 @dataclass(frozen=True)
@@ -141,15 +141,3 @@ def compute_spectrum(
         if volume > 0:
             scalars[f"{name}_per_volume"] = count / volume * CM**3
     return Spectrum(levels, density, scalars, certificate, deviation)
-
-
-def periodic_area(atoms: ase.Atoms) -> float:
-    """Return the area of the periodic plane in Å², 0 if there are less than two periodic directions.
-
-    Where all three directions are periodic it is the plane of the first two cell vectors.
-    """
-    periodic = np.flatnonzero(atoms.pbc)
-    if len(periodic) < 2:
-        return 0.0
-    first, second = atoms.cell.array[periodic[:2]]
-    return float(np.linalg.norm(np.cross(first, second)))

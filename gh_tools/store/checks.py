@@ -28,8 +28,8 @@ _DTYPES = {"float": "f", "int": "iu", "bool": "b", "str": "TUO"}
 _GLOBAL = {"n", "N"}  # lengths that hold for a whole store
 # Stored as float32, a matrix element of 100 eV is rounded by 4e-6 eV.
 SYMMETRY_TOLERANCE = 1e-5
-# Above this size the lowest eigenvalue comes from Lanczos iterations, not from a dense solver.
-DENSE_LIMIT = 2000
+# Orbitals from which on Lanczos iterations find the lowest eigenvalue sooner than a dense solver.
+LANCZOS_FROM = 2000
 # A point off every symmetry plane, so that no phase is real.
 GENERIC_K = np.array([0.137, 0.291, 0.419])
 
@@ -130,7 +130,7 @@ def lowest_overlap_eigenvalue(hamiltonian: Hamiltonian, k: Float[np.ndarray, "3"
         hamiltonian: blocks with overlap.
         k: in units of the reciprocal cell's vectors.
     """
-    if hamiltonian.n_orbitals <= DENSE_LIMIT:
+    if hamiltonian.n_orbitals < LANCZOS_FROM:
         overlap = bloch_matrix(hamiltonian, k, field="overlap")
         return float(scipy.linalg.eigh(overlap, eigvals_only=True, subset_by_index=[0, 0])[0])
     overlap = bloch_matrix(hamiltonian, k, field="overlap", sparse=True)

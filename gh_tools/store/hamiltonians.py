@@ -31,7 +31,6 @@ _SLICE = 2**22  # elements of an array that are read at once to be joined
 SCALAR_UNITS = {
     "fermi_level": "eV",
     "energy": "eV",
-    "n_electrons": "1",
     "magnetic_moment": "μB",
     "eigenvalue_error": "meV",
 }

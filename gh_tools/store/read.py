@@ -69,8 +69,9 @@ class Store:
         return sorted({key.removeprefix(below).split("/")[0] for key in self.keys(below)})
 
     def unit(self, key: str) -> str:
-        """Unit of an array's values, or an empty string."""
-        return str(self.array(key).attrs.get("unit", ""))
+        """Return the unit of an array's values: empty for pure numbers, and where none is stored."""
+        unit = str(self.array(key).attrs.get("unit", ""))
+        return "" if unit == "1" else unit  # so stores of versions up to 0.2 mark pure numbers
 
     def _all(self) -> dict[str, zarr.Array]:
         if self._arrays is None:

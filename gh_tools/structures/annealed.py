@@ -190,7 +190,7 @@ def _snapshot(sample: Sample, frame: Frame, index: int, config: RecipeConfig) ->
     atoms.positions = frame.positions
     columns = sample.columns | geometry_columns(atoms)
     columns |= {
-        "trajectory": Quantity(index, "1", "number of the annealed structure"),
+        "trajectory": Quantity(index, "", "number of the annealed structure"),
         "temperature": Quantity(frame.temperature, "K", "of the thermostat; 0 where relaxed"),
         "time": Quantity(frame.time, "fs", "since the dynamics began"),
         "annealing_energy": Quantity(frame.energy, "eV", "by the annealing's calculator"),
@@ -201,7 +201,7 @@ def _snapshot(sample: Sample, frame: Frame, index: int, config: RecipeConfig) ->
         name = f"{name}-{frame.time:.0f}fs"
     elif config.anneal.final_fmax is not None:
         relaxed = frame.max_force <= config.anneal.final_fmax
-        columns["relaxed"] = Quantity(relaxed, "1", "1 where max_force is below final_fmax")
+        columns["relaxed"] = Quantity(relaxed, "", "1 where max_force is below final_fmax")
     return Sample(atoms, columns, name)
 
 

@@ -7,6 +7,7 @@ from ase import Atoms
 from ase.data import covalent_radii
 from scipy.constants import atomic_mass
 
+from gh_tools.orbitals.geometry import periodic_area
 from gh_tools.orbitals.pairs import directed_pairs
 from gh_tools.structures.recipe import Quantity
 
@@ -45,7 +46,7 @@ def geometry_columns(atoms: Atoms) -> dict[str, Quantity]:
         directions; ``areal_density`` in mg/m^2 (mass over the area of the two periodic cell
         vectors) if in two.
     """
-    columns = {"n_atoms": Quantity(len(atoms), "1", "number of atoms")}
+    columns = {"n_atoms": Quantity(len(atoms), "", "number of atoms")}
     mass = float(atoms.get_masses().sum()) * atomic_mass  # kg
     if atoms.pbc.all():
         density = mass * 1e3 / (atoms.get_volume() * 1e-24)
@@ -54,9 +55,3 @@ def geometry_columns(atoms: Atoms) -> dict[str, Quantity]:
         density = mass * 1e6 / (periodic_area(atoms) * 1e-20)
         columns["areal_density"] = Quantity(density, "mg/m^2", "mass over area of the cell")
     return columns
-
-
-def periodic_area(atoms: Atoms) -> float:
-    """Return the area in Å^2 that the two periodic cell vectors of a slab span."""
-    first, second = np.asarray(atoms.cell)[atoms.pbc]
-    return float(np.linalg.norm(np.cross(first, second)))

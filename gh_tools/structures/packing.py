@@ -178,5 +178,5 @@ def packed_bulk(molecule: Atoms, config: PackingConfig, rng: np.random.Generator
     edge = volume(molecule, config.molecules, density) ** (1 / 3)
     radii = {symbol: config.radius(symbol) for symbol in set(molecule.symbols)}
     atoms = pack(molecule, config.molecules, np.full(3, edge), radii, rng)
-    columns = {"molecules": Quantity(config.molecules, "1", "number of molecules")}
+    columns = {"molecules": Quantity(config.molecules, "", "number of molecules")}
     return Sample(atoms, columns)

@@ -42,7 +42,7 @@ class Quantity(NamedTuple):
 
     Args:
         value: the number, in ``unit``.
-        unit: "1" for numbers without a unit, "" where it is not known.
+        unit: empty for pure numbers, and where it is not known.
         description: what it says, in a few words.
     """
 

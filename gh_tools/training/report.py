@@ -24,6 +24,7 @@ from jaxtyping import Float
 
 from gh_tools.evaluation.errors import HamiltonianErrors
 from gh_tools.store.read import Store
+from gh_tools.units import MEV
 
 LEAST_MEASUREMENTS = 8
 TAIL = 0.1  # of the steps, at the end
@@ -130,8 +131,8 @@ def error_table(errors: HamiltonianErrors) -> dict[str, dict[str, float]]:
     by_pair = {symbols[z]: part for z, part in errors.onsite.items()}
     by_pair |= {f"{symbols[zi]}-{symbols[zj]}": part for (zi, zj), part in errors.pairs.items()}
     return {
-        "by_species_pair": {name: 1e3 * part.mae for name, part in by_pair.items() if part.count},
-        "by_distance": {str(r): 1e3 * part.mae for r, part in errors.distance.items()},
+        "by_species_pair": {name: MEV * part.mae for name, part in by_pair.items() if part.count},
+        "by_distance": {str(r): MEV * part.mae for r, part in errors.distance.items()},
     }
 
 

@@ -30,8 +30,8 @@ from gh_tools.training.data.samples import Sample, SampleMaker
 from gh_tools.training.devices import Devices
 from gh_tools.training.inputs import Inputs
 from gh_tools.training.loop import Outcome, Training
-from gh_tools.training.objective.metrics import MEV
 from gh_tools.training.report import error_table, thin_clock
+from gh_tools.units import MEV
 
 # One part in so many of the free memory holds labels to validate with; others are read again.
 _SHARE_OF_MEMORY = 4

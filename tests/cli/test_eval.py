@@ -12,6 +12,7 @@ import zarr
 
 from gh_tools.evaluation import evaluate
 from gh_tools.evaluation.plot import plot_errors
+from gh_tools.spectra.choice import DENSE_LIMIT
 from gh_tools.store.hamiltonians import HamiltonianReader, HamiltonianWriter
 from gh_tools.store.provenance import Provenance
 from gh_tools.store.read import open_store
@@ -53,7 +54,7 @@ def test_numbers_are_those_of_a_direct_comparison(gh, shifted, tiny_labels):
     assert errors["by_species_pair"]["Se-W"] == pytest.approx(1, rel=1e-9)
     assert errors["by_species_pair"]["W"] == pytest.approx(10, rel=1e-9)
 
-    assert errors["eigenvalues_skipped"] == {"above_n_orbitals": 6000, "structures": []}
+    assert errors["eigenvalues_skipped"] == {"above_n_orbitals": DENSE_LIMIT, "structures": []}
     assert "Fermi level" in done.stderr
 
 

@@ -28,9 +28,9 @@ FEW = "--chains 2 --draws 600 --tune 600 --json -q"
 def design(n, rng):
     """Design variables over the ranges of the paper."""
     return {
-        "ni_hf_ratio": Column(rng.uniform(3e-3, 17e-3, n), "1"),
+        "ni_hf_ratio": Column(rng.uniform(3e-3, 17e-3, n), ""),
         "density": Column(rng.uniform(6.6, 8.4, n), "g/cm^3"),
-        "se_vacancy_rate": Column(rng.uniform(0, 0.01, n), "1"),
+        "se_vacancy_rate": Column(rng.uniform(0, 0.01, n), ""),
     }
 
 

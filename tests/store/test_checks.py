@@ -52,7 +52,7 @@ def test_lowest_eigenvalue_of_a_chain():
 def test_lanczos_agrees_with_the_dense_solver(salt, monkeypatch):
     k = checks.GENERIC_K
     dense = checks.lowest_overlap_eigenvalue(salt, k)
-    monkeypatch.setattr(checks, "DENSE_LIMIT", 0)
+    monkeypatch.setattr(checks, "LANCZOS_FROM", 0)
     # Its relative tolerance is 1e-3.
     assert checks.lowest_overlap_eigenvalue(salt, k) == pytest.approx(dense, rel=5e-3)
 

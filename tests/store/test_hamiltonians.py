@@ -24,7 +24,7 @@ def make(n_spins=1):
     hams[2].bands = Bands(
         np.eye(3), np.ones(3) / 3, np.arange(n_spins * 6.0).reshape(n_spins, 3, 2)
     )
-    strain = Column(np.arange(3.0), "1", "strain")
+    strain = Column(np.arange(3.0), "", "strain")
     return Structures(atoms, ["a", "b", "c"], {"strain": strain}), hams
 
 

@@ -31,7 +31,7 @@ def structures(n=3):
     atoms = [quartz_like(seed) for seed in range(n)]
     atoms[-1].pbc = (True, False, True)
     names = [f"q-{k}" for k in range(n)]
-    return Structures(atoms, names, {"strain": Column(np.linspace(0, 1, n), "1", "of the cell")})
+    return Structures(atoms, names, {"strain": Column(np.linspace(0, 1, n), "", "of the cell")})
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_structures_come_back_as_they_were(store):
         assert np.array_equal(a.cell.array, b.cell.array)
         assert np.array_equal(a.pbc, b.pbc)
     assert np.array_equal(read.columns["strain"].values, [0, 0.5, 1])
-    assert read.columns["strain"].unit == "1"
+    assert read.columns["strain"].unit == ""
     assert check(open_store(store)) == []
 
 
@@ -232,3 +232,12 @@ def test_attributes_are_json(store):
     root = json.loads((store / "zarr.json").read_text())["attributes"]
     assert root["status"] == "complete"
     assert root["schema"] == 1
+
+
+def test_one_mark_of_pure_numbers(tmp_path):
+    """Stores of before mark some of them "1", which must not make two columns of one unit differ."""
+    path = tmp_path / "old.structures.zarr"
+    old = Structures([quartz_like(0)], ["a"], {"strain": Column(np.ones(1), "1", "as before")})
+    write_structures(path, old, MADE)
+    assert open_store(path).unit("column/strain") == ""
+    assert read_structures(path).columns["strain"].unit == ""

@@ -61,7 +61,7 @@ def build(config: AgAuConfig, rng: np.random.Generator, index: int) -> Sample:
     atoms = cell.repeat(config.size)
     gold = replace_poisson(atoms, "Ag", "Au", config.gold * len(atoms), rng)
     rattle(atoms, config.rattle, rng)
-    fraction = Quantity(1 - gold / len(atoms), "1", "silver atoms over all atoms")
+    fraction = Quantity(1 - gold / len(atoms), "", "silver atoms over all atoms")
     return Sample(atoms, {"ag_fraction": fraction})
 
 

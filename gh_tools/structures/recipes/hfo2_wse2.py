@@ -12,7 +12,7 @@ import numpy as np
 from ase import Atoms
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from gh_tools.structures.geometry import periodic_area
+from gh_tools.orbitals.geometry import periodic_area
 from gh_tools.structures.modify import replace_poisson
 from gh_tools.structures.packing import draw_density, pack, volume
 from gh_tools.structures.recipe import Quantity, Recipe, Sample
@@ -93,8 +93,8 @@ def build(config: InterfaceConfig, rng: np.random.Generator, index: int) -> Samp
     ratio = nickel / hafnium if hafnium else np.inf
     columns |= {
         "oxide_density": Quantity(density, "g/cm^3", "density at which the oxide was packed"),
-        "nickel": Quantity(nickel, "1", "number of Ni atoms"),
-        "ni_hf_ratio": Quantity(ratio, "1", "Ni atoms over Hf atoms"),
+        "nickel": Quantity(nickel, "", "number of Ni atoms"),
+        "ni_hf_ratio": Quantity(ratio, "", "Ni atoms over Hf atoms"),
     }
     return Sample(atoms, columns)
 

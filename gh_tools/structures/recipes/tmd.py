@@ -88,8 +88,8 @@ def build(config: TmdConfig, rng: np.random.Generator, index: int) -> Sample:
     strain_x, strain_y = strain_diagonal(atoms, config.strain, 2, rng)
     rattle(atoms, config.rattle, rng)
     columns = {
-        "strain_x": Quantity(strain_x, "1", "strain along x"),
-        "strain_y": Quantity(strain_y, "1", "strain along y"),
+        "strain_x": Quantity(strain_x, "", "strain along x"),
+        "strain_y": Quantity(strain_y, "", "strain along y"),
     }
     return Sample(atoms, columns, f"{material}-{index:04d}")
 

@@ -13,11 +13,10 @@ from ase import Atoms
 from ase.build import mx2
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from gh_tools.structures.geometry import periodic_area
+from gh_tools.orbitals.geometry import periodic_area
 from gh_tools.structures.modify import rattle, remove_poisson, strain_diagonal
 from gh_tools.structures.recipe import Quantity, Recipe, RecipeConfig, Sample
-
-PER_CM2 = 1e16  # Å^2 in a cm^2
+from gh_tools.units import CM
 
 
 class WSe2Config(RecipeConfig):
@@ -66,12 +65,12 @@ def random_layer(config: WSe2Config, rng: np.random.Generator) -> tuple[Atoms, d
     sites = int(np.count_nonzero(atoms.symbols == "Se"))
     vacancies = remove_poisson(atoms, "Se", config.se_vacancies, rng)
     rattle(atoms, config.rattle, rng)
-    areal = vacancies / periodic_area(atoms) * PER_CM2
+    areal = vacancies / periodic_area(atoms) * CM**2
     columns = {
-        "strain_x": Quantity(strain_x, "1", "strain along x"),
-        "strain_y": Quantity(strain_y, "1", "strain along y"),
-        "se_vacancies": Quantity(vacancies, "1", "number of Se vacancies"),
-        "se_vacancy_rate": Quantity(vacancies / sites, "1", "Se vacancies over Se sites"),
+        "strain_x": Quantity(strain_x, "", "strain along x"),
+        "strain_y": Quantity(strain_y, "", "strain along y"),
+        "se_vacancies": Quantity(vacancies, "", "number of Se vacancies"),
+        "se_vacancy_rate": Quantity(vacancies / sites, "", "Se vacancies over Se sites"),
         "se_vacancy_density": Quantity(areal, "1/cm^2", "Se vacancies over area"),
     }
     return atoms, columns

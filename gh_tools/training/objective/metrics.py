@@ -15,8 +15,7 @@ from gh_tools.evaluation.errors import (
 )
 from gh_tools.orbitals.blocks import Hamiltonian
 from gh_tools.spectra.eigen import Levels, solve
-
-MEV = 1000.0  # meV in an eV
+from gh_tools.units import MEV
 
 
 def hamiltonian_mae(pairs: Iterable[tuple[Hamiltonian, Hamiltonian]]) -> dict[str, float]:

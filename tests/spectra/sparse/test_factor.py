@@ -8,8 +8,9 @@ import scipy.sparse
 from gh_tools.errors import DataError, MissingExtraError
 from gh_tools.orbitals.bloch import bloch_matrix
 from gh_tools.spectra.sparse.factor import ENGINES, available_engines, make_engine
-from gh_tools.spectra.sparse.factor.engine import GIB, Untrustworthy, real_form
+from gh_tools.spectra.sparse.factor.engine import Untrustworthy, real_form
 from gh_tools.spectra.sparse.pencil import make_pencil
+from gh_tools.units import GIB
 
 ENGINES_HERE = available_engines()
 

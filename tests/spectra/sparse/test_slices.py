@@ -10,12 +10,12 @@ from gh_tools.spectra.kpoints import monkhorst_pack
 from gh_tools.spectra.projection import mulliken, species_members
 from gh_tools.spectra.sparse.count_model import CountModel
 from gh_tools.spectra.sparse.factor import available_engines, make_engine
-from gh_tools.spectra.sparse.factor.engine import GIB
 from gh_tools.spectra.sparse.lanczos import BlockLanczos
 from gh_tools.spectra.sparse.pencil import make_pencil, model_levels
 from gh_tools.spectra.sparse.slices import Slicer
 from gh_tools.spectra.sparse.solver import SlicedSolver
 from gh_tools.store.partial import Parts, Pieces
+from gh_tools.units import GIB
 
 # Levels by Lanczos are exact to the square of residuals of 1e-11 eV; dense ones to rounding of ‖H‖.
 EXACT = 1e-11

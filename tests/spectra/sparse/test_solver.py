@@ -10,10 +10,10 @@ from gh_tools.spectra.eigen import solve
 from gh_tools.spectra.kpoints import KPoints, monkhorst_pack
 from gh_tools.spectra.projection import apply_root, dense_root
 from gh_tools.spectra.sparse.factor import available_engines
-from gh_tools.spectra.sparse.factor.engine import GIB
 from gh_tools.spectra.sparse.kpm import kernel_polynomial_dos
 from gh_tools.spectra.sparse.solver import SlicedSolver
 from gh_tools.spectra.spectrum import compute_spectrum
+from gh_tools.units import GIB
 
 GAMMA = DosConfig(kpts=(1, 1, 1), window=(-1.0, 1.0), points=400)
 

@@ -9,8 +9,7 @@ import scipy.sparse
 from jaxtyping import Int, Shaped
 
 from gh_tools.errors import DataError
-
-GIB = 2**30
+from gh_tools.units import GIB
 
 
 class Untrustworthy(Exception):

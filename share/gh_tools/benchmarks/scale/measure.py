@@ -29,7 +29,8 @@ from pathlib import Path
 
 import numpy as np
 
-GIB = 2**30
+from gh_tools.units import GIB
+
 # Rectangular cells of the layer have 6 atoms, and 4.3 HfO2 under each make an oxide of 11 Å at 7 g/cm³.
 MOLECULES, EDGES = 947 / 220, (3.32, 5.75)
 # What is packed takes minutes beyond; larger structures are repetitions of one, displaced at random.
