@@ -1,0 +1,272 @@
+"""A given structure made a random one: supercell, strain, vacancies, substitution, displacements.
+
+The steps come in this order: standard cell, periodicity and vacuum, supercell, strain, vacancies, substitutions,
+displacements. All that is random is drawn in the same order.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import numpy as np
+from ase import Atoms
+from ase.data import chemical_symbols
+from jaxtyping import Float
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+
+from gh_tools.errors import DataError
+from gh_tools.structures.modify import rattle
+from gh_tools.structures.recipe import Quantity
+from gh_tools.structures.supercells import primitive_counts, random_supercell, supercell
+
+
+class Poisson(BaseModel):
+    """A number of atoms that is drawn from a Poisson distribution."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    poisson: float = Field(ge=0)
+    """Its mean, in atoms per structure."""
+
+
+# A number of atoms; a rate, by which each site is drawn on its own; or the mean of a Poisson distribution.
+Amount = Annotated[int, Field(ge=0)] | Annotated[float, Field(ge=0, le=1)] | Poisson
+Row = tuple[int, int, int]
+
+
+class Transformations(BaseModel):
+    """Options of the changes to a given structure; without any the structure stays as it is."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    standardize: Literal["primitive", "conventional"] | None = None
+    """Take the primitive or the conventional cell of the crystal first, as spglib finds it."""
+    pbc: tuple[bool, bool, bool] | None = None
+    """Periodic directions, where the file does not say them right: [true, true, false] of a layer."""
+    vacuum: PositiveFloat | None = None
+    """Empty space on both sides along directions that are not periodic, in Å."""
+    size: (
+        tuple[PositiveInt, PositiveInt, PositiveInt]
+        | tuple[Row, Row, Row]
+        | Literal["varied"]
+        | None
+    ) = None
+    """The supercell: three numbers of cells, a matrix whose rows are supercell vectors in units of the cell's, or
+    "varied": a compact supercell of random shape for each structure, which training sets need. Varied is also the
+    default where more structures are asked for than there are in the files."""
+    cells: tuple[PositiveInt, PositiveInt] = (3, 7)
+    """Least and largest number of cells in a varied supercell."""
+    atoms: tuple[PositiveInt, PositiveInt] | None = None
+    """Least and largest number of atoms in a varied supercell, in place of `cells`."""
+    strain: float | None = Field(None, ge=0, lt=0.5)
+    """Limit of the uniform random strain along x, y and z (where periodic), as a fraction."""
+    shear: float | None = Field(None, ge=0, lt=0.5)
+    """Limit of the uniform random shear strain in each plane of periodic directions, as a fraction."""
+    vacancies: dict[str, Amount] = Field(default_factory=dict)
+    """Atoms to take out, by element: a number, a rate below 1, or {poisson = mean}."""
+    substitute: dict[str, dict[str, Amount]] = Field(default_factory=dict)
+    """Atoms to replace, by element and new element, such as {Si = {Ge = 0.1}}: a number, a rate, or {poisson = mean}."""
+    rattle: float | None = Field(None, ge=0)
+    """Standard deviation of each component of the random displacements, in Å."""
+
+    @model_validator(mode="after")
+    def _check(self):
+        for name in ("cells", "atoms"):
+            limits = getattr(self, name)
+            if limits is not None and limits[0] > limits[1]:
+                raise ValueError(
+                    f"{name}: the limits are to ascend, found {limits[0]} and {limits[1]}"
+                )
+        symbols = {
+            *self.vacancies,
+            *self.substitute,
+            *(s for to in self.substitute.values() for s in to),
+        }
+        unknown = sorted(symbols - set(chemical_symbols[1:]))
+        if unknown:
+            raise ValueError(f"there is no element {unknown[0]!r}")
+        return self
+
+    @property
+    def random(self) -> bool:
+        """Whether two structures of the same file can differ."""
+        amounts = [
+            *self.vacancies.values(),
+            *(a for to in self.substitute.values() for a in to.values()),
+        ]
+        return bool(
+            self.size == "varied" or self.strain or self.shear or self.rattle or any(amounts)
+        )
+
+
+def transform(
+    atoms: Atoms, options: Transformations, rng: np.random.Generator
+) -> tuple[Atoms, dict[str, Quantity]]:
+    """Change a structure as the options say.
+
+    Args:
+        atoms: the structure; it is not changed.
+        options: what to do.
+        rng: where all that is random comes from.
+
+    Returns:
+        The changed structure, and a column for each quantity that was drawn.
+
+    Raises:
+        DataError: the structure lacks what is to be changed, or has no cell to repeat.
+    """
+    atoms = atoms.copy()
+    columns: dict[str, Quantity] = {}
+    if options.standardize:
+        atoms = standardized(atoms, options.standardize)
+    if options.pbc is not None:
+        atoms.pbc = options.pbc
+    if options.vacuum is not None:
+        if atoms.pbc.all():
+            raise DataError(
+                "vacuum is asked for, but all three directions are periodic; set pbc, as in pbc=[true,true,false]"
+            )
+        atoms.center(options.vacuum, axis=np.flatnonzero(~atoms.pbc).tolist())
+    if options.size == "varied":
+        limits = options.cells
+        counts = (
+            range(limits[0], limits[1] + 1)
+            if options.atoms is None
+            else primitive_counts(len(atoms), options.atoms)
+        )
+        index = int(counts[rng.integers(len(counts))])
+        atoms = random_supercell(atoms, index, rng)
+        columns["cells"] = Quantity(index, "1", "number of cells in the supercell")
+    elif options.size is not None:
+        size = np.asarray(options.size)
+        atoms = supercell(atoms, np.diag(size) if size.ndim == 1 else size)
+    columns |= _strain(atoms, options.strain or 0.0, options.shear or 0.0, rng)
+    for symbol, amount in options.vacancies.items():
+        columns |= _take_out(atoms, symbol, amount, rng)
+    for symbol, targets in options.substitute.items():
+        columns |= _replace(atoms, symbol, targets, rng)
+    if options.rattle:
+        rattle(atoms, options.rattle, rng)
+    return atoms, columns
+
+
+def standardized(atoms: Atoms, cell: Literal["primitive", "conventional"]) -> Atoms:
+    """Return a crystal in its primitive or conventional cell.
+
+    Args:
+        atoms: a crystal, periodic in three directions.
+        cell: which of the two.
+
+    Raises:
+        DataError: it is not periodic in three directions, or spglib finds no space group.
+    """
+    import spglib
+
+    if not atoms.pbc.all():
+        raise DataError(
+            "standardize finds the cell of crystals that are periodic in three directions, and this structure "
+            f"has pbc {atoms.pbc.tolist()}; leave standardize out"
+        )
+    found = spglib.standardize_cell(
+        (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers),
+        to_primitive=cell == "primitive",
+        no_idealize=False,
+        symprec=1e-3,
+    )
+    if found is None:
+        raise DataError("spglib finds no space group of the crystal; leave standardize out")
+    vectors, scaled, numbers = found
+    return Atoms(numbers, scaled_positions=scaled, cell=vectors, pbc=True)
+
+
+def strain_tensor(
+    normal: Float[np.ndarray, "3"], shear: Float[np.ndarray, "3"]
+) -> Float[np.ndarray, "3 3"]:
+    """Return the symmetric strain tensor of normal strains and shear strains, in Voigt's order.
+
+    Args:
+        normal: ε_xx, ε_yy, ε_zz, as fractions.
+        shear: ε_yz, ε_xz, ε_xy, as fractions (tensor components, half of the engineering strains).
+    """
+    tensor = np.diag(normal)
+    for value, (a, b) in zip(shear, ((1, 2), (0, 2), (0, 1)), strict=True):
+        tensor[a, b] = tensor[b, a] = value
+    return tensor
+
+
+def _strain(atoms: Atoms, limit: float, shear: float, rng) -> dict[str, Quantity]:
+    """Strain a structure along the Cartesian axes that its periodic cell vectors span."""
+    if not limit and not shear:
+        return {}
+    axes = atoms.cell.array[atoms.pbc].any(axis=0)  # which of x, y, z the periodic vectors reach
+    if axes.sum() != atoms.pbc.sum():
+        raise DataError(
+            "strain is along x, y and z, which the periodic cell vectors of this structure do not span; "
+            "rotate it so that a layer lies in a Cartesian plane and a wire along an axis"
+        )
+    normal = np.where(axes, rng.uniform(-limit, limit, 3), 0.0)
+    planes = np.array([axes[a] and axes[b] for a, b in ((1, 2), (0, 2), (0, 1))])
+    sheared = np.where(planes, rng.uniform(-shear, shear, 3), 0.0)
+    change = np.eye(3) + strain_tensor(normal, sheared)
+    atoms.set_cell(atoms.cell.array @ change)
+    atoms.positions = atoms.positions @ change
+    columns = {}
+    if limit:
+        for axis in np.flatnonzero(axes):
+            name = "xyz"[axis]
+            columns[f"strain_{name}"] = Quantity(normal[axis], "1", f"strain along {name}")
+    if shear:
+        for plane in np.flatnonzero(planes):
+            name = ("yz", "xz", "xy")[plane]
+            columns[f"strain_{name}"] = Quantity(sheared[plane], "1", f"shear strain in {name}")
+    return columns
+
+
+def _how_many(amount: Amount, sites: int, rng: np.random.Generator, what: str) -> int:
+    """Draw how many of so many sites are changed."""
+    if isinstance(amount, Poisson):
+        return min(int(rng.poisson(amount.poisson)), sites)
+    if isinstance(amount, float):
+        return int(rng.binomial(sites, amount))
+    if amount > sites:
+        raise DataError(
+            f"{what}: {amount} atoms are asked for, but there are {sites}; ask for fewer"
+        )
+    return amount
+
+
+def _sites(atoms: Atoms, symbol: str, what: str) -> np.ndarray:
+    sites = np.flatnonzero(atoms.numbers == chemical_symbols.index(symbol))
+    if len(sites) == 0:
+        raise DataError(f"{what}: there is no {symbol} in {atoms.get_chemical_formula()}")
+    return sites
+
+
+def _take_out(atoms: Atoms, symbol: str, amount: Amount, rng) -> dict[str, Quantity]:
+    what = f"vacancies of {symbol}"
+    sites = _sites(atoms, symbol, what)
+    count = _how_many(amount, len(sites), rng, what)
+    if count == len(atoms):
+        raise DataError(f"{what}: all {count} atoms would be taken out; ask for fewer")
+    del atoms[rng.choice(sites, size=count, replace=False).tolist()]
+    name = symbol.lower()
+    return {
+        f"{name}_vacancies": Quantity(count, "1", f"number of {symbol} vacancies"),
+        f"{name}_vacancy_rate": Quantity(
+            count / len(sites), "1", f"{symbol} vacancies over {symbol} sites"
+        ),
+    }
+
+
+def _replace(atoms: Atoms, symbol: str, targets: dict[str, Amount], rng) -> dict[str, Quantity]:
+    sites = _sites(atoms, symbol, f"substitution of {symbol}")
+    total, columns = len(sites), {}
+    for new, amount in targets.items():
+        count = _how_many(amount, len(sites), rng, f"substitution of {symbol} by {new}")
+        chosen = rng.choice(sites, size=count, replace=False)
+        atoms.numbers[chosen] = chemical_symbols.index(new)
+        sites = np.setdiff1d(sites, chosen)
+        name = f"{new.lower()}_on_{symbol.lower()}"
+        columns[name] = Quantity(count, "1", f"number of {new} on {symbol} sites")
+        columns[f"{name}_rate"] = Quantity(count / total, "1", f"{new} over {symbol} sites")
+    return columns
