@@ -1,3 +1,18 @@
-"""Machine-learned LCAO Hamiltonians as a toolkit of Unix commands."""
+"""Machine-learned LCAO Hamiltonians as a toolkit of Unix commands, and from Python.
+
+``gh_tools.open`` opens any store, ``gh_tools.Model`` predicts, ``gh_tools.label`` runs DFT.
+"""
+
+from typing import Any
 
 __version__ = "0.1.0"
+__all__ = ["Model", "label", "open"]
+
+
+def __getattr__(name: str) -> Any:
+    # Imported when it is asked for: commands that answer at once need none of it.
+    if name in __all__:
+        from gh_tools import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
