@@ -191,7 +191,9 @@ class Matrices:
     def H(
         self, k: Sequence[float] = (0, 0, 0), spin: int = 0, sparse: bool = False
     ) -> Shaped[np.ndarray, "orbitals orbitals"] | scipy.sparse.csr_array:
-        """Return the Hamiltonian at a k-point in eV, the Bloch sum Σ_R exp(2πi k·R) H(R).
+        """Return the Hamiltonian matrix at a k-point, in eV.
+
+        It is the Bloch sum H(k) = Σ_R exp(2πi k·R) H(R).
 
         Args:
             k: in units of the reciprocal lattice vectors.
