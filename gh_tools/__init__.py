@@ -5,7 +5,8 @@
 
 from typing import Any
 
-__version__ = "0.1.0"
+from gh_tools.version import __version__ as __version__
+
 __all__ = ["Model", "label", "open"]
 
 

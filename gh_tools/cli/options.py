@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from gh_tools import __version__
+from gh_tools.version import __version__
 
 _COMMON = "Common options"
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import gh_tools
 from gh_tools.errors import DataError, NoInputError
 from gh_tools.store.read import Store, open_store
+from gh_tools.version import __version__
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Provenance:
         folder = Path(output).absolute().parent
         return {
             "program": self.program,
-            "version": gh_tools.__version__,
+            "version": __version__,
             "argv": list(self.argv),
             "time": now.isoformat(timespec="seconds"),
             "seed": self.seed,
