@@ -99,6 +99,8 @@ def main(
     recipe = registry.get(name)
     settings = common.as_settings(settings, {"paths": files or None, "anneal.calculator": anneal})
     options = common.load_config(recipe.config, config, settings)
+    if recipe.complete is not None and (number is not None or not print_config):
+        options = recipe.complete(options, number)
     if print_config:
         common.print_config(options)
         return

@@ -33,7 +33,7 @@ def build_one(recipe: Recipe, config: RecipeConfig, seed: int, index: int) -> Sa
         DataError: two atoms are too close, for a random recipe in each of 100 attempts.
     """
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(index,)))
-    drawn = recipe.count is None
+    drawn = recipe.draws(config)
     for _ in range(ATTEMPTS if drawn else 1):
         sample = recipe.build(config, rng, index)
         ratio, i, j, distance = closest_approach(sample.atoms)
@@ -93,7 +93,7 @@ def how_many(recipe: Recipe, config: RecipeConfig, n: int | None) -> int:
         UsageError: more are asked for than there are.
     """
     available = recipe.count(config) if recipe.count else None
-    if available is not None and n is not None and n > available:
+    if available is not None and n is not None and n > available and not recipe.draws(config):
         raise UsageError(f"-n {n} asks for more structures than the {available} that there are")
     return n or available or 1
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from ase import Atoms
 from ase.data import covalent_radii
+from jaxtyping import Float
 from scipy.constants import atomic_mass
 
 from gh_tools.orbitals.geometry import periodic_area
@@ -33,6 +34,24 @@ def closest_approach(atoms: Atoms) -> tuple[float, int, int, float]:
     ratio = distance / (radii[i] + radii[j])
     nearest = int(np.argmin(ratio))
     return float(ratio[nearest]), int(i[nearest]), int(j[nearest]), float(distance[nearest])
+
+
+def empty_heights(atoms: Atoms) -> Float[np.ndarray, "3"]:
+    """Return the height of the largest layer without atoms along each direction, in Å.
+
+    Heights are measured between planes through atoms, perpendicular to the other two cell vectors, periodic images
+    included.
+
+    Args:
+        atoms: the structure; all three cell vectors are needed.
+
+    Returns:
+        One height a cell vector; zero along directions that are not periodic.
+    """
+    heights = 1 / np.linalg.norm(atoms.cell.reciprocal().array, axis=1)
+    scaled = np.sort(atoms.get_scaled_positions() % 1.0, axis=0)
+    gaps = np.diff(scaled, axis=0, append=scaled[:1] + 1.0).max(axis=0)
+    return np.where(atoms.pbc, gaps * heights, 0.0)
 
 
 def geometry_columns(atoms: Atoms) -> dict[str, Quantity]:

@@ -77,6 +77,8 @@ class Recipe(Generic[Config]):
         build: ``build(config, rng, index)`` makes structure number ``index``. All that is random
             comes from ``rng``; a recipe that reads, not draws, uses ``index`` alone.
         count: how many structures a configuration holds; None where there is no limit.
+        changes: whether a configuration changes at random what it holds, so that there is no limit either.
+        complete: the configuration with what the number of structures asked for (None for all) implies.
     """
 
     name: str
@@ -84,3 +86,9 @@ class Recipe(Generic[Config]):
     config: type[Config]
     build: Callable[[Config, np.random.Generator, int], Sample]
     count: Callable[[Config], int] | None = None
+    changes: Callable[[Config], bool] | None = None
+    complete: Callable[[Config, int | None], Config] | None = None
+
+    def draws(self, config: Config) -> bool:
+        """Return whether structures are drawn at random, as many as are asked for."""
+        return self.count is None or (self.changes is not None and self.changes(config))

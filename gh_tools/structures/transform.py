@@ -12,7 +12,15 @@ import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols
 from jaxtyping import Float
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
 
 from gh_tools.errors import DataError
 from gh_tools.structures.modify import rattle
@@ -68,6 +76,19 @@ class Transformations(BaseModel):
     """Atoms to replace, by element and new element, such as {Si = {Ge = 0.1}}: a number, a rate, or {poisson = mean}."""
     rattle: float | None = Field(None, ge=0)
     """Standard deviation of each component of the random displacements, in Å."""
+
+    @field_validator("size", mode="before")
+    @classmethod
+    def _check_size(cls, size):
+        rows = size if isinstance(size, (list, tuple)) else ()
+        matrix = [row if isinstance(row, (list, tuple)) else [row] for row in rows]
+        numbers = all(isinstance(n, int) and not isinstance(n, bool) for row in matrix for n in row)
+        fits = numbers and [len(row) for row in matrix] in ([1, 1, 1], [3, 3, 3])
+        if not (size is None or size == "varied" or fits):
+            raise ValueError(
+                'expected three numbers of cells, as in [2,2,1], a matrix of three rows of integers, or "varied"'
+            )
+        return size
 
     @model_validator(mode="after")
     def _check(self):

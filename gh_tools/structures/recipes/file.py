@@ -1,7 +1,11 @@
-"""Structures from any file that ASE reads, with the numbers of their info as columns."""
+"""Structures from any file that ASE reads, as they are or changed at random.
+
+The numbers of their info become columns.
+"""
 
 from __future__ import annotations
 
+import json
 import re
 from functools import lru_cache
 from pathlib import Path
@@ -13,17 +17,21 @@ from pydantic import Field
 
 from gh_tools.console import log
 from gh_tools.errors import DataError, NoInputError
+from gh_tools.structures.geometry import empty_heights
 from gh_tools.structures.reading import finite_number, left_out, read_file
 from gh_tools.structures.recipe import Quantity, Recipe, RecipeConfig, Sample
+from gh_tools.structures.transform import Transformations, transform
 
 # Columns that follow from the structure, whatever a file says.
 COMPUTED = ("n_atoms", "density", "areal_density")
 # A column is a folder, whose name file systems limit to 255 bytes.
 LONGEST_COLUMN = 200
+# Å. Layers of crystals are 3 to 4 Å apart; what is farther apart than this does not touch.
+VACUUM = 6.0
 
 
-class FileConfig(RecipeConfig):
-    """Options of the recipe file."""
+class FileConfig(RecipeConfig, Transformations):
+    """Options of the recipe file: which structures, and how they are changed."""
 
     recipe: Literal["file"] = "file"
     """Name of the recipe."""
@@ -104,14 +112,78 @@ def count(config: FileConfig) -> int:
     return len(_samples(config))
 
 
+def complete(config: FileConfig, n: int | None) -> FileConfig:
+    """Return the configuration of a training set where more structures are asked for than the files hold.
+
+    Supercells are then of varied shape, unless a size is set; and where nothing else is drawn, cells are strained and
+    atoms displaced.
+    """
+    samples = _samples(config)
+    if config.pbc is None:
+        _warn_of_vacuum(samples)
+    if n is None or n <= len(samples):
+        return config
+    chosen = {}
+    if config.size is None and all(_periodic(sample.atoms, config) for sample in samples):
+        chosen["size"] = "varied"
+    if not config.random:
+        chosen |= {"strain": 0.02, "rattle": 0.05} if "size" in chosen else {"rattle": 0.05}
+    if chosen:
+        said = ", ".join(f"{key} = {value}" for key, value in chosen.items())
+        log.info("a training set, because the files hold %d: %s (see --set)", len(samples), said)
+    return config.model_copy(update=chosen)
+
+
+def _warn_of_vacuum(samples: list[Sample]) -> None:
+    """Say where a layer, a wire or a molecule seems to be described as a crystal."""
+    for sample in samples:
+        if not sample.atoms.pbc.any() or sample.atoms.cell.rank < 3:
+            continue
+        heights = empty_heights(sample.atoms)
+        empty = heights > VACUUM
+        if empty.any():
+            axis = int(np.argmax(heights))
+            pbc = json.dumps((sample.atoms.pbc & ~empty).tolist()).replace(" ", "")
+            log.warning(
+                "%s: is periodic along cell vector %d, across %.1f Å of nothing. If it is a layer, a wire or a molecule, "
+                "say so with --set pbc=%s: energies then count from the vacuum, and k-points and cells are not wasted",
+                sample.name,
+                axis + 1,
+                heights[axis],
+                pbc,
+            )
+            return
+
+
+def _periodic(atoms: Atoms, config: FileConfig) -> bool:
+    return any(atoms.pbc if config.pbc is None else config.pbc)
+
+
 def build(config: FileConfig, rng: np.random.Generator, index: int) -> Sample:
-    """Return image number ``index``, counted over all files; ``rng`` is not used."""
-    sample = _samples(config)[index]
+    """Return image number ``index``, counted over all files, changed as the options say.
+
+    Where the changes are random, images take turns.
+    """
+    samples = _samples(config)
+    sample = samples[index % len(samples)]
+    try:
+        atoms, changes = transform(sample.atoms, config, rng)
+    except DataError as error:
+        raise DataError(f"{sample.name}: {error}") from None
     columns = {
         key: column._replace(unit=config.units.get(key, column.unit))
         for key, column in sample.columns.items()
     }
-    return Sample(sample.atoms, columns, sample.name)
+    name = f"{sample.name}-{index:04d}" if config.random else sample.name
+    return Sample(atoms, columns | changes, name)
 
 
-RECIPE = Recipe("file", "structures from any file that ASE reads", FileConfig, build, count)
+RECIPE = Recipe(
+    "file",
+    "structures from any file that ASE reads, as they are or changed",
+    FileConfig,
+    build,
+    count,
+    lambda config: config.random,
+    complete,
+)
