@@ -1,7 +1,8 @@
-"""What the surroundings offer: the files that ship beside the code, and memory."""
+"""What the surroundings offer: the files that ship beside the code, the date, and memory."""
 
 from __future__ import annotations
 
+import datetime
 import os
 import re
 import sys
@@ -34,6 +35,23 @@ def share_path(name: str) -> Path:
     raise NoInputError(
         f"share/gh_tools/{name}: not found in {' or '.join(map(str, roots))}; install gh-tools again"
     )
+
+
+def source_date() -> datetime.datetime | None:
+    """Return the time that SOURCE_DATE_EPOCH gives in the place of the present; None where it is not set.
+
+    Raises:
+        UsageError: it is no time.
+    """
+    epoch = os.environ.get("SOURCE_DATE_EPOCH")
+    if epoch is None:
+        return None
+    try:
+        return datetime.datetime.fromtimestamp(int(epoch), datetime.UTC)
+    except (ValueError, OverflowError, OSError):
+        raise UsageError(
+            f"SOURCE_DATE_EPOCH: expected seconds since 1970, found {epoch!r}; mend it, or unset it"
+        ) from None
 
 
 def memory_limit(given: str | None) -> int:

@@ -8,6 +8,8 @@ import inspect
 import json
 import os
 import re
+import select
+import stat
 import sys
 import tomllib
 import traceback
@@ -20,6 +22,7 @@ import typer
 from gh_tools import console
 from gh_tools.cli.options import VersionOption
 from gh_tools.errors import CannotCreateError, DataError, GhError, NoInputError, UsageError
+from gh_tools.resources import source_date
 
 if TYPE_CHECKING:
     import pydantic
@@ -32,6 +35,17 @@ Config = TypeVar("Config", bound="pydantic.BaseModel")
 
 INTERRUPTED = 130
 
+# Characters of an error that are shown; what a broken file holds may be in it.
+_LONGEST_MESSAGE = 10_000
+# Bytes of a line of standard input, which may be an object with the reasons of many failures, and lines.
+_LONGEST_LINE, _MOST_LINES = 1 << 24, 100_000
+# A configuration: bytes, tables in tables, and seconds until a pipe must have begun to deliver it.
+_LARGEST_CONFIG, _DEEPEST_CONFIG, _PIPE_PATIENCE = 1 << 20, 32, 10
+# A key of more parts: Python's parser takes time that grows with the square of their number.
+_DEEP_KEY = re.compile(
+    rf"""(?<![\w-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){{{_DEEPEST_CONFIG}}}"""
+)
+
 # What Open MPI, MPICH and Intel MPI, MVAPICH, and SLURM with PMIx tell their processes. SLURM_NTASKS alone
 # also stands in the script of a job, which is one process.
 _MPI = (
@@ -40,6 +54,35 @@ _MPI = (
     ("MV2_COMM_WORLD_SIZE", "MV2_COMM_WORLD_RANK"),
     ("SLURM_STEP_NUM_TASKS", "PMIX_RANK"),
 )
+
+
+class Command(typer.Typer):
+    """A command that ends with a sentence and an exit code also where its streams are closed or full.
+
+    Args:
+        program: its name.
+        options: of Typer.
+    """
+
+    def __init__(self, program: str, **options: Any):
+        super().__init__(**options)
+        self._program = program
+
+    def __call__(self, *args: Any, **kwargs: Any) -> None:
+        """Run the command line, and leave Python."""
+        console.open_streams()
+        code: int | str | None = 0
+        for work in (functools.partial(super().__call__, *args, **kwargs), sys.stdout.flush):
+            try:
+                work()
+            except SystemExit as stop:
+                # Typer ends with 1 where it prints the help to a reader that has gone, and nothing else does.
+                code = 0 if stop.code == 1 and console.reader_gone() else stop.code
+            except BrokenPipeError:
+                pass
+            except OSError as error:  # --help has nowhere to go
+                code = code or _tell(self._program, *_describe(error))
+        sys.exit(code)
 
 
 def command(main: Callable[..., None], example: str, several: bool = False) -> typer.Typer:
@@ -54,7 +97,8 @@ def command(main: Callable[..., None], example: str, several: bool = False) -> t
         several: whether it knows what to do where MPI starts several processes of it.
     """
     program = "gh-" + main.__module__.rsplit(".", 1)[-1].replace("_", "-")
-    app = typer.Typer(
+    app = Command(
+        program,
         add_completion=False,  # share/gh_tools/completions has faster ones
         rich_markup_mode="rich",
         pretty_exceptions_enable=False,
@@ -67,6 +111,7 @@ def command(main: Callable[..., None], example: str, several: bool = False) -> t
         try:
             if not several and kwargs.get("shard") is None:
                 _refuse_copies(program)
+            source_date()  # libraries read it when they are imported, and fail with errors of their own
             kwargs.pop("version")  # shown already, by its callback
             main(*args, **kwargs)
             sys.stdout.flush()
@@ -74,13 +119,12 @@ def command(main: Callable[..., None], example: str, several: bool = False) -> t
             raise
         except KeyboardInterrupt:
             _stop(program, "interrupted", INTERRUPTED)
-        except BrokenPipeError:
-            # The reader of our output has gone: nothing to tell, and nothing more to flush.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise typer.Exit(0) from None
         except Exception as error:
+            if isinstance(error, BrokenPipeError) and error.filename == console.STANDARD_OUTPUT:
+                raise typer.Exit(0) from None  # the reader of our output has gone: nothing to tell
             if kwargs.get("debug"):
-                traceback.print_exc()
+                lines = traceback.format_exc().splitlines()
+                print("\n".join(map(console.printable, lines)), file=sys.stderr)
             _stop(program, *_describe(error))
 
     # Every command shows the version; the functions need not know.
@@ -131,8 +175,15 @@ def _describe(error: Exception) -> tuple[str, int]:
 
 
 def _stop(program: str, message: str, code: int) -> None:
+    raise typer.Exit(_tell(program, message, code)) from None
+
+
+def _tell(program: str, message: str, code: int) -> int:
+    message = console.printable(message)
+    if len(message) > _LONGEST_MESSAGE:
+        message = f"{message[:_LONGEST_MESSAGE]} ... ({len(message)} characters)"
     print(f"{program}: error: {message}", file=sys.stderr, flush=True)
-    raise typer.Exit(code) from None
+    return code
 
 
 def inputs(arguments: Sequence[str] | None) -> list[Path]:
@@ -155,7 +206,7 @@ def inputs(arguments: Sequence[str] | None) -> list[Path]:
         if argument != "-":
             paths.append(Path(argument))
             continue
-        lines = [line.strip() for line in sys.stdin if line.strip()]
+        lines = _lines()
         if not lines:
             raise NoInputError(
                 "standard input: expected paths of stores, but the upstream command produced nothing; "
@@ -165,12 +216,28 @@ def inputs(arguments: Sequence[str] | None) -> list[Path]:
     return paths
 
 
+def _lines() -> list[str]:
+    """Return the lines of standard input that are not empty; paths are bytes, whatever its encoding."""
+    if sys.stdin is None:
+        return []
+    found: list[str] = []
+    while line := sys.stdin.buffer.readline(_LONGEST_LINE):
+        if len(line) == _LONGEST_LINE or b"\0" in line or len(found) == _MOST_LINES:
+            raise DataError(
+                f"standard input: expected at most {_MOST_LINES} lines, each the path of a store, found "
+                "something else"
+            )
+        if text := os.fsdecode(line).strip():
+            found.append(text)
+    return found
+
+
 def _path(line: str) -> Path:
     if not line.startswith("{"):
         return Path(line)
     try:
         return Path(json.loads(line)["path"])
-    except (json.JSONDecodeError, KeyError, TypeError):
+    except (json.JSONDecodeError, KeyError, TypeError, RecursionError):
         raise DataError(
             f"standard input: expected a path or a JSON object with a 'path', found {line[:80]!r}"
         ) from None
@@ -222,24 +289,33 @@ def load_config(
         NoInputError: no such file.
         UsageError: it is no TOML, or a key or a value does not fit; the message names it.
     """
+    try:
+        return _load_config(model, file, settings, base)
+    except RecursionError:
+        raise UsageError(
+            f"{file or '--set'}: tables or arrays stand in one another more than {_DEEPEST_CONFIG} deep"
+        ) from None
+
+
+def _load_config(
+    model: type[Config],
+    file: Path | None,
+    settings: Sequence[str] | None,
+    base: Mapping[str, Any] | None,
+) -> Config:
     import pydantic
 
     values: dict[str, Any] = _merge({}, base or {})
     if file is not None:
+        text = read_config(file)
+        if _DEEP_KEY.search(text):
+            raise UsageError(f"{file}: a key has more than {_DEEPEST_CONFIG} parts")
         try:
-            values = _merge(values, tomllib.loads(file.read_text()))
-        except FileNotFoundError:
-            raise NoInputError(f"{file}: no such configuration file") from None
+            values = _merge(values, tomllib.loads(text))
         except tomllib.TOMLDecodeError as error:
             raise UsageError(f"{file}: not valid TOML: {error}") from None
     for setting in settings or []:
-        key, equals, text = setting.partition("=")
-        if not equals or not key.strip():
-            raise UsageError(f"--set {setting}: expected KEY=VALUE, as in a.b=c")
-        nested: Any = _parse(text.strip())
-        for part in reversed(key.strip().split(".")):
-            nested = {part: nested}
-        values = _merge(values, nested)
+        values = _merge(values, _setting(setting))
     try:
         return model.model_validate(values)
     except pydantic.ValidationError as error:
@@ -252,6 +328,75 @@ def load_config(
             raise UsageError(f"{where}{key}: there is no such key{hint}") from None
         message = first["msg"][0].lower() + first["msg"][1:]
         raise UsageError(f"{where}{key}: {message}, found {first['input']!r}") from None
+
+
+def _setting(text: str) -> dict[str, Any]:
+    """Return an entry of ``--set`` as nested tables."""
+    key, equals, value = text.partition("=")
+    parts = key.strip().split(".")
+    if not equals or not all(parts):
+        raise UsageError(f"--set {text}: expected KEY=VALUE, as in a.b=c")
+    if len(text.splitlines()) > 1:
+        raise UsageError(f"--set {text}: expected one line; give each key a --set of its own")
+    if len(parts) > _DEEPEST_CONFIG:
+        raise UsageError(f"--set: a key has {len(parts)} parts, more than {_DEEPEST_CONFIG}")
+    nested: Any = _parse(value.strip())
+    for part in reversed(parts):
+        nested = {part: nested}
+    return nested
+
+
+def read_config(file: Path) -> str:
+    """Return the text of a configuration file, which may be a pipe, as in ``-c <(sed ...)``.
+
+    Raises:
+        NoInputError: no such file, or a pipe into which nobody writes.
+        UsageError: it is no text, larger than a configuration can be, or a device.
+    """
+    try:
+        status = file.stat()
+    except FileNotFoundError:
+        raise NoInputError(f"{file}: no such configuration file") from None
+    if not (stat.S_ISREG(status.st_mode) or stat.S_ISFIFO(status.st_mode)):
+        raise UsageError(f"{file}: expected a configuration file, found a folder or a device")
+    try:
+        content = _drained(file) if stat.S_ISFIFO(status.st_mode) else _beginning(file)
+    except PermissionError as error:
+        raise NoInputError(f"{file}: cannot be read: {error.strerror}") from None
+    if len(content) > _LARGEST_CONFIG:
+        raise UsageError(f"{file}: expected a configuration file, found more than 1 MiB")
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{file}: expected text in UTF-8: {error}") from None
+
+
+def _beginning(file: Path) -> bytes:
+    with file.open("rb") as stream:
+        return stream.read(_LARGEST_CONFIG + 1)
+
+
+@functools.cache  # a pipe gives its content once
+def _drained(file: Path) -> bytes:
+    content = b""
+    # To open a pipe into which nobody writes would wait for ever.
+    descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        while len(content) <= _LARGEST_CONFIG:
+            try:
+                piece = os.read(descriptor, 1 << 16)
+            except BlockingIOError:
+                if select.select([descriptor], [], [], _PIPE_PATIENCE)[0]:
+                    continue
+                raise NoInputError(f"{file}: a pipe into which nothing is written") from None
+            if not piece:
+                break
+            content += piece
+    finally:
+        os.close(descriptor)
+    if not content:
+        raise NoInputError(f"{file}: a pipe into which nobody writes; name a file")
+    return content
 
 
 def as_settings(settings: Sequence[str] | None, options: Mapping[str, Any]) -> list[str]:
@@ -368,4 +513,13 @@ def provenance(
 
 def emit(path: Path, as_json: bool, **facts: Any) -> None:
     """Print a finished store on standard output: its path, or an object with path and facts."""
-    print(json.dumps({"path": str(path), **facts}) if as_json else path, flush=True)
+    if as_json or sys.stdout.isatty():
+        print(
+            json.dumps({"path": str(path), **facts}) if as_json else console.printable(str(path)),
+            flush=True,
+        )
+        return
+    # To the next command, for which a path is bytes: what the encoding lacks is no matter.
+    sys.stdout.flush()
+    sys.stdout.buffer.write(os.fsencode(path) + b"\n")
+    sys.stdout.buffer.flush()

@@ -17,7 +17,7 @@ from gh_tools.cli.options import (
     VerboseOption,
     input_argument,
 )
-from gh_tools.console import log
+from gh_tools.console import log, printable
 
 
 def main(
@@ -81,9 +81,9 @@ def main(
             from gh_tools.training import report
 
             summary["training"] = report.summarize(store)
-        print(json.dumps(summary) if as_json else render(summary))
+        print(json.dumps(summary) if as_json else render(printable(summary)))
         if "training" in summary and not as_json:
-            print("\n".join(report.lines(summary["training"])))
+            print("\n".join(report.lines(printable(summary["training"]))))
         if plot is not None:
             from gh_tools.training.learning_curve import plot_learning_curve
 

@@ -77,7 +77,10 @@ def _setup_family(xc: str) -> str:
     """Name of the setups that belong to a functional, such as PBE for PBE0."""
     from gpaw.xc import XC
 
-    return XC(xc).get_setup_name()
+    try:
+        return XC(xc).get_setup_name()
+    except Exception as problem:  # a name is looked up in many places, each with errors of its own
+        raise UsageError(f"xc: GPAW offers no functional called {xc!r} ({problem})") from None
 
 
 def _file_name(name: str, setup: str) -> str:

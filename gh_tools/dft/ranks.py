@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from gh_tools.console import printable
 from gh_tools.errors import DataError, TryAgainError, UsageError
 from gh_tools.workers.task import Failure, Key, Tasks
 
@@ -60,6 +61,8 @@ class Ranks:
             )
 
     def _abort(self, message: str, code: int) -> None:
-        sys.stderr.write(f"gh-label: error: {message}\n")  # whole, as other processes write, too
+        sys.stderr.write(
+            f"gh-label: error: {printable(message)}\n"
+        )  # whole, as other processes write, too
         sys.stderr.flush()
         self._world.abort(code)

@@ -12,6 +12,7 @@ import numpy as np
 from ase.data import chemical_symbols
 
 from gh_tools.console import log, track
+from gh_tools.errors import DataError
 from gh_tools.evaluation.distribution import CDF_THRESHOLD, QUARTILES, ErrorDistribution
 from gh_tools.evaluation.errors import (
     SMEARING,
@@ -111,7 +112,8 @@ def evaluate(predicted: HamiltonianReader, reference: HamiltonianReader) -> Eval
         The errors.
 
     Raises:
-        DataError: a name is missing in the reference, or structures of the same name differ.
+        DataError: a name is missing in the reference, structures of the same name differ, or elements
+            are not finite.
     """
     where = f"{predicted.store.path} against {reference.store.path}"
     matches = match_names(predicted.names, reference.names, where)
@@ -120,6 +122,8 @@ def evaluate(predicted: HamiltonianReader, reference: HamiltonianReader) -> Eval
         name = predicted.names[mine]
         a, b = predicted.read(mine), reference.read(theirs)
         check_same_structure(a, b, f"{where}: structure {name}")
+        for store, hamiltonian in ((predicted.store, a), (reference.store, b)):
+            _check_finite(hamiltonian, f"{store.path}: structure {name}")
         result.names.append(name)
         result.orbitals.append(b.n_orbitals)
         result.hamiltonian.append(hamiltonian_errors(a, b))
@@ -137,6 +141,12 @@ def evaluate(predicted: HamiltonianReader, reference: HamiltonianReader) -> Eval
         result.eigenvalues.append(level_errors(*levels))
         _add_levels(result.levels, *levels)
     return result
+
+
+def _check_finite(hamiltonian: Hamiltonian, where: str) -> None:
+    for blocks in (*hamiltonian.onsite.values(), *hamiltonian.pairs.values()):
+        if not np.isfinite(blocks.hamiltonian).all():
+            raise DataError(f"{where}: H has elements that are not finite; make the store anew")
 
 
 def _add_elements(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gh_tools.errors import DataError, NoInputError
+from gh_tools.resources import source_date
 from gh_tools.store.read import Store, open_store
 from gh_tools.version import __version__
 
@@ -48,14 +49,8 @@ class Provenance:
         The time honours SOURCE_DATE_EPOCH. Paths of inputs are relative to the folder of ``output``,
         so that a folder of stores can be moved as a whole.
         """
-        epoch = os.environ.get("SOURCE_DATE_EPOCH")
-        utc = datetime.UTC
-        now = (
-            datetime.datetime.fromtimestamp(int(epoch), utc)
-            if epoch
-            else datetime.datetime.now(utc)
-        )
         folder = Path(output).absolute().parent
+        now = source_date() or datetime.datetime.now(datetime.UTC)
         return {
             "program": self.program,
             "version": __version__,

@@ -62,10 +62,14 @@ def test_printed_configuration_reads_back_as_itself(capsys):
     assert "# cutoff =" in printed
 
 
+def standard_input(text):
+    return io.TextIOWrapper(io.BytesIO(text.encode()))
+
+
 def test_inputs_are_arguments_or_lines_of_standard_input(monkeypatch):
-    monkeypatch.setattr(sys, "stdin", io.StringIO('a.zarr\n\n{"path": "b.zarr", "n": 3}\n'))
+    monkeypatch.setattr(sys, "stdin", standard_input('a.zarr\n\n{"path": "b.zarr", "n": 3}\n'))
     assert [str(p) for p in common.inputs(["x.zarr", "-"])] == ["x.zarr", "a.zarr", "b.zarr"]
-    monkeypatch.setattr(sys, "stdin", io.StringIO("a.zarr\n"))
+    monkeypatch.setattr(sys, "stdin", standard_input("a.zarr\n"))
     assert [str(p) for p in common.inputs(None)] == ["a.zarr"]
 
 
@@ -78,7 +82,7 @@ def test_inputs_are_arguments_or_lines_of_standard_input(monkeypatch):
     ],
 )
 def test_useless_standard_input_is_an_error(monkeypatch, text, error, message):
-    monkeypatch.setattr(sys, "stdin", io.StringIO(text))
+    monkeypatch.setattr(sys, "stdin", standard_input(text))
     with pytest.raises(error, match=message):
         common.inputs(["-"])
 
