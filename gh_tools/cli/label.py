@@ -160,7 +160,7 @@ def _preset(name: str | None) -> dict:
 def _describe(structures, options, path: Path) -> None:
     from gh_tools import console
     from gh_tools.dft.basis_sets import basis_table
-    from gh_tools.dft.scf import describe, kpoint_grid
+    from gh_tools.dft.scf import describe, kpoint_sampling
 
     console.table(
         describe(basis_table(options, structures.numbers)),
@@ -169,7 +169,10 @@ def _describe(structures, options, path: Path) -> None:
     )
     grids = {}
     for atoms in structures.atoms:
-        grid = "x".join(map(str, kpoint_grid(atoms, options)))
+        sampling = kpoint_sampling(atoms, options)
+        # A grid along the vectors of another cell of the lattice has no sizes, but a number of points.
+        size = sampling.get("size") or [len(sampling["kpts"])]
+        grid = "x".join(map(str, size))
         grids[grid] = grids.get(grid, 0) + 1
     counts = ", ".join(f"{count} with {grid} k-points" for grid, count in grids.items())
     console.log.info("would label %d structures (%s) and write %s", len(structures), counts, path)

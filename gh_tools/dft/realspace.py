@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 import ase
 import numpy as np
-from ase.units import Ha
+from ase.units import Bohr, Ha
 from jaxtyping import Float, Int
 
 from gh_tools.dft.block_list import BlockList, block_lists
@@ -19,6 +19,7 @@ from gh_tools.dft.overlap import overlap_blocks
 from gh_tools.dft.projections import Projections
 from gh_tools.dft.two_center import TwoCenterIntegrals
 from gh_tools.orbitals.basis import Basis, SpeciesPair
+from gh_tools.orbitals.lattice import change_of_basis
 from gh_tools.orbitals.pairs import stored_pairs
 
 Blocks = dict[int | SpeciesPair, Float[np.ndarray, "*spin pairs ki kj"]]
@@ -33,7 +34,7 @@ def realspace_blocks(
 
     Args:
         atoms: the structure, wrapped; GPAW may have moved it rigidly along directions that are not
-            periodic.
+            periodic, and have other cell vectors of the same lattice.
         calculator: a converged GPAW calculator (new interface) in LCAO mode.
         basis: the basis table that the calculation used.
 
@@ -64,6 +65,11 @@ def realspace_blocks(
     return lists, {key: np.stack(value) for key, value in hamiltonian.items()}, overlap
 
 
+def calculation_cell(calculator) -> Float[np.ndarray, "3 3"]:
+    """Cell vectors in Å, as rows, of a calculator."""
+    return calculator.dft.potential.vt_sR.desc.cell_cv * Bohr
+
+
 def _ranges(atoms: ase.Atoms, integrals: TwoCenterIntegrals) -> dict[SpeciesPair, float]:
     """Distance in Å up to which two atoms interact, directly or through projectors of a third."""
     present = sorted(set(atoms.numbers.tolist()))
@@ -90,8 +96,12 @@ class _GridPotential:
         )
         self._start = basis.orbital_ptr(atoms.numbers)
         self._basis = basis
-        # GPAW wraps the atoms anew, and one on a face of the cell may land on the other face.
-        scaled = atoms.get_scaled_positions(wrap=False)
+        # GPAW's cell may be another of the same lattice, into which it has wrapped the atoms anew: R in
+        # the structure's cell is R @ to_run in GPAW's, from atoms in the cells that stand here.
+        run = calculation_cell(calculator)
+        change = change_of_basis(atoms.cell.array, run, atoms.pbc)
+        self._to_run = np.rint(np.linalg.inv(change)).astype(np.int64)
+        scaled = np.linalg.solve(run.T, atoms.positions.T).T
         self._cell = np.where(atoms.pbc, np.rint(scaled - dft.relpos_ac), 0).astype(np.int64)
         # GPAW's matrices belong to -R for one half of all R; the other half are their transposes.
         half = -self._functions.sdisp_xc
@@ -116,7 +126,7 @@ class _GridPotential:
         result = {}
         for key, block in lists.items():
             rows, columns = self._orbitals(block.zi, block.i), self._orbitals(block.zj, block.j)
-            shift = block.shift + self._cell[block.j] - self._cell[block.i]
+            shift = block.shift @ self._to_run + self._cell[block.j] - self._cell[block.i]
             forward, backward = self._find(shift), self._find(-shift)
             values = np.zeros((len(block.i), rows.shape[1], columns.shape[1]))
             here = forward >= 0

@@ -11,6 +11,7 @@ from ase.calculators.calculator import kptdensity2monkhorstpack
 from jaxtyping import Float
 
 from gh_tools.errors import UsageError
+from gh_tools.orbitals.lattice import kpoints_in_cell, reduced_basis
 
 
 @dataclass(frozen=True)
@@ -83,3 +84,23 @@ def grid_for_density(atoms: ase.Atoms, density: float) -> tuple[int, int, int]:
     if not atoms.pbc.any():
         return (1, 1, 1)
     return tuple(int(n) for n in kptdensity2monkhorstpack(atoms, density, even=False))
+
+
+def kpoints_for_density(atoms: ase.Atoms, density: float) -> KPoints:
+    """Return the Γ-centred grid of the reduced cell with a k-point density, halved by time reversal.
+
+    The points are the same for all cells of a lattice, see `gh_tools.orbitals.lattice.reduced_basis`.
+
+    Args:
+        atoms: structure; directions that are not periodic get one point.
+        density: k-points per Å⁻¹, see `grid_for_density`.
+
+    Returns:
+        The points in units of the reciprocal vectors of the structure's own cell, Γ first.
+
+    Raises:
+        UsageError: if the density is not positive.
+    """
+    basis, change = reduced_basis(atoms.cell.array, atoms.pbc)
+    grid = monkhorst_pack(grid_for_density(ase.Atoms(cell=basis, pbc=atoms.pbc), density))
+    return KPoints(kpoints_in_cell(grid.points, change), grid.weights)

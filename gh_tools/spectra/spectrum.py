@@ -16,7 +16,7 @@ from gh_tools.spectra.config import DosConfig, SamplingConfig
 from gh_tools.spectra.dos import energy_grid, projected_dos, states_in_window
 from gh_tools.spectra.eigen import Levels, solve
 from gh_tools.spectra.fermi import band_edges, electrons_of, fermi_level_of
-from gh_tools.spectra.kpoints import KPoints, grid_for_density, monkhorst_pack
+from gh_tools.spectra.kpoints import KPoints, kpoints_for_density, monkhorst_pack
 from gh_tools.spectra.sparse.around_fermi import certified_levels
 from gh_tools.spectra.sparse.kpm import kernel_polynomial_dos
 from gh_tools.spectra.sparse.solver import Certificate, SlicedSolver
@@ -67,7 +67,9 @@ class Spectrum:
 
 def kpoints_for(atoms: ase.Atoms, config: SamplingConfig) -> KPoints:
     """Return the k-points of a structure."""
-    return monkhorst_pack(config.kpts or grid_for_density(atoms, config.kpoint_density))
+    if config.kpts:
+        return monkhorst_pack(config.kpts)
+    return kpoints_for_density(atoms, config.kpoint_density)
 
 
 def compute_spectrum(
