@@ -51,9 +51,9 @@ class LabelConfig(BaseModel):
     h: PositiveFloat = 0.2
     """Grid spacing in Å."""
     kpoint_density: PositiveFloat = 2.0
-    """Points of the Γ-centred k grid per Å⁻¹ along each periodic direction, where ``kpts`` is not given."""
+    """Points of the Γ-centred k grid per Å⁻¹ along each periodic direction of the reduced cell, where ``kpts`` is not given. All cells of a lattice get the same points."""
     kpts: tuple[PositiveInt, PositiveInt, PositiveInt] | None = None
-    """Size of the Γ-centred k grid; directions that are not periodic count as 1."""
+    """Size of the Γ-centred k grid along the reciprocal vectors of the structure's own cell; directions that are not periodic count as 1."""
     smearing: float = Field(0.1, ge=0.0)
     """Width of the Fermi-Dirac distribution in eV."""
     convergence: Convergence = Convergence()

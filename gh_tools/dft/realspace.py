@@ -19,7 +19,7 @@ from gh_tools.dft.overlap import overlap_blocks
 from gh_tools.dft.projections import Projections
 from gh_tools.dft.two_center import TwoCenterIntegrals
 from gh_tools.orbitals.basis import Basis, SpeciesPair
-from gh_tools.orbitals.lattice import change_of_basis
+from gh_tools.orbitals.lattice import change_of_basis, inverse
 from gh_tools.orbitals.pairs import stored_pairs
 
 Blocks = dict[int | SpeciesPair, Float[np.ndarray, "*spin pairs ki kj"]]
@@ -100,7 +100,7 @@ class _GridPotential:
         # the structure's cell is R @ to_run in GPAW's, from atoms in the cells that stand here.
         run = calculation_cell(calculator)
         change = change_of_basis(atoms.cell.array, run, atoms.pbc)
-        self._to_run = np.rint(np.linalg.inv(change)).astype(np.int64)
+        self._to_run = inverse(change)
         scaled = np.linalg.solve(run.T, atoms.positions.T).T
         self._cell = np.where(atoms.pbc, np.rint(scaled - dft.relpos_ac), 0).astype(np.int64)
         # GPAW's matrices belong to -R for one half of all R; the other half are their transposes.

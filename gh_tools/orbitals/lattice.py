@@ -8,9 +8,12 @@ import numpy as np
 from ase.geometry import minkowski_reduce
 from jaxtyping import Bool, Float, Int
 
-# A basis serves if its measure exceeds the least one by no more: strain of some per cent does not change
-# the basis of a hexagonal or cubic lattice, and the second best basis of the fcc lattice has 11 % more.
-_TOLERANCE = 0.1
+from gh_tools.errors import DataError
+
+# Limits are wide enough that strain of some per cent does not change the basis of a hexagonal or cubic
+# lattice, and exclude the second best basis of the fcc lattice, whose measure is 11 % larger.
+_LONGER = 0.2
+_MEASURE = 0.1
 _NEGLIGIBLE = 1e-12  # Å: what vectors that are orthogonal may have along each other by rounding
 
 
@@ -19,11 +22,13 @@ def reduced_basis(
 ) -> tuple[Float[np.ndarray, "3 3"], Int[np.ndarray, "3 3"]]:
     """Return the reduced basis of the lattice of a cell, and an orthogonal box where it is not periodic.
 
-    If the points of a grid lie in planes h apart, their distance along the cell vector a_i is h·|a_i||b_i|,
-    where b_i is the dual vector. So the measure of a basis is Σ_i |a_i|²|b_i|² over the periodic directions,
-    which is their number for orthogonal vectors and more for all others (M. Seysen, Combinatorica 13, 363
-    (1993)). Vectors whose measure is within 10 % of the least are returned as they are. Otherwise the lattice
-    alone decides among the bases within 10 %: all skewed cells of one lattice get the same basis.
+    A basis is reduced in the sense of Minkowski if no vector gets shorter by adding a sum w of shorter
+    ones. The points of a grid in planes h apart have the distance h·|a_i||b_i| along the vector a_i, where
+    b_i is the dual vector: Σ_i |a_i|²|b_i|² is the number of periodic directions for orthogonal vectors and
+    larger for all others (M. Seysen, Combinatorica 13, 363 (1993)). A basis serves if no |a_i|² falls by
+    more than 20 % of |w|², and if that sum is within 10 % of the least among such. Vectors that serve are
+    returned as they are. Otherwise the lattice alone decides which of the bases that serve is taken: all
+    skewed cells of one lattice get the same.
 
     Args:
         cell: cell vectors as rows, in Å; independent, or zero along directions that are not periodic.
@@ -39,7 +44,8 @@ def reduced_basis(
     to_cell = np.eye(3, dtype=np.int64)
     if pbc.sum() > 1:
         given = basis[pbc]
-        combination = _best_combination(given, minkowski_reduce(cell, pbc)[1][np.ix_(pbc, pbc)])
+        minkowski = minkowski_reduce(basis / np.abs(given).max(), pbc)[1][np.ix_(pbc, pbc)]
+        combination = _best_combination(given, minkowski)
         if combination is not None:
             to_cell[np.ix_(pbc, pbc)] = combination
             # The same digits, from whatever cell.
@@ -62,10 +68,24 @@ def change_of_basis(
 
     Returns:
         U; the unit matrix for directions that are not periodic.
+
+    Raises:
+        DataError: the cell is so oblique that U is lost in rounding: angles of some 0.01°.
     """
     change = np.eye(3, dtype=np.int64)
     change[np.ix_(pbc, pbc)] = np.rint(basis[pbc] @ np.linalg.pinv(cell[pbc]))
+    if not np.allclose((change @ cell)[pbc], basis[pbc], rtol=0, atol=1e-6):
+        raise DataError(
+            f"the cell vectors {cell.tolist()} Å are too oblique for the precision of their digits; give "
+            "shorter vectors of the same lattice"
+        )
     return change
+
+
+def inverse(change: Int[np.ndarray, "3 3"]) -> Int[np.ndarray, "3 3"]:
+    """Return the inverse of an integer matrix of determinant ±1, exactly."""
+    adjugate = np.cross(change[[1, 2, 0]], change[[2, 0, 1]]).T
+    return adjugate * (change[0] @ adjugate[:, 0])
 
 
 def kpoints_in_cell(
@@ -82,7 +102,7 @@ def kpoints_in_cell(
     """
     if (change == np.eye(3)).all():
         return kpoints
-    points = kpoints @ np.rint(np.linalg.inv(change)).T
+    points = kpoints @ inverse(change).T
     return points - np.ceil(points - 0.5 - 1e-9)
 
 
@@ -94,9 +114,11 @@ def _best_combination(given, minkowski) -> Int[np.ndarray, "d d"] | None:
     bases = shortest[list(itertools.combinations(range(len(shortest)), d))]
     bases = bases[np.abs(np.rint(np.linalg.det(bases))) == 1] @ minkowski
     vectors = bases @ given
+    short = _is_short(vectors)
+    bases, vectors = bases[short], vectors[short]
     measure = _measure(vectors)
-    limit = (1 + _TOLERANCE) * measure.min()
-    if _measure(given[None])[0] <= limit:
+    limit = (1 + _MEASURE) * measure.min()
+    if _is_short(given[None])[0] and _measure(given[None])[0] <= limit:
         return None
     good = np.flatnonzero(measure <= limit)
     # Of equals, those vectors (but for signs and order) that are usual for fcc and hexagonal crystals.
@@ -107,6 +129,21 @@ def _best_combination(given, minkowski) -> Int[np.ndarray, "d d"] | None:
     sign = np.array([np.sign(row[np.flatnonzero(row)[-1]]) for row in vectors], dtype=np.int64)
     length = np.linalg.norm(vectors, axis=1).round(6)
     return (sign[:, None] * chosen)[np.lexsort((*(sign[:, None] * vectors).T, length))]
+
+
+def _is_short(bases: Float[np.ndarray, "n d 3"]) -> Bool[np.ndarray, "n"]:
+    """Tell which bases are reduced in the sense of Minkowski, within the limit."""
+    order = np.argsort(np.linalg.norm(bases, axis=2), axis=1, kind="stable")
+    bases = np.take_along_axis(bases, order[:, :, None], axis=1)
+    first, second, last = bases[:, 0], bases[:, 1], bases[:, -1]
+    sums = [(second, first)]
+    if bases.shape[1] == 3:
+        sums += [(last, added) for added in (first, second, first + second, first - second)]
+    short = np.ones(len(bases), dtype=bool)
+    for vector, added in sums:
+        along = np.abs(np.einsum("nc,nc->n", vector, added))
+        short &= 2 * along <= (1 + _LONGER) * np.einsum("nc,nc->n", added, added)
+    return short
 
 
 def _measure(bases: Float[np.ndarray, "n d 3"]) -> Float[np.ndarray, "n"]:

@@ -16,7 +16,7 @@ class SamplingConfig(BaseModel):
     kpts: tuple[PositiveInt, PositiveInt, PositiveInt] | None = None
     """Γ-centred Monkhorst-Pack grid, such as [6, 6, 1]; takes the place of kpoint_density."""
     kpoint_density: float = Field(default=5.0, gt=0)
-    """k-points per Å⁻¹ along each periodic direction (as in ASE and GPAW)."""
+    """k-points per Å⁻¹ along each periodic direction of the reduced cell (as in ASE and GPAW). All cells of a lattice get the same points."""
     fermi: Literal["count", "label"] = "count"
     """Fermi level from the electron count and the levels, or the one stored with the labels."""
     smearing: float = Field(default=0.0, ge=0)

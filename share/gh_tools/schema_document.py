@@ -29,7 +29,8 @@ number, `<Zi>-<Zj>` a species pair with Zi ≤ Zj, `<name>` any name.
 Conventions: real spherical harmonics, m from −l to l, shells in the order of the basis table; H_ij(R) = ⟨i,0|H|j,R⟩ with R counted
 from positions wrapped into the cell (those of a `hamiltonians` store are); H(k) = Σ_R exp(2πi k·R) H(R). Of (i,j,R) and (j,i,−R)
 one is stored: that with Zi < Zj, or for Zi = Zj the lexicographically smaller; H_ji(−R) = H_ij(R)ᵀ gives the other. Energies
-are absolute, in the potential zero of the DFT code.
+are absolute, in the potential zero of the DFT code. Cell, R and k-points are those of the structure as it was given, also where the DFT
+code worked in a reduced cell of its lattice.
 """
 
 REMARKS = {

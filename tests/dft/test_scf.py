@@ -7,7 +7,7 @@ from ase.build import bulk, mx2
 
 from gh_tools.dft.basis_sets import basis_table
 from gh_tools.dft.config import LabelConfig
-from gh_tools.dft.scf import boxed, kpoint_grid, label
+from gh_tools.dft.scf import boxed, kpoint_sampling, label
 from gh_tools.errors import DataError
 
 
@@ -41,9 +41,10 @@ def test_k_points_follow_the_size_of_the_cell():
     sheet = mx2("WSe2", a=3.32, thickness=3.2, vacuum=5.0)
     config = LabelConfig(kpoint_density=2.0)
     # 2π/(3.32 sin 60°) is 2.19/Å, so 4.4 points; the cell of 6 x 6 needs 0.7.
-    assert kpoint_grid(sheet, config) == (5, 5, 1)
-    assert kpoint_grid(sheet * (6, 6, 1), config) == (1, 1, 1)
-    assert kpoint_grid(sheet, LabelConfig(kpts=(3, 2, 4))) == (3, 2, 1)
+    assert kpoint_sampling(sheet, config) == {"size": (5, 5, 1), "gamma": True}
+    assert kpoint_sampling(sheet * (6, 6, 1), config) == {"size": (1, 1, 1), "gamma": True}
+    given = LabelConfig(kpts=(3, 2, 4))
+    assert kpoint_sampling(sheet, given) == {"size": (3, 2, 1), "gamma": True}
 
 
 def test_a_run_that_does_not_converge_says_so(tmp_path):

@@ -4,7 +4,7 @@ import pytest
 from ase.dft.kpoints import monkhorst_pack as ase_monkhorst_pack
 
 from gh_tools.errors import UsageError
-from gh_tools.spectra.kpoints import grid_for_density, monkhorst_pack
+from gh_tools.spectra.kpoints import grid_for_density, kpoints_for_density, monkhorst_pack
 
 
 @pytest.mark.parametrize("grid", [(1, 1, 1), (6, 6, 1), (5, 4, 3), (2, 2, 2), (3, 1, 1)])
@@ -34,6 +34,31 @@ def test_density_counts_points_per_inverse_length():
     # |b| = 2π / 4 Å = 1.57 Å⁻¹, times 3 Å: 4.7 points are needed.
     assert grid_for_density(slab, 3.0) == (5, 3, 1)
     assert grid_for_density(ase.Atoms("H"), 3.0) == (1, 1, 1)
+
+
+@pytest.mark.parametrize("pbc", [(True, True, True), (True, True, False)])
+def test_a_density_gives_all_cells_of_a_lattice_the_same_points(pbc):
+    cell = np.array([[3.0, 0, 0], [0.4, 4.0, 0], [0, 0, 9.0]])
+    skewed = cell.copy()
+    skewed[0] += 2 * cell[1]
+    skewed[1] += 3 * skewed[0]
+    skewed[2] += 0.7 * cell[0] if not pbc[2] else 2 * cell[1]
+
+    def waves(cell):
+        """Components of the points along the lattice's own vectors, and their weights."""
+        found = kpoints_for_density(ase.Atoms("H", cell=cell, pbc=pbc), 2.0)
+        assert found.weights.sum() == pytest.approx(1.0)
+        assert not found.points[0].any()
+        along = found.points @ np.linalg.inv(cell).T @ given.T
+        rows = np.column_stack([along[:, list(pbc)], found.weights])
+        # Of k and -k either is there.
+        both = [{tuple((sign * row[:-1] % 1).round(6) % 1) for sign in (-1, 1)} for row in rows]
+        return {(min(k), row[-1].round(6)) for k, row in zip(both, rows, strict=True)}
+
+    given = cell
+    usual = kpoints_for_density(ase.Atoms("H", cell=cell, pbc=pbc), 2.0)
+    assert len(usual) == len(monkhorst_pack((5, 4, 2) if pbc[2] else (5, 4, 1)))
+    assert waves(cell) == waves(skewed)
 
 
 @pytest.mark.parametrize("grid", [(0, 1, 1), (2, 2), (1.5, 1, 1)])

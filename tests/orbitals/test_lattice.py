@@ -1,0 +1,122 @@
+"""The reduced basis of a lattice: the same one from every cell, and the usual cells as they are."""
+
+import numpy as np
+import pytest
+from ase.build import bulk, mx2
+from ase.cell import Cell
+
+from gh_tools.errors import DataError
+from gh_tools.orbitals.lattice import change_of_basis, inverse, kpoints_in_cell, reduced_basis
+
+ALL = np.array([True, True, True])
+CELLS = {
+    "fcc": bulk("Si").cell.array,
+    "bcc": bulk("Fe").cell.array,
+    "hexagonal": bulk("Mg").cell.array,
+    "hexagonal, 60 degrees": Cell.fromcellpar([3, 3, 5, 90, 90, 60]).array,
+    "cubic": 4.5 * np.eye(3),
+    "layers far apart": Cell.fromcellpar([2.5, 2.5, 20, 90, 90, 120]).array,
+    "orthorhombic": np.diag([9.0, 3.0, 5.0]),
+    "left-handed": np.diag([9.0, -3.0, 5.0]),
+    "monoclinic": Cell.fromcellpar([4, 5, 6, 90, 99, 90]).array,
+    "rhombohedral": Cell.fromcellpar([5, 5, 5, 75, 75, 75]).array,
+    "strained": bulk("Mg").cell.array @ np.diag([1.03, 0.98, 1.0]),
+    "sheared": bulk("Si").cell.array @ (np.eye(3) + 0.02 * np.eye(3, k=1)),
+}
+SKEWED = {
+    "rhombohedral, 40 degrees": Cell.fromcellpar([5, 5, 5, 40, 40, 40]).array,
+    "rhombohedral, 118 degrees": Cell.fromcellpar([5, 5, 5, 118, 118, 118]).array,
+    "triclinic": Cell.fromcellpar([4, 9, 14, 28, 40, 35]).array,
+}
+
+
+def unimodular(rng, d=3, steps=6):
+    """A random integer matrix of determinant 1 or -1."""
+    matrix = np.eye(d, dtype=int)
+    for _ in range(steps):
+        i, j = rng.choice(d, 2, replace=False)
+        matrix[i] += rng.integers(-2, 3) * matrix[j]
+    return matrix[rng.permutation(d)] * rng.choice([-1, 1], d)[:, None]
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_usual_cells_are_left_as_they_are(name):
+    basis, change = reduced_basis(CELLS[name], ALL)
+    np.testing.assert_array_equal(basis, CELLS[name])
+    np.testing.assert_array_equal(change, np.eye(3))
+
+
+@pytest.mark.parametrize("name", CELLS | SKEWED)
+def test_all_skewed_cells_of_a_lattice_have_one_basis(name):
+    lattice, rng, found = (CELLS | SKEWED)[name], np.random.default_rng(1), []
+    for _ in range(30):
+        cell = unimodular(rng) @ lattice
+        basis, change = reduced_basis(cell, ALL)
+        np.testing.assert_allclose(change @ cell, basis, atol=1e-9)
+        assert abs(round(np.linalg.det(change))) == 1
+        if (change != np.eye(3)).any():
+            found.append(basis)
+    assert len(found) > 20
+    np.testing.assert_allclose(found, np.broadcast_to(found[0], (len(found), 3, 3)), atol=1e-9)
+    # No angle of a lattice is forced below 60°; 10 % of the measure leave some degrees.
+    angles = Cell(found[0]).angles()
+    assert (angles > 55).all() and (angles < 125).all()
+
+
+@pytest.mark.parametrize(
+    "name", ["fcc", "hexagonal", "layers far apart", "strained", "sheared", "cubic", "orthorhombic"]
+)
+def test_skewed_cells_get_the_vectors_of_the_usual_one(name):
+    """But for signs and order, of which no grid takes notice."""
+    cell = np.array([[1, 0, 0], [3, 1, 0], [2, -4, 1]]) @ CELLS[name]
+    ratio = reduced_basis(cell, ALL)[0] @ np.linalg.inv(CELLS[name])
+    np.testing.assert_allclose(np.sort(np.abs(ratio), axis=1), [[0, 0, 1]] * 3, atol=1e-9)
+
+
+def test_a_slab_is_reduced_in_its_plane_and_gets_an_orthogonal_vector():
+    cell = mx2("WSe2", a=3.3, vacuum=5.0).cell.array[[0, 2, 1]]
+    pbc = np.array([True, False, True])
+    np.testing.assert_array_equal(reduced_basis(cell, pbc)[0], cell)
+    skewed = cell.copy()
+    skewed[0] = 2 * cell[0] - 3 * cell[2]
+    skewed[2] = cell[0] - cell[2]
+    skewed[1] += 0.4 * cell[0] + 1.7 * cell[2]
+    basis, change = reduced_basis(skewed, pbc)
+    np.testing.assert_allclose(basis[1], cell[1], atol=1e-12)
+    np.testing.assert_allclose(np.abs(np.sort(basis[[0, 2]] @ [1, 0, 0])), [1.65, 3.3])
+    np.testing.assert_array_equal(change[1], [0, 1, 0])
+    np.testing.assert_allclose((change @ skewed)[pbc], basis[pbc], atol=1e-9)
+    np.testing.assert_array_equal(change_of_basis(skewed, basis, pbc), change)
+
+
+def test_boxes_of_wires_and_molecules_become_orthogonal():
+    box = np.diag([7.0, 2.2, 6.0])
+    wire = np.array([[7.0, 1.1, 0], [0, 2.2, 0], [1.4, 0.7, 6.0]])
+    np.testing.assert_allclose(reduced_basis(wire, [False, True, False])[0], box, atol=1e-12)
+    molecule = np.array([[7.0, 0, 0], [3.0, 2.2, 0], [-1.4, 0.7, 6.0]])
+    np.testing.assert_allclose(reduced_basis(molecule, [False] * 3)[0], box, atol=1e-12)
+    missing = np.diag([0, 2.2, 0])
+    np.testing.assert_array_equal(reduced_basis(missing, [False, True, False])[0], missing)
+    np.testing.assert_array_equal(reduced_basis(np.zeros((3, 3)), [False] * 3)[0], np.zeros((3, 3)))
+
+
+def test_k_points_are_the_same_plane_waves_in_both_cells():
+    cell = np.array([[1, 0, 0], [3, 1, 0], [2, -4, 1]]) @ CELLS["fcc"]
+    basis, change = reduced_basis(cell, ALL)
+    k = np.random.default_rng(0).uniform(-0.5, 0.5, (5, 3))
+    mine = kpoints_in_cell(k, change)
+    difference = (mine @ np.linalg.inv(cell).T - k @ np.linalg.inv(basis).T) @ basis.T
+    np.testing.assert_allclose(difference, np.round(difference), atol=1e-9)
+    assert (mine > -0.5).all() and (mine <= 0.5).all()
+
+
+def test_the_inverse_of_large_integers_is_exact():
+    change = np.array([[1, 0, 0], [4000, 1, 0], [12_000_000, 3000, 1]])
+    np.testing.assert_array_equal(inverse(change) @ change, np.eye(3))
+    np.testing.assert_array_equal(inverse(-change) @ -change, np.eye(3))
+
+
+def test_vectors_that_are_lost_in_rounding_are_refused():
+    cell = np.array([[1, 0, 0], [10**5, 1, 0], [0, 10**5, 1]]) @ CELLS["fcc"]
+    with pytest.raises(DataError, match=r"too oblique .* give shorter vectors"):
+        change_of_basis(cell, reduced_basis(cell, ALL)[0], ALL)
