@@ -8,6 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
+from ase import Atoms
+from ase.io import write
 
 from gh_tools.resources import share_path
 from gh_tools.store.hamiltonians import HamiltonianReader
@@ -145,3 +147,47 @@ def test_a_pipe_ends_where_its_first_command_fails(folder):
     assert failed.stdout.split() == ["66", "66", "66"]
     assert failed.stderr.count("upstream command produced nothing") == 2
     assert "Traceback" not in failed.stderr
+
+
+FAILING = """
+include {make}
+LABEL_FLAGS = --set h=0.4 --set max_iterations=7
+DOS_FLAGS = --points 50
+all: h.spectra.zarr/zarr.json
+.DELETE_ON_ERROR:
+.PRECIOUS: h.structures.zarr/zarr.json
+h.structures.zarr/zarr.json:
+	gh-build h.xyz --set minimum_distance=0 -o h.structures.zarr --overwrite
+"""
+
+
+@pytest.mark.xdist_group("make")
+def test_a_structure_that_fails_stops_make_until_it_is_accepted(tmp_path):
+    """Of two structures of hydrogen one is too crowded to converge in so few iterations."""
+    crowded = [[0, 0, 0], [0.3, 0, 0], [1, 1.2, 0], [0, 2, 2], [1.2, 0, 2.5]]
+    structures = [Atoms("H2", [[0, 0, 0], [0, 0, 0.74]]), Atoms("H5", crowded)]
+    for atoms in structures:
+        atoms.center(3)
+    write(tmp_path / "h.xyz", structures)
+    (tmp_path / "Makefile").write_text(FAILING.format(make=share_path("make/gh.mk")))
+    first = shell("make", tmp_path)
+    labels = tmp_path / "h.hamiltonians.zarr"
+    assert first.returncode == 2 and "Error 75" in first.stderr
+    assert open_store(labels).attributes["failed"][0]["name"] == "h-0001"
+    assert list(HamiltonianReader(labels).names) == ["h-0000"]
+
+    again = shell("make", tmp_path)
+    assert again.returncode == 2 and "Error 75" in again.stderr
+    assert "gh-label --set h=0.4 --set max_iterations=7 --resume" in again.stdout
+    assert "1 of 2 structures are there already" in again.stderr
+    assert not (tmp_path / "h.spectra.zarr").exists()
+
+    # Other settings do not silently discard what is there.
+    other = shell("make LABEL_FLAGS='--set h=0.4 --set max_iterations=99'", tmp_path)
+    assert other.returncode == 2 and "Error 73" in other.stderr
+    assert list(HamiltonianReader(labels).names) == ["h-0000"]
+
+    accepted = shell("make -n ACCEPT_FAILURES=1", tmp_path).stdout
+    assert "gh-dos" in accepted and "gh-label" not in accepted
+    anew = shell("make -n ANEW=1", tmp_path).stdout
+    assert "gh-label --set h=0.4 --set max_iterations=7 --overwrite" in anew

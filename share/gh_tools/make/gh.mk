@@ -22,11 +22,30 @@ RUN ?=
 MODEL ?=
 FORMULA ?=
 
-# An interrupted run is taken up again; else what is there is out of date, and replaced. A run that
-# cannot be taken up because its inputs have changed since (exit code 73) starts anew.
+# Make with ANEW=1 to start anew what was left unfinished with other settings or inputs, which else stops
+# make: what was finished of it is then discarded.
+ANEW ?=
+# Make with ACCEPT_FAILURES=1 to go on without the structures that failed.
+ACCEPT_FAILURES ?=
+
+# A store of which structures failed is not up to date, whatever its date: make tries them again.
+failed := $(if $(ACCEPT_FAILURES),,$(shell grep -lE '"failed": *\[ *([^] ]|$$)' /dev/null $(wildcard *.zarr/zarr.json */*.zarr/zarr.json)))
+goal := $(.DEFAULT_GOAL)
+$(failed): .again
+.PHONY: .again
+.again:
+.DEFAULT_GOAL := $(goal)
+
+# Where an error makes make delete targets (.DELETE_ON_ERROR, Ctrl-C), finished work would go. A store with a rule of
+# its own needs its name here, too, or pattern for pattern that of its rule.
+.PRECIOUS: %.hamiltonians.zarr/zarr.json %.scaleshift.zarr/zarr.json %.model.zarr/zarr.json \
+	%.predicted.zarr/zarr.json %.predicted.spectra.zarr/zarr.json %.spectra.zarr/zarr.json %.posterior.zarr/zarr.json
+
+# An interrupted run, and one in which structures failed, is taken up again; else what is there is out of
+# date, and replaced.
 # $(call gh,COMMAND AND OPTIONS,OUTPUT STORE,INPUTS)
 define gh
-$(if $(wildcard $(2).partial),$(RUN) $(1) --resume -o $(2) $(3) || { test $$? -eq 73 && $(RUN) $(1) --overwrite -o $(2) $(3); },$(RUN) $(1) --overwrite -o $(2) $(3))
+$(RUN) $(1) $(if $(ANEW),--overwrite,$(if $(wildcard $(2).partial)$(filter $(2)/zarr.json,$(failed)),--resume,--overwrite)) -o $(2) $(3)
 endef
 
 # The store that a file zarr.json belongs to.
