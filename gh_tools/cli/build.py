@@ -99,6 +99,7 @@ def main(
     recipe = registry.get(name)
     settings = common.as_settings(settings, {"paths": files or None, "anneal.calculator": anneal})
     options = common.load_config(recipe.config, config, settings)
+    _refuse_foreign_code(options.anneal, config, settings)
     if recipe.complete is not None and (number is not None or not print_config):
         options = recipe.complete(options, number)
     if print_config:
@@ -150,6 +151,22 @@ def main(
         raise TryAgainError(
             f"{len(failures)} structures failed: {reasons}; --resume tries them again"
         )
+
+
+def _refuse_foreign_code(anneal, config: Path | None, settings: list[str]) -> None:
+    """Raise `UsageError` if a configuration file, which others may have written, names code to run."""
+    from gh_tools.errors import UsageError
+    from gh_tools.structures.calculators import keys_that_run_code
+
+    if config is None or anneal.calculator is None:
+        return
+    given = {setting.partition("=")[0].strip() for setting in settings}
+    for key in keys_that_run_code(anneal.calculator, anneal.options):
+        if key not in given:
+            raise UsageError(
+                f"{config}: {key} names code or a file to load, which only the command line may do; look at it, "
+                f"and if you trust it, give it with --set {key}=..."
+            )
 
 
 def _choose(sources: list[str] | None, config: Path | None) -> tuple[str, list[str]]:

@@ -25,8 +25,8 @@ def make_calculator(name: str, options: Mapping[str, Any]):
     """Return a calculator of ASE.
 
     Args:
-        name: a key of ``CALCULATORS``, with ``:FILE`` where it takes one, or ``module:Class``, which
-            may be any function that returns a calculator.
+        name: a key of ``CALCULATORS``, with ``:FILE`` where it takes one, or ``module:Class`` for any
+            other class of ASE's calculators.
         options: arguments by name, over those of ``CALCULATORS``.
 
     Raises:
@@ -56,10 +56,44 @@ def make_calculator(name: str, options: Mapping[str, Any]):
         ) from None
     except AttributeError:
         raise UsageError(f"anneal.calculator: {module} has no {attribute}") from None
+    if known not in CALCULATORS:
+        from ase.calculators.calculator import BaseCalculator
+
+        if not (isinstance(make, type) and issubclass(make, BaseCalculator)):
+            raise UsageError(
+                f"anneal.calculator: {name} is no calculator; expected a class that extends "
+                "ase.calculators.calculator.Calculator"
+            )
     try:
         return make(**arguments)
     except TypeError as error:
         raise UsageError(f"anneal.options: {attribute} does not take them ({error})") from error
+
+
+def keys_that_run_code(name: str, options: Mapping[str, Any]) -> list[str]:
+    """Return the keys of a configuration whose values may run what others wrote.
+
+    A class of any module may do so when it is made, by what it is made of, such as the command that many of ASE's
+    calculators start; and files of models are loaded by torch, which runs what they ask for.
+
+    Args:
+        name: as in `make_calculator`.
+        options: as there.
+    """
+    foreign = ":" in name
+    keys = ["anneal.calculator"] if foreign else []
+    for key, value in options.items():
+        if (foreign and name.partition(":")[0] not in CALCULATORS) or _names_file(value):
+            keys.append(f"anneal.options.{key}")
+    return keys
+
+
+def _names_file(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return any(map(_names_file, value.values()))
+    if isinstance(value, list | tuple):
+        return any(map(_names_file, value))
+    return isinstance(value, str) and ("/" in value or Path(value).exists())
 
 
 def _file(name: str, path: str) -> dict[str, str]:

@@ -22,7 +22,7 @@ class AnnealConfig(BaseModel):
 
     calculator: str | None = None
     """What gives energies and forces: emt, xtb, chgnet, sevennet, mace:FILE, or module:Class for
-    any other of ASE's calculators. Without one structures are not annealed."""
+    any other of ASE's calculators; the last two from the command line alone. Without one structures are not annealed."""
     options: dict[str, Any] = {}
     """Arguments of the calculator by name, such as method = "GFN1-xTB" for xtb."""
     first_fmax: PositiveFloat | None = 0.2

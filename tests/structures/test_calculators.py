@@ -43,7 +43,7 @@ def test_xtb_forgets_when_told():
     np.testing.assert_array_equal(water.get_forces(), fresh.get_forces())
 
 
-def test_any_class_or_function():
+def test_any_class_of_ase():
     found = make_calculator("ase.calculators.lj:LennardJones", {"sigma": 2.5, "rc": 6.0})
     assert found.parameters["sigma"] == 2.5
 
@@ -68,6 +68,9 @@ def test_what_is_not_installed_names_its_extra(monkeypatch, tmp_path, name):
         ("mace:/no/such/file", {}, NoInputError, "no such model"),
         ("no_such_module:Class", {}, UsageError, "cannot be imported"),
         ("ase.calculators.emt:Emt", {}, UsageError, "has no Emt"),
+        ("os:system", {"command": "touch owned"}, UsageError, "os:system is no calculator"),
+        ("os:getcwd", {}, UsageError, "is no calculator"),
+        ("subprocess:Popen", {"args": "true"}, UsageError, "is no calculator"),
         ("ase.calculators.tip3p:TIP3P", {"colour": "red"}, UsageError, "options: TIP3P"),
     ],
 )
