@@ -13,7 +13,6 @@ from jaxtyping import Float, Int
 
 from gh_tools.dft.overlap import Overlap
 from gh_tools.inference.chunks import atom_chunks, local_graph, pair_chunks
-from gh_tools.inference.domains import divide
 from gh_tools.inference.programs import Programs, spread_of_members
 from gh_tools.model.build import build_model
 from gh_tools.model.graph import Graph, build_graph, pad
@@ -21,6 +20,7 @@ from gh_tools.orbitals.basis import SpeciesPair
 from gh_tools.orbitals.blocks import Hamiltonian, OnsiteBlocks, PairBlocks
 from gh_tools.orbitals.irreps import IrrepLayout
 from gh_tools.orbitals.pairs import DirectedPairs, Neighbours, canonical_pairs, wrapped
+from gh_tools.orbitals.partition import divide
 from gh_tools.scaleshift.potential import shifted
 from gh_tools.trained_model.runtime import configure_jax
 from gh_tools.trained_model.store import LoadedModel

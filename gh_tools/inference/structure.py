@@ -12,10 +12,10 @@ import numpy as np
 from jaxtyping import Int
 
 from gh_tools.dft.overlap import OnsiteMatrices, Overlap, PairMatrices
-from gh_tools.inference.domains import divide
 from gh_tools.inference.predict import Descriptors, Predictor
 from gh_tools.orbitals.blocks import Hamiltonian
 from gh_tools.orbitals.pairs import Neighbours, wrapped
+from gh_tools.orbitals.partition import divide
 from gh_tools.scaleshift.potential import shifted
 
 

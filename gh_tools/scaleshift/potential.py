@@ -26,6 +26,7 @@ from gh_tools.console import log
 from gh_tools.orbitals.basis import Basis
 from gh_tools.orbitals.blocks import Hamiltonian
 from gh_tools.orbitals.pairs import Neighbours
+from gh_tools.scaleshift.radial import smooth_cutoff
 
 # Reach in Å and number of radial functions of sums over neighbours, and over pairs of neighbours.
 TWO_BODY, THREE_BODY = (6.5, 8), (4.0, 3)
@@ -303,9 +304,7 @@ def _radial(
     distance: Float[np.ndarray, "n"], nearest: float, cutoff: float, count: int
 ) -> Float[np.ndarray, "n count"]:
     x = np.clip((distance - nearest) / (cutoff - nearest), 0.0, 1.0)
-    inside = np.minimum(distance / cutoff, 1.0 - 1e-9)
-    envelope = np.where(distance < cutoff, np.exp(1.0 - 1.0 / (1.0 - inside**2)), 0.0)
-    return np.cos(np.pi * x[:, None] * np.arange(count)) * envelope[:, None]
+    return np.cos(np.pi * x[:, None] * np.arange(count)) * smooth_cutoff(distance / cutoff)[:, None]
 
 
 def _window(neighbours: Neighbours, chosen: Int[np.ndarray, "some"]):

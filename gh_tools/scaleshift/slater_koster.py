@@ -17,6 +17,7 @@ from jaxtyping import Float
 from gh_tools.orbitals.bond_frame import reversal, to_frame
 from gh_tools.orbitals.irreps import Irreps
 from gh_tools.scaleshift.distance_bins import DistanceBins, widen
+from gh_tools.scaleshift.radial import smooth_cutoff
 
 N_RADIAL = 16
 # Of the mean square of the radial functions: smooths where data is sparse, and moves fits to thousands
@@ -158,6 +159,4 @@ class BondFit:
 def _radial(distance: Float[Any, "n"], cutoff: float) -> Float[Any, "n radial"]:
     xp = distance.__array_namespace__()
     x = xp.minimum(distance / cutoff, 1.0)
-    inside = xp.minimum(x, 1.0 - 1e-9)
-    envelope = xp.where(x < 1.0, xp.exp(1.0 - 1.0 / (1.0 - inside**2)), 0.0)
-    return xp.cos(np.pi * x[:, None] * np.arange(N_RADIAL)) * envelope[:, None]
+    return xp.cos(np.pi * x[:, None] * np.arange(N_RADIAL)) * smooth_cutoff(x)[:, None]

@@ -101,6 +101,15 @@ def test_rotations_into_the_frame_are_wigners(vectors):
             np.testing.assert_allclose(found, expected, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("max_degree", [0, 1, 4, 6])
+def test_the_order_of_components_reversed_exchanges_m_and_minus_m(max_degree):
+    """A rotation about z couples the component m to -m alone: `turn_azimuth` takes it by reversal."""
+    order = components(max_degree)
+    np.testing.assert_array_equal(order.m[::-1], -order.m)
+    mixed = order.m != 0  # m = 0 stays what it is
+    np.testing.assert_array_equal(order.degree[::-1][mixed], order.degree[mixed])
+
+
 def test_gradients_of_turning_are_those_of_the_sums(vectors, rng):
     """Written out by hand for speed: against JAX's own, of features, weights and turns."""
     size, pairs = (DEGREE + 1) ** 2, len(vectors)

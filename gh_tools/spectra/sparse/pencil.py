@@ -15,6 +15,7 @@ from jaxtyping import Float, Int, Shaped
 
 from gh_tools.errors import DataError
 from gh_tools.orbitals.blocks import Hamiltonian, OnsiteBlocks, PairBlocks
+from gh_tools.orbitals.partition import divide
 from gh_tools.resources import threads
 
 # Orbitals of the parts whose levels model those of the whole: fractions of a second each.
@@ -235,8 +236,8 @@ def model_levels(
     counts = np.bincount(owner, minlength=len(positions))
     start = np.concatenate([[0], np.cumsum(counts)])
     levels = []
-    for atoms in _parts(positions, counts):
-        orbitals = np.concatenate([np.arange(start[a], start[a + 1]) for a in np.sort(atoms)])
+    for atoms in divide(positions, counts, PART_SIZE):
+        orbitals = np.concatenate([np.arange(start[a], start[a + 1]) for a in atoms])
         blocks = []
         for matrix in (h, s):
             upper = matrix[orbitals][:, orbitals].toarray()
@@ -249,19 +250,3 @@ def model_levels(
                 "label with a more confined or smaller basis"
             ) from None
     return np.sort(np.concatenate(levels))
-
-
-def _parts(
-    positions: Float[np.ndarray, "atoms 3"], counts: Int[np.ndarray, "atoms"]
-) -> list[Int[np.ndarray, "part"]]:
-    """Halve the atoms along the longest extent until no part has more than `PART_SIZE` orbitals."""
-    todo, done = [np.arange(len(positions))], []
-    while todo:
-        atoms = todo.pop()
-        if counts[atoms].sum() <= PART_SIZE or len(atoms) == 1:
-            done.append(atoms)
-            continue
-        axis = np.argmax(np.ptp(positions[atoms], axis=0))
-        order = atoms[np.argsort(positions[atoms, axis], kind="stable")]
-        todo += [order[: len(order) // 2], order[len(order) // 2 :]]
-    return done

@@ -1,4 +1,4 @@
-"""Division of a structure's atoms into compact domains, each a piece of work of bounded size."""
+"""Division of a structure's atoms into compact domains, each of bounded weight."""
 
 from __future__ import annotations
 

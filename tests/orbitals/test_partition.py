@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gh_tools.inference.domains import divide
+from gh_tools.orbitals.partition import divide
 
 
 @pytest.fixture(scope="module")
