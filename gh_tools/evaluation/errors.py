@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 from gh_tools.errors import DataError
 from gh_tools.orbitals.basis import SpeciesPair
 from gh_tools.orbitals.blocks import Hamiltonian, OnsiteBlocks, PairBlocks
+from gh_tools.spectra.dos import share_in_window
 from gh_tools.spectra.eigen import Levels, solve
 from gh_tools.spectra.fermi import electrons_of, fermi_level
 from gh_tools.spectra.kpoints import KPoints, monkhorst_pack
@@ -261,9 +262,9 @@ def level_errors(
     """
     fermi = fermi_level(reference, n_electrons, SMEARING)
     difference = predicted.energies - reference.energies
-    near = abs(reference.energies - fermi) <= window
+    near = share_in_window(reference.energies, (fermi - window, fermi + window))
     return EigenvalueErrors(
-        *_mae(difference[near], reference.states[near]),
+        *_mae(difference, near * reference.states),
         *_mae(difference, reference.states),
         fermi_level=float(fermi_level(predicted, n_electrons, SMEARING) - fermi),
         ghosts=_count_ghosts(predicted.energies, reference.energies, fermi, window, ghost_distance),
@@ -291,7 +292,7 @@ def _count_ghosts(
     for found, true in zip(
         predicted.reshape(-1, n_bands), reference.reshape(-1, n_bands), strict=True
     ):
-        found = found[abs(found - fermi) <= window]
+        found = found[share_in_window(found, (fermi - window, fermi + window)) > 0]
         edges = np.concatenate([[-np.inf], true, [np.inf]])
         above = np.searchsorted(true, found) + 1
         ghosts += int(np.sum(np.minimum(edges[above] - found, found - edges[above - 1]) > distance))
@@ -302,7 +303,7 @@ def _mae(
     difference: Float[np.ndarray, "..."], weight: Float[np.ndarray, "..."]
 ) -> tuple[float, float]:
     """Weighted mean absolute value, before and after the weighted mean is taken off."""
-    if difference.size == 0:
+    if not np.any(weight):
         return float("nan"), float("nan")
     mean = np.average(difference, weights=weight)
     return (

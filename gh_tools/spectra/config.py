@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from ase.data import atomic_numbers
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator, model_validator
+
+# eV. Eigenvalues and window edges that are nearer to each other are the same energy. Rounding and the
+# solvers' residuals leave errors of 1e-12 eV, and of 3e-7 eV at the worst that is accepted without a
+# warning (a residual of 1e-8 eV with an eigenvalue 1e-3 of S); the matrices themselves are right to 1e-5 eV,
+# so that no physics is finer.
+RESOLUTION = 1e-6
+# eV. Far beyond all spectra, and far below where floating-point numbers end.
+_LARGEST = 1e6
+
+Energy = Annotated[float, Field(ge=-_LARGEST, le=_LARGEST)]
 
 
 class SamplingConfig(BaseModel):
     """How levels are sampled and filled."""
 
-    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
     kpts: tuple[PositiveInt, PositiveInt, PositiveInt] | None = None
     """Γ-centred Monkhorst-Pack grid, such as [6, 6, 1]; takes the place of kpoint_density."""
@@ -19,18 +29,18 @@ class SamplingConfig(BaseModel):
     """k-points per Å⁻¹ along each periodic direction of the reduced cell (as in ASE and GPAW). All cells of a lattice get the same points."""
     fermi: Literal["count", "label"] = "count"
     """Fermi level from the electron count and the levels, or the one stored with the labels."""
-    smearing: float = Field(default=0.0, ge=0)
-    """Fermi-Dirac width kT for the Fermi level, eV; 0 fills sharply, with E_F midgap in a gap."""
+    smearing: float = Field(default=0.0, ge=0, le=_LARGEST)
+    """Fermi-Dirac width kT for the Fermi level, eV; 0 (and below 1e-6) fills sharply, with E_F midgap in a gap."""
 
 
 class DosConfig(SamplingConfig):
     """Density of states and carriers."""
 
-    width: float = Field(default=0.05, gt=0)
+    width: float = Field(default=0.05, ge=RESOLUTION, le=_LARGEST)
     """Standard deviation of the Gaussian that broadens a level, eV."""
-    points: int = Field(default=20_000, ge=2)
+    points: int = Field(default=20_000, ge=2, le=10_000_000)
     """Number of energies of the density of states."""
-    window: tuple[float, float] = (-10.0, 10.0)
+    window: tuple[Energy, Energy] = (-10.0, 10.0)
     """First and last energy of the density of states, eV from E_F."""
     solver: Literal["auto", "dense", "slices", "kpm"] = "auto"
     """How levels are found: all by dense matrices; those that the windows need by sparse slices; the
@@ -46,7 +56,7 @@ class DosConfig(SamplingConfig):
     """Of the random vectors."""
     carriers: tuple[str, ...] = ()
     """Elements whose states count as carriers; none for all."""
-    carrier_window: tuple[float, float] = (0.0, 0.2)
+    carrier_window: tuple[Energy, Energy] = (0.0, 0.2)
     """Energies between which carriers are counted, eV from E_F."""
 
     @field_validator("carriers")
@@ -61,8 +71,11 @@ class DosConfig(SamplingConfig):
     def _ascending_windows(self) -> DosConfig:
         for name in ("window", "carrier_window"):
             low, high = getattr(self, name)
-            if not low < high:
-                raise ValueError(f"{name}: expected the lower energy first, found {low} and {high}")
+            if not high - low >= RESOLUTION:
+                raise ValueError(
+                    f"{name}: expected the lower energy first, and {RESOLUTION:g} eV or more between the "
+                    f"two, found {low} and {high}"
+                )
         return self
 
     @model_validator(mode="after")

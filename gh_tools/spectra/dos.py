@@ -8,14 +8,14 @@ import numpy as np
 from jaxtyping import Float
 from scipy.special import ndtr
 
+from gh_tools.spectra.config import RESOLUTION
 from gh_tools.spectra.eigen import Levels
 
-# A Gaussian is evaluated within this many widths of its level: beyond it is below
-# exp(-8²/2) = 1e-14 of its peak, the rounding of the sum.
+# A Gaussian reaches so many widths from its level: beyond are 6e-16 of it, the rounding of the sum.
 REACH = 8.0
-# Energies handled at once, in widths: the matrices of Gaussians hold only levels that reach
-# the block, and stay small enough for the cache.
-BLOCK = 8.0
+# Energies handled at once: this many widths, and at least this many points. Matrices hold only levels
+# that reach them, and stay small enough for the cache.
+BLOCK, BLOCK_POINTS, BLOCK_ELEMENTS = 8.0, 64, 2**20
 
 
 def energy_grid(window: tuple[float, float], points: int) -> Float[np.ndarray, "points"]:
@@ -23,20 +23,33 @@ def energy_grid(window: tuple[float, float], points: int) -> Float[np.ndarray, "
     return np.linspace(*window, points)
 
 
+def cell_edges(energy: Float[np.ndarray, "points"]) -> Float[np.ndarray, "points+1"]:
+    """Return the ends of the cells of an energy grid: midpoints, and at both ends the grid's own.
+
+    The widths of the cells are the weights of the trapezoid rule.
+    """
+    return np.concatenate([energy[:1], 0.5 * (energy[1:] + energy[:-1]), energy[-1:]])
+
+
 def projected_dos(
     levels: Levels,
     energy: Float[np.ndarray, "points"],
     width: float,
 ) -> Float[np.ndarray, "species points"]:
-    """Return the Mulliken-projected density of states, broadened by Gaussians.
+    """Return the projected density of states, broadened by Gaussians and averaged over grid cells.
 
-    D_Z(E) = Σ_skn g w_k P_Z(skn) exp(-(E - ε_skn)² / 2σ²) / (σ √2π), with g = 2 for
-    spin-paired levels and 1 otherwise. The sum over Z is the total density of states, whose
-    integral over all energies is the number of states in the cell.
+    At the energy E_i with the cell (a_i, b_i) of `cell_edges`
+
+        D_Z(E_i) = Σ_skn g w_k P_Z(skn) [Φ((b_i - ε_skn)/σ) - Φ((a_i - ε_skn)/σ)] / (b_i - a_i),
+
+    with g = 2 for spin-paired levels and 1 otherwise, and Φ the normal distribution function. So the
+    trapezoid rule over the grid gives the states between its ends exactly, however small the width is
+    against the spacing. Where it is not small this is the density at E_i itself, to D'' h²/24 for a
+    spacing h. The sum over Z is the total density of states.
 
     Args:
         levels: eigenvalues with projections.
-        energy: ascending energies, eV, on the scale of the levels.
+        energy: ascending energies, eV, on the scale of the levels; two at least.
         width: standard deviation σ of the Gaussian, eV.
 
     Returns:
@@ -45,21 +58,46 @@ def projected_dos(
     order = np.argsort(levels.energies, axis=None)
     position = levels.energies.ravel()[order]
     weight = (levels.projections * levels.states).reshape(len(levels.species), -1)[:, order]
-    density = np.zeros((len(levels.species), len(energy)))
-    edges = np.arange(energy[0], energy[-1] + BLOCK * width, BLOCK * width)
-    starts = np.searchsorted(energy, edges)
-    # One matrix product per block of energies instead of a loop over levels or points.
-    for first, last in zip(starts, [*starts[1:], len(energy)], strict=True):
-        if first == last:
-            continue
-        block = energy[first:last]
-        near = slice(
-            np.searchsorted(position, block[0] - REACH * width),
-            np.searchsorted(position, block[-1] + REACH * width),
+    edges = cell_edges(energy)
+    states = np.zeros((len(levels.species), len(energy)))
+    step = max(BLOCK_POINTS, int(BLOCK * width * (len(energy) - 1) / (energy[-1] - energy[0])))
+    # Matrix products of blocks of energies and levels instead of a loop over either.
+    for first in range(0, len(energy), step):
+        block = edges[first : first + step + 1]
+        start, stop = np.searchsorted(
+            position, (block[0] - REACH * width, block[-1] + REACH * width)
         )
-        distance = (block[None, :] - position[near, None]) / width
-        density[:, first:last] = weight[:, near] @ np.exp(-0.5 * distance**2)
-    return density / (width * np.sqrt(2 * np.pi))
+        together = max(1, BLOCK_ELEMENTS // len(block))
+        for begin in range(start, stop, together):
+            some = slice(begin, min(begin + together, stop))
+            below = ndtr((block - position[some, None]) / width)
+            states[:, first : first + step] += weight[:, some] @ np.diff(below, axis=1)
+    return states / np.diff(edges)
+
+
+def share_in_window(
+    energies: Float[np.ndarray, "..."], window: tuple[float, float], width: float = 0.0
+) -> Float[np.ndarray, "..."]:
+    """Return how much of each eigenvalue lies in an energy window.
+
+    With a width this is the part of its Gaussian that does, Φ((E₂ - ε)/σ) - Φ((E₁ - ε)/σ). With none
+    it is the limit of that for small widths: one inside, zero outside, and a half on an edge, where an
+    eigenvalue is that lies within `RESOLUTION` of it. So shares of adjacent windows add up.
+
+    Args:
+        energies: eigenvalues, eV.
+        window: E₁ and E₂, eV, on their scale.
+        width: standard deviation σ of the Gaussian, eV; 0 for none.
+    """
+
+    def below(edge: float) -> Float[np.ndarray, "..."]:
+        distance = edge - energies
+        if width > 0:
+            return ndtr(distance / width)
+        return np.where(abs(distance) <= RESOLUTION, 0.5, distance > 0)
+
+    low, high = window
+    return below(high) - below(low)
 
 
 def states_in_window(
@@ -70,9 +108,9 @@ def states_in_window(
 ) -> float:
     """Return how many states of some species lie in an energy window.
 
-    With a width this is the integral of the projected density of states over the window, done
-    analytically: Σ g w_k P_Z [Φ((E₂ - ε)/σ) - Φ((E₁ - ε)/σ)]. With none it is the Mulliken-
-    weighted number of levels with E₁ < ε <= E₂.
+    The sum Σ g w_k P_Z over eigenvalues, each with its `share_in_window`: with a width the integral of
+    the projected density of states over the window, done analytically, and with none its limit for small
+    widths, the number of eigenvalues in the window weighted by projection, with those on an edge by half.
 
     Args:
         levels: eigenvalues with projections.
@@ -80,10 +118,6 @@ def states_in_window(
         window: E₁ and E₂, eV, on the scale of the levels.
         width: standard deviation σ of the Gaussian, eV; 0 counts sharply.
     """
-    low, high = window
-    if width > 0:
-        inside = ndtr((high - levels.energies) / width) - ndtr((low - levels.energies) / width)
-    else:
-        inside = (levels.energies > low) & (levels.energies <= high)
     chosen = np.isin(levels.species, species)
+    inside = share_in_window(levels.energies, window, width)
     return float(np.sum(levels.projections[chosen] * levels.states * inside))

@@ -73,14 +73,15 @@ class Levels:
     @property
     def states_below(self) -> float:
         """States per cell in levels below those listed."""
-        return self._states_of(self.below)
+        return self.states_of(self.below)
 
     @property
     def states_above(self) -> float:
         """States per cell in levels above those listed."""
-        return self._states_of(self.above)
+        return self.states_of(self.above)
 
-    def _states_of(self, counts: Int[np.ndarray, "spins kpoints"] | None) -> float:
+    def states_of(self, counts: Int[np.ndarray, "spins kpoints"] | None) -> float:
+        """Return the states per cell of so many levels of each spin and k-point; 0 for None."""
         if counts is None:
             return 0.0
         return float(np.sum(self.degeneracy * self.kpoints.weights * counts))

@@ -1,16 +1,22 @@
-"""Fermi level and band edges from the electron count."""
+"""Fermi level and band edges from the electron count.
+
+Two eigenvalues decide: that which takes the last electron, and that which would take the next one. Both
+are order statistics of all eigenvalues, so that rounding moves them by no more than it moves eigenvalues
+(Weyl's inequality), whatever is degenerate. Where the two are the same within `RESOLUTION`, the
+structure is a metal or has an open shell, and has no gap.
+"""
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
 from scipy.special import expit
 
 from gh_tools.errors import DataError
 from gh_tools.orbitals.blocks import Hamiltonian
-from gh_tools.spectra.config import SamplingConfig
+from gh_tools.spectra.config import RESOLUTION, SamplingConfig
 from gh_tools.spectra.eigen import Levels
 
 # Electrons. Far above the rounding of a sum of weights (about 1e-13 for 1e5 levels) and far
@@ -39,25 +45,13 @@ class BandEdges:
     gap: float
 
 
-def electron_count(levels: Levels, level: float, smearing: float = 0.0) -> float:
-    """Return the number of electrons that fill the levels up to a Fermi level.
-
-    Args:
-        levels: eigenvalues with their weights.
-        level: Fermi level, eV.
-        smearing: Fermi-Dirac width kT, eV; 0 fills every level below `level` and none above.
-    """
-    below = level - levels.energies
-    occupation = expit(below / smearing) if smearing > 0 else below > 0
-    return levels.states_below + float(np.sum(levels.states * occupation))
-
-
 def fermi_level(levels: Levels, n_electrons: float, smearing: float = 0.0) -> float:
     """Return the Fermi level that holds an electron count.
 
-    All levels of the interval over which the count is right to 1e-8 electrons would do: its
-    middle is taken. So in a gap that is wide against the smearing the Fermi level is midgap,
-    and in a metal the interval is a point.
+    Filled sharply, it is the middle between the eigenvalue that takes the last electron and that which
+    would take the next: midgap in an insulator, and the eigenvalue itself where a level, or a degenerate
+    multiplet, is partly filled. With a smearing it is the middle of the interval over which the count is
+    right to 1e-8 electrons: in a gap that is wide against kT, where there are as many electrons as holes.
 
     Args:
         levels: eigenvalues with their weights.
@@ -71,30 +65,37 @@ def fermi_level(levels: Levels, n_electrons: float, smearing: float = 0.0) -> fl
         DataError: if the levels cannot hold that many electrons, or none is left empty.
         OutsideWindow: if levels beyond the window in which they are complete would have a say.
     """
-    capacity = levels.states_below + float(levels.states.sum()) + levels.states_above
-    if not 0 < n_electrons < capacity - COUNT_TOLERANCE:
-        raise DataError(
-            f"the basis has room for {capacity:g} electrons and the structure has {n_electrons:g}: "
-            "the Fermi level is not defined; use a larger basis or mend scalar/n_electrons"
-        )
+    sharp = float(np.mean(_frontier(levels, n_electrons)))
+    if smearing < RESOLUTION:
+        return sharp
+    filled = levels.energies <= sharp
+    # Of what is filled sharply only holes are added up, and of the rest only electrons: small numbers,
+    # so that the rounding of a large count does not move a Fermi level in a gap.
+    excess = _held(levels, sharp) - n_electrons
+    if abs(excess) <= COUNT_TOLERANCE:
+        excess = 0.0
+
+    def surplus(level: float) -> float:
+        distance = np.where(filled, levels.energies - level, level - levels.energies) / smearing
+        moved = levels.states * expit(distance)
+        return excess + float(np.sum(moved[~filled])) - float(np.sum(moved[filled]))
+
     # 40 kT beyond the outermost levels the occupations are 0 and 1 to 1e-17.
     margin = 1.0 + 40.0 * smearing
     listed = levels.energies[np.isfinite(levels.energies)]
-    if listed.size == 0:
-        raise OutsideWindow
     bottom, top = listed.min() - margin, listed.max() + margin
 
     def bisect(target: float) -> float:
         low, high = bottom, top
         while high - low > 1e-12 * max(1.0, abs(low), abs(high)):
             middle = 0.5 * (low + high)
-            if electron_count(levels, middle, smearing) < target:
+            if surplus(middle) < target:
                 low = middle
             else:
                 high = middle
         return 0.5 * (low + high)
 
-    below, above = (bisect(n_electrons + sign * COUNT_TOLERANCE) for sign in (-1, 1))
+    below, above = bisect(-COUNT_TOLERANCE), bisect(COUNT_TOLERANCE)
     # Levels from here on are all filled, or all empty, to far less than the tolerance.
     tail = TAIL * smearing
     if below - tail < levels.window[0] or above + tail > levels.window[1]:
@@ -106,23 +107,34 @@ def band_edges(levels: Levels, n_electrons: float) -> BandEdges:
     """Return the band edges of the sharply filled levels.
 
     The structure is an insulator on the given k-points when, for each spin, all of them have
-    the same number of occupied levels and no level is partly filled; else it is a metal.
+    the same number of occupied levels, no level is partly filled, and the highest occupied one lies
+    below the lowest empty one by more than `RESOLUTION`; else it is a metal. K-points of weight zero
+    hold no electrons, but their levels of the same numbers count for the edges.
 
     Args:
         levels: eigenvalues with their weights.
         n_electrons: electrons in the cell.
+
+    Raises:
+        DataError: as `fermi_level`.
+        OutsideWindow: as `fermi_level`.
     """
-    fermi = fermi_level(levels, n_electrons)
-    occupied = levels.energies < fermi
-    per_kpoint: Float[np.ndarray, "spins kpoints"] = occupied.sum(axis=-1)
-    if levels.below is not None:
-        per_kpoint = per_kpoint + levels.below
-    held = levels.states_below + float(np.sum(levels.states * occupied))
-    same_everywhere = np.all(per_kpoint == per_kpoint[:, :1])
-    if not same_everywhere or abs(held - n_electrons) > 2 * COUNT_TOLERANCE:
-        return BandEdges(fermi, fermi, 0.0)
-    valence = float(levels.energies[occupied].max())
-    conduction = float(levels.energies[~occupied].min())
+    valence, conduction = _frontier(levels, n_electrons)
+    fermi = 0.5 * (valence + conduction)
+    metal = BandEdges(fermi, fermi, 0.0)
+    if conduction - valence <= RESOLUTION:
+        return metal
+    occupied = np.sum(levels.energies < fermi, axis=-1)
+    below = 0 if levels.below is None else levels.below
+    per_spin = (occupied + below)[:, levels.kpoints.weights > 0]
+    if np.any(per_spin != per_spin[:, :1]):
+        return metal
+    filled = np.arange(levels.energies.shape[-1]) < (per_spin[:, :1] - below)[..., None]
+    filled = np.broadcast_to(filled, levels.energies.shape)
+    valence = float(levels.energies[filled].max())
+    conduction = float(levels.energies[~filled].min())
+    if conduction - valence <= RESOLUTION:
+        return metal
     return BandEdges(valence, conduction, conduction - valence)
 
 
@@ -158,3 +170,39 @@ def label_fermi_level(hamiltonian: Hamiltonian) -> float:
             "take it from the electron count with --fermi count"
         )
     return float(stored)
+
+
+def _held(levels: Levels, energy: float) -> float:
+    """Return the electrons that all levels up to an energy hold, those at it included."""
+    counts = np.sum(levels.energies <= energy, axis=-1)
+    return levels.states_below + levels.states_of(counts)
+
+
+def _frontier(levels: Levels, n_electrons: float) -> tuple[float, float]:
+    """Return the eigenvalues that take the last electron and that would take the next one, eV.
+
+    Raises:
+        DataError: if the levels cannot hold that many electrons, or none is left empty.
+        OutsideWindow: if one of the two is not among those listed.
+    """
+    capacity = _held(levels, np.finfo(float).max) + levels.states_above
+    if not COUNT_TOLERANCE < n_electrons or not n_electrons + COUNT_TOLERANCE < capacity:
+        raise DataError(
+            f"the basis has room for {capacity:g} electrons and the structure has {n_electrons:g}: "
+            "the Fermi level is not defined; use a larger basis or mend scalar/n_electrons"
+        )
+    listed = np.sort(levels.energies[np.isfinite(levels.energies)])
+    if levels.states_below >= n_electrons - COUNT_TOLERANCE:
+        raise OutsideWindow
+
+    def held(energy: float) -> float:
+        return _held(levels, energy)
+
+    last = bisect_left(listed, n_electrons - COUNT_TOLERANCE, key=held)
+    following = bisect_right(listed, n_electrons + COUNT_TOLERANCE, key=held)
+    if following == len(listed):
+        raise OutsideWindow
+    valence, conduction = float(listed[last]), float(listed[following])
+    if valence < levels.window[0] or conduction > levels.window[1]:
+        raise OutsideWindow
+    return valence, conduction

@@ -12,6 +12,7 @@ from gh_tools.console import log
 from gh_tools.errors import DataError, UsageError
 from gh_tools.spectra.bands import BandStructure
 from gh_tools.spectra.config import DosConfig
+from gh_tools.spectra.dos import share_in_window
 from gh_tools.spectra.plot import describe_gap, plot_bands, plot_dos
 from gh_tools.spectra.run import reference_spectra
 from gh_tools.spectra.store import Spectra, read_spectra
@@ -67,7 +68,8 @@ def spectra_errors(spectra: Spectra, reference: Spectra) -> dict[str, float]:
     ):
         difference = np.trapezoid(np.abs(spectra.total - reference.total), spectra.energy, axis=1)
         scale = np.trapezoid(reference.total, reference.energy, axis=1)
-        errors["dos_error"] = float(np.mean(difference / scale))
+        if np.all(scale > 0):  # a window may hold nothing
+            errors["dos_error"] = float(np.mean(difference / scale))
     return errors
 
 
@@ -122,13 +124,13 @@ def write_bands(
                 f"expected {found[0]} of {found[2]}; label it with the same basis and spin"
             )
         aligned = reference.energies - reference.fermi_level
-        near = (aligned >= window[0]) & (aligned <= window[1])
-        difference = np.abs(bands.energies - bands.fermi_level - aligned)[near]
+        near = share_in_window(aligned, window)
+        difference = np.abs(bands.energies - bands.fermi_level - aligned)
         facts["band_gap_error"] = bands.gap - reference.gap
         facts["fermi_level_error"] = bands.fermi_level - reference.fermi_level
         title += f", reference {describe_gap(reference.gap)}"
-        if difference.size:
-            facts["bands_mae"] = float(difference.mean())
+        if np.any(near):
+            facts["bands_mae"] = float(np.average(difference, weights=near))
             title += f"\nbands within {1000 * facts['bands_mae']:.0f} meV"
     if path.suffix.lower() == ".json":
         data = {"structure": name, **bands.to_json()}

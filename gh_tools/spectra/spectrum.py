@@ -27,7 +27,10 @@ from gh_tools.units import CM
 _SMEARED = (
     "states (both spins) of the carrier species in the window, broadened: integral of the DOS"
 )
-_SHARP = "the same, sharp: levels, weighted by projection, with lower end < E - E_F <= upper end"
+_SHARP = (
+    "the same, sharp: levels in the window, weighted by projection; one within 1e-6 eV of an end counts "
+    "half"
+)
 _AREA = "; per area of the periodic plane (of cell vectors 1 and 2 where all three are periodic)"
 _VOLUME = "; per volume of the cell, vacuum included"
 SCALARS = {

@@ -192,7 +192,9 @@ SPECTRA = (
     Field("solver/residual", "n", "float", "eV", "largest ‖Hx - εSx‖; NaN where dense", False),
     Field("solver/error", "n", "float", "eV", "bound of a level's error that follows", False),
     Field("dos/energy", "p", "float", "eV", "energies of the densities, from E_F"),
-    Field("dos/total", "n p", "float", "1/eV", "density of states of both spins"),
+    Field(
+        "dos/total", "n p", "float", "1/eV", "density of states of both spins, mean over grid cells"
+    ),
     Field("dos/species/<Z>", "n p", "float", "1/eV", "projection on an element", False),
     Field("dos/error", "n p", "float", "1/eV", "standard error of the total (solver kpm)", False),
 )

@@ -80,6 +80,8 @@ def test_pipe_default_name_and_label_fermi_level(shell, labels):
         ("--carriers Xx", 2, "chemical symbol"),
         ("--carriers Hf", 65, "no structure contains Hf"),
         ("--window 2 1", 2, "lower energy first"),
+        ("--carrier-window 0 1e-9", 2, "1e-06 eV or more between the two"),
+        ("--width inf", 2, "width: input should be a finite number"),
         ("--plot dos.txt", 2, ".png, .pdf, .svg"),
         ("--kpts 0 1 1", 2, "kpts.0: input should be greater than 0"),
         ("--reference other.zarr", 2, "--plot"),

@@ -15,6 +15,31 @@ def test_defaults_are_those_of_the_paper():
     assert (config.width, config.points, config.carrier_window) == (0.05, 20_000, (0.0, 0.2))
 
 
+@pytest.mark.parametrize(
+    ("key", "wrong"),
+    [
+        ("width", (0.0, -1.0, 1e-9, 1e300, np.inf, np.nan)),
+        ("smearing", (-1.0, 1e300, np.inf, np.nan)),
+        ("kpoint_density", (0.0, np.inf, np.nan)),
+        ("window", ((1.0, 0.0), (0.0, np.inf), (np.nan, 1.0), (0.0, 1e-9))),
+        ("carrier_window", ((1.0, 0.0), (-np.inf, 0.0), (0.0, np.nan), (0.0, 1e-9))),
+        ("points", (1, 10**9)),
+    ],
+)
+def test_numbers_that_make_no_sense_are_refused(key, wrong):
+    for value in wrong:
+        with pytest.raises(ValueError, match=key):
+            DosConfig(**{key: value})
+
+
+def test_windows_beyond_all_levels_hold_nothing(graphene):
+    config = DosConfig(kpts=(3, 3, 1), window=(500.0, 600.0), carrier_window=(500.0, 600.0))
+    for solver in ("dense", "slices"):
+        found = compute_spectrum(graphene(mass=0.4), config, solver, 2**30)
+        assert np.all(found.density == 0)
+        assert found.scalars["carriers"] == found.scalars["carriers_sharp"] == 0
+
+
 def test_insulator(graphene):
     hamiltonian = graphene((2, 2, 1), mass=0.4)
     config = DosConfig(kpts=(3, 3, 1), carriers=("B",), carrier_window=(0.3, 0.5))

@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import scipy.fft
 import scipy.sparse.linalg
 from jaxtyping import Float, Shaped
+from scipy.special import ndtr
 
 from gh_tools.console import log, progress
 from gh_tools.errors import DataError
+from gh_tools.spectra.dos import cell_edges
 
 if TYPE_CHECKING:
     from gh_tools.spectra.sparse.solver import SlicedSolver
@@ -18,7 +21,9 @@ if TYPE_CHECKING:
 _TERMS = 7.0
 # Share of the half-width of the spectrum by which the interval of the polynomials goes beyond it.
 _MARGIN = 0.02
-_ENERGIES = 1000  # at once
+# Polynomials, each a product with H and a solution: a million of them take days where this pays.
+_MOST_TERMS = 10**6
+_ELEMENTS = 2**22  # of the matrices of series, at once
 
 
 def kernel_polynomial_dos(
@@ -28,12 +33,13 @@ def kernel_polynomial_dos(
     probes: int,
     seed: int = 0,
 ) -> tuple[Float[np.ndarray, "species points"], Float[np.ndarray, "points"]]:
-    """Estimate the Mulliken-projected density of states, broadened by Gaussians.
+    """Estimate the Mulliken-projected density of states, broadened and averaged as `projected_dos`.
 
     With X the eigenvectors and f a function, f(S⁻¹H) = X f(ε) XᴴS, whose diagonal over the orbitals
     of a species sums f over all levels with Mulliken's weights. Random vectors z of ±1 estimate it:
     Σ_μ z_μ (f(S⁻¹H) z)_μ. Gaussians are expanded in Chebyshev polynomials to rounding, so that the
-    only error is that of the random vectors; it is estimated from their scatter.
+    only error is that of the random vectors; it is estimated from their scatter. The number of all states
+    is exact, because z_μ² is one.
 
     Args:
         solver: of the structure; its engine factorises S.
@@ -44,8 +50,12 @@ def kernel_polynomial_dos(
 
     Returns:
         Density of each species and the standard error of their sum, states/eV.
+
+    Raises:
+        DataError: if the width needs too many polynomials, or levels lie beyond the bounds
+            that were found.
     """
-    members = solver.members
+    members, edges = solver.members, cell_edges(energy)
     total = np.zeros((len(members), len(energy)))
     variance = np.zeros(len(energy))
     for channel in solver.channels:
@@ -59,6 +69,11 @@ def kernel_polynomial_dos(
         low, high = _bounds(apply, pencil.n, pencil.dtype)
         middle, half = 0.5 * (high + low), 0.5 * (high - low)
         terms = int(np.ceil(_TERMS * half / width)) + 1
+        if terms > _MOST_TERMS:
+            raise DataError(
+                f"--width {width:g}: needs {terms} polynomials for levels between {low:.2f} and "
+                f"{high:.2f} eV, more than {_MOST_TERMS}; use a larger --width, or --solver slices"
+            )
         z = rng.choice([-1.0, 1.0], size=(pencil.n, probes)).astype(pencil.dtype)
         log.info("%d polynomials between %.2f and %.2f eV, %d probes", terms, low, high, probes)
         moments = np.empty((len(members), terms, probes))
@@ -76,9 +91,11 @@ def kernel_polynomial_dos(
                 "use --solver slices"
             )
         scale = solver.degeneracy * solver.kpoints.weights[channel.kpoint] / half
-        for start in range(0, len(energy), _ENERGIES):
-            some = slice(start, start + _ENERGIES)
-            series = _gaussian_series((energy[some] - middle) / half, width / half, terms)
+        together = max(1, _ELEMENTS // (2 * terms))
+        for start in range(0, len(energy), together):
+            some = slice(start, start + together)
+            cells = (edges[start : start + together + 1] - middle) / half
+            series = _gaussian_series(cells, width / half, terms)
             samples = scale * np.einsum("en,znp->zep", series, moments, optimize=True)
             total[:, some] += samples.mean(axis=2)
             variance[some] += samples.sum(axis=0).var(axis=1, ddof=1) / probes
@@ -86,17 +103,18 @@ def kernel_polynomial_dos(
 
 
 def _gaussian_series(
-    position: Float[np.ndarray, "points"], width: float, terms: int
-) -> Float[np.ndarray, "points terms"]:
-    """Return the Chebyshev coefficients of normalised Gaussians at positions, by quadrature.
+    edges: Float[np.ndarray, "cells+1"], width: float, terms: int
+) -> Float[np.ndarray, "cells terms"]:
+    """Return the Chebyshev coefficients of normalised Gaussians averaged over cells, by quadrature.
 
-    c_n = (2 - δ_n0)/π ∫ g(cos φ - position) cos(nφ) dφ, by the trapezoid rule on [0, π], whose nodes
-    resolve the polynomials and the Gaussian alike.
+    c_n = (2 - δ_n0)/π ∫ g(cos φ) cos(nφ) dφ, by the trapezoid rule on [0, π], whose nodes resolve the
+    polynomials and the Gaussian alike: a discrete cosine transform.
     """
-    angles = np.pi * (np.arange(2 * terms) + 0.5) / (2 * terms)
-    gaussian = np.exp(-0.5 * ((np.cos(angles) - position[:, None]) / width) ** 2)
-    series = gaussian @ np.cos(np.arange(terms) * angles[:, None])
-    series *= 2 / (2 * terms * width * np.sqrt(2 * np.pi))
+    nodes = 2 * terms
+    cosines = np.cos(np.pi * (np.arange(nodes) + 0.5) / nodes)
+    below = ndtr((edges[:, None] - cosines) / width)
+    average = np.diff(below, axis=0) / np.diff(edges)[:, None]
+    series = scipy.fft.dct(average, axis=1)[:, :terms] / nodes
     series[:, 0] /= 2
     return series
 
@@ -118,5 +136,5 @@ def _bounds(apply, n: int, dtype: Shaped) -> tuple[float, float]:
             )[0].real
             for which in ("SR", "LR")
         )
-    margin = _MARGIN * 0.5 * (high - low)
+    margin = _MARGIN * max(0.5 * (high - low), 1.0)  # all levels may be the same
     return float(low - margin), float(high + margin)

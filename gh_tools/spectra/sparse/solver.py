@@ -45,7 +45,7 @@ _SEARCHES = 40
 _BASIS_SHARE = 0.25
 # Pieces for the steps of one channel.
 _MOST_STEPS = 10**5
-# eV by which a window goes beyond the levels that it must hold.
+# eV by which a window goes beyond what it must hold: a shift that hits a level is moved by less.
 _BEYOND = 1e-3
 
 
@@ -370,6 +370,6 @@ def window_about(
         edges: levels on both sides of it, that must be in.
         relative: window from E_F.
     """
-    low = min(fermi + relative[0], edges[0] - _BEYOND)
-    high = max(fermi + relative[1], edges[1] + _BEYOND)
-    return low, high
+    return min(fermi + relative[0], edges[0]) - _BEYOND, max(
+        fermi + relative[1], edges[1]
+    ) + _BEYOND

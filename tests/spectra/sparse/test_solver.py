@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.special import ndtr
 
 from gh_tools.errors import DataError
 from gh_tools.spectra.choice import DENSE_LIMIT, choose_solver, dense_bytes
@@ -58,8 +59,8 @@ def test_small_sheet_with(wse2_sheet, options):
 @pytest.mark.parametrize("electrons", [1.0, 0.83, 1.1])
 def test_metal_and_insulator_with_spins(graphene, electrons):
     hamiltonian = graphene((3, 3, 1), mass=0.5, overlap=0.1, splitting=0.3, electrons=electrons)
-    # In a metal E_F is a level: the sharp window begins beside it, where rounding does not decide.
-    options = {"kpts": (3, 1, 1), "carriers": ("B",), "carrier_window": (0.013, 0.61)}
+    # In a metal E_F is a level, and the window begins on it.
+    options = {"kpts": (3, 1, 1), "carriers": ("B",), "carrier_window": (0.0, 0.61)}
     compare(hamiltonian, GAMMA.model_copy(update=options))
 
 
@@ -113,7 +114,8 @@ def test_polynomials_agree_with_dense_within_their_error(sheet):
     assert np.all(found.deviation < 0.5 * expected.density.sum(axis=0).max())
 
 
-def test_polynomials_are_exact_for_a_diagonal_hamiltonian(tight_binding):
+@pytest.mark.parametrize("width", [0.1, 0.003])
+def test_polynomials_are_exact_for_a_diagonal_hamiltonian(tight_binding, width):
     import ase
 
     # Without hopping or overlap z_μ (f(H) z)_μ is f(ε_μ): no scatter, and the series itself is seen.
@@ -121,11 +123,40 @@ def test_polynomials_are_exact_for_a_diagonal_hamiltonian(tight_binding):
     hamiltonian = tight_binding(atoms, {1: -5.0, 3: 2.0}, 0.0, 1.5)
     solver = SlicedSolver(hamiltonian, KPoints(np.zeros((1, 3)), np.ones(1)), memory=GIB)
     energy = np.linspace(-6, 3, 300)
-    density, deviation = kernel_polynomial_dos(solver, energy, 0.1, probes=2)
+    density, deviation = kernel_polynomial_dos(solver, energy, width, probes=2)
+    edges = np.concatenate([energy[:1], (energy[1:] + energy[:-1]) / 2, energy[-1:]])
     for row, level, count in zip(density, (-5.0, 2.0), (3, 2), strict=True):
-        gaussian = np.exp(-0.5 * ((energy - level) / 0.1) ** 2) / (0.1 * np.sqrt(2 * np.pi))
-        np.testing.assert_allclose(row, 2 * count * gaussian, atol=1e-8)
+        average = np.diff(ndtr((edges - level) / width)) / np.diff(edges)
+        np.testing.assert_allclose(row, 2 * count * average, atol=1e-8)
+        assert np.trapezoid(row, energy) == pytest.approx(2 * count, abs=1e-9)
     np.testing.assert_allclose(deviation, 0.0, atol=1e-8)
+
+
+def test_polynomials_hold_all_states_however_narrow(graphene):
+    # The grid holds the whole spectrum, so that of the series the first term alone is left: no scatter.
+    hamiltonian = graphene((3, 3, 1), mass=0.5, overlap=0.1)
+    solver = SlicedSolver(hamiltonian, KPoints(np.zeros((1, 3)), np.ones(1)), memory=GIB)
+    energy = np.linspace(-20, 40, 100)  # spaced by 0.6 eV
+    density, _ = kernel_polynomial_dos(solver, energy, 0.05, probes=2)
+    assert np.trapezoid(density.sum(axis=0), energy) == pytest.approx(36.0, abs=1e-6)
+
+
+def test_polynomials_of_levels_that_are_all_the_same(tight_binding):
+    import ase
+
+    atoms = ase.Atoms("H5", positions=np.arange(15).reshape(5, 3) * 4.0)
+    solver = SlicedSolver(
+        tight_binding(atoms, {1: -5.0}, 0.0, 1.5), KPoints(np.zeros((1, 3)), np.ones(1)), memory=GIB
+    )
+    energy = np.linspace(-6, -4, 50)
+    density, _ = kernel_polynomial_dos(solver, energy, 0.05, probes=2)
+    assert np.trapezoid(density[0], energy) == pytest.approx(10, abs=1e-8)
+
+
+def test_too_many_polynomials_are_refused(graphene):
+    solver = SlicedSolver(graphene(), KPoints(np.zeros((1, 3)), np.ones(1)), memory=GIB)
+    with pytest.raises(DataError, match=r"--width 1e-06: needs \d+ polynomials .* --solver slices"):
+        kernel_polynomial_dos(solver, np.linspace(-1, 1, 50), 1e-6, probes=2)
 
 
 def test_solver_is_chosen_by_size_and_memory():
