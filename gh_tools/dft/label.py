@@ -59,16 +59,15 @@ def label_structures(
     basis = basis_table(config, structures.numbers)
     shared = shard[1] > 1
     writer = HamiltonianWriter(
-        path, structures, provenance, resume=resume or shared, overwrite=overwrite
+        path, structures, provenance, resume=resume, overwrite=overwrite, shared=shared
     )
+    if writer.partial.finished:
+        return None if shared else path, []
     mine = range(shard[0] - 1, len(structures), shard[1])
     left = [index for index in mine if not writer.done(index)]
     writer.partial.forget_failures(left)
     if len(left) < len(mine):
         log.info("%d of %d structures are there already", len(mine) - len(left), len(mine))
-    if resume and not shared and not left and path.exists():
-        writer.partial.discard()  # all is there, and an unchanged store keeps its date
-        return path, []
     logs = path.absolute().with_name(path.name + ".logs")
     logs.mkdir(exist_ok=True)
     tasks = [

@@ -40,6 +40,8 @@ def write_overlaps(
     """
     overlap, cutoffs = Overlap(basis, structures.numbers), basis_cutoffs(basis)
     writer = HamiltonianWriter(path, structures, provenance, resume=resume, overwrite=overwrite)
+    if writer.partial.finished:
+        return path
     warn_if_poor(overlap, basis, cutoffs, structures.atoms)
     with progress("overlap", len(structures)) as shown:
         for index, atoms in enumerate(map(wrapped, structures.atoms)):

@@ -70,14 +70,19 @@ def make_spectra(
         raise NoInputError(f"{source}: structures/name: the store holds no structure")
     check_carriers(reader, config)
     writer = SpectraWriter(
-        output, reader.structures, config, provenance, resume=resume or shared, overwrite=overwrite
+        output,
+        reader.structures,
+        config,
+        provenance,
+        resume=resume,
+        overwrite=overwrite,
+        shared=shared,
     )
+    if writer.partial.finished:
+        return None if shared else output, []
     mine = range(shard[0] - 1, len(reader), shard[1])
     left = [index for index in mine if not writer.partial.has_part(index)]
     writer.partial.forget_failures(left)
-    if resume and not shared and not left and output.exists():
-        writer.partial.discard()  # all is there, and an unchanged store keeps its date
-        return output, []
     memory, dense = _share(memory, crew, len(left)), True
     if crew.at_once is not None:
         dense = _announce(reader, left, config, memory)

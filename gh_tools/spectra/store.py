@@ -46,6 +46,7 @@ class SpectraWriter:
         *,
         resume: bool = False,
         overwrite: bool = False,
+        shared: bool = False,
     ):
         """Begin the store, or go on with it; see `PartialStore` for errors.
 
@@ -56,9 +57,12 @@ class SpectraWriter:
             provenance: how it is being made.
             resume: keep what an earlier run finished.
             overwrite: discard it.
+            shared: begin, or go on, beside other runs that share the work.
         """
         self.structures, self.config = structures, config
-        self.partial = PartialStore(path, provenance, resume=resume, overwrite=overwrite)
+        self.partial = PartialStore(
+            path, provenance, resume=resume, overwrite=overwrite, shared=shared
+        )
         if self.partial.extends:
             store = open_store(self.partial.path, "spectra")
             for row, name in enumerate(read_structures(store).names):

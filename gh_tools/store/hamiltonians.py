@@ -148,6 +148,7 @@ class HamiltonianWriter:
         *,
         resume: bool = False,
         overwrite: bool = False,
+        shared: bool = False,
     ):
         """Begin the store, or go on with it; see `PartialStore` for arguments and errors.
 
@@ -158,9 +159,12 @@ class HamiltonianWriter:
             resume: keep what an earlier run finished, also if it published a store without the
                 structures that failed.
             overwrite: discard it.
+            shared: begin, or go on, beside other runs that share the work.
         """
         self.structures = structures
-        self.partial = PartialStore(path, provenance, resume=resume, overwrite=overwrite)
+        self.partial = PartialStore(
+            path, provenance, resume=resume, overwrite=overwrite, shared=shared
+        )
         if self.partial.extends:
             reader = HamiltonianReader(self.partial.path)
             for row, name in enumerate(reader.names):

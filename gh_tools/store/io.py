@@ -1,15 +1,13 @@
 """Writing stores. This module and `read` are the only ones that know how Zarr lies on disk.
 
-A store is a directory that appears under its name only when it is whole: it is written elsewhere and
-renamed. What is unfinished lives in ``NAME.zarr.partial``.
+A store is a directory that appears under its name only when it is whole, see `gh_tools.outputs`. What is
+unfinished lives in ``NAME.zarr.partial``.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,15 @@ import zarr
 from jaxtyping import Shaped
 
 from gh_tools.errors import CannotCreateError
+from gh_tools.outputs.claim import check_folder, claim
+from gh_tools.outputs.publish import (
+    NEW,
+    describe,
+    move_away,
+    publish,
+    staging,
+    sweep,
+)
 from gh_tools.store.provenance import Provenance
 from gh_tools.store.read import content_id, partial_path
 from gh_tools.store.schema import KINDS, SCHEMA
@@ -28,23 +35,68 @@ _SHARD = 32  # chunks
 
 
 def check_output(path: Path, overwrite: bool = False, resume: bool = False) -> None:
-    """Raise `CannotCreateError` if writing ``path`` would destroy something or cannot work."""
+    """Raise `CannotCreateError` if writing ``path`` would destroy something or cannot work.
+
+    Nothing but stores of gh-tools, and what their runs left unfinished, is ever replaced or gone on with.
+
+    Args:
+        path: of the store.
+        overwrite: whether a store may be replaced.
+        resume: whether the run goes on with one, or with an unfinished one.
+    """
     path = Path(path)
-    if path.name in ("", ".", "..") or not path.absolute().parent.is_dir():
+    check_folder(path)
+    check_replaceable(path)
+    partial = partial_path(path)
+    if os.path.lexists(partial) and not is_partial(partial):
         raise CannotCreateError(
-            f"{path}: cannot be created: its folder does not exist; make it first"
+            f"{partial}: {describe(partial)} is where the unfinished store would be, and no run of gh-tools "
+            "left it; move it away, or name another --output"
         )
-    if not os.access(path.absolute().parent, os.W_OK):
-        raise CannotCreateError(f"{path}: cannot be created: its folder is not writable")
-    if overwrite:
+    if overwrite or resume:
         return
-    if path.exists() and not resume:
+    if path.exists():
         raise CannotCreateError(f"{path}: exists already; use --overwrite or another --output")
-    if partial_path(path).exists() and not resume:
+    if partial.exists():
         raise CannotCreateError(
-            f"{partial_path(path)}: left by an unfinished run; go on with --resume or "
+            f"{partial}: left by an unfinished run; go on with --resume or "
             "start anew with --overwrite"
         )
+
+
+def check_replaceable(path: Path) -> None:
+    """Raise `CannotCreateError` if anything but a store of gh-tools, as a folder of its own, is at ``path``."""
+    if os.path.lexists(path) and (path.is_symlink() or root_attributes(path) is None):
+        raise CannotCreateError(
+            f"{path}: {describe(path)} is there, and no store of gh-tools, which alone would be replaced; "
+            "move it away, or name another --output"
+        )
+
+
+def root_attributes(path: Path) -> dict[str, Any] | None:
+    """Return the root attributes of a store, however damaged all else is; None if it is no store of gh-tools."""
+    found = read_json(path / "zarr.json")
+    attributes = found.get("attributes") if isinstance(found, dict) else None
+    if not isinstance(attributes, dict) or not isinstance(attributes.get("schema"), int):
+        return None
+    return attributes if attributes.get("kind") in list(KINDS) else None
+
+
+def is_partial(directory: Path) -> bool:
+    """Tell whether a folder is an unfinished store that a run of gh-tools left."""
+    if directory.is_symlink() or not directory.is_dir():
+        return False
+    run = read_json(directory / "run.json")
+    return isinstance(run, dict) and isinstance(run.get("token"), str)
+
+
+def read_json(file: Path) -> Any:
+    """Return what a JSON file holds; None if there is none, or it cannot be read."""
+    try:
+        # What is no file, such as a pipe, might never end.
+        return json.loads(file.read_bytes()) if file.is_file() else None
+    except (OSError, ValueError, RecursionError):
+        return None
 
 
 def write(
@@ -93,50 +145,61 @@ def write_with(
 ) -> Path:
     """Write a whole store at once by a function that fills its root group; see `write`."""
     path = Path(path)
-    check_output(path, overwrite)
-    folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.absolute().parent))
+    held = claim(path)
     try:
-        return build(folder / "store", path, kind, fill, provenance, attributes)
+        check_output(path, overwrite)
+        sweep(path)
+        with staging(path) as folder:
+            fill_store(folder / NEW, path, kind, fill, provenance, attributes)
+            publish(folder / NEW, path, check_replaceable if overwrite else _refuse)
+            if overwrite and is_partial(partial_path(path)):
+                move_away(partial_path(path), folder)
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        held.drop()
+    return path
 
 
-def build(
-    workplace: Path,
+def fill_store(
+    new: Path,
     path: Path,
     kind: str,
     fill: Callable[[zarr.Group], None],
     provenance: Provenance,
     attributes: Mapping[str, Any] | None = None,
-) -> Path:
-    """Let ``fill`` write the arrays at ``workplace``, seal the store, and rename it to ``path``.
+) -> str:
+    """Let ``fill`` write the arrays of a store into the folder ``new``, and seal it.
 
-    Whatever stands at ``path`` is replaced. ``workplace`` must be on the same file system.
+    Args:
+        new: where it is made.
+        path: where it will appear: paths of inputs in its history are relative to that.
+        kind: what it holds.
+        fill: writes the arrays.
+        provenance: how it was made.
+        attributes: further attributes of the root, JSON-like.
+
+    Returns:
+        The store's id.
     """
-    shutil.rmtree(workplace, ignore_errors=True)
-    group = zarr.open_group(workplace, mode="w", zarr_format=3)
+    group = zarr.open_group(new, mode="w", zarr_format=3)
     fill(group)
     own = {"kind": kind, "schema": SCHEMA, **(attributes or {})}
+    identity = content_id(new, own)
     group.attrs.update(
         {
             **json.loads(json.dumps(own)),
-            "id": content_id(workplace, own),
+            "id": identity,
             "history": provenance.history(path),
             "status": "complete",
         }
     )
-    # mkdtemp makes folders private; a store is as readable as any new folder.
-    umask = os.umask(0)
-    os.umask(umask)
-    workplace.chmod(0o777 & ~umask)
-    if path.exists():
-        doomed = path.with_name(f".{path.name}.replaced-{os.getpid()}")
-        path.rename(doomed)
-        workplace.rename(path)
-        shutil.rmtree(doomed, ignore_errors=True)
-    else:
-        workplace.rename(path)
-    return path
+    return identity
+
+
+def _refuse(path: Path) -> None:
+    raise CannotCreateError(
+        f"{path}: has appeared while this run was at work; it was left as it is: name another --output, or "
+        "use --overwrite"
+    )
 
 
 def put(

@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import socket
 import struct
 import time
 import uuid
+import weakref
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -20,7 +20,22 @@ import zarr
 
 from gh_tools.console import log
 from gh_tools.errors import CannotCreateError, TryAgainError
-from gh_tools.store.io import build, check_output
+from gh_tools.outputs.claim import claim
+from gh_tools.outputs.publish import (
+    NEW,
+    move_away,
+    publish,
+    rename_new,
+    staging,
+    sweep,
+)
+from gh_tools.store.io import (
+    check_output,
+    check_replaceable,
+    fill_store,
+    read_json,
+    root_attributes,
+)
 from gh_tools.store.provenance import Provenance
 from gh_tools.store.read import open_store, partial_path
 from gh_tools.workers.task import Failure
@@ -205,13 +220,16 @@ class StoredArray(NamedTuple):
 class PartialStore(Parts):
     """A store in the making that survives interruption: ``NAME.zarr.partial``.
 
-    Writers, also several processes at once, put parts there; `publish` joins them into the store and
-    removes the directory. Programs may keep more files (logs, checkpoints) in `directory`.
+    The output is claimed until it is published, or this object is gone. Runs that share the work, and other
+    processes of a run, put parts there; `publish` joins them into the store and removes the directory.
+    Programs may keep more files (logs, checkpoints) in `directory`.
 
     Attributes:
         path: of the store that will appear.
         directory: of the unfinished store.
-        extends: whether the run goes on from a finished store at `path`, instead of replacing it.
+        finished: whether a resumed run has nothing left to do: the store stands at `path`, and there is no
+            directory.
+        extends: whether the run goes on from a finished store at `path` that lacks what failed.
     """
 
     def __init__(
@@ -221,6 +239,7 @@ class PartialStore(Parts):
         *,
         resume: bool = False,
         overwrite: bool = False,
+        shared: bool = False,
     ):
         """Create or reopen the directory.
 
@@ -228,45 +247,77 @@ class PartialStore(Parts):
             path: of the store that will appear.
             provenance: how it is being made.
             resume: go on where an earlier run stopped.
-            overwrite: discard what an earlier run left, and replace a finished store at the end.
+            overwrite: discard what an earlier run left, and replace a finished store at the end; with
+                `resume` the latter alone.
+            shared: go on, or begin, beside other runs that share the work; none of them publishes.
 
         Raises:
             CannotCreateError: something is there and neither was asked for, or the run to be
                 resumed had another configuration or other inputs.
+            TryAgainError: another run is at work on this output.
         """
         self.path, self.provenance = Path(path), provenance
-        check_output(self.path, overwrite, resume)
         self.directory = partial_path(self.path)
-        if overwrite and not resume:
-            shutil.rmtree(self.directory, ignore_errors=True)
-        file = self.directory / "run.json"
-        entry = provenance.entry(self.path)
-        run = {key: entry[key] for key in ("program", "seed", "config", "inputs")}
-        run = json.loads(json.dumps(run))
-        extends = resume and not overwrite and self.path.exists()
-        if extends and not file.exists():
-            self._check_same(run, open_store(self.path).history[-1])
-        # Of runs that begin at once, one makes the file and the others find it.
-        begun = write_once(file, {**run, "extends": extends, "token": uuid.uuid4().hex})
-        self._check_same(run, begun)
-        self.extends = begun["extends"]
+        self._claim = claim(self.path, shared)
+        self._drop = weakref.finalize(self, self._claim.drop)
+        resume = resume or shared
+        check_output(self.path, overwrite, resume)
+        self._overwrite = overwrite
+        if not shared and self._claim.certain:
+            sweep(self.path)
+        run = _run(provenance, self.path)
+        standing = root_attributes(self.path)
+        with staging(self.path) as folder:
+            if self.directory.exists() and (
+                (overwrite and not resume) or _is_published(self.directory, standing)
+            ):
+                move_away(self.directory, folder)
+            self.finished = (
+                resume
+                and not overwrite
+                and not self.directory.exists()
+                and is_finished(self.path, provenance)
+            )
+            if not self.finished and not self.directory.exists():
+                self._begin(folder / NEW, run, standing, resume and not overwrite)
+        if self.finished:
+            self.extends = False
+            super().__init__(self.directory.absolute() / "parts", "")
+            return
+        begun = read_json(self.directory / "run.json")
+        if not isinstance(begun, dict) or not {*run, "extends", "replaces", "token"} <= set(begun):
+            raise CannotCreateError(
+                f"{self.directory / 'run.json'}: cannot be read; start anew with --overwrite"
+            )
+        _check_same(self.path, run, begun)
+        if standing is not None and not overwrite and standing.get("id") != begun["replaces"]:
+            raise CannotCreateError(
+                f"{self.path}: has appeared, or was replaced, since the run to be resumed began; move it away, "
+                "or replace it by going on with --resume --overwrite"
+            )
+        self.extends, self._replaces = begun["extends"], begun["replaces"]
         # Absolute, so that it means the same to other processes
         super().__init__(self.directory.absolute() / "parts", begun["token"])
-        self.folder.mkdir(exist_ok=True)
+
+    def _begin(
+        self, new: Path, run: Mapping[str, Any], standing: Mapping[str, Any] | None, extends: bool
+    ) -> None:
+        """Make the directory; of runs that share the work, one makes it and the others find it."""
+        begun = {
+            **run,
+            "extends": extends and standing is not None,
+            "replaces": None if standing is None else standing.get("id"),
+            "token": uuid.uuid4().hex,
+        }
+        (new / "parts").mkdir(parents=True)
+        write_atomically(new / "run.json", json.dumps(begun).encode())
+        with contextlib.suppress(FileExistsError):
+            rename_new(new, self.directory)
 
     @property
     def parts(self) -> Parts:
         """The parts alone, to be handed to other processes and machines."""
         return Parts(self.folder, self.token)
-
-    def _check_same(self, run: Mapping[str, Any], earlier: Mapping[str, Any]) -> None:
-        for key in run:
-            if run[key] != earlier[key]:
-                raise CannotCreateError(
-                    f"{self.path}: the run to be resumed had another {key} "
-                    f"({_difference(earlier[key], run[key])}); repeat it as it was with --resume, "
-                    "or start anew with --overwrite"
-                )
 
     def publish(
         self,
@@ -274,32 +325,94 @@ class PartialStore(Parts):
         fill: Callable[[zarr.Group], None],
         attributes: Mapping[str, Any] | None = None,
     ) -> Path:
-        """Write the store with ``fill``, make it appear, and remove the partial directory."""
-        build(self.directory / "store", self.path, kind, fill, self.provenance, attributes)
-        shutil.rmtree(self.directory)
+        """Write the store with ``fill``, make it appear, and remove the partial directory.
+
+        A store that the run went on from, and did not change, stays as it is.
+
+        Raises:
+            CannotCreateError: another store has appeared meanwhile; what is finished is kept.
+        """
+        with staging(self.path) as folder:
+            new = folder / NEW
+            identity = fill_store(new, self.path, kind, fill, self.provenance, attributes)
+            # So that a run that is killed from here on need not be repeated
+            write_atomically(self.directory / _PUBLISHED, json.dumps({"id": identity}).encode())
+            standing = root_attributes(self.path)
+            if not self.extends or standing is None or standing.get("id") != identity:
+                publish(new, self.path, self._check_replaced)
+            move_away(self.directory, folder)
+        self._claim.end()
         return self.path
 
-    def discard(self) -> None:
-        """Remove the partial directory; a finished store stays as it is."""
-        shutil.rmtree(self.directory)
+    def _check_replaced(self, path: Path) -> None:
+        check_replaceable(path)
+        standing = root_attributes(path)
+        if standing is not None and not self._overwrite and standing.get("id") != self._replaces:
+            raise CannotCreateError(
+                f"{self.path}: another store has appeared while this run was at work. What the run has made is kept: "
+                "move that store away and use --resume, or replace it with --resume --overwrite"
+            )
+
+
+def is_finished(path: Path, provenance: Provenance) -> bool:
+    """Tell whether a store stands at ``path`` that a run like this one has made, and that lacks nothing.
+
+    Raises:
+        CannotCreateError: the store was made otherwise, so that a run cannot go on from it.
+    """
+    if not path.exists():
+        return False
+    store = open_store(path)
+    _check_same(path, _run(provenance, path), store.history[-1] if store.history else {})
+    return not store.attributes.get("failed")
+
+
+_PUBLISHED = "published.json"
+
+
+def _is_published(directory: Path, standing: Mapping[str, Any] | None) -> bool:
+    """Tell whether what stands at the output is the store that was made in a partial directory."""
+    made = read_json(directory / _PUBLISHED)
+    return standing is not None and isinstance(made, dict) and made.get("id") == standing.get("id")
+
+
+def _run(provenance: Provenance, path: Path) -> dict[str, Any]:
+    """Return what a run must have in common with the one that it goes on from, as JSON has it."""
+    entry = provenance.entry(path)
+    return json.loads(json.dumps({key: entry[key] for key in _SAME}))
+
+
+_SAME = ("program", "seed", "config", "inputs")
+
+
+def _check_same(path: Path, run: Mapping[str, Any], earlier: Mapping[str, Any]) -> None:
+    for key in run:
+        if run[key] != earlier.get(key):
+            raise CannotCreateError(
+                f"{path}: the run to be resumed had another {key} "
+                f"({_difference(earlier.get(key), run[key])}); repeat it as it was with --resume, "
+                "or start anew with --overwrite"
+            )
 
 
 def write_atomically(file: Path, content: bytes) -> None:
     """Write a file whole or not at all."""
     temporary = _temporary(file)
-    temporary.write_bytes(content)
+    with temporary.open("xb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
     temporary.rename(file)
 
 
 def write_once(file: Path, content: Any) -> Any:
     """Write JSON into a file unless it is there, also where several do at once; return what it holds."""
-    file.parent.mkdir(parents=True, exist_ok=True)
     if not file.exists():
         temporary = _temporary(file)
         temporary.write_text(json.dumps(content))
         with contextlib.suppress(FileExistsError):
-            os.link(temporary, file)  # unlike a rename, refuses where another was faster
-        temporary.unlink()
+            rename_new(temporary, file)
+        temporary.unlink(missing_ok=True)
     return json.loads(file.read_text())
 
 

@@ -75,13 +75,12 @@ def build_annealed(
     # What is wrong with the calculator shows before anything is written.
     calculator = make_calculator(config.anneal.calculator, config.anneal.options)
     partial = PartialStore(path, provenance, resume=resume, overwrite=overwrite)
+    if partial.finished:
+        return path, len(read_structures(path)), []
     partial.forget_failures(range(n))
     earlier = read_structures(path) if partial.extends else None
     there = set() if earlier is None else set(earlier.columns["trajectory"].values.astype(int))
     left = [k for k in range(n) if k not in there and not partial.has_part(k)]
-    if resume and not left and earlier is not None:
-        partial.discard()  # all is there, and an unchanged store keeps its date
-        return path, len(earlier), []
     job = (recipe.name, config, seed, every, partial.directory)
     made = _serial(job, left, calculator) if n_workers == 1 else _parallel(job, left, n_workers)
     for index, result in made:
@@ -102,7 +101,7 @@ def build_annealed(
         raise TryAgainError(f"{path}: no structure was finished ({reasons}); try --resume")
     samples.sort(key=lambda sample: sample.columns["trajectory"].value)  # stable
     structures = joined(samples)
-    _publish(partial, structures)
+    _publish(partial, structures, failures)
     _say_unrelaxed(structures, config)
     return path, len(structures), failures
 
@@ -251,14 +250,14 @@ def _samples_of(structures: Structures) -> list[Sample]:
     ]
 
 
-def _publish(partial: PartialStore, structures: Structures) -> None:
+def _publish(partial: PartialStore, structures: Structures, failures: list[dict]) -> None:
     attributes = column_attributes(structures)
 
     def fill(group) -> None:
         for key, values in structure_arrays(structures).items():
             put(group, key, values, attributes.get(key))
 
-    partial.publish("structures", fill)
+    partial.publish("structures", fill, {"failed": failures} if failures else {})
 
 
 def _say_unrelaxed(structures: Structures, config: RecipeConfig) -> None:

@@ -180,7 +180,7 @@ def test_streamed_pieces_join_to_the_whole_in_chunks_and_shards(tmp_path, monkey
 
 
 def writer(path, index, started):
-    partial = PartialStore(path, MADE, resume=True)
+    partial = PartialStore(path, MADE, shared=True)
     started.put(index)
     for repeat in range(1000):
         partial.write_part(index, {"x": np.full(200_000, float(repeat))})
