@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gh_tools.errors import CannotCreateError, UsageError
+from gh_tools.outputs.publish import new_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -83,13 +83,11 @@ def picture(
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=size, layout="constrained")
         yield figure, figure.subplots(**subplots)
-        temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
         # Without dates in them the same data give the same bytes.
         metadata = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}}
         try:
-            figure.savefig(temporary, metadata=metadata.get(path.suffix.lower()))
-            temporary.replace(path)
+            with new_file(path) as new:
+                ending = path.suffix.lower()
+                figure.savefig(new, format=ending[1:], metadata=metadata.get(ending))
         except OSError as error:
             raise CannotCreateError(f"{path}: cannot be written ({error.strerror})") from error
-        finally:
-            temporary.unlink(missing_ok=True)

@@ -95,8 +95,6 @@ def main(
         return
 
     from gh_tools.errors import UsageError
-    from gh_tools.plotting import check_picture
-    from gh_tools.store.io import check_output
 
     if not window[0] < window[1]:
         raise UsageError(f"--window: expected the lower energy first, found {window}")
@@ -104,9 +102,7 @@ def main(
     if len(paths) > 1:
         raise UsageError(f"expected one store of Hamiltonians, found {len(paths)}")
     target = output or paths[0].with_name(f"{common.stem(paths[0])}.bands.png")
-    if target.suffix.lower() != ".json":
-        check_picture(target)
-    check_output(target, overwrite)
+    common.claim_files([target], overwrite=overwrite, data=True)
 
     from gh_tools.spectra.bands import band_path, band_structure
     from gh_tools.spectra.report import find_structure, write_bands

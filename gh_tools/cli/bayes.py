@@ -81,15 +81,12 @@ def main(
     from gh_tools.bayes.plot import plot_data as draw_data
     from gh_tools.bayes.plot import plot_posterior
     from gh_tools.console import log
-    from gh_tools.plotting import check_picture
-    from gh_tools.store.io import check_output
     from gh_tools.store.read import open_store
     from gh_tools.store.structures import KINDS
 
-    for picture in filter(None, (plot, plot_data)):
-        check_picture(picture)
+    common.claim_files([plot, plot_data], overwrite=overwrite)
     path = output or common.derived(paths[0], "posterior")
-    check_output(path, overwrite)
+    common.claim_stores([path], paths, overwrite=overwrite)
     stores = [open_store(source, KINDS) for source in paths]
     regression = run.prepare(model, stores, given)
     for sentence in regression.design.warnings():

@@ -107,12 +107,11 @@ def main(
         return
 
     from gh_tools.errors import TryAgainError, UsageError
-    from gh_tools.store.io import check_output
     from gh_tools.store.structures import write_structures
     from gh_tools.structures.generate import generate
 
     path = output or _default_output(name, getattr(options, "paths", []))
-    check_output(path, overwrite, resume)
+    common.claim_stores([path], [], overwrite=overwrite, resume=resume)
     annealed = options.anneal.calculator is not None
     if every and not annealed:
         raise UsageError("--every keeps snapshots of an annealing; give --anneal CALCULATOR, too")
@@ -143,7 +142,7 @@ def main(
         structures = generate(recipe, options, number, seed)
         n, failures = len(structures), []
         provenance = common.provenance(seed, {"n": n, **options.model_dump(mode="json")})
-        write_structures(path, structures, provenance, overwrite or resume)
+        write_structures(path, structures, provenance, overwrite, resume)
     log.info("%s: %d structures", path, n)
     common.emit(path, as_json, recipe=name, n=n, failed=failures)
     if failures:

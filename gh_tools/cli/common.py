@@ -22,6 +22,7 @@ import typer
 from gh_tools import console
 from gh_tools.cli.options import VersionOption
 from gh_tools.errors import CannotCreateError, DataError, GhError, NoInputError, UsageError
+from gh_tools.outputs.claim import claim, end_claims
 from gh_tools.resources import source_date
 
 if TYPE_CHECKING:
@@ -126,6 +127,8 @@ def command(main: Callable[..., None], example: str, several: bool = False) -> t
                 lines = traceback.format_exc().splitlines()
                 print("\n".join(map(console.printable, lines)), file=sys.stderr)
             _stop(program, *_describe(error))
+        finally:
+            end_claims()
 
     # Every command shows the version; the functions need not know.
     signature = inspect.signature(main, eval_str=True)
@@ -258,6 +261,76 @@ def outputs(given: Path | None, sources: Sequence[Path], kind: str) -> list[Path
             f"--output names one store, but there are {len(sources)} inputs; leave it out"
         )
     return [given]
+
+
+def claim_stores(
+    paths: Sequence[Path],
+    sources: Sequence[Path | None],
+    *,
+    overwrite: bool,
+    resume: bool = False,
+    shared: bool = False,
+) -> None:
+    """Claim the stores that a command writes, until they are published or the command ends.
+
+    Args:
+        paths: of the stores, one for each of the first sources.
+        sources: what is read; None stands for an option that was not given.
+        overwrite: whether stores may be replaced.
+        resume: whether the run goes on with what is there.
+        shared: whether other runs do parts of the work at the same time.
+
+    Raises:
+        UsageError: two inputs have one output, or an output is an input.
+        CannotCreateError: something is there already, or cannot be written.
+        TryAgainError: another run is at work on one of them.
+    """
+    from gh_tools.store.io import check_output
+
+    read = {os.path.realpath(source): source for source in sources if source is not None}
+    seen: dict[str, Path] = {}
+    for number, path in enumerate(paths):
+        place = os.path.realpath(path)
+        if place in read:
+            raise UsageError(
+                f"{path}: would be read and replaced in one run; name another --output"
+            )
+        if place in seen:
+            raise UsageError(
+                f"{seen[place]} and {sources[number]} would both become {path}; start one run for each, with "
+                "an --output of its own"
+            )
+        seen[place] = sources[number]
+    for path in paths:
+        claim(path, shared)
+        check_output(path, overwrite, resume or shared)
+
+
+def claim_files(paths: Sequence[Path | None], *, overwrite: bool, data: bool = False) -> None:
+    """Claim the pictures that a command writes.
+
+    Args:
+        paths: of the files; None stands for an option that was not given.
+        overwrite: whether files may be replaced.
+        data: whether a file may also hold data, as .json.
+
+    Raises:
+        UsageError: two of them are one file, or one has an ending that no picture has.
+        CannotCreateError: something is there already, or cannot be written.
+        TryAgainError: another run is at work on one of them.
+    """
+    from gh_tools.outputs.publish import check_file
+    from gh_tools.plotting import check_picture
+
+    seen = set()
+    for path in filter(None, paths):
+        if not (data and path.suffix.lower() == ".json"):
+            check_picture(path)
+        if os.path.realpath(path) in seen:
+            raise UsageError(f"{path}: is named for two files; give each a name of its own")
+        seen.add(os.path.realpath(path))
+        claim(path)
+        check_file(path, overwrite)
 
 
 def derived(source: Path, kind: str) -> Path:

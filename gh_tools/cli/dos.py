@@ -155,16 +155,12 @@ def main(
         return
 
     from gh_tools.errors import UsageError
-    from gh_tools.plotting import check_picture
-    from gh_tools.store.io import check_output
     from gh_tools.store.read import open_store
 
     share = common.shard(shard)
     paths = common.inputs(sources)
     targets = common.outputs(output, paths, "spectra")
     if plot is not None:
-        check_picture(plot)
-        check_output(plot, overwrite or resume)
         if len(paths) > 1:
             raise UsageError(f"--plot draws one store, but there are {len(paths)} inputs")
         if shard is not None:
@@ -174,8 +170,14 @@ def main(
     elif reference is not None:
         raise UsageError("--reference is drawn into a picture: give its name with --plot")
     stores = [open_store(path, "hamiltonians") for path in paths]
-    for target in targets:
-        check_output(target, overwrite, resume or shard is not None)
+    common.claim_files([plot], overwrite=overwrite or resume)
+    common.claim_stores(
+        targets,
+        [*paths, reference],
+        overwrite=overwrite,
+        resume=resume,
+        shared=shard is not None,
+    )
     if dry_run:
         for path, target in zip(paths, targets, strict=True):
             log.info("would write the spectra of %s to %s", path, target)

@@ -50,18 +50,14 @@ def main(
     from gh_tools.errors import UsageError
     from gh_tools.evaluation.evaluate import evaluate
     from gh_tools.evaluation.plot import plot_errors
-    from gh_tools.plotting import check_picture
     from gh_tools.store.hamiltonians import HamiltonianReader
-    from gh_tools.store.io import check_output
 
     paths = common.inputs(stores)
     if len(paths) != 2:
         raise UsageError(
             f"expected two stores, the predictions and the reference, found {len(paths)}"
         )
-    if plot is not None:
-        check_picture(plot)
-        check_output(plot, overwrite)
+    common.claim_files([plot], overwrite=overwrite)
     predicted, reference = map(HamiltonianReader, paths)
     evaluation = evaluate(predicted, reference)
     errors = evaluation.to_json()

@@ -66,12 +66,11 @@ def main(
     from gh_tools.console import log, table
     from gh_tools.labels.labels import open_labels
     from gh_tools.scaleshift.fit import choose_split, fit_store
-    from gh_tools.store.io import check_output
     from gh_tools.store.read import open_store
 
     sources = common.inputs(hamiltonians)
     path = output or common.derived(sources[0], "scaleshift")
-    check_output(path, overwrite)
+    common.claim_stores([path], sources, overwrite=overwrite)
     labels = open_labels([open_store(source, "hamiltonians") for source in sources])
     chosen = choose_split(labels, split, fractions, seed)
     sizes = {part: getattr(chosen, part).size for part in ("train", "validation", "test")}

@@ -76,7 +76,6 @@ def main(
     from gh_tools.errors import TryAgainError, UsageError
     from gh_tools.orbitals.basis import Basis
     from gh_tools.resources import memory_limit
-    from gh_tools.store.io import check_output
     from gh_tools.store.read import open_store
     from gh_tools.store.structures import KINDS, read_structures
 
@@ -90,8 +89,9 @@ def main(
     model_store = open_store(model, "model")
     stores = [open_store(source, KINDS) for source in sources]
     sets = [read_structures(store) for store in stores]
-    for path in paths:
-        check_output(path, overwrite, resume or shard is not None)
+    common.claim_stores(
+        paths, [*sources, model], overwrite=overwrite, resume=resume, shared=shard is not None
+    )
 
     from gh_tools.inference.checks import check_structures, select_part
 

@@ -59,11 +59,7 @@ def main(
 
     paths = common.inputs(sources)
     if plot is not None:
-        from gh_tools.plotting import check_picture
-        from gh_tools.store.io import check_output
-
-        check_picture(plot)
-        check_output(plot, overwrite)
+        common.claim_files([plot], overwrite=overwrite)
         if len(paths) != 1 or open_store(paths[0]).kind != "model":
             raise UsageError("--plot draws the learning curve of a model: name one model store")
     for path in paths:

@@ -75,7 +75,6 @@ def main(
             return
 
         from gh_tools.errors import TryAgainError, UsageError
-        from gh_tools.store.io import check_output
         from gh_tools.store.read import open_store
         from gh_tools.store.structures import KINDS, read_structures
         from gh_tools.workers.processes import Processes
@@ -84,8 +83,9 @@ def main(
         sources = common.inputs(structures)
         paths = common.outputs(output, sources, "hamiltonians")
         stores = [open_store(source, KINDS) for source in sources]
-        for path in paths:
-            check_output(path, overwrite, resume or shard is not None)
+        common.claim_stores(
+            paths, sources, overwrite=overwrite, resume=resume, shared=shard is not None
+        )
         if dry_run:
             for store, path in zip(stores, paths, strict=True):
                 _describe(read_structures(store), options, path)

@@ -51,15 +51,13 @@ def main(
     from gh_tools.console import log
     from gh_tools.errors import UsageError
     from gh_tools.orbitals.basis import Basis
-    from gh_tools.store.io import check_output
     from gh_tools.store.read import open_store
     from gh_tools.store.structures import KINDS, read_structures
 
     sources = common.inputs(structures)
     paths = common.outputs(output, sources, "overlap")
     stores = [open_store(source, KINDS) for source in sources]
-    for path in paths:
-        check_output(path, overwrite, resume)
+    common.claim_stores(paths, [*sources, basis], overwrite=overwrite, resume=resume)
     given = None if basis is None else open_store(basis, _WITH_BASIS)
     for store in stores:
         if given is None and store.kind not in _WITH_BASIS:

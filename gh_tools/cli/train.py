@@ -101,8 +101,6 @@ def main(
         raise UsageError(f"expected one scale-shift store, found {len(paths)}; name one")
 
     from gh_tools.console import configure, log, table
-    from gh_tools.plotting import check_picture
-    from gh_tools.store.io import check_output
     from gh_tools.store.read import open_store
     from gh_tools.training.devices import join_processes
 
@@ -112,10 +110,9 @@ def main(
     path = output or common.derived(paths[0], "model")
     open_store(paths[0], "scaleshift")
     if is_first:
-        check_output(path, overwrite, resume)
-        if plot is not None:
-            check_picture(plot)
-            check_output(plot, overwrite or resume)
+        read = [paths[0], *(hamiltonians or ()), parent]
+        common.claim_stores([path], read, overwrite=overwrite, resume=resume)
+        common.claim_files([plot], overwrite=overwrite or resume)
 
     from gh_tools.training.inputs import open_inputs
     from gh_tools.training.run import train_model
@@ -141,7 +138,8 @@ def main(
 
     store = open_store(path, "model")
     report = summarize(store)
-    metrics = outcome.metrics
+    trained, metrics = store.attributes, store.attributes["validation"]
+    seconds = store.history[-1]["notes"]["seconds"]
     table(
         [
             ["H MAE, all elements", f"{metrics['hamiltonian']:.3f} meV"],
@@ -151,11 +149,11 @@ def main(
             ["the same, mean error taken off", f"{metrics['eigenvalue_shifted']:.1f} meV"],
             ["ghost states", f"{metrics['ghosts']:.0f}"],
             ["Fermi level MAE", f"{metrics['fermi']:.1f} meV"],
-            ["parameters", str(outcome.n_parameters)],
-            ["steps", str(outcome.steps)],
-            ["time", f"{outcome.seconds:.0f} s"],
+            ["parameters", str(trained["n_parameters"])],
+            ["steps", str(trained["steps"])],
+            ["time", f"{seconds:.0f} s"],
         ],
-        ["validation", f"best epoch {outcome.best['hamiltonian']['epoch']:.0f}"],
+        ["validation", f"best epoch {trained['best']['hamiltonian']['epoch']:.0f}"],
     )
     for name, title in (("by_species_pair", "species"), ("by_distance", "distance (Å)")):
         rows = [[key, f"{value:.3f}"] for key, value in report["errors"][name].items()]
@@ -167,11 +165,11 @@ def main(
         path,
         json,
         validation=metrics,
-        best=outcome.best,
-        n_parameters=outcome.n_parameters,
-        steps=outcome.steps,
-        seconds=round(outcome.seconds, 3),
-        clock=outcome.clock,
+        best=trained["best"],
+        n_parameters=trained["n_parameters"],
+        steps=trained["steps"],
+        seconds=seconds,
+        clock=history_of(store)["seconds"].tolist() if outcome is None else outcome.clock,
         **{name: report[name] for name in ("verdict", "errors", "learning_curve")},
     )
 

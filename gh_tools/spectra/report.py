@@ -10,6 +10,7 @@ import numpy as np
 
 from gh_tools.console import log
 from gh_tools.errors import DataError, UsageError
+from gh_tools.outputs.publish import new_file
 from gh_tools.spectra.bands import BandStructure
 from gh_tools.spectra.config import DosConfig
 from gh_tools.spectra.dos import share_in_window
@@ -136,7 +137,8 @@ def write_bands(
         data = {"structure": name, **bands.to_json()}
         if reference is not None:
             data["reference"] = reference.to_json()
-        path.write_text(json.dumps(data) + "\n")
+        with new_file(path) as new:
+            new.write_text(json.dumps(data) + "\n")
     else:
         plot_bands(path, bands, reference, title=title, window=window)
     return facts

@@ -64,6 +64,15 @@ def check_output(path: Path, overwrite: bool = False, resume: bool = False) -> N
         )
 
 
+def check_inputs(path: Path, provenance: Provenance) -> None:
+    """Raise `CannotCreateError` if a store is to be made of itself."""
+    for store in provenance.inputs:
+        if os.path.realpath(store.path) == os.path.realpath(path):
+            raise CannotCreateError(
+                f"{path}: would be made of itself, and replaced; name another --output"
+            )
+
+
 def check_replaceable(path: Path) -> None:
     """Raise `CannotCreateError` if anything but a store of gh-tools, as a folder of its own, is at ``path``."""
     if os.path.lexists(path) and (path.is_symlink() or root_attributes(path) is None):
@@ -108,6 +117,7 @@ def write(
     attributes: Mapping[str, Any] | None = None,
     array_attributes: Mapping[str, Mapping[str, Any]] | None = None,
     overwrite: bool = False,
+    resume: bool = False,
 ) -> Path:
     """Write a whole store at once.
 
@@ -120,6 +130,7 @@ def write(
         array_attributes: by path, such as ``{"unit": "eV", "description": "..."}``; the units of
             arrays that the schema knows need not be given.
         overwrite: replace a store that is there.
+        resume: leave a store with the same content as it is.
 
     Returns:
         ``path``.
@@ -132,7 +143,7 @@ def write(
         for key, values in arrays.items():
             put(group, key, values, (array_attributes or {}).get(key))
 
-    return write_with(path, kind, fill, provenance, attributes, overwrite)
+    return write_with(path, kind, fill, provenance, attributes, overwrite, resume)
 
 
 def write_with(
@@ -142,15 +153,20 @@ def write_with(
     provenance: Provenance,
     attributes: Mapping[str, Any] | None = None,
     overwrite: bool = False,
+    resume: bool = False,
 ) -> Path:
     """Write a whole store at once by a function that fills its root group; see `write`."""
     path = Path(path)
     held = claim(path)
     try:
-        check_output(path, overwrite)
-        sweep(path)
+        check_output(path, overwrite, resume)
+        check_inputs(path, provenance)
+        if held.certain:
+            sweep(path)
         with staging(path) as folder:
-            fill_store(folder / NEW, path, kind, fill, provenance, attributes)
+            identity = fill_store(folder / NEW, path, kind, fill, provenance, attributes)
+            if resume and not overwrite and (root_attributes(path) or {}).get("id") == identity:
+                return path
             publish(folder / NEW, path, check_replaceable if overwrite else _refuse)
             if overwrite and is_partial(partial_path(path)):
                 move_away(partial_path(path), folder)
@@ -197,8 +213,8 @@ def fill_store(
 
 def _refuse(path: Path) -> None:
     raise CannotCreateError(
-        f"{path}: has appeared while this run was at work; it was left as it is: name another --output, or "
-        "use --overwrite"
+        f"{path}: is there, and another store than this run has made; it was left as it is: name another "
+        "--output, or use --overwrite"
     )
 
 

@@ -30,6 +30,7 @@ from gh_tools.outputs.publish import (
     sweep,
 )
 from gh_tools.store.io import (
+    check_inputs,
     check_output,
     check_replaceable,
     fill_store,
@@ -262,6 +263,7 @@ class PartialStore(Parts):
         self._drop = weakref.finalize(self, self._claim.drop)
         resume = resume or shared
         check_output(self.path, overwrite, resume)
+        check_inputs(self.path, provenance)
         self._overwrite = overwrite
         if not shared and self._claim.certain:
             sweep(self.path)

@@ -93,9 +93,13 @@ def column_attributes(structures: Structures) -> dict[str, Mapping[str, str]]:
 
 
 def write_structures(
-    path: Path | str, structures: Structures, provenance: Provenance, overwrite: bool = False
+    path: Path | str,
+    structures: Structures,
+    provenance: Provenance,
+    overwrite: bool = False,
+    resume: bool = False,
 ) -> Path:
-    """Write a store of kind ``structures``."""
+    """Write a store of kind ``structures``; see `write`."""
     return write(
         path,
         "structures",
@@ -103,6 +107,7 @@ def write_structures(
         provenance=provenance,
         array_attributes=column_attributes(structures),
         overwrite=overwrite,
+        resume=resume,
     )
 
 

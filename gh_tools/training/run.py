@@ -46,7 +46,7 @@ def train_model(
     resume: bool = False,
     overwrite: bool = False,
     started: float | None = None,
-) -> tuple[Path, Outcome]:
+) -> tuple[Path, Outcome | None]:
     """Train a model and publish it.
 
     Args:
@@ -59,7 +59,7 @@ def train_model(
         started: ``time.monotonic()`` when the clock of the budget began; now if not given.
 
     Returns:
-        The path and what training gave. Of several processes that train together, the first one writes.
+        The path and what training gave; None instead where a run to be resumed had finished. Of several processes that train together, the first one writes.
 
     Raises:
         CannotCreateError: something is at ``output`` and neither was asked for.
@@ -71,7 +71,9 @@ def train_model(
     directory = partial_path(output)
     if devices.is_first:
         partial = PartialStore(output, provenance, resume=resume, overwrite=overwrite)
-    devices.wait()
+    # The others do not look for themselves: the first process may have begun the directory by then.
+    if devices.agree(np.array([devices.is_first and partial.finished], dtype=float))[0]:
+        return output, None
     layout = IrrepLayout(inputs.basis, inputs.n_spins)
     scaleshift = inputs.scaleshifts[config.model.frame]
     maker = SampleMaker(
