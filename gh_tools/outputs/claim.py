@@ -100,6 +100,17 @@ def claim(path: Path | str, shared: bool = False) -> Claim:
     return _claims[file]
 
 
+def _forget() -> None:
+    """Leave the claims to the parent: a forked process that outlives it must not keep them."""
+    for held in _claims.values():
+        os.close(held._descriptor)
+        held._descriptor = -1
+    _claims.clear()
+
+
+os.register_at_fork(after_in_child=_forget)
+
+
 def end_claims() -> None:
     """Give up all claims of this process."""
     for held in list(_claims.values()):

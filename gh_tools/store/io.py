@@ -92,11 +92,11 @@ def root_attributes(path: Path) -> dict[str, Any] | None:
 
 
 def is_partial(directory: Path) -> bool:
-    """Tell whether a folder is an unfinished store that a run of gh-tools left."""
+    """Tell whether a folder is an unfinished store that a run of gh-tools left, or empty."""
     if directory.is_symlink() or not directory.is_dir():
         return False
     run = read_json(directory / "run.json")
-    return isinstance(run, dict) and isinstance(run.get("token"), str)
+    return (isinstance(run, dict) and "token" in run) or not any(directory.iterdir())
 
 
 def read_json(file: Path) -> Any:
