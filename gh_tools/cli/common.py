@@ -288,7 +288,7 @@ def claim_stores(
     from gh_tools.store.io import check_output
 
     read = {os.path.realpath(source): source for source in sources if source is not None}
-    seen: dict[str, Path] = {}
+    seen: dict[str, int] = {}
     for number, path in enumerate(paths):
         place = os.path.realpath(path)
         if place in read:
@@ -297,10 +297,10 @@ def claim_stores(
             )
         if place in seen:
             raise UsageError(
-                f"{seen[place]} and {sources[number]} would both become {path}; start one run for each, with "
+                f"{sources[seen[place]]} and {sources[number]} would both become {path}; start one run for each, with "
                 "an --output of its own"
             )
-        seen[place] = sources[number]
+        seen[place] = number
     for path in paths:
         claim(path, shared)
         check_output(path, overwrite, resume or shared)

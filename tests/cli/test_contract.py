@@ -149,7 +149,7 @@ def test_existing_output_is_refused_and_left_alone(shell, stores, tmp_path, name
     (tmp_path / output).write_text("precious")
     done = shell(COMMANDS[name].format(input=f"x.{kind}.zarr"), tmp_path)
     assert done.returncode == 73, done
-    assert "--overwrite" in done.stderr
+    assert "another --output" in done.stderr
     assert done.stdout == ""
     assert (tmp_path / output).read_text() == "precious"
 
