@@ -19,7 +19,7 @@ import numpy as np
 import zarr
 
 from gh_tools.console import log
-from gh_tools.errors import CannotCreateError, TryAgainError
+from gh_tools.errors import CannotCreateError, DataError, TryAgainError
 from gh_tools.outputs.claim import claim
 from gh_tools.outputs.publish import (
     NEW,
@@ -80,7 +80,7 @@ class Parts:
         file = self._part(index, piece)
         temporary = _temporary(file)
         with temporary.open("wb") as stream:
-            # In C order, which `read_rows` counts on
+            # Uncompressed and in C order: `read_rows` maps arrays into memory, and `arrays` checks it
             np.savez(stream, **{key: np.asarray(a, order="C") for key, a in arrays.items()})
             stream.flush()
             os.fsync(stream.fileno())
@@ -127,14 +127,23 @@ class Parts:
             yield part
 
     def arrays(self, index: int, piece: int | None = None) -> dict[str, StoredArray]:
-        """Return shape, type and place of all arrays of a part, without reading them."""
+        """Return shape, type and place of all arrays of a part, without reading them.
+
+        Raises:
+            DataError: one is compressed or in Fortran order, so that `read_rows` would give other numbers.
+        """
         found = {}
         with zipfile.ZipFile(self._part(index, piece)) as archive:
             for entry in archive.infolist():
                 with archive.open(entry) as stream:
                     version = np.lib.format.read_magic(stream)
                     read = getattr(np.lib.format, f"read_array_header_{version[0]}_0")
-                    shape, _, dtype = read(stream)
+                    shape, fortran, dtype = read(stream)
+                    if entry.compress_type != zipfile.ZIP_STORED or (fortran and len(shape) > 1):
+                        raise DataError(
+                            f"{archive.filename}: {entry.filename} must be uncompressed and in C order, to "
+                            "be read in place; remove the file, and go on with --resume"
+                        )
                     header = stream.tell()
                 archive.fp.seek(entry.header_offset + 26)
                 names = sum(struct.unpack("<HH", archive.fp.read(4)))

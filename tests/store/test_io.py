@@ -241,3 +241,18 @@ def test_one_mark_of_pure_numbers(tmp_path):
     write_structures(path, old, MADE)
     assert open_store(path).unit("column/strain") == ""
     assert read_structures(path).columns["strain"].unit == ""
+
+
+def test_parts_that_cannot_be_mapped_into_memory_are_refused(tmp_path):
+    partial = PartialStore(tmp_path / "x.zarr", MADE)
+    values = np.arange(12.0).reshape(3, 4)
+    partial.parts.write_part(0, {"x": values.T})  # a view in Fortran order is written in C order
+    array = partial.parts.arrays(0)["x"]
+    np.testing.assert_array_equal(
+        partial.parts.read_rows(0, None, array, slice(1, 3)), values.T[1:3]
+    )
+    file = next(partial.parts.folder.glob("*.npz"))
+    for save, what in ((np.savez_compressed, values), (np.savez, values.T)):
+        save(file, x=what)
+        with pytest.raises(DataError, match="uncompressed and in C order"):
+            partial.parts.arrays(0)

@@ -34,8 +34,6 @@ from gh_tools.training.data.samples import Sample
 LIMIT = 20 * 2**30
 # Seconds after which an unfinished entry that nobody writes to was left by a killed run.
 ABANDONED = 86400.0
-# Parts of the package whose code decides what a sample holds.
-_CODE = ("orbitals", "store", "model", "labels", "spectra", "evaluation", "scaleshift", "training")
 
 
 class CachedSamples(Sequence[Sample]):
@@ -187,10 +185,10 @@ def _file(folder: Path, name: str) -> Path:
 
 @cache
 def _fingerprint() -> str:
-    """Hash of the code that makes samples: what another version made is not mistaken for ours."""
+    """Hash of the whole package: what other code made is not mistaken for ours."""
     digest = hashlib.sha256()
     package = Path(gh_tools.__file__).parent
-    for file in sorted(file for part in _CODE for file in (package / part).rglob("*.py")):
+    for file in sorted(package.rglob("*.py")):
         digest.update(file.read_bytes())
     return digest.hexdigest()
 
