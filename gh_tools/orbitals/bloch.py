@@ -49,8 +49,7 @@ def bloch_matrices(
 ) -> list[Shaped[np.ndarray, "orbitals orbitals"]]:
     """Sum blocks over lattice vectors at many k-points at once, into dense matrices.
 
-    The same numbers as `bloch_matrix`: the blocks are gathered once, and the sum over R is a
-    product of one sparse matrix with all phases.
+    The same numbers as `bloch_matrix`; see `BlochSum`.
 
     Args:
         hamiltonian: the blocks.
@@ -64,13 +63,47 @@ def bloch_matrices(
     kpoints = np.asarray(kpoints, dtype=np.float64)
     if len(kpoints) == 1:
         return [bloch_matrix(hamiltonian, kpoints[0], field, spin)]
-    n = hamiltonian.n_orbitals
-    row, column, value, cell, cells = _half(hamiltonian, field, spin)
-    gathered = scipy.sparse.coo_array((value, (row * n + column, cell)), (n * n, len(cells)))
-    halves = (gathered.tocsr() @ _phases(cells, kpoints)).T.reshape(-1, n, n)
-    real = _is_real(kpoints)
-    halves = [half.real if r else half for half, r in zip(halves, real, strict=True)]
-    return [half + half.conj().T for half in halves]
+    return BlochSum(hamiltonian, field, spin).at(kpoints)
+
+
+class BlochSum:
+    """The blocks of one matrix, gathered once for Bloch sums at many k-points.
+
+    A sum over R is then a product of one sparse matrix with the phases.
+    """
+
+    def __init__(self, hamiltonian: Hamiltonian, field: Field = "hamiltonian", spin: int = 0):
+        """Gather the blocks.
+
+        Args:
+            hamiltonian: the blocks.
+            field: which matrix.
+            spin: which spin channel, for fields with a spin axis.
+        """
+        self._n = hamiltonian.n_orbitals
+        row, column, value, cell, self._cells = _half(hamiltonian, field, spin)
+        self._gathered = scipy.sparse.coo_array(
+            (value, (row * self._n + column, cell)), (self._n**2, len(self._cells))
+        ).tocsr()
+
+    def at(
+        self, kpoints: Float[np.ndarray, "kpoints 3"]
+    ) -> list[Shaped[np.ndarray, "orbitals orbitals"]]:
+        """Return one Hermitian matrix for each k-point; real where 2k is a reciprocal lattice vector."""
+        halves = (self._gathered @ _phases(self._cells, kpoints)).T.reshape(-1, self._n, self._n)
+        real = _is_real(kpoints)
+        halves = [half.real if r else half for half, r in zip(halves, real, strict=True)]
+        return [half + half.conj().T for half in halves]
+
+    def gradient(self, k: Float[np.ndarray, "3"]) -> Shaped[np.ndarray, "3 orbitals orbitals"]:
+        """Return the derivatives of the matrix by the components of k.
+
+        ∂H/∂k_a = Σ_R 2πi R_a exp(2πi k·R) H(R), with k in units of the reciprocal lattice vectors.
+        """
+        phase = np.exp(2j * np.pi * (self._cells @ np.asarray(k)))
+        weighted = 2j * np.pi * self._cells * phase[:, None]
+        halves = (self._gathered @ weighted).T.reshape(3, self._n, self._n)
+        return halves + halves.conj().transpose(0, 2, 1)
 
 
 def _half(

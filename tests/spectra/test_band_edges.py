@@ -1,0 +1,90 @@
+"""Band edges between grid points: against analytic bands."""
+
+import ase
+import numpy as np
+import pytest
+
+from gh_tools.orbitals.bloch import BlochSum, bloch_matrix
+from gh_tools.spectra.band_edges import HBAR2_PER_MASS, _Bands, refined_gap
+from gh_tools.spectra.eigen import solve
+from gh_tools.spectra.kpoints import monkhorst_pack
+
+
+def refine(hamiltonian, grid, occupied):
+    kpoints = monkhorst_pack(grid)
+    levels = solve(hamiltonian, kpoints, projected=False)
+    return refined_gap(hamiltonian, kpoints.points, levels.energies, occupied), levels.energies
+
+
+@pytest.mark.parametrize("grid", [(4, 4, 1), (5, 5, 1), (6, 6, 1), (7, 4, 1)])
+def test_every_grid_gives_the_gap_of_gapped_graphene(graphene, grid):
+    """ε = ±√(m² + t²|f(k)|²): the gap 2m is at K, with masses of ħ² 4m / (9 t² d²)."""
+    mass, hopping = 0.4, -2.7
+    found, energies = refine(graphene(mass=mass, hopping=hopping), grid, (1,))
+    if grid[0] % 3:
+        assert energies[0, :, 1].min() - energies[0, :, 0].max() > 2 * mass + 0.05
+    assert found.gap == pytest.approx(2 * mass, abs=1e-5)
+    assert found.direct == pytest.approx(2 * mass, abs=1e-5)
+    assert found.is_direct
+    expected = HBAR2_PER_MASS * 4 * mass / (9 * hopping**2 * 1.42**2)
+    for edge in (found.valence, found.conduction):
+        # K is (1/3, 2/3) or (2/3, 1/3) where the cell vectors are 60° apart.
+        assert sorted(np.round(edge.kpoint[:2] % 1, 3)) == pytest.approx([1 / 3, 2 / 3], abs=2e-3)
+        np.testing.assert_allclose(edge.masses, expected, rtol=1e-3)
+        assert edge.degeneracy == 1
+
+
+def test_supercells_and_spins_have_the_same_gap(graphene):
+    found, _ = refine(graphene((2, 1, 1), mass=0.4), (3, 5, 1), (2,))
+    assert found.gap == pytest.approx(0.8, abs=1e-5)
+    split, _ = refine(graphene(mass=0.4, splitting=0.2), (4, 4, 1), (1, 1))
+    assert split.gap == pytest.approx(0.6, abs=1e-5)
+    assert split.direct == pytest.approx(0.8, abs=1e-5)  # between states of one spin
+    assert {split.valence.spin, split.conduction.spin} == {0, 1}
+
+
+def test_an_indirect_gap_with_its_masses(tight_binding):
+    """Two chains far from each other, each with ε = ε₀ + 2t(cos θ + cos 2θ): the lowest at cos θ = -1/4."""
+    atoms = ase.Atoms("HHe", [[0, 0, 0], [0, 5, 0]], cell=[1, 10, 10], pbc=[True, False, False])
+    hamiltonian = tight_binding(atoms, {1: 0.0, 2: 10.0}, 1.0, 2.1)
+    found, _ = refine(hamiltonian, (5, 1, 1), (1,))
+    assert found.valence.energy == pytest.approx(4.0, abs=1e-6)
+    assert found.conduction.energy == pytest.approx(10 - 2.25, abs=1e-6)
+    assert found.direct == pytest.approx(10.0, abs=1e-6)
+    assert not found.is_direct
+    assert abs(np.cos(2 * np.pi * found.conduction.kpoint[0]) + 0.25) < 1e-3
+    np.testing.assert_allclose(found.valence.kpoint, 0, atol=1e-3)
+    # Second derivatives by κ = θ / 1 Å: -2t (1 + 4) = -10 at the top, -2t (cos θ + 4 cos 2θ) = 7.5 at the bottom.
+    np.testing.assert_allclose(found.valence.masses, HBAR2_PER_MASS / 10, rtol=1e-4)
+    np.testing.assert_allclose(found.conduction.masses, HBAR2_PER_MASS / 7.5, rtol=1e-4)
+    np.testing.assert_allclose(np.abs(found.conduction.axes), [[1, 0, 0]], atol=1e-12)
+
+
+def test_degenerate_edges_have_no_masses(chain):
+    """Two atoms of a chain: the bands touch at the zone's edge."""
+    found, _ = refine(chain(2), (5, 1, 1), (1,))
+    assert found.gap == pytest.approx(0.0, abs=1e-5)
+    assert found.valence.degeneracy == 2
+    assert found.valence.masses is None
+
+
+def test_molecules_keep_their_levels(tight_binding):
+    molecule = ase.Atoms("H2", [[0, 0, 0], [1, 0, 0]])
+    found, _ = refine(tight_binding(molecule, {1: 0.0}, -1.0, 1.1), (1, 1, 1), (1,))
+    assert found.gap == pytest.approx(2.0)
+    assert found.valence.masses.size == 0
+
+
+def test_gradients_are_the_differences(graphene):
+    """With overlap, and at a general k-point of a skewed supercell."""
+    hamiltonian = graphene((2, 1, 1), mass=0.3, overlap=0.1)
+    bands, k, step = _Bands(hamiltonian), np.array([0.13, -0.21, 0.0]), 1e-4
+    for band in range(4):
+        _, gradient = bands.band(k, 0, band)
+        expected = [
+            (bands.energies(k + d, 0)[band] - bands.energies(k - d, 0)[band]) / (2 * step)
+            for d in (bands.change * step).T
+        ]
+        np.testing.assert_allclose(gradient, expected, atol=1e-6)
+    sums = BlochSum(hamiltonian)
+    np.testing.assert_allclose(sums.at(k[None])[0], bloch_matrix(hamiltonian, k), atol=1e-14)
