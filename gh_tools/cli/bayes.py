@@ -132,5 +132,5 @@ def main(
 
 
 app = common.command(
-    main, "gh-bayes 'holes ~ ni_per_hf + density' wse2.spectra.zarr --plot posterior.png"
+    main, "gh-bayes 'carriers ~ strain_x + strain_y' wse2.spectra.zarr --plot posterior.png"
 )
