@@ -281,8 +281,10 @@ def descriptors(
         density = _summed(
             channel[near],
             n_channels,
-            (radial[:, :, None] * tensor[:, None]).reshape(len(unit), -1),
-        ).reshape(len(chosen), n_species * THREE_BODY[1], -1)
+            np.einsum("nr,nt->nrt", radial, tensor).reshape(
+                len(unit), THREE_BODY[1] * tensor.shape[1]
+            ),
+        ).reshape(len(chosen), n_species * THREE_BODY[1], tensor.shape[1])
         above = np.triu_indices(density.shape[1])
         spectrum.append(np.einsum("acm,adm->acd", density, density)[:, *above])
     return np.concatenate(

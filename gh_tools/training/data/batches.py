@@ -63,7 +63,7 @@ def make_buckets(sizes: Int[np.ndarray, "n 3"], batch_size: int, count: int) -> 
 
     Returns:
         The buckets, smaller structures first. Each has room for any batch of its members, and for one
-        atom more that padding can point at.
+        atom more that padding can point at, and for one edge and one pair at least.
     """
     rows = sizes[:, 1] + sizes[:, 2]
     buckets: list[Bucket] = []
@@ -71,7 +71,8 @@ def make_buckets(sizes: Int[np.ndarray, "n 3"], batch_size: int, count: int) -> 
     for below, above in zip([-1, *bounds], bounds, strict=False):
         members = np.flatnonzero((rows > below) & (rows <= above))
         largest = sizes[members].max(axis=0) * batch_size
-        size = (int(largest[0]) + 1, int(largest[1]), int(largest[2]))
+        # At least one edge and one pair: of isolated atoms' none, compiled programs could not take a maximum.
+        size = (int(largest[0]) + 1, max(int(largest[1]), 1), max(int(largest[2]), 1))
         buckets.append(Bucket(size, tuple(members.tolist())))
     return buckets
 
