@@ -101,7 +101,7 @@ def main(
     paths = common.inputs(sources)
     if len(paths) > 1:
         raise UsageError(f"expected one store of Hamiltonians, found {len(paths)}")
-    target = output or paths[0].with_name(f"{common.stem(paths[0])}.bands.png")
+    target = output or common.beside(paths[0], "bands.png")
     common.claim_files([target], overwrite=overwrite, data=True)
 
     from gh_tools.spectra.bands import band_path, band_structure

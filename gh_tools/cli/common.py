@@ -6,6 +6,7 @@ import contextlib
 import functools
 import inspect
 import json
+import math
 import os
 import re
 import select
@@ -172,8 +173,14 @@ def _describe(error: Exception) -> tuple[str, int]:
         return str(error), error.exit_code
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}", CannotCreateError.exit_code
-    kind = type(error).__name__
     message = " ".join(str(error).split())
+    if isinstance(error, MemoryError):
+        reason = f" ({message})" if message else ""
+        return (
+            f"not enough memory{reason}; ask for less, or use a larger machine",
+            DataError.exit_code,
+        )
+    kind = type(error).__name__
     return f"unexpected {kind}: {message} (run again with --debug to see where)", GhError.exit_code
 
 
@@ -335,7 +342,16 @@ def claim_files(paths: Sequence[Path | None], *, overwrite: bool, data: bool = F
 
 def derived(source: Path, kind: str) -> Path:
     """Name an output after an input: ``x.structures.zarr`` becomes ``x.<kind>.zarr``, beside it."""
-    return source.with_name(f"{stem(source)}.{kind}.zarr")
+    return beside(source, f"{kind}.zarr")
+
+
+def beside(source: Path, ending: str) -> Path:
+    """Name a file after a store and beside it: its name without suffixes, a point, and an ending."""
+    if source.name in ("", ".."):  # named by where it is: "." is the present folder
+        source = source.resolve()
+    if not source.name:
+        raise NoInputError(f"{source}: expected a store, found the root of all folders")
+    return source.with_name(f"{stem(source)}.{ending}")
 
 
 def stem(path: Path) -> str:
@@ -390,7 +406,11 @@ def _load_config(
     for setting in settings or []:
         values = _merge(values, _setting(setting))
     try:
-        return model.model_validate(values)
+        config = model.model_validate(values)
+        for key, value in _numbers(config.model_dump()):
+            if not math.isfinite(value):
+                raise UsageError(f"{key}: expected a finite number, found {value}")
+        return config
     except pydantic.ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or "the configuration"
@@ -401,6 +421,16 @@ def _load_config(
             raise UsageError(f"{where}{key}: there is no such key{hint}") from None
         message = first["msg"][0].lower() + first["msg"][1:]
         raise UsageError(f"{where}{key}: {message}, found {first['input']!r}") from None
+
+
+def _numbers(value: Any, key: str = "") -> Iterator[tuple[str, float]]:
+    """Yield the floats of nested tables and lists, each with its key, as in a.b.0."""
+    if isinstance(value, float):
+        yield key, value
+    if isinstance(value, Mapping | list | tuple):
+        inner = value.items() if isinstance(value, Mapping) else enumerate(value)
+        for part, item in inner:
+            yield from _numbers(item, f"{key}.{part}" if key else str(part))
 
 
 def _setting(text: str) -> dict[str, Any]:
@@ -439,7 +469,7 @@ def read_config(file: Path) -> str:
     if len(content) > _LARGEST_CONFIG:
         raise UsageError(f"{file}: expected a configuration file, found more than 1 MiB")
     try:
-        return content.decode()
+        return content.decode("utf-8-sig")  # some editors begin a file with a byte order mark
     except UnicodeDecodeError as error:
         raise UsageError(f"{file}: expected text in UTF-8: {error}") from None
 

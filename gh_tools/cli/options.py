@@ -32,7 +32,11 @@ SetOption = Annotated[
 PrintConfigOption = Annotated[
     bool, typer.Option("--print-config", help="Print the whole configuration as TOML, and stop.")
 ]
-SeedOption = Annotated[int, typer.Option("--seed", help="Seed of all random numbers.")]
+# Generators differ in what they take; 32 bits all of them do.
+LARGEST_SEED = 2**32 - 1
+SeedOption = Annotated[
+    int, typer.Option("--seed", min=0, max=LARGEST_SEED, help="Seed of all random numbers.")
+]
 JobsOption = Annotated[
     int, typer.Option("--jobs", "-j", min=1, help="Structures that are worked on at once.")
 ]

@@ -62,7 +62,10 @@ def main(
     ] = None,
     output: options.OutputOption = None,
     seed: Annotated[
-        int | None, typer.Option("--seed", min=0, help="Seed of all random numbers; sets seed.")
+        int | None,
+        typer.Option(
+            "--seed", min=0, max=options.LARGEST_SEED, help="Seed of all random numbers; sets seed."
+        ),
     ] = None,
     overwrite: options.OverwriteOption = False,
     resume: options.ResumeOption = False,

@@ -343,6 +343,13 @@ def _labels(blocks: OnsiteBlocks | PairBlocks) -> Int[np.ndarray, "blocks labels
     return np.column_stack([blocks.i, blocks.j, blocks.shift])
 
 
+def mean_of_known(values: Sequence[float]) -> float:
+    """Return the mean of the numbers among values; nan if there are none, as of pairs of isolated atoms."""
+    known = np.asarray(values, dtype=float)
+    known = known[~np.isnan(known)]
+    return float(known.mean()) if len(known) else np.nan
+
+
 def match_names(
     predicted: Sequence[str], reference: Sequence[str], where: str
 ) -> list[tuple[int, int]]:

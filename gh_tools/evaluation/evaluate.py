@@ -25,6 +25,7 @@ from gh_tools.evaluation.errors import (
     level_errors,
     match_names,
     matched_blocks,
+    mean_of_known,
 )
 from gh_tools.orbitals.blocks import Hamiltonian
 from gh_tools.spectra.choice import DENSE_LIMIT
@@ -68,13 +69,11 @@ class Evaluation:
         means = [h.means() for h in self.hamiltonian]
         solved = [asdict(levels) for levels in self.eigenvalues if levels is not None]
         mean = {
-            "hamiltonian": _mev(
-                {key: float(np.nanmean([m[key] for m in means])) for key in means[0]}
-            )
+            "hamiltonian": _mev({key: mean_of_known([m[key] for m in means]) for key in means[0]})
         }
         if solved:
             mean["eigenvalues"] = _mev(
-                {key: float(np.nanmean([abs(s[key]) for s in solved])) for key in solved[0]}
+                {key: mean_of_known([abs(s[key]) for s in solved]) for key in solved[0]}
             ) | {"ghosts": sum(s["ghosts"] for s in solved)}
         symbols = chemical_symbols
         by_pair = {symbols[z]: part for z, part in total.onsite.items()}

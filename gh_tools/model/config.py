@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, model_validator
 
 from gh_tools.orbitals.basis import Basis, SpeciesPair
 from gh_tools.orbitals.bond_frame import Frame
@@ -112,7 +112,7 @@ class BondCenteredConfig(Section):
 class MLPConfig(Section):
     """The residual dense layers before the readouts."""
 
-    layers: tuple[int, ...] = Field((32, 16, 32), min_length=1)
+    layers: tuple[PositiveInt, ...] = Field((32, 16, 32), min_length=1)
     """Features of each layer."""
     activation: Literal["bent_identity", "mish", "silu"] = "bent_identity"
     """Gated non-linearity between layers, by its name in e3x."""

@@ -52,7 +52,7 @@ class DosConfig(SamplingConfig):
     """How levels are divided among species."""
     probes: int = Field(default=8, ge=2)
     """Random vectors of the solver kpm; the error falls with their square root."""
-    seed: int = 0
+    seed: int = Field(default=0, ge=0, lt=2**32)
     """Of the random vectors."""
     carriers: tuple[str, ...] = ()
     """Elements whose states count as carriers; none for all."""

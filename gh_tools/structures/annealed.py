@@ -24,8 +24,8 @@ from gh_tools.store.structures import (
 from gh_tools.structures import registry
 from gh_tools.structures.anneal import Annealing, Frame, Watch
 from gh_tools.structures.calculators import make_calculator
-from gh_tools.structures.generate import build_one, how_many, joined
-from gh_tools.structures.geometry import closest_approach, geometry_columns
+from gh_tools.structures.generate import build_one, how_many, joined, too_close
+from gh_tools.structures.geometry import geometry_columns
 from gh_tools.structures.recipe import Quantity, Recipe, RecipeConfig, Sample
 from gh_tools.structures.schedule import Dynamics, stages
 from gh_tools.workers.processes import Processes
@@ -173,13 +173,10 @@ def anneal_one(
         watch(annealing.steps_done, "resumed")
     frames = annealing.run(watch) if watch is not None else annealing.run()
     samples = [_snapshot(sample, frame, index, config) for frame in frames]
-    ratio, i, j, distance = closest_approach(samples[-1].atoms)
-    if ratio < config.minimum_distance:
-        raise DataError(
-            f"atoms {i} and {j} ended {distance:.2f} Å apart, {ratio:.2f} of the sum of their "
-            f"covalent radii, where minimum_distance asks for {config.minimum_distance:g}: does the "
-            "calculator know these elements?"
-        )
+    for of_frame in samples:  # what is hot may be close; what is relaxed may not
+        limit = config.minimum_distance if of_frame is samples[-1] else 0.0
+        if (fault := too_close(of_frame.atoms, limit)) is not None:
+            raise DataError(f"after annealing, {fault}; does the calculator know these elements?")
     return _part(samples)
 
 

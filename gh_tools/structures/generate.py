@@ -7,10 +7,12 @@ from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
+from ase import Atoms
 
 from gh_tools.console import log, progress
 from gh_tools.errors import DataError, UsageError
-from gh_tools.store.structures import Column, Structures, check_structure
+from gh_tools.orbitals.geometry import structure_fault
+from gh_tools.store.structures import Column, Structures
 from gh_tools.structures.geometry import closest_approach, geometry_columns
 from gh_tools.structures.recipe import Quantity, Recipe, RecipeConfig, Sample
 
@@ -30,25 +32,42 @@ def build_one(recipe: Recipe, config: RecipeConfig, seed: int, index: int) -> Sa
         The structure, with the columns that follow from its geometry added to the recipe's own.
 
     Raises:
-        DataError: two atoms are too close, for a random recipe in each of 100 attempts.
+        DataError: two atoms are too close, or it is no structure that can be computed, for a random recipe in each of 100 attempts.
     """
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(index,)))
     drawn = recipe.draws(config)
     for _ in range(ATTEMPTS if drawn else 1):
         sample = recipe.build(config, rng, index)
-        ratio, i, j, distance = closest_approach(sample.atoms)
-        if ratio >= config.minimum_distance:
+        sample.name = sample.name or f"{recipe.name}-{index:04d}"
+        fault = too_close(sample.atoms, config.minimum_distance)
+        if fault is None:
             sample.columns = geometry_columns(sample.atoms) | sample.columns
-            sample.name = sample.name or f"{recipe.name}-{index:04d}"
-            check_structure(sample.atoms, sample.name)
             return sample
-    symbols = sample.atoms.symbols
     mend = "make the random changes smaller" if drawn else "check the file's cell and units"
-    raise DataError(
-        f"{sample.name or f'{recipe.name}-{index:04d}'}: atoms {i} ({symbols[i]}) and {j} "
-        f"({symbols[j]}) are {distance:.2f} Å apart, {ratio:.2f} of the sum of their covalent "
-        f"radii, where minimum_distance asks for {config.minimum_distance:g}; {mend}, or lower it "
-        "with --set minimum_distance=..."
+    raise DataError(f"{sample.name}: {fault}; {mend}")
+
+
+def too_close(atoms: Atoms, minimum_distance: float) -> str | None:
+    """Return why a structure cannot be taken, as a clause; None if it can.
+
+    Args:
+        atoms: the structure.
+        minimum_distance: of two atoms, over the sum of their covalent radii.
+
+    Returns:
+        The two atoms that are closer, or what makes it no structure
+        (`gh_tools.orbitals.geometry.structure_fault`).
+    """
+    fault = structure_fault(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc)
+    if fault is not None:
+        return fault
+    ratio, i, j, distance = closest_approach(atoms)
+    if ratio >= minimum_distance:
+        return None
+    return (
+        f"atoms {i} ({atoms.symbols[i]}) and {j} ({atoms.symbols[j]}) are {distance:.2f} Å apart, {ratio:.2f} of "
+        f"the sum of their covalent radii, where minimum_distance asks for {minimum_distance:g} (lower it with "
+        "--set minimum_distance=...)"
     )
 
 

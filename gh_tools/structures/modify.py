@@ -6,6 +6,9 @@ import numpy as np
 from ase import Atoms
 from jaxtyping import Float
 
+# No structure has as many sites, and generators of random numbers end at a larger one.
+LARGEST_MEAN = 1e9
+
 
 def strain_diagonal(
     atoms: Atoms, limit: float, directions: int, rng: np.random.Generator
@@ -44,7 +47,7 @@ def remove_poisson(atoms: Atoms, symbol: str, mean: float, rng: np.random.Genera
         How many atoms were taken out.
     """
     sites = np.flatnonzero(atoms.symbols == symbol)
-    count = min(int(rng.poisson(mean)), len(sites))
+    count = min(int(rng.poisson(min(mean, LARGEST_MEAN))), len(sites))
     del atoms[rng.choice(sites, size=count, replace=False).tolist()]
     return count
 
@@ -67,7 +70,7 @@ def replace_poisson(
         How many atoms were replaced.
     """
     sites = np.flatnonzero(atoms.symbols == symbol)
-    count = min(int(rng.poisson(mean)), len(sites))
+    count = min(int(rng.poisson(min(mean, LARGEST_MEAN))), len(sites))
     atoms.symbols[rng.choice(sites, size=count, replace=False)] = by
     return count
 

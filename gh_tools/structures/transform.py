@@ -23,7 +23,7 @@ from pydantic import (
 )
 
 from gh_tools.errors import DataError
-from gh_tools.structures.modify import rattle
+from gh_tools.structures.modify import LARGEST_MEAN, rattle
 from gh_tools.structures.recipe import Quantity
 from gh_tools.structures.supercells import primitive_counts, random_supercell, supercell
 
@@ -246,7 +246,7 @@ def _strain(atoms: Atoms, limit: float, shear: float, rng) -> dict[str, Quantity
 def _how_many(amount: Amount, sites: int, rng: np.random.Generator, what: str) -> int:
     """Draw how many of so many sites are changed."""
     if isinstance(amount, Poisson):
-        return min(int(rng.poisson(amount.poisson)), sites)
+        return min(int(rng.poisson(min(amount.poisson, LARGEST_MEAN))), sites)
     if isinstance(amount, float):
         return int(rng.binomial(sites, amount))
     if amount > sites:

@@ -250,7 +250,7 @@ class TrainConfig(NetworkConfig):
     ema: float = Field(0.99, ge=0.0, lt=1.0)
     """Decay of the exponential moving average of the weights, which is then what is evaluated and
     stored; 0 turns it off."""
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**32)
     """Seed of the initial weights and of the shuffling."""
     checkpoint_interval: Seconds = 30.0
     """Wall-clock time between checkpoints, which ``--resume`` starts from."""

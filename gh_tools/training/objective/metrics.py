@@ -11,6 +11,7 @@ from gh_tools.evaluation.errors import (
     HamiltonianErrors,
     hamiltonian_errors,
     level_errors,
+    mean_of_known,
     reference_kpoints,
 )
 from gh_tools.orbitals.blocks import Hamiltonian
@@ -73,7 +74,7 @@ def eigenvalue_mae(
             at its k-point, is a ghost.
 
     Returns:
-        Averages over structures, in meV: ``eigenvalue`` (MAE), ``eigenvalue_shifted`` (MAE without
+        Averages over the structures that have such levels (nan where none has), in meV: ``eigenvalue`` (MAE), ``eigenvalue_shifted`` (MAE without
         the mean error), ``fermi`` (absolute error of the Fermi level); and the number of ``ghosts``.
     """
     errors = [
@@ -87,8 +88,8 @@ def eigenvalue_mae(
         for hamiltonian, reference in zip(predicted, references, strict=True)
     ]
     return {
-        "eigenvalue": MEV * float(np.mean([error.window for error in errors])),
-        "eigenvalue_shifted": MEV * float(np.mean([error.window_shifted for error in errors])),
-        "fermi": MEV * float(np.mean([abs(error.fermi_level) for error in errors])),
+        "eigenvalue": MEV * mean_of_known([error.window for error in errors]),
+        "eigenvalue_shifted": MEV * mean_of_known([error.window_shifted for error in errors]),
+        "fermi": MEV * mean_of_known([abs(error.fermi_level) for error in errors]),
         "ghosts": float(sum(error.ghosts for error in errors)),
     }
