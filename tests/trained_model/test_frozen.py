@@ -1,0 +1,63 @@
+"""Stores and a model of an earlier version still open, give the same numbers, and are as accurate as they were."""
+
+import json
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import gh_tools as gh
+from gh_tools.store.checks import check
+from gh_tools.store.read import open_store, verify_id
+
+DATA = Path(__file__).parents[1] / "data" / "schema-1"
+ARCHIVES = sorted(DATA.glob("*.tar.xz"))
+
+
+@pytest.fixture(scope="module")
+def frozen(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("frozen")
+    for archive in ARCHIVES:
+        with tarfile.open(archive) as opened:
+            opened.extractall(folder, filter="data")
+    return folder
+
+
+@pytest.mark.parametrize("name", [archive.name.removesuffix(".tar.xz") for archive in ARCHIVES])
+def test_every_store_opens_and_is_sound(frozen, name):
+    store = open_store(frozen / name)
+    assert check(store) == []
+    assert verify_id(store)
+
+
+@pytest.fixture(scope="module")
+def predicted(frozen):
+    return gh.Model(frozen / "cell.model.zarr")(gh.open(frozen / "cell.hamiltonians.zarr").atoms[0])
+
+
+def test_the_model_predicts_the_same_numbers(frozen, predicted):
+    """To the rounding of single precision: elements of 50 eV carry 4e-6 eV, and sums are in another order."""
+    before = gh.open(frozen / "cell.predicted.zarr")[0]
+    for k in ((0, 0, 0), (0.17, 0.31, 0)):
+        np.testing.assert_allclose(predicted.H(k), before.H(k), atol=2e-5)
+        np.testing.assert_allclose(predicted.S(k), before.S(k), atol=1e-6)
+
+
+def test_the_model_is_as_accurate_as_it_was(frozen, predicted):
+    """H MAE over the matrix elements of H(R), of pairs twice, within a hundredth of that version's own."""
+    from gh_tools.evaluation.errors import hamiltonian_errors
+
+    stated = json.loads((DATA / "errors.json").read_text())["mean"]["hamiltonian"]
+    labels = gh.open(frozen / "cell.hamiltonians.zarr")[0]
+    found = hamiltonian_errors(predicted.blocks, labels.blocks)
+    assert 1e3 * found.all.mae == pytest.approx(stated["all"], rel=0.01)
+
+
+def test_spectra_are_those_of_before(frozen):
+    before = gh.open(frozen / "cell.spectra.zarr").table()
+    now = gh.open(frozen / "cell.predicted.zarr")[0].dos(
+        kpts=(2, 2, 1), carriers=("W", "Se"), points=200
+    )
+    for name in ("n_electrons", "fermi_level", "band_gap", "carriers"):
+        assert now.attrs[name] == pytest.approx(float(before[name].iloc[0]), abs=1e-4), name
