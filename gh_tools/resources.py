@@ -1,14 +1,19 @@
-"""What the surroundings offer: the files that ship beside the code, the date, and memory."""
+"""What the surroundings offer: the files that ship beside the code, a cache, the date, and memory."""
 
 from __future__ import annotations
 
+import atexit
 import datetime
+import functools
 import os
 import re
+import shutil
 import sys
 import sysconfig
+import tempfile
 from pathlib import Path
 
+from gh_tools.console import log
 from gh_tools.errors import NoInputError, UsageError
 
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
@@ -35,6 +40,40 @@ def share_path(name: str) -> Path:
     raise NoInputError(
         f"share/gh_tools/{name}: not found in {' or '.join(map(str, roots))}; install gh-tools again"
     )
+
+
+@functools.cache
+def cache_folder() -> Path:
+    """Return the folder for what need not be computed twice: the user's, or one for this run alone.
+
+    Where the user's cannot be written (a home that is read-only, full or missing), a temporary folder takes its
+    place, with a warning. Processes that this one starts find it by XDG_CACHE_HOME.
+    """
+    import platformdirs
+
+    folder = Path(platformdirs.user_cache_dir("gh-tools"))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as stream:
+            stream.write(b"\0")
+    except OSError as error:
+        temporary = tempfile.mkdtemp(prefix="gh-tools-")
+        atexit.register(_remove, temporary, os.getpid())
+        os.environ["XDG_CACHE_HOME"] = temporary
+        log.warning(
+            "%s: cannot be written (%s): compiled programs and samples are kept for this run alone, in %s; "
+            "let XDG_CACHE_HOME name a folder",
+            folder,
+            error.strerror,
+            temporary,
+        )
+        return Path(temporary)
+    return folder
+
+
+def _remove(folder: str, owner: int) -> None:
+    if os.getpid() == owner:  # and not a forked copy of it
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def source_date() -> datetime.datetime | None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import functools
 import os
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
-import platformdirs
+
+from gh_tools.resources import cache_folder
 
 
 def configure_jax(precision: str) -> None:
@@ -21,8 +21,7 @@ def configure_jax(precision: str) -> None:
     # GPUs would multiply float32 matrices with 10 bits of mantissa otherwise.
     jax.config.update("jax_default_matmul_precision", "highest")
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        folder = Path(platformdirs.user_cache_dir("gh-tools")) / "jax"
-        jax.config.update("jax_compilation_cache_dir", str(folder))
+        jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "jax"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
+import json
 import logging
 import pickle
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -14,12 +17,14 @@ from typing import Any
 
 import gh_tools
 from gh_tools.console import log
-from gh_tools.errors import MissingExtraError, NoInputError, TryAgainError
+from gh_tools.errors import DataError, MissingExtraError, NoInputError, TryAgainError
 from gh_tools.resources import free_memory, memory_used
 from gh_tools.workers.task import Death, Key, Tasks, attempt, checked
 
 # Tasks that the scheduler knows of at most: enough for any cluster, and for one that grows with its tasks.
 _AHEAD = 1000
+# A scheduler file: seconds until it must be whole, and bytes that it cannot exceed.
+_FILE_PATIENCE, _LARGEST_FILE = 10.0, 1 << 20
 
 
 class Cluster:
@@ -34,7 +39,8 @@ class Cluster:
     Raises:
         MissingExtraError: Dask's ``distributed`` is not installed.
         NoInputError: there is no such scheduler file.
-        TryAgainError: no scheduler answers.
+        DataError: the file cannot be one.
+        TryAgainError: no scheduler answers, or its file is not whole.
     """
 
     at_once = None
@@ -50,18 +56,15 @@ class Cluster:
         # Its own words on lost connections would come before ours.
         for name in [name for name in logging.root.manager.loggerDict if "distributed" in name]:
             logging.getLogger(name).setLevel(logging.CRITICAL)
-        where = {"address": address} if "://" in address else {"scheduler_file": address}
-        if "scheduler_file" in where and not Path(address).exists():
-            raise NoInputError(
-                f"--scheduler {address}: no such scheduler file, and no address such as tcp://node1:8786"
-            )
         self.address = address
+        where = address if "://" in address else _address_in(Path(address))
         try:
-            self._client = distributed.Client(**where, set_as_default=False, name="gh-tools")
-        except (OSError, ValueError, TimeoutError) as error:
+            asyncio.run(_greet(where))
+            self._client = distributed.Client(where, set_as_default=False, name="gh-tools")
+        except Exception as error:  # what answers may be anything
+            reason = " ".join(str(error).split()) or "no answer in time"
             raise TryAgainError(
-                f"--scheduler {address}: no scheduler answers there ({' '.join(str(error).split())}); "
-                "start one with 'dask scheduler'"
+                f"--scheduler {address}: no scheduler answers there ({reason}); start one with 'dask scheduler'"
             ) from None
         self._look_at_workers()
 
@@ -149,6 +152,48 @@ class Cluster:
         """Leave the cluster."""
         with suppress(Exception):
             self._client.close(timeout=2)
+
+
+def _address_in(file: Path) -> str:
+    """Return the address that a scheduler file holds, which the scheduler may be about to write."""
+    deadline = time.monotonic() + _FILE_PATIENCE
+    while True:
+        if not file.name or not file.exists():
+            raise NoInputError(
+                f"--scheduler {file}: no such scheduler file, and no address such as tcp://node1:8786"
+            )
+        if not file.is_file() or file.stat().st_size > _LARGEST_FILE:
+            raise DataError(f"--scheduler {file}: expected a scheduler file, found something else")
+        try:
+            return str(json.loads(file.read_bytes())["address"])
+        except (ValueError, KeyError, TypeError, RecursionError):
+            if time.monotonic() > deadline:
+                raise TryAgainError(
+                    f"--scheduler {file}: expected the address of a scheduler as JSON, found none; is it a scheduler "
+                    "file, and has the scheduler started?"
+                ) from None
+        time.sleep(0.5)
+
+
+async def _greet(address: str) -> None:
+    """Ask who is at an address, and raise an error unless it is a scheduler: Dask would wait for ever."""
+    import dask
+    import distributed.comm
+
+    seconds = dask.utils.parse_timedelta(dask.config.get("distributed.comm.timeouts.connect"))
+    arguments = distributed.Security().get_connection_args("client")
+
+    async def ask() -> object:
+        comm = await distributed.comm.connect(address, timeout=seconds, **arguments)
+        try:
+            await comm.write({"op": "identity", "reply": True})
+            return await comm.read()
+        finally:
+            comm.abort()
+
+    answer = await asyncio.wait_for(ask(), seconds + 1)
+    if not isinstance(answer, dict) or answer.get("type") != "Scheduler":
+        raise ValueError("what answers is no scheduler")
 
 
 def _portable() -> Callable[[str, bytes], Any]:

@@ -22,12 +22,12 @@ from pathlib import Path
 from typing import Any, BinaryIO, get_args, get_type_hints
 
 import numpy as np
-import platformdirs
 from flax.traverse_util import flatten_dict, unflatten_dict
 from jaxtyping import Int, Shaped
 
 import gh_tools
 from gh_tools.errors import CannotCreateError
+from gh_tools.resources import cache_folder
 from gh_tools.training.data.samples import Sample
 
 # Entries that were not used for longest go while all together take more bytes than this.
@@ -89,7 +89,7 @@ def cached_samples(
     Raises:
         CannotCreateError: the cache cannot be written.
     """
-    root = root or Path(platformdirs.user_cache_dir("gh-tools")) / "samples"
+    root = root or cache_folder() / "samples"
     named = json.dumps({**key, "code": _fingerprint()}, sort_keys=True)
     folder = root / hashlib.sha256(named.encode()).hexdigest()[:32]
     try:
