@@ -26,9 +26,9 @@ def reduced_basis(
     ones. The points of a grid in planes h apart have the distance h·|a_i||b_i| along the vector a_i, where
     b_i is the dual vector: Σ_i |a_i|²|b_i|² is the number of periodic directions for orthogonal vectors and
     larger for all others (M. Seysen, Combinatorica 13, 363 (1993)). A basis serves if no |a_i|² falls by
-    more than 20 % of |w|², and if that sum is within 10 % of the least among such. Vectors that serve are
-    returned as they are. Otherwise the lattice alone decides which of the bases that serve is taken: all
-    skewed cells of one lattice get the same.
+    more than 20 % of |w|², and if that sum is within 10 % of the least among such. Of those that serve, the
+    lattice alone decides which is taken, see `_most_usual`: all cells of one lattice get the same vectors.
+    A cell that has these, with any signs and in any order, is returned as it is.
 
     Args:
         cell: cell vectors as rows, in Å; independent, or zero along directions that are not periodic.
@@ -117,18 +117,31 @@ def _best_combination(given, minkowski) -> Int[np.ndarray, "d d"] | None:
     short = _is_short(vectors)
     bases, vectors = bases[short], vectors[short]
     measure = _measure(vectors)
-    limit = (1 + _MEASURE) * measure.min()
-    if _is_short(given[None])[0] and _measure(given[None])[0] <= limit:
-        return None
-    good = np.flatnonzero(measure <= limit)
-    # Of equals, those vectors (but for signs and order) that are usual for fcc and hexagonal crystals.
-    metric = np.einsum("nda,ndb->nab", vectors[good], vectors[good])
-    yz, xz, xy, yy, xx = metric[:, [1, 0, 0, 1, 0], [2, 2, 1, 1, 0]].T / np.trace(metric[0])
-    chosen = bases[good[np.lexsort(np.round([yz, xz, xy, yy, xx, 2 * (yz + xz) - xy], 6))[-1]]]
+    good = np.flatnonzero(measure <= (1 + _MEASURE) * measure.min())
+    chosen = bases[good[_most_usual(vectors[good])]]
+    if (np.abs(chosen).sum(axis=1) == 1).all():
+        return None  # the same vectors but for signs and order
     vectors = np.round(chosen @ given, 9)
     sign = np.array([np.sign(row[np.flatnonzero(row)[-1]]) for row in vectors], dtype=np.int64)
     length = np.linalg.norm(vectors, axis=1).round(6)
     return (sign[:, None] * chosen)[np.lexsort((*(sign[:, None] * vectors).T, length))]
+
+
+def _most_usual(bases: Float[np.ndarray, "n d 3"]) -> int:
+    """Return the index of the basis in which a crystal is given most often, signs and order apart.
+
+    It has vectors along Cartesian axes or in their planes; of equals, the shortest vectors; of equals, those
+    of ASE's fcc and bcc cells, of which no Cartesian axis is special, and those of the hexagonal cell of 120°
+    rather than of 60°.
+    """
+    size = np.linalg.norm(bases, axis=2, keepdims=True)
+    aligned = (np.abs(bases) < 1e-6 * size).sum(axis=(1, 2))
+    metric = np.einsum("nda,ndb->nab", bases, bases)
+    trace = np.trace(metric, axis1=1, axis2=2)
+    metric /= trace[:, None, None]
+    yz, xz, xy, yy, xx = metric[:, [1, 0, 0, 1, 0], [2, 2, 1, 1, 0]].T.round(6)
+    long = (trace / trace.min()).round(6)
+    return int(np.lexsort([yz, xz, yy, xx, -xy, np.abs(yz + xz + xy).round(6), -long, aligned])[-1])
 
 
 def _is_short(bases: Float[np.ndarray, "n d 3"]) -> Bool[np.ndarray, "n"]:
