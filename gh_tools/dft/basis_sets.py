@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import re
 import xml.sax
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -53,10 +54,9 @@ def _element_basis(config: LabelConfig, number: int) -> ElementBasis:
         else:
             found = BasisFile.find(symbol, _file_name(name, setup))
     except (FileNotFoundError, RuntimeError, AssertionError, ValueError) as problem:
-        reason = str(problem).strip().splitlines()
         raise UsageError(
             f"no basis {name!r} with setup {setup or 'default'!r} for {symbol}: "
-            f"{reason[0] if reason else problem!r} Set basis_by_element.{symbol} or setups.{symbol}."
+            + _reason(symbol, name, setup, problem)
         ) from problem
     text = io.StringIO()
     found.write_to(text)
@@ -71,6 +71,23 @@ def _element_basis(config: LabelConfig, number: int) -> ElementBasis:
         fingerprint=data.fingerprint,
         hubbard=hubbard and f":{hubbard}",
     )
+
+
+def _reason(symbol: str, name: str, setup: str, problem: Exception) -> str:
+    """Say why a basis set was not found, and what to do."""
+    from gpaw.basis_data import Basis as BasisFile
+
+    part = re.fullmatch(r"(\w+)\((\S+)\)", name)
+    if part:
+        with contextlib.suppress(FileNotFoundError, RuntimeError, AssertionError, ValueError):
+            BasisFile.find(symbol, _file_name(part[2], setup))
+            # As for lanthanides, whose shells are named in a way that GPAW does not divide.
+            return (
+                f"GPAW has the set {part[2]}, but cannot take {part[1]} out of it; use all of it, with --set "
+                f"basis_by_element.{symbol}={part[2]}"
+            )
+    reason = str(problem).strip().splitlines()
+    return f"{reason[0] if reason else problem!r} Set basis_by_element.{symbol} or setups.{symbol}."
 
 
 def _setup_family(xc: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -73,7 +74,7 @@ def label_structures(
     tasks = [
         (index, (writer.partial.parts, index, structures.atoms[index], config, basis, file))
         for index in left
-        for file in [logs / f"{structures.names[index].replace('/', '_')}.txt"]
+        for file in [logs / _log_name(structures.names[index], index)]
     ]
     with progress("labelling", len(tasks)) as shown:
         for index, result in (crew or Processes(1)).run(label_part, tasks):
@@ -86,6 +87,12 @@ def label_structures(
     if not any(logs.iterdir()):
         logs.rmdir()
     return path, failures
+
+
+def _log_name(name: str, index: int) -> str:
+    """Name of the file for GPAW's text: the structure's where that can be one, else with its number."""
+    plain = re.sub(r"[^\w.+=@-]", "_", name)[:60].lstrip(".")
+    return f"{name}.txt" if plain == name else f"{index}-{plain}.txt"
 
 
 def label_part(

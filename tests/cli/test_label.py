@@ -149,18 +149,24 @@ def test_a_dead_worker_costs_one_structure_and_resume_gets_it_back(gh):
 
 
 def test_a_structure_that_fails_is_named_and_left_out(gh):
-    write_molecules(gh.folder, (0.7, 0.0))  # two atoms in one place: S is singular
-    done = gh(f"gh-label h2.structures.zarr {COARSE} --json")
+    molecule = ase.Atoms("H2", [(0, 0, 0), (0, 0, 0.7)])
+    dense = ase.Atoms(
+        "H", cell=[0.5, 0.5, 0.5], pbc=True
+    )  # too few points for GPAW's interpolation
+    names = ["n" * 300, "h2-1", "a/b"]
+    structures = Structures([molecule, dense, dense], names)
+    write_structures(gh.folder / "h2.structures.zarr", structures, Provenance("test"))
+    done = gh(f"gh-label h2.structures.zarr {COARSE} --set kpts=[1,1,1] --json")
     assert done.returncode == 75
     result = json.loads(done.stdout)
-    assert [failure["name"] for failure in result["failed"]] == ["h2-1"]
+    assert [failure["name"] for failure in result["failed"]] == names[1:]
     assert result["failed"][0]["reason"]
-    assert "gh-label: error: 1 structures failed: h2-1" in done.stderr
+    assert "gh-label: error: 2 structures failed: h2-1" in done.stderr
     assert "Traceback" not in done.stderr
-    assert HamiltonianReader(gh.folder / result["path"]).names == ["h2-0"]
-    # GPAW's text of the failed run stays for a look; that of the other is gone.
+    assert HamiltonianReader(gh.folder / result["path"]).names == names[:1]
+    # GPAW's text of the failed runs stays for a look; that of the other is gone.
     logs = gh.folder / "h2.hamiltonians.zarr.logs"
-    assert [log.name for log in logs.iterdir()] == ["h2-1.txt"]
+    assert sorted(log.name for log in logs.iterdir()) == ["2-a_b.txt", "h2-1.txt"]
 
 
 def test_nothing_is_written_if_all_fail(gh):

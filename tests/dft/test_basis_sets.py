@@ -31,6 +31,15 @@ def test_named_sets_of_single_elements():
         basis_table(LabelConfig(basis="qzp"), [1])
 
 
+def test_sets_of_lanthanides_are_not_divided():
+    with pytest.raises(UsageError, match=r"for Gd: .* --set basis_by_element\.Gd=dzp"):
+        basis_table(LabelConfig(), [64])
+    gadolinium = basis_table(LabelConfig(basis_by_element={"Gd": "dzp"}), [64])[64]
+    assert gadolinium.degrees == (0, 0, 1, 1, 2, 3, 0, 1, 2, 3)
+    with pytest.raises(UsageError, match=r"for At: .*At\.PBE"):
+        basis_table(LabelConfig(), [85])
+
+
 def test_confinement_raises_the_energy_of_the_atoms_states():
     config = LabelConfig(energy_shift={"Au": 0.3})
     shells = {shell.l: shell.cutoff / Bohr for shell in basis_table(config, [79])[79].shells}
