@@ -129,8 +129,7 @@ def _random_model(tiny_scaleshift: Path, path: Path, network: dict) -> Path:
     graph = build_graph(
         reader.structures.atoms[0],
         reader.basis,
-        config.model.descriptor_cutoff(reader.basis),
-        config.model.pair_cutoffs(reader.basis),
+        config.model.cutoffs(reader.basis),
     )
     params = draw_weights(build_model(config.model, reader.basis), graph, 0)
     return save_model(

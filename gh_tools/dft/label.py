@@ -123,7 +123,7 @@ def label_part(
 
 def _attributes(config: LabelConfig, basis: Basis) -> dict:
     cutoffs: Sequence = [
-        (f"{zi}-{zj}", min(basis.pair_cutoff(zi, zj), config.pair_cutoff or float("inf")))
+        (f"{zi}-{zj}", min(basis.pair_range(zi, zj), config.pair_cutoff or float("inf")))
         for zi, zj in basis.species_pairs()
     ]
     return {

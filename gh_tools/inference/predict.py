@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import NamedTuple
 
 import ase
@@ -11,7 +10,6 @@ import jax
 import numpy as np
 from jaxtyping import Float, Int
 
-from gh_tools.dft.overlap import Overlap
 from gh_tools.inference.chunks import atom_chunks, local_graph, pair_chunks
 from gh_tools.inference.programs import Programs, spread_of_members
 from gh_tools.model.build import build_model
@@ -19,9 +17,8 @@ from gh_tools.model.graph import Graph, build_graph, pad
 from gh_tools.orbitals.basis import SpeciesPair
 from gh_tools.orbitals.blocks import Hamiltonian, OnsiteBlocks, PairBlocks
 from gh_tools.orbitals.irreps import IrrepLayout
-from gh_tools.orbitals.pairs import DirectedPairs, Neighbours, canonical_pairs, wrapped
+from gh_tools.orbitals.pairs import DirectedPairs, Neighbours, canonical_pairs
 from gh_tools.orbitals.partition import divide
-from gh_tools.scaleshift.potential import shifted
 from gh_tools.trained_model.runtime import configure_jax
 from gh_tools.trained_model.store import LoadedModel
 
@@ -64,7 +61,7 @@ class Predictor:
     Attributes:
         basis: the basis table of all predictions.
         layout: irreps of the blocks.
-        pair_cutoffs: distance in Å up to which each species pair gets blocks.
+        cutoffs: of descriptors and of pairs, none beyond what the labels hold.
         reach: distance in Å up to which neighbours of an atom are looked for.
         potential: of the model's scale-shift; None if it has none.
         atom_bytes: memory for the descriptors of an atom.
@@ -75,15 +72,11 @@ class Predictor:
         configure_jax(model.config.precision)
         self.basis = model.basis
         self.layout = IrrepLayout(model.basis, model.n_spins)
-        self._cutoff = model.config.model.descriptor_cutoff(model.basis)
         # Beyond the reach of the labels nothing was learned.
         labelled = model.attributes.get("cutoffs", {})
-        self.pair_cutoffs = {
-            (zi, zj): min(cutoff, labelled.get(f"{zi}-{zj}", cutoff))
-            for (zi, zj), cutoff in model.config.model.pair_cutoffs(model.basis).items()
-        }
+        self.cutoffs = model.config.model.cutoffs(model.basis).within(labelled)
         self.potential = model.scaleshift.potential
-        self.reach = max(self._cutoff, *self.pair_cutoffs.values())
+        self.reach = self.cutoffs.reach
         if self.potential is not None:
             self.reach = max(self.reach, self.potential.reach)
         self._dtype = np.dtype(model.config.precision)
@@ -100,41 +93,12 @@ class Predictor:
         )
         self.atom_bytes = self._programs.atom_bytes(self._alone())
 
-    def predict(self, atoms: ase.Atoms) -> Hamiltonian:
-        """Predict a structure.
-
-        Args:
-            atoms: any number of atoms; they are wrapped into the cell.
-
-        Returns:
-            H(R) in eV in single precision, exactly Hermitian, without overlap (but where a
-            potential needs it); of an ensemble with the uncertainty of each element; scalar ``n_electrons``
-            of neutral atoms.
-
-        Raises:
-            DataError: the model does not know an element.
-        """
-        atoms = wrapped(atoms)
-        self.basis.check_covers(atoms.numbers, atoms.get_chemical_formula())
-        neighbours, everyone = Neighbours(atoms, self.reach), np.arange(len(atoms))
-        descriptors = self.describe(atoms, neighbours, everyone)
-        pairs = self.pairs(atoms, neighbours, everyone)
-        found = self.blocks(atoms, descriptors, everyone, pairs)
-        if self.potential is not None:
-            onsite, bonds = Overlap(self.basis, atoms.numbers)(atoms, pairs)
-            for group, matrices in ((found.onsite, onsite), (found.pairs, bonds)):
-                for key in group:  # as precise as stores hold it, so that both give the same
-                    group[key] = replace(group[key], overlap=matrices[key].astype(np.float32))
-            found = shifted(found, self.potential(atoms, neighbours, everyone))
-        found.scalars["n_electrons"] = self.basis.n_electrons(atoms.numbers)
-        return found
-
     def pairs(
         self, atoms: ase.Atoms, neighbours: Neighbours, domain: Int[np.ndarray, "some"]
     ) -> dict[SpeciesPair, DirectedPairs]:
         """List the pairs to predict whose first atom is in a domain, by species pair."""
-        near = neighbours.of(domain, max(self.pair_cutoffs.values()))
-        return canonical_pairs(atoms, near, self.pair_cutoffs)
+        near = neighbours.of(domain, max(self.cutoffs.pairs.values()))
+        return canonical_pairs(atoms, near, self.cutoffs.pairs)
 
     def describe(
         self, atoms: ase.Atoms, neighbours: Neighbours, chosen: Int[np.ndarray, "some"]
@@ -158,7 +122,7 @@ class Predictor:
         def chunks():
             for start in range(0, len(order), LISTED_ATOMS):
                 targets = order[start : start + LISTED_ATOMS]
-                graph = local_graph(species, neighbours, targets, self._cutoff, steps)
+                graph = local_graph(species, neighbours, targets, self.cutoffs.descriptor, steps)
                 graph = graph._replace(vector=graph.vector.astype(self._dtype))
                 room = len(graph.species) + n_species + 1, len(graph.center)
                 fits = all(need <= size for need, size in zip(room, SMALL_ATOMS, strict=True))
@@ -234,5 +198,5 @@ class Predictor:
     def _alone(self) -> Graph:
         """A graph of one atom, padded."""
         atom = ase.Atoms(numbers=self.basis.numbers[:1], positions=[(0, 0, 0)])
-        graph = build_graph(atom, self.basis, self._cutoff, self.pair_cutoffs)
+        graph = build_graph(atom, self.basis, self.cutoffs)
         return pad(graph._replace(vector=graph.vector.astype(self._dtype)), 2, 1, 0)

@@ -110,7 +110,7 @@ def predict_structures(
         return None if shared else output, []
     overlap = Overlap(predictor.basis, structures.numbers)
     if shard[0] == 1:
-        warn_if_poor(overlap, predictor.basis, predictor.pair_cutoffs, structures.atoms)
+        warn_if_poor(overlap, predictor.basis, predictor.cutoffs.pairs, structures.atoms)
     domain_bytes, n_workers = _plan(writer.partial.directory / _PLAN, memory, free, n_workers)
 
     def divide(atoms: ase.Atoms) -> StructureWork:
@@ -146,7 +146,7 @@ def predict_structures(
     attributes = {
         "predicted": True,
         "spins": predictor.layout.n_spins,
-        "cutoffs": {f"{zi}-{zj}": r for (zi, zj), r in predictor.pair_cutoffs.items()},
+        "cutoffs": {f"{zi}-{zj}": r for (zi, zj), r in predictor.cutoffs.pairs.items()},
     }
     return writer.publish(predictor.basis, attributes), failures
 

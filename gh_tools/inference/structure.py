@@ -19,6 +19,26 @@ from gh_tools.orbitals.partition import divide
 from gh_tools.scaleshift.potential import shifted
 
 
+def predict_structure(predictor: Predictor, atoms: ase.Atoms) -> Hamiltonian:
+    """Predict a structure in one piece.
+
+    Args:
+        predictor: the model.
+        atoms: any number of atoms; they are wrapped into the cell.
+
+    Returns:
+        H(R) in eV in single precision, exactly Hermitian, without overlap (but where a potential needs it);
+        of an ensemble with the uncertainty of each element; scalar ``n_electrons`` of neutral atoms.
+
+    Raises:
+        DataError: the model does not know an element.
+    """
+    predictor.basis.check_covers(atoms.numbers, atoms.get_chemical_formula())
+    overlap = None if predictor.potential is None else Overlap(predictor.basis, atoms.numbers)
+    work = StructureWork(predictor, overlap, atoms, np.inf)
+    return replace(work.blocks(0, [0]), scalars=work.head().scalars)
+
+
 class StructureWork:
     """Prediction and overlap of one structure in domains that need nothing of each other.
 
@@ -27,7 +47,7 @@ class StructureWork:
 
     Args:
         predictor: the model.
-        overlap: computes S.
+        overlap: computes S; None for H alone, where the model has no potential.
         atoms: the structure; it is wrapped into the cell.
         domain_bytes: of H and S of a domain, at most (but one atom is the least).
 
@@ -37,13 +57,20 @@ class StructureWork:
     """
 
     def __init__(
-        self, predictor: Predictor, overlap: Overlap, atoms: ase.Atoms, domain_bytes: float
+        self,
+        predictor: Predictor,
+        overlap: Overlap | None,
+        atoms: ase.Atoms,
+        domain_bytes: float,
     ):
         self.atoms = wrapped(atoms)
         self._predictor, self._overlap = predictor, overlap
-        cutoff = max(predictor.pair_cutoffs.values())
+        cutoff = max(predictor.cutoffs.pairs.values())
         self._neighbours = Neighbours(
-            self.atoms, max(predictor.reach, overlap.reach(self.atoms.numbers))
+            self.atoms,
+            predictor.reach
+            if overlap is None
+            else max(predictor.reach, overlap.reach(self.atoms.numbers)),
         )
         self._potential = np.zeros(len(self.atoms))
         # All in single precision; half of all pairs are stored
@@ -66,6 +93,8 @@ class StructureWork:
             descriptors = self._descriptors[1]
         domain = self.domains[number]
         pairs = self._predictor.pairs(self.atoms, self._neighbours, domain)
+        if self._overlap is None:
+            return self._predictor.blocks(self.atoms, descriptors, domain, pairs)
         # S needs the processor, the network the device.
         with ThreadPoolExecutor(1) as aside:
             overlap = aside.submit(self.overlap, number)

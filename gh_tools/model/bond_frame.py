@@ -49,7 +49,7 @@ class BondFrame(nn.Module):
                 max_degree=config.degree(self.layout.max_degree),
                 n_embedding=config.n_embedding,
             ),
-            config.descriptor_cutoff(basis),
+            config.cutoffs(basis).descriptor,
             len(basis.numbers),
         )
         self.products = [Product(config.product_features) for _ in range(2)]
@@ -105,7 +105,7 @@ class BondFrame(nn.Module):
         self, ends: Float[Array, "atoms lm features"], graph: Graph
     ) -> Float[Array, "pairs components"]:
         """Predict the irreps of pair blocks in the frame of their bond."""
-        cutoffs = self.config.pair_cutoffs(self.layout.basis)
+        cutoffs = self.config.cutoffs(self.layout.basis).pairs
         cutoff = jnp.array([cutoffs[pair] for pair in self.layout.pair], ends.dtype)[
             graph.pair_type
         ]

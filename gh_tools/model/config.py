@@ -7,9 +7,9 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, model_validator
 
-from gh_tools.orbitals.basis import Basis, SpeciesPair
+from gh_tools.orbitals.basis import Basis
 from gh_tools.orbitals.bond_frame import Frame
-from gh_tools.orbitals.pairs import basis_cutoffs
+from gh_tools.orbitals.pairs import Cutoffs, basis_cutoffs
 
 RadialFunction = Literal[
     "basic_fourier",
@@ -134,14 +134,9 @@ class GearsHConfig(Section):
 
     frame: ClassVar[Frame] = "global"  # that pairs are predicted in
 
-    def descriptor_cutoff(self, basis: Basis) -> float:
-        """Return the distance in Å up to which neighbours shape an atom's descriptor."""
-        cutoff = self.atom_centered.radial_basis.cutoff
-        return max(basis_cutoffs(basis).values()) if cutoff is None else cutoff
-
-    def pair_cutoffs(self, basis: Basis) -> dict[SpeciesPair, float]:
-        """Return the distance in Å up to which each species pair has blocks."""
-        return basis_cutoffs(basis, self.bond_centered.cutoff)
+    def cutoffs(self, basis: Basis) -> Cutoffs:
+        """Return all cutoffs, those that are not given by the ranges of a basis."""
+        return _cutoffs(basis, self.atom_centered.radial_basis.cutoff, self.bond_centered.cutoff)
 
 
 class BondFrameConfig(Section):
@@ -184,13 +179,14 @@ class BondFrameConfig(Section):
         """Return the largest degree of features, for blocks with irreps up to a degree."""
         return max(4, of_blocks) if self.max_degree is None else self.max_degree
 
-    def descriptor_cutoff(self, basis: Basis) -> float:
-        """Return the distance in Å up to which neighbours shape an atom's descriptor."""
-        return max(basis_cutoffs(basis).values()) if self.cutoff is None else self.cutoff
+    def cutoffs(self, basis: Basis) -> Cutoffs:
+        """Return all cutoffs, those that are not given by the ranges of a basis."""
+        return _cutoffs(basis, self.cutoff, self.pair_cutoff)
 
-    def pair_cutoffs(self, basis: Basis) -> dict[SpeciesPair, float]:
-        """Return the distance in Å up to which each species pair has blocks."""
-        return basis_cutoffs(basis, self.pair_cutoff)
+
+def _cutoffs(basis: Basis, descriptor: float | None, pair: float | None) -> Cutoffs:
+    longest = max(basis_cutoffs(basis).values())
+    return Cutoffs(longest if descriptor is None else descriptor, basis_cutoffs(basis, pair))
 
 
 # A network adds its class here and its module in build.py.

@@ -40,7 +40,7 @@ class GearsH(nn.Module):
         config, basis = self.config, self.layout.basis
         self.atom_centered = AtomCentered(
             config.atom_centered,
-            config.descriptor_cutoff(basis),
+            config.cutoffs(basis).descriptor,
             len(basis.numbers),
             config.norm_epsilon,
         )
@@ -73,7 +73,7 @@ class GearsH(nn.Module):
     @jax.default_matmul_precision("float32")
     def predict_pairs(self, atoms: Features, graph: Graph) -> Float[Array, "pairs components"]:
         """Predict the irreps of pair blocks from the atoms' descriptors."""
-        cutoffs = self.config.pair_cutoffs(self.layout.basis)
+        cutoffs = self.config.cutoffs(self.layout.basis).pairs
         cutoff = jnp.array([cutoffs[pair] for pair in self.layout.pair], jnp.float32)[
             graph.pair_type
         ]

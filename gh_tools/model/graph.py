@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from gh_tools.orbitals.basis import Basis, SpeciesPair
-from gh_tools.orbitals.pairs import directed_pairs, stored_pairs, wrapped
+from gh_tools.orbitals.pairs import Cutoffs, directed_pairs, stored_pairs, wrapped
 
 # What padding has for a vector, in Å: any but zero, whose direction has no derivative.
 _PADDING_VECTOR = np.array([0.0, 0.0, 1.0], dtype=np.float32)
@@ -46,16 +46,13 @@ class Graph(NamedTuple):
     pair_mask: Bool[np.ndarray, "pairs"]
 
 
-def build_graph(
-    atoms: ase.Atoms, basis: Basis, cutoff: float, pair_cutoffs: Mapping[SpeciesPair, float]
-) -> Graph:
+def build_graph(atoms: ase.Atoms, basis: Basis, cutoffs: Cutoffs) -> Graph:
     """Describe a structure and ask for all its pairs.
 
     Args:
         atoms: the structure; its atoms are wrapped into the cell.
         basis: the table that knows its elements.
-        cutoff: of the descriptor, in Å.
-        pair_cutoffs: in Å, of the pairs to predict.
+        cutoffs: of the descriptors, and of the pairs to predict.
 
     Returns:
         The graph, without padding. Its pairs are those of
@@ -63,9 +60,12 @@ def build_graph(
         of ``basis.species_pairs()``.
     """
     atoms = wrapped(atoms)
-    pairs = stored_pairs(atoms, pair_cutoffs)
+    pairs = stored_pairs(atoms, cutoffs.pairs)
     return graph_of_pairs(
-        atoms, basis, cutoff, {key: (i, j, shift) for key, (i, j, shift, _) in pairs.items()}
+        atoms,
+        basis,
+        cutoffs.descriptor,
+        {key: (i, j, shift) for key, (i, j, shift, _) in pairs.items()},
     )
 
 

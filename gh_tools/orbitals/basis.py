@@ -103,7 +103,7 @@ class Basis:
         """Valence electrons of neutral atoms."""
         return float(sum(self[int(number)].n_valence for number in numbers))
 
-    def pair_cutoff(self, zi: int, zj: int) -> float:
+    def pair_range(self, zi: int, zj: int) -> float:
         """Distance in Å up to which orbitals of the two elements overlap: the sum of their reaches."""
         return self[zi].reach + self[zj].reach
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import ase
 import numpy as np
@@ -115,10 +116,40 @@ def directed_pairs(atoms: ase.Atoms, cutoff: float) -> DirectedPairs:
     return Neighbours(atoms, cutoff).of(np.arange(len(atoms)), cutoff)
 
 
+@dataclass(frozen=True)
+class Cutoffs:
+    """All distances of a network in Å, resolved for a basis.
+
+    Attributes:
+        descriptor: up to which neighbours shape an atom's descriptor.
+        pairs: for each species pair, up to which there are blocks.
+    """
+
+    descriptor: float
+    pairs: Mapping[SpeciesPair, float]
+
+    @property
+    def reach(self) -> float:
+        """The longest of them."""
+        return max(self.descriptor, *self.pairs.values())
+
+    def within(self, labelled: Mapping[str, float]) -> Cutoffs:
+        """Return cutoffs of which those of pairs end where labels end.
+
+        Args:
+            labelled: distances in Å up to which labels hold species pairs, by "Zi-Zj"; others stay.
+        """
+        pairs = {
+            (zi, zj): min(cutoff, labelled.get(f"{zi}-{zj}", cutoff))
+            for (zi, zj), cutoff in self.pairs.items()
+        }
+        return Cutoffs(self.descriptor, pairs)
+
+
 def basis_cutoffs(basis: Basis, limit: float | None = None) -> dict[SpeciesPair, float]:
     """Distance in Å up to which each species pair has blocks: the sum of reaches, or ``limit`` if less."""
     limit = np.inf if limit is None else limit
-    return {pair: min(basis.pair_cutoff(*pair), limit) for pair in basis.species_pairs()}
+    return {pair: min(basis.pair_range(*pair), limit) for pair in basis.species_pairs()}
 
 
 def stored_pairs(

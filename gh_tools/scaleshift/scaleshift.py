@@ -252,7 +252,7 @@ def _fit_potential(
 
 
 def _pair_fit(frame: Frame, layout: IrrepLayout, key: tuple[int, int]) -> PairFit | BondFit:
-    irreps, cutoff = layout.pair[key], layout.basis.pair_cutoff(*key)
+    irreps, cutoff = layout.pair[key], layout.basis.pair_range(*key)
     if frame == "global":
         return PairFit(irreps, cutoff)
     return BondFit(irreps, key[0] == key[1], cutoff)

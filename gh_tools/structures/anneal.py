@@ -27,7 +27,7 @@ Watch = Callable[[int, str], None]
 
 
 @dataclass
-class Frame:
+class Snapshot:
     """One structure of a trajectory.
 
     Args:
@@ -59,7 +59,7 @@ class _State:
     step: int = 0  # within the stage
     dynamics: int = 0  # steps of dynamics in all stages
     time: float = 0.0
-    frames: list[Frame] = field(default_factory=list)
+    frames: list[Snapshot] = field(default_factory=list)
 
 
 class Annealing:
@@ -98,7 +98,7 @@ class Annealing:
         """Steps of dynamics that are behind."""
         return self._state.dynamics
 
-    def run(self, watch: Watch = lambda steps, text: None) -> list[Frame]:
+    def run(self, watch: Watch = lambda steps, text: None) -> list[Snapshot]:
         """Go through all stages that are left.
 
         Args:
@@ -194,8 +194,8 @@ class Annealing:
     def _max_force(self) -> float:
         return float(np.linalg.norm(self.atoms.get_forces(), axis=1).max())
 
-    def _frame(self, temperature: float) -> Frame:
-        return Frame(
+    def _frame(self, temperature: float) -> Snapshot:
+        return Snapshot(
             self.atoms.positions.copy(),
             self.atoms.cell.array.copy(),
             temperature,
@@ -212,7 +212,7 @@ class Annealing:
         state = self._state
         if state.frames:
             rows = zip(*(vars(frame).values() for frame in state.frames), strict=True)
-            columns = zip(Frame.__dataclass_fields__, rows, strict=True)
+            columns = zip(Snapshot.__dataclass_fields__, rows, strict=True)
             arrays = {name: np.array(values) for name, values in columns}
             _write(self.folder / f"frames-{state.dynamics:09d}.npz", arrays)
             state.frames = []
@@ -248,7 +248,7 @@ class Annealing:
                 float(saved["time"]),
             )
 
-    def _frames(self) -> list[Frame]:
+    def _frames(self) -> list[Snapshot]:
         return list(itertools.chain.from_iterable(map(_read, sorted(self.folder.glob("frames-*")))))
 
 
@@ -259,8 +259,8 @@ def _write(file: Path, arrays: dict[str, np.ndarray]) -> None:
     temporary.rename(file)
 
 
-def _read(file: Path) -> Iterator[Frame]:
+def _read(file: Path) -> Iterator[Snapshot]:
     with np.load(file, allow_pickle=False) as saved:
-        columns = [saved[name] for name in Frame.__dataclass_fields__]
+        columns = [saved[name] for name in Snapshot.__dataclass_fields__]
     for positions, cell, *numbers in zip(*columns, strict=True):
-        yield Frame(positions, cell, *(float(number) for number in numbers))
+        yield Snapshot(positions, cell, *(float(number) for number in numbers))

@@ -22,11 +22,11 @@ from gh_tools.store.structures import (
     structure_arrays,
 )
 from gh_tools.structures import registry
-from gh_tools.structures.anneal import Annealing, Frame, Watch
+from gh_tools.structures.anneal import Annealing, Snapshot, Watch
 from gh_tools.structures.calculators import make_calculator
 from gh_tools.structures.generate import build_one, how_many, joined, too_close
 from gh_tools.structures.geometry import geometry_columns
-from gh_tools.structures.recipe import Quantity, Recipe, RecipeConfig, Sample
+from gh_tools.structures.recipe import BuiltStructure, Quantity, Recipe, RecipeConfig
 from gh_tools.structures.schedule import Dynamics, stages
 from gh_tools.workers.processes import Processes
 from gh_tools.workers.task import Failure
@@ -180,7 +180,9 @@ def anneal_one(
     return _part(samples)
 
 
-def _snapshot(sample: Sample, frame: Frame, index: int, config: RecipeConfig) -> Sample:
+def _snapshot(
+    sample: BuiltStructure, frame: Snapshot, index: int, config: RecipeConfig
+) -> BuiltStructure:
     atoms = sample.atoms.copy()
     atoms.set_cell(frame.cell)
     atoms.positions = frame.positions
@@ -198,13 +200,13 @@ def _snapshot(sample: Sample, frame: Frame, index: int, config: RecipeConfig) ->
     elif config.anneal.final_fmax is not None:
         relaxed = frame.max_force <= config.anneal.final_fmax
         columns["relaxed"] = Quantity(relaxed, "", "1 where max_force is below final_fmax")
-    return Sample(atoms, columns, name)
+    return BuiltStructure(atoms, columns, name)
 
 
 # --- parts: the samples of one structure as arrays
 
 
-def _part(samples: list[Sample]) -> Arrays:
+def _part(samples: list[BuiltStructure]) -> Arrays:
     columns = [
         {name: list(quantity) for name, quantity in sample.columns.items()} for sample in samples
     ]
@@ -219,11 +221,11 @@ def _part(samples: list[Sample]) -> Arrays:
     }
 
 
-def _samples(part) -> list[Sample]:
+def _samples(part) -> list[BuiltStructure]:
     number, pbc = part["number"], part["pbc"]
     rows = zip(part["position"], part["cell"], json.loads(str(part["text"])), strict=True)
     return [
-        Sample(
+        BuiltStructure(
             Atoms(number, position, cell=cell, pbc=pbc),
             {key: Quantity(*quantity) for key, quantity in columns.items()},
             name,
@@ -232,10 +234,10 @@ def _samples(part) -> list[Sample]:
     ]
 
 
-def _samples_of(structures: Structures) -> list[Sample]:
+def _samples_of(structures: Structures) -> list[BuiltStructure]:
     """Take the structures of a finished store apart, for others to join them."""
     return [
-        Sample(
+        BuiltStructure(
             atoms,
             {
                 key: Quantity(float(column.values[row]), column.unit, column.description)

@@ -14,12 +14,12 @@ from gh_tools.errors import DataError, UsageError
 from gh_tools.orbitals.geometry import structure_fault
 from gh_tools.store.structures import Column, Structures
 from gh_tools.structures.geometry import closest_approach, geometry_columns
-from gh_tools.structures.recipe import Quantity, Recipe, RecipeConfig, Sample
+from gh_tools.structures.recipe import BuiltStructure, Quantity, Recipe, RecipeConfig
 
 ATTEMPTS = 100
 
 
-def build_one(recipe: Recipe, config: RecipeConfig, seed: int, index: int) -> Sample:
+def build_one(recipe: Recipe, config: RecipeConfig, seed: int, index: int) -> BuiltStructure:
     """Make structure number ``index`` of a recipe, the same however many are made.
 
     Args:
@@ -117,7 +117,7 @@ def how_many(recipe: Recipe, config: RecipeConfig, n: int | None) -> int:
     return n or available or 1
 
 
-def joined(samples: Sequence[Sample]) -> Structures:
+def joined(samples: Sequence[BuiltStructure]) -> Structures:
     """Join samples; a column that some lack holds nan there, and repeated names are numbered."""
     return Structures(
         atoms=[sample.atoms for sample in samples],
@@ -126,7 +126,7 @@ def joined(samples: Sequence[Sample]) -> Structures:
     )
 
 
-def _columns(samples: list[Sample]) -> dict[str, Column]:
+def _columns(samples: list[BuiltStructure]) -> dict[str, Column]:
     """Join the numbers of all structures to columns, in order of first appearance."""
     first: dict[str, Quantity] = {}
     for sample in samples:

@@ -17,7 +17,7 @@ from pydantic import PositiveFloat, PositiveInt, model_validator
 from scipy.constants import atomic_mass
 
 from gh_tools.errors import DataError, MissingExtraError
-from gh_tools.structures.recipe import Quantity, RecipeConfig, Sample
+from gh_tools.structures.recipe import BuiltStructure, Quantity, RecipeConfig
 
 # Packmol starts from random coordinates; where one start ends in overlaps another may not.
 _STARTS = 5
@@ -172,11 +172,11 @@ def draw_density(config: PackingConfig, rng: np.random.Generator) -> float:
     return float(rng.uniform(*config.density))
 
 
-def packed_bulk(molecule: Atoms, config: PackingConfig, rng: np.random.Generator) -> Sample:
+def packed_bulk(molecule: Atoms, config: PackingConfig, rng: np.random.Generator) -> BuiltStructure:
     """Pack a cube at a random density."""
     density = draw_density(config, rng)
     edge = volume(molecule, config.molecules, density) ** (1 / 3)
     radii = {symbol: config.radius(symbol) for symbol in set(molecule.symbols)}
     atoms = pack(molecule, config.molecules, np.full(3, edge), radii, rng)
     columns = {"molecules": Quantity(config.molecules, "", "number of molecules")}
-    return Sample(atoms, columns)
+    return BuiltStructure(atoms, columns)

@@ -52,7 +52,7 @@ class Quantity(NamedTuple):
 
 
 @dataclass
-class Sample:
+class BuiltStructure:
     """One structure as a recipe made it.
 
     Args:
@@ -84,7 +84,7 @@ class Recipe(Generic[Config]):
     name: str
     summary: str
     config: type[Config]
-    build: Callable[[Config, np.random.Generator, int], Sample]
+    build: Callable[[Config, np.random.Generator, int], BuiltStructure]
     count: Callable[[Config], int] | None = None
     changes: Callable[[Config], bool] | None = None
     complete: Callable[[Config, int | None], Config] | None = None

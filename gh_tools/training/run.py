@@ -79,8 +79,7 @@ def train_model(
     maker = SampleMaker(
         layout,
         scaleshift,
-        config.model.descriptor_cutoff(inputs.basis),
-        config.model.pair_cutoffs(inputs.basis),
+        config.model.cutoffs(inputs.basis),
         config.loss.scale_power,
         np.dtype(config.precision).type,
     )

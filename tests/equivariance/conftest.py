@@ -133,8 +133,7 @@ class Network:
         return build_graph(
             atoms,
             self.basis,
-            self.config.descriptor_cutoff(self.basis),
-            self.config.pair_cutoffs(self.basis),
+            self.config.cutoffs(self.basis),
         )
 
     def batch(self, graphs: list[Graph]) -> Graph:

@@ -21,7 +21,7 @@ def _onsite_slope(network, distance: float, step: float) -> tuple[np.ndarray, fl
 
 
 def test_a_neighbour_fades_at_the_cutoff_of_the_descriptor(network):
-    cutoff = network.config.descriptor_cutoff(network.basis)
+    cutoff = network.config.cutoffs(network.basis).descriptor
     outside, flat = _onsite_slope(network, cutoff + 0.1, 0.05)
     assert flat < 1e-4  # nothing but rounding; with attention, too: the third atom's is far off
     _, inside = _onsite_slope(network, 0.6 * cutoff, 0.05)
@@ -33,7 +33,7 @@ def test_a_neighbour_fades_at_the_cutoff_of_the_descriptor(network):
 
 
 def test_blocks_fade_at_the_cutoff_of_their_pair(network):
-    for (zi, zj), cutoff in network.config.pair_cutoffs(network.basis).items():
+    for (zi, zj), cutoff in network.config.cutoffs(network.basis).pairs.items():
 
         def largest(distance, numbers=(zi, zj)):
             [(_, _, pairs)] = network.predict(ase.Atoms(numbers, [[0, 0, 0], [0, 0, distance]]))

@@ -9,7 +9,7 @@ import pytest
 from gh_tools.inference.chunks import atom_chunks, local_graph, pair_chunks
 from gh_tools.model.graph import Graph, build_graph
 from gh_tools.orbitals.basis import Basis, ElementBasis, Shell
-from gh_tools.orbitals.pairs import Neighbours, wrapped
+from gh_tools.orbitals.pairs import Cutoffs, Neighbours, wrapped
 
 BASIS = Basis({z: ElementBasis(z, (Shell(0, 1.5),), n_valence=1) for z in (5, 7, 8)})
 
@@ -25,7 +25,7 @@ def atoms() -> ase.Atoms:
 
 @pytest.fixture(scope="module")
 def graph(atoms) -> Graph:
-    return build_graph(atoms, BASIS, 2.6, {(5, 5): 3.0, (5, 7): 2.8, (7, 7): 2.5})
+    return build_graph(atoms, BASIS, Cutoffs(2.6, {(5, 5): 3.0, (5, 7): 2.8, (7, 7): 2.5}))
 
 
 def descriptors(graph: Graph, n_message_steps: int) -> np.ndarray:

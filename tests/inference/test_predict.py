@@ -9,6 +9,7 @@ import pytest
 from gh_tools.errors import DataError
 from gh_tools.inference import predict
 from gh_tools.inference.predict import Predictor
+from gh_tools.inference.structure import predict_structure
 from gh_tools.model.build import build_model
 from gh_tools.model.graph import build_graph
 from gh_tools.orbitals.bloch import bloch_matrix
@@ -34,7 +35,7 @@ def atoms(tiny_labels):
 
 @pytest.fixture(scope="module")
 def predicted(predictor, atoms):
-    return predictor.predict(atoms)
+    return predict_structure(predictor, atoms)
 
 
 def differences(a, b) -> float:
@@ -50,9 +51,7 @@ def differences(a, b) -> float:
 def test_blocks_are_the_networks_own(model, predictor, predicted, atoms):
     """Applied directly to the whole graph, and put together by hand."""
     basis, layout = model.basis, predictor.layout
-    graph = build_graph(
-        atoms, basis, model.config.model.descriptor_cutoff(basis), predictor.pair_cutoffs
-    )
+    graph = build_graph(atoms, basis, predictor.cutoffs)
     output = jax.jit(build_model(model.config.model, basis).apply)(model.params, graph)
     shift, scale = model.scaleshift.onsite(graph.species)
     onsite = shift + scale * np.asarray(output.onsite)
@@ -88,14 +87,14 @@ def test_chunks_change_nothing(model, predicted, atoms, monkeypatch):
     monkeypatch.setattr(predict, "SMALL_ATOMS", (4, 16))
     monkeypatch.setattr(predict, "LARGE_ATOMS", (4, 32))
     monkeypatch.setattr(predict, "PAIR_SIZES", (64, 16))
-    chunked = Predictor(model).predict(atoms)
+    chunked = predict_structure(Predictor(model), atoms)
     # The same sums, in float32, in blocks of other sizes
     assert differences(chunked, predicted) < 1e-5
 
 
 def test_larger_cells_than_in_training(predictor, predicted, atoms):
     """A 3 x 3 cell repeats the small one's blocks."""
-    large = predictor.predict(atoms.repeat((3, 3, 1)))
+    large = predict_structure(predictor, atoms.repeat((3, 3, 1)))
     assert large.n_orbitals == 9 * predicted.n_orbitals
     for number, blocks in predicted.onsite.items():
         repeated = large.onsite[number].hamiltonian.reshape(9, *blocks.hamiltonian.shape)
@@ -111,14 +110,14 @@ def test_larger_cells_than_in_training(predictor, predicted, atoms):
 def test_positions_outside_of_the_cell(predictor, predicted, atoms):
     moved = atoms.copy()
     moved.positions[1] += 2 * moved.cell[0] - moved.cell[1]
-    assert differences(predictor.predict(moved), predicted) < 1e-5
+    assert differences(predict_structure(predictor, moved), predicted) < 1e-5
 
 
 def test_unknown_elements_are_named(predictor, atoms):
     other = atoms.copy()
     other.numbers[0] = 42
     with pytest.raises(DataError, match="Mo"):
-        predictor.predict(other)
+        predict_structure(predictor, other)
 
 
 def test_an_ensemble_gives_mean_and_deviation(model, predictor, atoms):
@@ -130,8 +129,11 @@ def test_an_ensemble_gives_mean_and_deviation(model, predictor, atoms):
         params=jax.tree.map(lambda *own: np.stack(own), *members),
         attributes=model.attributes | {"calibration": factors},
     )
-    found = Predictor(ensemble).predict(atoms)
-    alone = [predictor.predict(atoms), Predictor(model._replace(params=members[1])).predict(atoms)]
+    found = predict_structure(Predictor(ensemble), atoms)
+    alone = [
+        predict_structure(predictor, atoms),
+        predict_structure(Predictor(model._replace(params=members[1])), atoms),
+    ]
     for kind, factor in factors.items():
         for key, blocks in getattr(found, kind).items():
             own = np.stack([getattr(one, kind)[key].hamiltonian for one in alone]).astype(float)

@@ -20,7 +20,7 @@ from gh_tools.inference import run
 from gh_tools.inference.checks import check_structures
 from gh_tools.inference.predict import Predictor
 from gh_tools.inference.run import predict_structures
-from gh_tools.inference.structure import StructureWork
+from gh_tools.inference.structure import StructureWork, predict_structure
 from gh_tools.orbitals.basis import Basis
 from gh_tools.store.checks import check
 from gh_tools.store.hamiltonians import HamiltonianReader
@@ -182,7 +182,7 @@ def test_domains_give_what_the_whole_gives(predictor, large, whole, tmp_path, mo
     source = open_store(large)
     structures = read_structures(source)
     predicted = HamiltonianReader(whole).read(0)
-    blocks = predictor.predict(structures.atoms[0])
+    blocks = predict_structure(predictor, structures.atoms[0])
     for (key, found), (_, expected) in zip(predicted.groups(), blocks.groups(), strict=True):
         np.testing.assert_array_equal(found.hamiltonian, expected.hamiltonian, err_msg=str(key))
     monkeypatch.setattr(run, "DOMAIN_BYTES", SMALL_DOMAINS)

@@ -53,13 +53,13 @@ def test_attention_heads_share_features_evenly():
 
 def test_cutoffs_follow_the_basis_unless_given():
     config = GearsHConfig()
-    assert config.descriptor_cutoff(BASIS) == 8.0
-    assert config.pair_cutoffs(BASIS) == {(8, 8): 4.0, (8, 72): 6.0, (72, 72): 8.0}
+    assert config.cutoffs(BASIS).descriptor == 8.0
+    assert config.cutoffs(BASIS).pairs == {(8, 8): 4.0, (8, 72): 6.0, (72, 72): 8.0}
     config = GearsHConfig.model_validate(
         {"atom_centered": {"radial_basis": {"cutoff": 5.0}}, "bond_centered": {"cutoff": 6.5}}
     )
-    assert config.descriptor_cutoff(BASIS) == 5.0
-    assert config.pair_cutoffs(BASIS) == {(8, 8): 4.0, (8, 72): 6.0, (72, 72): 6.5}
+    assert config.cutoffs(BASIS).descriptor == 5.0
+    assert config.cutoffs(BASIS).pairs == {(8, 8): 4.0, (8, 72): 6.0, (72, 72): 6.5}
 
 
 def test_degrees_too_small_for_the_basis_are_refused():

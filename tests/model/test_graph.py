@@ -11,12 +11,13 @@ import pytest
 from gh_tools.errors import DataError
 from gh_tools.model.graph import build_graph, concatenate, graph_of_pairs, pad
 from gh_tools.orbitals.basis import Basis, ElementBasis, Shell
-from gh_tools.orbitals.pairs import stored_pairs, wrapped
+from gh_tools.orbitals.pairs import Cutoffs, stored_pairs, wrapped
 
 BASIS = Basis(
     {z: ElementBasis(z, (Shell(0, reach),), 1.0) for z, reach in ((8, 1.4), (14, 1.9), (72, 2.2))}
 )
-PAIRS = {pair: BASIS.pair_cutoff(*pair) for pair in BASIS.species_pairs()}
+PAIRS = {pair: BASIS.pair_range(*pair) for pair in BASIS.species_pairs()}
+CUTOFFS = Cutoffs(4.0, PAIRS)
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def crystal() -> ase.Atoms:
 
 
 def test_edges_are_those_of_ase_and_sorted(crystal):
-    graph = build_graph(crystal, BASIS, 4.0, PAIRS)
+    graph = build_graph(crystal, BASIS, CUTOFFS)
     i, j, vector = ase.neighborlist.neighbor_list("ijD", wrapped(crystal), 4.0)
     found = np.column_stack([graph.center, graph.neighbour, graph.vector])
     expected = np.column_stack([i, j, vector])
@@ -39,7 +40,7 @@ def test_edges_are_those_of_ase_and_sorted(crystal):
 
 
 def test_pairs_follow_the_stored_order(crystal):
-    graph = build_graph(crystal, BASIS, 4.0, PAIRS)
+    graph = build_graph(crystal, BASIS, CUTOFFS)
     expected = stored_pairs(wrapped(crystal), PAIRS)
     types = BASIS.species_pairs()
     start = 0
@@ -63,7 +64,7 @@ def test_given_pairs_are_kept_as_they_are(crystal):
 
 def test_concatenated_graphs_count_atoms_on(crystal):
     other = ase.Atoms("HfO", positions=[[0, 0, 0], [0, 0, 2.0]])
-    a, b = (build_graph(atoms, BASIS, 4.0, PAIRS) for atoms in (crystal, other))
+    a, b = (build_graph(atoms, BASIS, CUTOFFS) for atoms in (crystal, other))
     both = concatenate([a, b, a])
     assert len(both.species) == 2 * len(a.species) + 2
     tail = both.center[-len(a.center) :]
@@ -75,7 +76,7 @@ def test_concatenated_graphs_count_atoms_on(crystal):
 
 
 def test_padding_is_masked_and_touches_no_real_atom(crystal):
-    graph = build_graph(crystal, BASIS, 4.0, PAIRS)
+    graph = build_graph(crystal, BASIS, CUTOFFS)
     n = len(graph.species), len(graph.center), len(graph.i)
     padded = pad(graph, n[0] + 2, n[1] + 5, n[2] + 3)
     for name, size in zip(("atom_mask", "edge_mask", "pair_mask"), n, strict=True):
@@ -89,7 +90,7 @@ def test_padding_is_masked_and_touches_no_real_atom(crystal):
 
 
 def test_padding_that_cannot_be_is_refused(crystal):
-    graph = build_graph(crystal, BASIS, 4.0, PAIRS)
+    graph = build_graph(crystal, BASIS, CUTOFFS)
     n = len(graph.species), len(graph.center), len(graph.i)
     with pytest.raises(ValueError, match="does not fit"):
         pad(graph, n[0] + 1, n[1] - 1, n[2])
@@ -100,4 +101,4 @@ def test_padding_that_cannot_be_is_refused(crystal):
 
 def test_unknown_elements_are_named():
     with pytest.raises(DataError, match="Au"):
-        build_graph(ase.Atoms("AuO", positions=np.eye(3)[:2]), BASIS, 4.0, PAIRS)
+        build_graph(ase.Atoms("AuO", positions=np.eye(3)[:2]), BASIS, CUTOFFS)

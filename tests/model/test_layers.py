@@ -22,6 +22,7 @@ from gh_tools.model.readout import Readout
 from gh_tools.model.residual import ResidualDense
 from gh_tools.orbitals.basis import Basis, ElementBasis, Shell
 from gh_tools.orbitals.irreps import IrrepLayout
+from gh_tools.orbitals.pairs import Cutoffs
 
 BASIS = Basis(
     {
@@ -63,7 +64,7 @@ def test_dense_is_the_map_of_e3x(parities, rng):
 def test_density_is_the_sum_over_neighbours(rng):
     atoms = ase.Atoms("OHHO", positions=rng.normal(0.0, 1.2, (4, 3)))
     config = RadialBasisConfig(n_radial=3, max_degree=2, n_embedding=2)
-    graph = build_graph(atoms, BASIS, 5.0, {(8, 8): 1.0})
+    graph = build_graph(atoms, BASIS, Cutoffs(5.0, {(8, 8): 1.0}))
     layer = Density(config, cutoff=5.0, n_species=2)
     parameters = _random_like(jax.eval_shape(layer.init, jax.random.key(0), graph), rng)
     found = np.moveaxis(np.asarray(layer.apply(parameters, graph)), -1, 0)
@@ -88,8 +89,7 @@ def test_the_central_element_shapes_the_descriptor(rng):
         build_graph(
             ase.Atoms(symbols, positions=[[0, 0, 0], [0, 0, 1.0], [0, 0.9, -0.4]]),
             BASIS,
-            5.0,
-            {(8, 8): 1.0},
+            Cutoffs(5.0, {(8, 8): 1.0}),
         )
         for symbols in ("OHH", "HHH")
     )

@@ -11,10 +11,10 @@ from scipy.spatial.transform import Rotation
 
 from gh_tools.dft.overlap import Overlap
 from gh_tools.inference.predict import Predictor
-from gh_tools.inference.structure import StructureWork
+from gh_tools.inference.structure import StructureWork, predict_structure
 from gh_tools.labels.labels import read_labels
 from gh_tools.orbitals.irreps import IrrepLayout
-from gh_tools.orbitals.pairs import Neighbours, wrapped
+from gh_tools.orbitals.pairs import Cutoffs, Neighbours, wrapped
 from gh_tools.scaleshift import potential as module
 from gh_tools.scaleshift.potential import Potential, fit_potential, mean_levels, shifted
 from gh_tools.scaleshift.scaleshift import ScaleShift, fit_scaleshift
@@ -127,9 +127,13 @@ def scaleshift(inputs):
     return fitted
 
 
+def _cutoffs(inputs, pair: float) -> Cutoffs:
+    return Cutoffs(4.0, dict.fromkeys(inputs.basis.species_pairs(), pair))
+
+
 def test_what_is_taken_from_labels_is_given_back(inputs, scaleshift):
     layout = IrrepLayout(inputs.basis)
-    maker = SampleMaker(layout, scaleshift, 4.0, dict.fromkeys(inputs.basis.species_pairs(), 30.0))
+    maker = SampleMaker(layout, scaleshift, _cutoffs(inputs, 30.0))
     [label] = read_labels(inputs.readers, [2])
     sample = maker.labelled(maker(label, "x"), label)
     found = predicted_hamiltonian(sample, sample.onsite, sample.pairs, layout, "bond")
@@ -142,7 +146,7 @@ def test_what_is_taken_from_labels_is_given_back(inputs, scaleshift):
 
 def test_pairs_beyond_the_pair_cutoff_stay_zero(inputs, scaleshift):
     layout = IrrepLayout(inputs.basis)
-    maker = SampleMaker(layout, scaleshift, 4.0, dict.fromkeys(inputs.basis.species_pairs(), 5.0))
+    maker = SampleMaker(layout, scaleshift, _cutoffs(inputs, 5.0))
     [label] = read_labels(inputs.readers, [2])
     sample = maker.labelled(maker(label, "x"), label)
     found = predicted_hamiltonian(sample, sample.onsite, sample.pairs, layout, "bond")
@@ -168,7 +172,7 @@ def test_predictions_hold_it_whole_or_in_domains(random_bond_model, planted):
         for potential in (planted, None)
     )
     atoms, predictor = sheet(3), Predictor(with_it)
-    bare, whole = Predictor(without).predict(atoms), predictor.predict(atoms)
+    bare, whole = predict_structure(Predictor(without), atoms), predict_structure(predictor, atoms)
     v = planted.of_structure(atoms)
     work = StructureWork(predictor, Overlap(model.basis, atoms.numbers), atoms, 1.0)
     assert len(work.domains) > 3

@@ -132,7 +132,7 @@ def test_noise_is_fitted_to_the_global_minimum():
 def test_pair_shift_follows_the_law(fitted):
     for key, (a, length, power) in SHIFTS.items():
         irreps = LAYOUT.pair[key]
-        r = np.linspace(fitted.pair_terms[key].nearest, BASIS.pair_cutoff(*key), 50)
+        r = np.linspace(fitted.pair_terms[key].nearest, BASIS.pair_range(*key), 50)
         shift, _ = fitted.pair_terms[key](r)
         law = a * np.exp(-((r / length) ** power))
         alive = irreps.scalar & ~(_vanishing(irreps) & (key == (8, 8)))

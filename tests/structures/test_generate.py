@@ -6,7 +6,7 @@ from ase import Atoms
 
 from gh_tools.errors import DataError
 from gh_tools.structures.generate import generate
-from gh_tools.structures.recipe import Recipe, RecipeConfig, Sample
+from gh_tools.structures.recipe import BuiltStructure, Recipe, RecipeConfig
 from gh_tools.structures.recipes.wse2 import WSe2Config
 from gh_tools.structures.registry import get
 
@@ -36,7 +36,7 @@ def test_a_structure_does_not_depend_on_how_many_are_made():
 
 def test_too_close_structures_are_drawn_again():
     def build(config, rng, index):
-        return Sample(Atoms("H2", [[0, 0, 0], [0, 0, rng.uniform(0.0, 1.0)]]))
+        return BuiltStructure(Atoms("H2", [[0, 0, 0], [0, 0, rng.uniform(0.0, 1.0)]]))
 
     config = RecipeConfig(recipe="h2", minimum_distance=0.8)
     found = generate(Recipe("h2", "", RecipeConfig, build), config, 50)

@@ -15,8 +15,7 @@ def maker(inputs, make_config):
     return SampleMaker(
         IrrepLayout(inputs.basis),
         inputs.scaleshifts["global"],
-        model.descriptor_cutoff(inputs.basis),
-        model.pair_cutoffs(inputs.basis),
+        model.cutoffs(inputs.basis),
     )
 
 

@@ -55,8 +55,7 @@ def main(scaleshift: str, folder: str, precision: str) -> None:
     maker = SampleMaker(
         layout,
         inputs.scaleshifts["global"],
-        config.model.descriptor_cutoff(inputs.basis),
-        config.model.pair_cutoffs(inputs.basis),
+        config.model.cutoffs(inputs.basis),
         config.loss.scale_power,
         np.dtype(precision).type,
     )

@@ -8,6 +8,7 @@ import pytest
 
 from gh_tools.orbitals.bond_frame import FRAMES
 from gh_tools.orbitals.irreps import IrrepLayout
+from gh_tools.orbitals.pairs import Cutoffs
 from gh_tools.scaleshift.scaleshift import fit_scaleshift
 from gh_tools.training.data.samples import SampleMaker, predicted_hamiltonian
 from tests.orbitals.tables import basis, random_hamiltonian
@@ -42,8 +43,8 @@ def made(n_spins: int, frame: str):
     """Layout, maker, label and sample."""
     labels, layout = Labels(n_spins), IrrepLayout(TABLE, n_spins)
     scaleshift = fit_scaleshift([labels], np.arange(1), layout, FRAMES)[frame]
-    cutoffs = {key: TABLE.pair_cutoff(*key) for key in TABLE.species_pairs()}
-    maker = SampleMaker(layout, scaleshift, CUTOFF, cutoffs)
+    cutoffs = {key: TABLE.pair_range(*key) for key in TABLE.species_pairs()}
+    maker = SampleMaker(layout, scaleshift, Cutoffs(CUTOFF, cutoffs))
     return layout, maker, labels.label, maker(labels.label, "x")
 
 

@@ -13,7 +13,7 @@ from ase.build import bulk
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from gh_tools.structures.modify import rattle, replace_poisson
-from gh_tools.structures.recipe import Quantity, Recipe, RecipeConfig, Sample
+from gh_tools.structures.recipe import BuiltStructure, Quantity, Recipe, RecipeConfig
 from gh_tools.structures.schedule import AnnealConfig
 
 
@@ -55,14 +55,14 @@ class AgAuConfig(RecipeConfig):
     """The annealing."""
 
 
-def build(config: AgAuConfig, rng: np.random.Generator, index: int) -> Sample:
+def build(config: AgAuConfig, rng: np.random.Generator, index: int) -> BuiltStructure:
     """Make one random alloy; gold atoms and displacements are drawn in this order."""
     cell = bulk("Ag", "fcc", a=config.lattice_constant, cubic=config.cubic)
     atoms = cell.repeat(config.size)
     gold = replace_poisson(atoms, "Ag", "Au", config.gold * len(atoms), rng)
     rattle(atoms, config.rattle, rng)
     fraction = Quantity(1 - gold / len(atoms), "", "silver atoms over all atoms")
-    return Sample(atoms, {"ag_fraction": fraction})
+    return BuiltStructure(atoms, {"ag_fraction": fraction})
 
 
 RECIPE = Recipe("agau", "silver-gold alloys: random composition and order", AgAuConfig, build)

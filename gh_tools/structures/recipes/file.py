@@ -19,7 +19,7 @@ from gh_tools.console import log
 from gh_tools.errors import DataError, NoInputError
 from gh_tools.structures.geometry import empty_heights
 from gh_tools.structures.reading import finite_number, left_out, read_file
-from gh_tools.structures.recipe import Quantity, Recipe, RecipeConfig, Sample
+from gh_tools.structures.recipe import BuiltStructure, Quantity, Recipe, RecipeConfig
 from gh_tools.structures.transform import Transformations, transform
 
 # Columns that follow from the structure, whatever a file says.
@@ -46,7 +46,7 @@ class FileConfig(RecipeConfig, Transformations):
 
 
 @lru_cache(maxsize=1)
-def _read_all(paths: tuple[str, ...], images: str, file_format: str | None) -> list[Sample]:
+def _read_all(paths: tuple[str, ...], images: str, file_format: str | None) -> list[BuiltStructure]:
     """Read all files, once for all the structures that are asked for one by one."""
     if not paths:
         raise NoInputError("the recipe 'file' needs at least one file: gh-build structures.xyz")
@@ -59,7 +59,9 @@ def _read_all(paths: tuple[str, ...], images: str, file_format: str | None) -> l
             columns = _columns(atoms, path, key_of)
             omitted |= left_out(atoms) | (columns.keys() & set(COMPUTED))
             columns = {key: value for key, value in columns.items() if key not in COMPUTED}
-            samples.append(Sample(atoms, columns, name if isinstance(name, str) else default))
+            samples.append(
+                BuiltStructure(atoms, columns, name if isinstance(name, str) else default)
+            )
     if omitted:
         log.info(
             "left out, having no place in a store of structures: %s", ", ".join(sorted(omitted))
@@ -103,7 +105,7 @@ def _columns(atoms: Atoms, path: str, key_of: dict[str, str]) -> dict[str, Quant
     return columns
 
 
-def _samples(config: FileConfig) -> list[Sample]:
+def _samples(config: FileConfig) -> list[BuiltStructure]:
     return _read_all(tuple(config.paths), config.images, config.format)
 
 
@@ -134,7 +136,7 @@ def complete(config: FileConfig, n: int | None) -> FileConfig:
     return config.model_copy(update=chosen)
 
 
-def _warn_of_vacuum(samples: list[Sample]) -> None:
+def _warn_of_vacuum(samples: list[BuiltStructure]) -> None:
     """Say where a layer, a wire or a molecule seems to be described as a crystal."""
     for sample in samples:
         if not sample.atoms.pbc.any() or sample.atoms.cell.rank < 3:
@@ -159,7 +161,7 @@ def _periodic(atoms: Atoms, config: FileConfig) -> bool:
     return any(atoms.pbc if config.pbc is None else config.pbc)
 
 
-def build(config: FileConfig, rng: np.random.Generator, index: int) -> Sample:
+def build(config: FileConfig, rng: np.random.Generator, index: int) -> BuiltStructure:
     """Return image number ``index``, counted over all files, changed as the options say.
 
     Where the changes are random, images take turns.
@@ -175,7 +177,7 @@ def build(config: FileConfig, rng: np.random.Generator, index: int) -> Sample:
         for key, column in sample.columns.items()
     }
     name = f"{sample.name}-{index:04d}" if config.random else sample.name
-    return Sample(atoms, columns | changes, name)
+    return BuiltStructure(atoms, columns | changes, name)
 
 
 RECIPE = Recipe(

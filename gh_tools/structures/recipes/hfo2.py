@@ -9,7 +9,7 @@ from ase import Atoms
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from gh_tools.structures.packing import PackingConfig, bent, packed_bulk
-from gh_tools.structures.recipe import Recipe, Sample
+from gh_tools.structures.recipe import BuiltStructure, Recipe
 
 
 class HfO2Config(PackingConfig):
@@ -31,7 +31,7 @@ def molecule() -> Atoms:
     return bent("Hf", "O", 1.8, 109.0)
 
 
-def build(config: HfO2Config, rng: np.random.Generator, index: int) -> Sample:
+def build(config: HfO2Config, rng: np.random.Generator, index: int) -> BuiltStructure:
     """Pack molecules at a random density."""
     return packed_bulk(molecule(), config, rng)
 

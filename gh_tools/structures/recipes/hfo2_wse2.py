@@ -15,7 +15,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from gh_tools.orbitals.geometry import periodic_area
 from gh_tools.structures.modify import replace_poisson
 from gh_tools.structures.packing import draw_density, pack, volume
-from gh_tools.structures.recipe import Quantity, Recipe, Sample
+from gh_tools.structures.recipe import BuiltStructure, Quantity, Recipe
 from gh_tools.structures.recipes import hfo2, wse2
 
 
@@ -83,7 +83,7 @@ def stack(below: Atoms, above: Atoms, distance: float, vacuum: float | None) -> 
     return atoms
 
 
-def build(config: InterfaceConfig, rng: np.random.Generator, index: int) -> Sample:
+def build(config: InterfaceConfig, rng: np.random.Generator, index: int) -> BuiltStructure:
     """Make one random interface; the layer, the oxide's density, its atoms, and nickel are drawn."""
     layer, columns = wse2.random_layer(config, rng)
     density = draw_density(config, rng)
@@ -96,7 +96,7 @@ def build(config: InterfaceConfig, rng: np.random.Generator, index: int) -> Samp
         "nickel": Quantity(nickel, "", "number of Ni atoms"),
         "ni_hf_ratio": Quantity(ratio, "", "Ni atoms over Hf atoms"),
     }
-    return Sample(atoms, columns)
+    return BuiltStructure(atoms, columns)
 
 
 RECIPE = Recipe(

@@ -12,7 +12,7 @@ from ase import Atoms
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from gh_tools.structures.modify import rattle
-from gh_tools.structures.recipe import Recipe, RecipeConfig, Sample
+from gh_tools.structures.recipe import BuiltStructure, Recipe, RecipeConfig
 from gh_tools.structures.schedule import AnnealConfig
 
 # A conformer of HTFSI, the two CF3 on opposite sides, its H replaced by Li, as relaxed with GFN2-xTB.
@@ -71,11 +71,11 @@ def conformer() -> Atoms:
     return Atoms([row[0] for row in _CONFORMER], [row[1:] for row in _CONFORMER])
 
 
-def build(config: LiTFSIConfig, rng: np.random.Generator, index: int) -> Sample:
+def build(config: LiTFSIConfig, rng: np.random.Generator, index: int) -> BuiltStructure:
     """Displace the atoms of the conformer."""
     atoms = conformer()
     rattle(atoms, config.rattle, rng)
-    return Sample(atoms)
+    return BuiltStructure(atoms)
 
 
 RECIPE = Recipe("litfsi", "LiTFSI, a molecule of six elements", LiTFSIConfig, build)

@@ -12,7 +12,7 @@ from ase import Atoms
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from gh_tools.structures.packing import PackingConfig, bent, packed_bulk
-from gh_tools.structures.recipe import Recipe, Sample
+from gh_tools.structures.recipe import BuiltStructure, Recipe
 from gh_tools.structures.schedule import AnnealConfig
 
 
@@ -50,7 +50,7 @@ def molecule() -> Atoms:
     return bent("Si", "O", 1.55, 180.0)
 
 
-def build(config: SiO2Config, rng: np.random.Generator, index: int) -> Sample:
+def build(config: SiO2Config, rng: np.random.Generator, index: int) -> BuiltStructure:
     """Pack molecules at a random density."""
     return packed_bulk(molecule(), config, rng)
 

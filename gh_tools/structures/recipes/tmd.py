@@ -15,7 +15,7 @@ from ase.build import graphene, mx2
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from gh_tools.structures.modify import rattle, strain_diagonal
-from gh_tools.structures.recipe import Quantity, Recipe, RecipeConfig, Sample
+from gh_tools.structures.recipe import BuiltStructure, Quantity, Recipe, RecipeConfig
 
 Material = Literal["BN", "GeS", "GeSe", "GeTe", "MoS2", "MoSe2", "MoTe2", "WS2", "WSe2"]
 # Lattice constant and distance of the outer planes in Å, near what PBE gives.
@@ -80,7 +80,7 @@ def _puckered(first: str, second: str, zigzag: float, armchair: float, chain: fl
     return Atoms([first, second] * 2, positions, cell=cell, pbc=[True, True, False])
 
 
-def build(config: TmdConfig, rng: np.random.Generator, index: int) -> Sample:
+def build(config: TmdConfig, rng: np.random.Generator, index: int) -> BuiltStructure:
     """Make one random layer; strain and displacements are drawn in this order."""
     material = config.materials[index % len(config.materials)]
     atoms = unit_cell(material).repeat((*config.size, 1))
@@ -91,7 +91,7 @@ def build(config: TmdConfig, rng: np.random.Generator, index: int) -> Sample:
         "strain_x": Quantity(strain_x, "", "strain along x"),
         "strain_y": Quantity(strain_y, "", "strain along y"),
     }
-    return Sample(atoms, columns, f"{material}-{index:04d}")
+    return BuiltStructure(atoms, columns, f"{material}-{index:04d}")
 
 
 RECIPE = Recipe("tmd", "nine two-dimensional crystals: strain, displacements", TmdConfig, build)

@@ -15,7 +15,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 
 from gh_tools.orbitals.geometry import periodic_area
 from gh_tools.structures.modify import rattle, remove_poisson, strain_diagonal
-from gh_tools.structures.recipe import Quantity, Recipe, RecipeConfig, Sample
+from gh_tools.structures.recipe import BuiltStructure, Quantity, Recipe, RecipeConfig
 from gh_tools.units import CM
 
 
@@ -76,9 +76,9 @@ def random_layer(config: WSe2Config, rng: np.random.Generator) -> tuple[Atoms, d
     return atoms, columns
 
 
-def build(config: WSe2Config, rng: np.random.Generator, index: int) -> Sample:
+def build(config: WSe2Config, rng: np.random.Generator, index: int) -> BuiltStructure:
     """Make one random layer."""
-    return Sample(*random_layer(config, rng))
+    return BuiltStructure(*random_layer(config, rng))
 
 
 RECIPE = Recipe("wse2", "WSe2 monolayers: strain, Se vacancies, displacements", WSe2Config, build)

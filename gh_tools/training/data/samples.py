@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +14,7 @@ from gh_tools.orbitals.basis import SpeciesPair
 from gh_tools.orbitals.blocks import Hamiltonian, OnsiteBlocks, PairBlocks
 from gh_tools.orbitals.bond_frame import Frame, from_frame, to_frame
 from gh_tools.orbitals.irreps import IrrepLayout
+from gh_tools.orbitals.pairs import Cutoffs
 from gh_tools.scaleshift.potential import shifted
 from gh_tools.scaleshift.scaleshift import ScaleShift
 from gh_tools.training.data.eigenvalue_rows import LevelRows, level_rows
@@ -73,8 +73,7 @@ class SampleMaker:
     Args:
         layout: irreps of the basis.
         scaleshift: fitted scale and shift.
-        cutoff: Å; reach of the atoms' descriptors.
-        pair_cutoffs: Å; pairs beyond are left out.
+        cutoffs: of the network; pairs beyond are left out.
         scale_power: weight of an error is the component's scale to this power.
         dtype: of what the model reads.
     """
@@ -83,21 +82,20 @@ class SampleMaker:
         self,
         layout: IrrepLayout,
         scaleshift: ScaleShift,
-        cutoff: float,
-        pair_cutoffs: Mapping[SpeciesPair, float],
+        cutoffs: Cutoffs,
         scale_power: float = 0.0,
         dtype: type = np.float32,
     ):
         self.layout, self.scaleshift = layout, scaleshift
-        self.cutoff, self.pair_cutoffs = cutoff, dict(pair_cutoffs)
+        self.cutoffs = cutoffs
         self.scale_power, self.dtype = scale_power, dtype
 
     def settings(self) -> dict[str, Any]:
         """Return all but the data that decides samples, JSON-like."""
         return {
             "frame": self.scaleshift.frame,
-            "cutoff": self.cutoff,
-            "pair_cutoffs": [[*key, reach] for key, reach in self.pair_cutoffs.items()],
+            "cutoff": self.cutoffs.descriptor,
+            "pair_cutoffs": [[*key, reach] for key, reach in self.cutoffs.pairs.items()],
             "scale_power": self.scale_power,
             "dtype": np.dtype(self.dtype).name,
         }
@@ -138,7 +136,7 @@ class SampleMaker:
         graph = graph_of_pairs(
             label.atoms,
             self.layout.basis,
-            self.cutoff,
+            self.cutoffs.descriptor,
             {
                 key: (b.i[near], b.j[near], b.shift[near])
                 for key, near in kept.items()
@@ -194,7 +192,7 @@ class SampleMaker:
 
     def _kept(self, label: Hamiltonian) -> dict[SpeciesPair, Bool[np.ndarray, "pairs"]]:
         return {
-            key: np.linalg.norm(label.vectors(key), axis=1) < self.pair_cutoffs[key]
+            key: np.linalg.norm(label.vectors(key), axis=1) < self.cutoffs.pairs[key]
             for key in self.layout.basis.species_pairs()
             if key in label.pairs
         }

@@ -60,14 +60,15 @@ def inference(folder: Path):
     """Time prediction and overlap of sheets of growing size."""
     from gh_tools.dft.overlap import overlap
     from gh_tools.inference.predict import Predictor
+    from gh_tools.inference.structure import predict_structure
     from gh_tools.trained_model.store import load_model
 
     predictor = Predictor(load_model(folder / "train.model.zarr"))
-    predictor.predict(sheet(12))  # compiles
+    predict_structure(predictor, sheet(12))  # compiles
     for n in (6, 12, 24):
         atoms = sheet(n)
         clock = Clock()
-        found = predictor.predict(atoms)
+        found = predict_structure(predictor, atoms)
         yield f"predict H of {len(atoms)} atoms", clock
         pairs = {key: (b.i, b.j, b.shift) for key, b in found.pairs.items()}
         clock = Clock()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import replace
 
 import jax
 import numpy as np
@@ -36,8 +37,8 @@ def test_references_compose_to_the_labels(samples, maker):
 
 
 def test_a_shorter_pair_cutoff_drops_and_reports(samples, maker):
-    cutoffs = dict.fromkeys(maker.pair_cutoffs, 5.0)
-    short = SampleMaker(maker.layout, maker.scaleshift, maker.cutoff, cutoffs)
+    cutoffs = replace(maker.cutoffs, pairs=dict.fromkeys(maker.cutoffs.pairs, 5.0))
+    short = SampleMaker(maker.layout, maker.scaleshift, cutoffs)
     label = samples[0].label
     sample = short(label, "first")
     beyond = [
@@ -49,9 +50,9 @@ def test_a_shorter_pair_cutoff_drops_and_reports(samples, maker):
 
 
 def test_weights_are_scales_to_a_power(samples, maker):
-    weighted = SampleMaker(
-        maker.layout, maker.scaleshift, maker.cutoff, maker.pair_cutoffs, scale_power=0.5
-    )(samples[0].label, "first")
+    weighted = SampleMaker(maker.layout, maker.scaleshift, maker.cutoffs, scale_power=0.5)(
+        samples[0].label, "first"
+    )
     _, scale = samples[0].pairs_terms
     np.testing.assert_allclose(
         weighted.pairs_weight, samples[0].pairs_weight * np.sqrt(scale), rtol=1e-6

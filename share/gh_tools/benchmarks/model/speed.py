@@ -58,8 +58,7 @@ class Network:
         self.make = SampleMaker(
             IrrepLayout(self.basis),
             opened.scaleshifts[config.model.frame],
-            config.model.descriptor_cutoff(self.basis),
-            config.model.pair_cutoffs(self.basis),
+            config.model.cutoffs(self.basis),
             config.loss.scale_power,
         )
         self.model = build_model(config.model, self.basis)
@@ -154,7 +153,9 @@ def host_graph(network: Network):
 
     atoms, model, basis = network.reader.read(0).atoms, network.config.model, network.basis
     return lambda: build_graph(
-        atoms, basis, model.descriptor_cutoff(basis), model.pair_cutoffs(basis)
+        atoms,
+        basis,
+        model.cutoffs(basis),
     )
 
 
