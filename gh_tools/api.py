@@ -290,7 +290,7 @@ class Model(Opened):
         from gh_tools.inference.predict import Predictor
         from gh_tools.trained_model.store import load_model
 
-        return Predictor(load_model(self.path))
+        return Predictor(load_model(self._store))
 
     def __call__(self, atoms: ase.Atoms) -> Matrices:
         """Predict a structure.

@@ -202,7 +202,7 @@ def main(
         for store, target in zip(stores, targets, strict=True):
             provenance = common.provenance(config=options, inputs=[store])
             done, failures = make_spectra(
-                store.path,
+                store,
                 target,
                 options,
                 provenance,

@@ -117,7 +117,7 @@ def main(
         from gh_tools.inference.run import predict_structures
         from gh_tools.trained_model.store import load_model
 
-        predictor = Predictor(load_model(model))
+        predictor = Predictor(load_model(model_store))
         for store, found, path in zip(stores, sets, paths, strict=True):
             provenance = common.provenance(config={"part": part}, inputs=[store, model_store])
             done, failures = predict_structures(

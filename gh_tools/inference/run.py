@@ -193,7 +193,7 @@ def _load(model: Path, model_id: str) -> tuple[Predictor, Overlap]:
     store = open_store(model, "model")
     if store.id != model_id:
         raise DataError(f"{model}: has changed, or is another model on {socket.gethostname()}")
-    predictor = Predictor(load_model(model))
+    predictor = Predictor(load_model(store))
     return predictor, Overlap(predictor.basis, predictor.basis.numbers)
 
 

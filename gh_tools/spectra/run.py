@@ -21,14 +21,14 @@ from gh_tools.spectra.store import Spectra, SpectraWriter, gather, read_spectra,
 from gh_tools.store.hamiltonians import HamiltonianReader
 from gh_tools.store.partial import Parts, Pieces
 from gh_tools.store.provenance import Provenance
-from gh_tools.store.read import open_store
+from gh_tools.store.read import Store, open_store
 from gh_tools.workers.cluster import free_here
 from gh_tools.workers.here import Here
 from gh_tools.workers.task import Crew, Failure
 
 
 def make_spectra(
-    source: Path,
+    source: Store | Path,
     output: Path,
     config: DosConfig,
     provenance: Provenance,
@@ -67,7 +67,7 @@ def make_spectra(
     crew, shared = crew or Here(), shard[1] > 1
     reader = HamiltonianReader(source)
     if len(reader) == 0:
-        raise NoInputError(f"{source}: structures/name: the store holds no structure")
+        raise NoInputError(f"{reader.store.path}: structures/name: the store holds no structure")
     check_carriers(reader, config)
     writer = SpectraWriter(
         output,

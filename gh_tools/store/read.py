@@ -12,6 +12,7 @@ import numpy as np
 import zarr
 
 from gh_tools.errors import DataError, NoInputError
+from gh_tools.store.folder import OneFolder
 from gh_tools.store.schema import KINDS, SCHEMA
 
 _OWN_ATTRIBUTES = ("kind", "schema", "id", "history", "status")
@@ -50,6 +51,8 @@ class Store:
         array = self.array(key)
         try:
             return array[...]
+        except DataError:
+            raise
         except Exception as error:
             # Codecs raise many kinds of errors for damaged chunks.
             raise DataError(
@@ -101,7 +104,7 @@ def open_store(path: Path | str, kind: str | Iterable[str] | None = None) -> Sto
             )
         raise NoInputError(f"{path}: no such store")
     try:
-        group = zarr.open_group(path, mode="r", zarr_format=3)
+        group = zarr.open_group(OneFolder(path, read_only=True), mode="r", zarr_format=3)
     except Exception as error:
         raise DataError(
             f"{path}: not a store of gh-tools: expected a Zarr group of format 3 ({error})"

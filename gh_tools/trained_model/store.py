@@ -29,7 +29,7 @@ from gh_tools.orbitals.basis import Basis
 from gh_tools.scaleshift.scaleshift import ScaleShift
 from gh_tools.store.io import put
 from gh_tools.store.partial import PartialStore
-from gh_tools.store.read import open_store
+from gh_tools.store.read import Store, open_store
 from gh_tools.trained_model.config import NetworkConfig
 
 # Group of the weights that are best by each metric.
@@ -46,6 +46,7 @@ class LoadedModel(NamedTuple):
         scaleshift: scale and shift of its irreps.
         params: the tree of weights that ``module.apply`` takes.
         attributes: of the store: metrics, species, labels' settings.
+        store: it all was read from.
     """
 
     config: NetworkConfig
@@ -53,6 +54,7 @@ class LoadedModel(NamedTuple):
     scaleshift: ScaleShift
     params: dict[str, Any]
     attributes: dict[str, Any]
+    store: Store
 
     @property
     def n_spins(self) -> int:
@@ -108,11 +110,11 @@ def save_model(
     return partial.publish("model", fill, attributes)
 
 
-def load_model(path: Path | str, best: str = "hamiltonian") -> LoadedModel:
+def load_model(source: Store | Path | str, best: str = "hamiltonian") -> LoadedModel:
     """Read a model.
 
     Args:
-        path: the model store.
+        source: the model store, opened or by path.
         best: by which validation metric the weights are best: ``hamiltonian`` or ``eigenvalue``.
 
     Returns:
@@ -122,7 +124,8 @@ def load_model(path: Path | str, best: str = "hamiltonian") -> LoadedModel:
         NoInputError: there is no store.
         DataError: it is no model store, or has no such weights.
     """
-    store = open_store(path, "model")
+    store = source if isinstance(source, Store) else open_store(source, "model")
+    path = store.path
     prefix = f"{GROUPS[best]}/"
     flat = {key.removeprefix(prefix): store[key] for key in store.keys(prefix)}
     if not flat:
@@ -137,4 +140,4 @@ def load_model(path: Path | str, best: str = "hamiltonian") -> LoadedModel:
     basis = Basis.from_arrays(store)
     scaleshift = ScaleShift.from_arrays(store, basis, "scaleshift/", config.model.frame)
     params = {"params": flax.traverse_util.unflatten_dict(flat, sep="/")}
-    return LoadedModel(config, basis, scaleshift, params, store.attributes)
+    return LoadedModel(config, basis, scaleshift, params, store.attributes, store)

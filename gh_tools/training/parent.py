@@ -10,7 +10,6 @@ from typing import Any
 from ase.data import chemical_symbols
 
 from gh_tools.errors import DataError, UsageError
-from gh_tools.store.read import open_store
 from gh_tools.trained_model.store import LoadedModel
 from gh_tools.training.config import TrainConfig
 from gh_tools.training.inputs import Inputs
@@ -75,7 +74,7 @@ def continue_from(inputs: Inputs, path: Path, parent: LoadedModel, config: Train
         )
     return dataclasses.replace(
         inputs,
-        stores=[*inputs.stores, open_store(path, "model")],
+        stores=[*inputs.stores, parent.store],
         basis=parent.basis,
         scaleshifts={parent.scaleshift.frame: parent.scaleshift},
         weights=parent.params,

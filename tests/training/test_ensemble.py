@@ -69,6 +69,6 @@ def test_equal_members_have_nothing_to_calibrate(training, outcome):
 
 
 def test_a_parent_of_another_size_is_refused(inputs, make_config, tmp_path):
-    parent = LoadedModel(make_config(ensemble=2), inputs.basis, None, {}, {})
+    parent = LoadedModel(make_config(ensemble=2), inputs.basis, None, {}, {}, None)
     with pytest.raises(UsageError, match="ensemble: expected 2"):
         continue_from(inputs, tmp_path, parent, make_config())
