@@ -29,8 +29,8 @@ class Store:
         attributes: all other attributes of the root.
     """
 
-    def __init__(self, path: Path, group: zarr.Group):
-        self.path, self._group = path, group
+    def __init__(self, path: Path, folder: OneFolder, group: zarr.Group):
+        self.path, self._folder, self._group = path, folder, group
         attributes = dict(group.attrs)
         self.kind: str = attributes.get("kind", "")
         self.id: str = attributes.get("id", "")
@@ -80,6 +80,7 @@ class Store:
         if self._arrays is None:
             members = self._group.members(max_depth=None)
             self._arrays = dict(sorted((k, v) for k, v in members if isinstance(v, zarr.Array)))
+            self._folder.check()
         return self._arrays
 
 
@@ -103,8 +104,9 @@ def open_store(path: Path | str, kind: str | Iterable[str] | None = None) -> Sto
                 "finish it with --resume of the command that makes it"
             )
         raise NoInputError(f"{path}: no such store")
+    folder = OneFolder(path, read_only=True)
     try:
-        group = zarr.open_group(OneFolder(path, read_only=True), mode="r", zarr_format=3)
+        group = zarr.open_group(folder, mode="r", zarr_format=3)
     except Exception as error:
         raise DataError(
             f"{path}: not a store of gh-tools: expected a Zarr group of format 3 ({error})"
@@ -130,7 +132,7 @@ def open_store(path: Path | str, kind: str | Iterable[str] | None = None) -> Sto
         raise DataError(
             f"{path}: expected a store of kind {' or '.join(sorted(kinds))}, found {found}"
         )
-    return Store(path, group)
+    return Store(path, folder, group)
 
 
 def partial_path(path: Path) -> Path:

@@ -1,0 +1,66 @@
+"""What the tests of faults share: processes to kill, and where randomness comes from."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+REPEATS = int(os.environ.get("GH_FAULTS", "1"))
+
+
+class Processes:
+    """Starts jobs of `jobs` in real processes."""
+
+    def __init__(self, errors):
+        self._server = subprocess.Popen(
+            [sys.executable, Path(__file__).with_name("jobs.py")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        )
+
+    def _ask(self, *command):
+        self._server.stdin.write(json.dumps(command, default=str) + "\n")
+        self._server.stdin.flush()
+        return int(self._server.stdout.readline())
+
+    def start(self, job, *arguments):
+        """Return the number of a process that does a job."""
+        return self._ask("start", job, *arguments)
+
+    def wait(self, pid):
+        """Wait for the end of a process, and return its exit code."""
+        return self._ask("wait", pid)
+
+    def run(self, job, *arguments):
+        return self.wait(self.start(job, *arguments))
+
+    def kill(self, pid):
+        os.kill(pid, 9)
+        return self.wait(pid)
+
+    def close(self):
+        self._server.stdin.close()
+        self._server.wait()
+
+
+@pytest.fixture(scope="session")
+def processes(tmp_path_factory):
+    with (tmp_path_factory.mktemp("faults") / "errors").open("w+") as errors:
+        found = Processes(errors)
+        found.errors = lambda: Path(errors.name).read_text()
+        yield found
+        found.close()
+
+
+@pytest.fixture
+def rng(request):
+    """Random numbers of a seed that is told if the test fails; GH_FAULTS_SEED repeats one."""
+    seed = int(os.environ.get("GH_FAULTS_SEED", np.random.SeedSequence().entropy % 2**32))
+    print(f"GH_FAULTS_SEED={seed}")
+    return np.random.default_rng(seed)

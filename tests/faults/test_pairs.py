@@ -1,0 +1,182 @@
+"""Two runs at once, on one output or on one input.
+
+GH_FAULTS=20 repeats twenty times as often.
+"""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+
+import numpy as np
+import pytest
+
+from gh_tools.errors import CannotCreateError, DataError
+from gh_tools.store.hamiltonians import HamiltonianReader
+from gh_tools.store.read import open_store, verify_id
+from gh_tools.store.structures import read_structures, write_structures
+from tests.cli.conftest import BIN
+from tests.faults.conftest import REPEATS
+from tests.faults.jobs import MADE, PARTS, PartialStore, structures
+
+
+def until(condition):
+    give_up = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < give_up, "waited in vain"
+        time.sleep(0.002)
+
+
+def build(folder, *options):
+    line = "wse2 --set size=[1,1] --set orthogonal=false -o x.zarr"
+    command = [BIN / "gh-build", *line.split(), *options]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_of_two_runs_at_once_one_works(processes, tmp_path, resume):
+    whole = tmp_path / "whole.zarr"
+    processes.run("combine", whole, False, False)
+    for number in range(8 * REPEATS):
+        path = tmp_path / f"{number}" / "x.zarr"
+        path.parent.mkdir()
+        pids = [processes.start("combine", path, resume, False, 0.002) for _ in range(2)]
+        codes = sorted(processes.wait(pid) for pid in pids)
+        # The second may come so late that all is done: nothing is left to resume, or something is there.
+        assert codes in ([0, 75], [0, 0] if resume else [0, 73]), processes.errors()
+        store = open_store(path)
+        assert (store.id, verify_id(store)) == (open_store(whole).id, True)
+        assert sorted(p.name for p in path.parent.iterdir()) == ["log", "x.zarr"]
+        assert (path.parent / "log").read_text().split() == [str(k) for k in range(PARTS)]
+
+
+def test_two_that_replace_leave_one_of_theirs(processes, tmp_path):
+    path = tmp_path / "x.zarr"
+    processes.run("write", path, 0, False)
+    for _ in range(8 * REPEATS):
+        pids = [processes.start("write", path, distance, True) for distance in (1, 2)]
+        assert {processes.wait(pid) for pid in pids} <= {0, 75}
+        assert verify_id(open_store(path))
+        assert read_structures(path).atoms[0].positions[1, 2] in (1, 2)
+        assert [entry.name for entry in tmp_path.iterdir()] == ["x.zarr"]
+
+
+def test_the_second_run_says_who_is_at_work(processes, tmp_path):
+    pid = processes.start("hold", tmp_path / "x.zarr", 60)
+    until(lambda: any(f.stat().st_size for f in tmp_path.glob(".x.zarr.gh-lock")))
+    done = build(tmp_path, "--overwrite")
+    assert (done.returncode, done.stdout) == (75, "")
+    assert f"x.zarr: process {pid} on {socket.gethostname()} (jobs.py, since 20" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    # A run that is killed holds nothing, and what it leaves is taken over.
+    assert processes.kill(pid) == -signal.SIGKILL
+    assert build(tmp_path, "--overwrite").returncode == 0
+    assert [entry.name for entry in tmp_path.iterdir()] == ["x.zarr"]
+
+
+def test_a_forked_process_that_outlives_its_parent_holds_nothing(processes, tmp_path):
+    pid = processes.start("hold", tmp_path / "x.zarr", 5, True)
+    until(lambda: any(f.stat().st_size for f in tmp_path.glob(".x.zarr.gh-lock")))
+    time.sleep(0.1)  # it forks
+    processes.kill(pid)
+    assert processes.run("write", tmp_path / "x.zarr", 1, False) == 0, processes.errors()
+
+
+def test_plain_starts_of_a_command_at_the_same_moment(tmp_path):
+    line = "gh-build wse2 --set size=[1,1] --set orthogonal=false -q -o x.zarr"
+    command = [BIN / "gh-build", *line.split()[1:]]
+    both = [subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE) for _ in range(2)]
+    codes = sorted(process.wait() for process in both)
+    assert codes in ([0, 73], [0, 75]), [process.stderr.read() for process in both]
+    assert verify_id(open_store(tmp_path / "x.zarr"))
+
+
+def test_shards_work_at_once_and_the_join_waits_for_them(processes, tmp_path):
+    path = tmp_path / "x.zarr"
+    pids = [processes.start("shard", path, index, 2.0) for index in range(3)]
+    parts = tmp_path / "x.zarr.partial/parts"
+    until(parts.exists)
+    assert processes.run("combine", path, True, False) == 75
+    assert {processes.wait(pid) for pid in pids} == {0}, processes.errors()
+    assert processes.run("combine", path, True, False) == 0
+    assert (tmp_path / "log").read_text().split() == [str(k) for k in range(3, PARTS)]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["log", "x.zarr"]
+
+
+def test_what_appears_meanwhile_is_left_as_it_is(tmp_path):
+    other = write_structures(tmp_path / "other.zarr", structures(1), MADE)
+    path = tmp_path / "x.zarr"
+    partial = PartialStore(path, MADE)
+    shutil.copytree(other, path)
+    kept = open_store(path).id
+    with pytest.raises(CannotCreateError, match="has appeared while this run was at work"):
+        partial.publish("structures", lambda group: None)
+    assert open_store(path).id == kept
+    del partial
+    with pytest.raises(CannotCreateError, match="has appeared, or was replaced"):
+        PartialStore(path, MADE, resume=True)
+    PartialStore(path, MADE, resume=True, overwrite=True).publish("structures", lambda group: None)
+    assert open_store(path).id != kept
+    # Anything else is not replaced, with --overwrite either.
+    partial = PartialStore(path, MADE, overwrite=True)
+    shutil.rmtree(path)
+    path.mkdir()
+    (path / "precious").touch()
+    with pytest.raises(CannotCreateError, match="no store of gh-tools"):
+        partial.publish("structures", lambda group: None)
+    assert (path / "precious").exists()
+
+
+def test_a_store_that_is_replaced_while_it_is_read_is_an_error(tiny_labels, tmp_path):
+    """Every block comes from the store that was opened, or there is an error."""
+    path, other = tmp_path / "x.zarr", tmp_path / "y.zarr"
+    shutil.copytree(tiny_labels, path)
+    shutil.copytree(tiny_labels, other)
+    reader = HamiltonianReader(path)
+    first = reader.read(0)
+    os.utime(path / "zarr.json")  # what make does with what it is told to make anew
+    reader.read(1)
+    path.rename(tmp_path / "z.zarr")
+    other.rename(path)
+    for read in (
+        lambda: reader.read(1),
+        lambda: reader.store["atoms/number"],
+        lambda: reader.store.array("atoms/position")[1:],
+    ):
+        with pytest.raises(DataError, match="was replaced or removed while it was read"):
+            read()
+    again = HamiltonianReader(path).read(0)
+    key = next(iter(first.pairs))
+    assert np.array_equal(first.pairs[key].hamiltonian, again.pairs[key].hamiltonian)
+
+
+def test_a_store_that_is_copied_over_while_it_is_read_is_an_error(tmp_path):
+    path = write_structures(tmp_path / "x.zarr", structures(1), MADE)
+    other = write_structures(tmp_path / "y.zarr", structures(2), MADE)
+    store = open_store(path)
+    shutil.copytree(other, path, dirs_exist_ok=True)
+    with pytest.raises(DataError, match="was replaced"):
+        store["atoms/position"]
+
+
+def test_a_command_whose_input_is_replaced_ends_with_an_error(tiny_labels, tmp_path):
+    """gh-dos is stopped when it has opened its input, and goes on when that is another store."""
+    source = tmp_path / "h.zarr"
+    shutil.copytree(tiny_labels, source)
+    command = [BIN / "gh-dos", "h.zarr", "--kpts", "2", "2", "1", "-q", "-o", "d.zarr"]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    until(lambda: (tmp_path / "d.zarr.partial").exists() or process.poll() is not None)
+    process.send_signal(signal.SIGSTOP)
+    shutil.copytree(tiny_labels, tmp_path / "new")
+    document = json.loads((tmp_path / "new/zarr.json").read_text())
+    document["attributes"]["id"] = "0" * 64
+    (tmp_path / "new/zarr.json").write_text(json.dumps(document))
+    source.rename(tmp_path / "old")
+    (tmp_path / "new").rename(source)
+    process.send_signal(signal.SIGCONT)
+    assert process.wait() in (65, 75)
+    assert "was replaced or removed while it was read" in process.stderr.read()
+    assert not (tmp_path / "d.zarr").exists()
