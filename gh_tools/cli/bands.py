@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -83,8 +84,12 @@ def main(
 ) -> None:
     """Draw the bands of a structure along a path, dashed over them those of a reference.
 
+    Names of points are those of the most symmetric lattice from which the cell is 3 % off at most; the
+    lattice and the coordinates of the points are told. Where it lacks a name, they are those of the next
+    lattice that has all.
+
     Energies are relative to each one's own Fermi level, which comes from a k grid. With --json the
-    line on standard output tells gap and Fermi level, and the errors against the reference.
+    line on standard output tells lattice, points, gap and Fermi level, and the errors against the reference.
     """
     from gh_tools.spectra.config import SamplingConfig
 
@@ -96,8 +101,8 @@ def main(
 
     from gh_tools.errors import UsageError
 
-    if not window[0] < window[1]:
-        raise UsageError(f"--window: expected the lower energy first, found {window}")
+    if not -math.inf < window[0] < window[1] < math.inf:
+        raise UsageError(f"--window: expected two numbers, the lower energy first, found {window}")
     paths = common.inputs(sources)
     if len(paths) > 1:
         raise UsageError(f"expected one store of Hamiltonians, found {len(paths)}")
@@ -113,13 +118,16 @@ def main(
     name, along = reader.names[index], band_path(reader.structures.atoms[index], path, points)
     expected = None if reference is None else HamiltonianReader(reference)
     other = None if expected is None else find_structure(expected, name)
+    for line in along.describe():
+        log.info(line)
     if dry_run:
-        log.info("would write the bands of %s along %s to %s", name, along.path, target)
+        log.info("would write the bands of %s along %s to %s", name, along.path.path, target)
         return
     bands = band_structure(reader.read(index), along, options)
     known = None if expected is None else band_structure(expected.read(other), along, options)
     facts = write_bands(target, bands, known, name, window)
-    common.emit(target, as_json, structure=name, points=along.path, **facts)
+    lattice = {"lattice": along.lattice, "strain": along.strain, "special_points": along.points}
+    common.emit(target, as_json, structure=name, points=along.path.path, **lattice, **facts)
 
 
 app = common.command(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import ase
 import numpy as np
-from ase.dft.kpoints import BandPath
+from ase.dft.kpoints import BandPath, parse_path_string
 from jaxtyping import Float
 
 from gh_tools.errors import UsageError
@@ -16,11 +18,42 @@ from gh_tools.spectra.config import SamplingConfig
 from gh_tools.spectra.eigen import solve
 from gh_tools.spectra.fermi import band_edges, electrons_of, fermi_level_of
 from gh_tools.spectra.kpoints import KPoints
+from gh_tools.spectra.lattice import EXACT, NamedLattice, named_lattices
 from gh_tools.spectra.spectrum import kpoints_for
 
-# Relative deviation up to which a cell still counts as the lattice whose points are named: cells
-# that are strained by a few percent keep the path of the unstrained ones.
-STRAIN = 0.1
+
+@dataclass(frozen=True)
+class NamedPath:
+    """K-points along a path, and the lattice whose special points it joins.
+
+    Attributes:
+        path: the k-points, in units of the given cell's reciprocal vectors.
+        lattice: long name of the lattice that the names refer to, as ``face-centred cubic``.
+        strain: largest principal strain between the cell and the nearest one of this lattice, a fraction.
+    """
+
+    path: BandPath
+    lattice: str
+    strain: float
+
+    @property
+    def points(self) -> dict[str, list[float]]:
+        """Coordinates of the points that the path joins, by name, in order."""
+        names = (name for part in parse_path_string(self.path.path) for name in part)
+        return {name: self.path.special_points[name].tolist() for name in dict.fromkeys(names)}
+
+    def describe(self) -> list[str]:
+        """Return the lattice, and each point with its coordinates, as lines for a person."""
+        lines = [
+            f"letters of the {self.lattice} lattice, from which the cell is "
+            f"{100 * self.strain:.2g} % off"
+            if self.strain > EXACT
+            else f"letters of the {self.lattice} lattice"
+        ]
+        for name, point in self.points.items():
+            numbers = ", ".join(f"{value:.5g}" for value in point)
+            lines.append(f"  {'Γ' if name == 'G' else name} = ({numbers})")
+        return lines
 
 
 @dataclass(frozen=True)
@@ -55,8 +88,12 @@ class BandStructure:
         }
 
 
-def band_path(atoms: ase.Atoms, path: str | None = None, points: int = 200) -> BandPath:
+def band_path(atoms: ase.Atoms, path: str | None = None, points: int = 200) -> NamedPath:
     """Return k-points along a path between points of high symmetry.
+
+    Names are those of the most symmetric lattice that the cell has within a strain of 3 %, by the
+    conventions of ASE (Setyawan and Curtarolo, Comp. Mater. Sci. 49, 299 (2010)). If it has no point of one of
+    the names, they are those of the next that has all, up to a strain of 10 %; see `named_lattices`.
 
     Args:
         atoms: structure with at least one periodic direction.
@@ -64,40 +101,53 @@ def band_path(atoms: ase.Atoms, path: str | None = None, points: int = 200) -> B
         points: number of k-points.
 
     Raises:
-        UsageError: if nothing is periodic, or the lattice has no point of that name.
+        UsageError: if nothing is periodic, or no lattice has points of all names.
     """
     if not atoms.pbc.any():
         raise UsageError("the structure is not periodic: it has levels, but no bands; see gh-dos")
-    try:
-        return atoms.cell.bandpath(path, npoints=points, pbc=atoms.pbc)
-    except (KeyError, ValueError, RuntimeError) as exact:
-        if path is None:
-            raise UsageError(
-                f"no usual path is known for this cell ({exact}); give --path"
-            ) from None
-    try:
-        return atoms.cell.bandpath(path, npoints=points, pbc=atoms.pbc, eps=STRAIN)
-    except (KeyError, ValueError, RuntimeError):
-        lattice = atoms.cell.get_bravais_lattice(pbc=atoms.pbc)
-        known = ", ".join(lattice.get_special_points())
+    lattices = named_lattices(atoms)
+    if not lattices:
+        raise UsageError("the cell has no Bravais lattice whose points have names; reduce it first")
+    cell = atoms.cell.uncomplete(atoms.pbc)
+    if path is None:
+        path = lattices[0].lattice.special_path
+    parts = parse_path_string(re.sub(r"\s", "", path).replace("Γ", "G"))
+    if any(len(part) < 2 or any(a == b for a, b in pairwise(part)) for part in parts):
         raise UsageError(
-            f"--path {path}: expected points of the {lattice.longname} lattice: {known}"
-        ) from None
+            f"--path {path!r}: expected two points or more in each part, all other than the one before, "
+            f"such as GX; the cell has {_known(lattices)}"
+        )
+    names = {name for part in parts for name in part}
+    chosen = next((known for known in lattices if names <= known.points.keys()), None)
+    if chosen is None:
+        raise UsageError(f"--path {path}: expected {_known(lattices)}")
+    joined = ",".join("".join(part) for part in parts)
+    made = BandPath(cell, path=joined, special_points=chosen.points).interpolate(npoints=points)
+    return NamedPath(made, chosen.lattice.longname, chosen.strain)
+
+
+def _known(lattices: list[NamedLattice]) -> str:
+    """Say which points a cell's lattices have."""
+    return ", or ".join(
+        f"points of the {known.lattice.longname} lattice: {', '.join(known.points)}"
+        for known in lattices
+    )
 
 
 def band_structure(
-    hamiltonian: Hamiltonian, path: BandPath, config: SamplingConfig
+    hamiltonian: Hamiltonian, named: NamedPath, config: SamplingConfig
 ) -> BandStructure:
     """Compute the levels along a path, with the Fermi level of a k grid.
 
     Args:
         hamiltonian: H(R) and S(R).
-        path: where.
+        named: where.
         config: k grid and how the Fermi level is found.
 
     Raises:
         DataError: if the eigenproblem or the Fermi level is ill-defined.
     """
+    path = named.path
     grid = kpoints_for(hamiltonian.atoms, config)
     # The path counts for band edges, which it often meets, but holds no electrons.
     points = np.concatenate([grid.points, path.kpts])

@@ -12,6 +12,11 @@ def test_picture_with_reference(gh, tiny_labels):
     facts = json.loads(done.stdout)
     assert facts["path"] == "bands.png" and facts["points"] == "GMKG"
     assert facts["structure"] == "wse2-0002"
+    # Strained by up to 2 %, the letters are those of the hexagonal lattice, and it is told where they are.
+    assert facts["lattice"] == "primitive hexagonal" and 0 < facts["strain"] < 0.021
+    assert sorted(facts["special_points"]) == ["G", "K", "M"]
+    assert "letters of the primitive hexagonal lattice, from which the cell is" in done.stderr
+    assert "  Γ = (0, 0, 0)" in done.stderr
     assert 0.3 < facts["band_gap"] < 1.8
     assert facts["bands_mae"] == facts["band_gap_error"] == facts["fermi_level_error"] == 0
     assert (gh.folder / "bands.png").read_bytes().startswith(b"\x89PNG")
@@ -32,6 +37,8 @@ def test_data_through_a_pipe(gh, tiny_labels):
     ("options", "code", "said"),
     [
         ("--path GXQ", 2, "expected points of the"),
+        ("--path ''", 2, "--path '': expected two points or more in each part"),
+        ("--window -1 inf", 2, "--window: expected two numbers, the lower energy first"),
         ("--structure nobody", 2, "wse2-0000"),
         ("-o bands.bmp", 2, ".png, .pdf, .svg"),
         ("--window 1 0", 2, "lower energy first"),
