@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import datetime
+import errno
 import functools
 import os
 import re
@@ -11,11 +12,14 @@ import shutil
 import sys
 import sysconfig
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from gh_tools.console import log
 from gh_tools.errors import NoInputError, UsageError
 
+# No space, more than the quota, a file too large, and a file system that is read-only.
+_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 # Limit and use of this process's control group, versions 2 and 1.
 _CGROUPS = (
@@ -74,6 +78,34 @@ def cache_folder() -> Path:
 def _remove(folder: str, owner: int) -> None:
     if os.getpid() == owner:  # and not a forked copy of it
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def disk_error(error: BaseException | None) -> OSError | None:
+    """Return the error of a disk that takes no more, which libraries wrap in errors of their own; None if it was none.
+
+    Args:
+        error: any; what it stems from is looked at, too.
+    """
+    seen: list[BaseException | None] = []
+    waiting = [error]
+    while waiting:
+        found = waiting.pop()
+        if found is None or found in seen:
+            continue
+        if isinstance(found, OSError) and found.errno in _DISK_ERRORS:
+            return found
+        seen.append(found)
+        waiting += [*getattr(found, "exceptions", ()), found.__context__, found.__cause__]
+        for code in _DISK_ERRORS:  # told by a library in words alone
+            if os.strerror(code) in str(found):
+                return OSError(code, os.strerror(code))
+    return None
+
+
+def fullest(folders: Iterable[Path]) -> Path | None:
+    """Return the folder whose disk has the least room, of those that there are."""
+    there = [folder for folder in folders if folder.is_dir()]
+    return min(there, key=lambda folder: shutil.disk_usage(folder).free, default=None)
 
 
 def source_date() -> datetime.datetime | None:

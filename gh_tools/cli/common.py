@@ -12,6 +12,7 @@ import re
 import select
 import stat
 import sys
+import tempfile
 import tomllib
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,7 +25,7 @@ from gh_tools import console
 from gh_tools.cli.options import VersionOption
 from gh_tools.errors import CannotCreateError, DataError, GhError, NoInputError, UsageError
 from gh_tools.outputs.claim import claim, end_claims
-from gh_tools.resources import source_date
+from gh_tools.resources import disk_error, fullest, source_date
 
 if TYPE_CHECKING:
     import pydantic
@@ -127,7 +128,7 @@ def command(main: Callable[..., None], example: str, several: bool = False) -> t
             if kwargs.get("debug"):
                 lines = traceback.format_exc().splitlines()
                 print("\n".join(map(console.printable, lines)), file=sys.stderr)
-            _stop(program, *_describe(error))
+            _stop(program, *_describe(error, kwargs))
         finally:
             end_claims()
 
@@ -168,20 +169,30 @@ def _refuse_copies(program: str) -> None:
         )
 
 
-def _describe(error: Exception) -> tuple[str, int]:
+def _describe(error: Exception, options: Mapping[str, Any] = {}) -> tuple[str, int]:
     if isinstance(error, GhError):
         return str(error), error.exit_code
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}", CannotCreateError.exit_code
-    message = " ".join(str(error).split())
-    if isinstance(error, MemoryError):
-        reason = f" ({message})" if message else ""
+    if (full := disk_error(error)) is not None:
+        # The system does not say where: it is where this command writes.
+        folder = fullest(_folders(options))
         return (
-            f"not enough memory{reason}; ask for less, or use a larger machine",
-            DataError.exit_code,
+            f"{folder}: {full.strerror}; what is finished is kept: make room, and go on with --resume",
+            CannotCreateError.exit_code,
         )
     kind = type(error).__name__
     return f"unexpected {kind}: {message} (run again with --debug to see where)", GhError.exit_code
+
+
+def _folders(options: Mapping[str, Any]) -> Iterator[Path]:
+    """Yield the folders into which a command with these options may write."""
+    if options.get("output") is not None:
+        yield options["output"].absolute().parent
+    for value in options.values():
+        if isinstance(value, list):  # inputs, beside which outputs are made
+            yield from (Path(text).absolute().parent for text in value if isinstance(text, str))
+    yield from (Path.cwd(), Path(tempfile.gettempdir()))
 
 
 def _stop(program: str, message: str, code: int) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
+import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,8 +13,10 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 
-# Orbax tells each file that it writes.
-logging.getLogger("absl").setLevel(logging.ERROR)
+# Orbax tells each file that it writes, and of each error what its threads were doing.
+logging.getLogger("absl").setLevel(logging.CRITICAL)
+# Bytes that a checkpoint takes beside its arrays.
+_OVERHEAD = 1 << 18
 
 
 @dataclass
@@ -55,7 +60,7 @@ class Checkpoints:
     """
 
     def __init__(self, directory: Path):
-        self._process = jax.process_index()
+        self._process, self._directory = jax.process_index(), directory
         directory.mkdir(parents=True, exist_ok=True)
         options = ocp.CheckpointManagerOptions(
             max_to_keep=2,
@@ -77,9 +82,18 @@ class Checkpoints:
         Args:
             arrays: tree of all arrays that training changes.
             progress: where the run stands.
+
+        Raises:
+            OSError: the disk has no room for it; those before it are kept.
         """
         if self._process > 0:
             return
+        # Orbax would find out in threads of its own, whose words nobody understands.
+        needed = _OVERHEAD + sum(
+            leaf.nbytes for leaf in jax.tree.leaves(arrays) if hasattr(leaf, "nbytes")
+        )
+        if shutil.disk_usage(self._directory).free < needed:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._directory))
         # A number of its own, since two checkpoints may belong to the same training step.
         latest = self._manager.latest_step()
         self._manager.save(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import Any, Protocol
 
 from gh_tools.errors import TryAgainError
+from gh_tools.resources import disk_error
 
 Key = Hashable
 Tasks = Iterable[tuple[Key, tuple]]
@@ -52,6 +53,24 @@ class Stop(Failure):
     """Why no task can be done."""
 
 
+class DiskFull(Stop):
+    """A disk takes no more: no task can be done either.
+
+    Args:
+        error: what the system says.
+    """
+
+    def __new__(cls, error: OSError):
+        """Keep what is needed to raise the error where the command runs."""
+        self = super().__new__(cls, error.strerror)
+        self.arguments = (error.errno, error.strerror, error.filename)
+        return self
+
+    def __reduce__(self):
+        """Travel between processes as the error."""
+        return DiskFull, (OSError(*self.arguments),)
+
+
 def attempt(function: Callable[..., Any], arguments: tuple) -> Any:
     """Return what a function returns, or a `Failure` with what it raised."""
     try:
@@ -59,13 +78,17 @@ def attempt(function: Callable[..., Any], arguments: tuple) -> Any:
     except TryAgainError as error:
         return Stop(error)
     except Exception as error:
+        if (full := disk_error(error)) is not None:
+            return DiskFull(full)
         known = type(error).__module__.startswith("gh_tools")
         kind = "" if known else f"{type(error).__name__}: "
         return Failure(kind + (" ".join(str(error).split()) or "no reason given"))
 
 
 def checked(result: Any) -> Any:
-    """Return a result; raise `TryAgainError` if it is a `Stop`."""
+    """Return a result; raise `TryAgainError` if it is a `Stop`, and `OSError` if a disk is full."""
+    if isinstance(result, DiskFull):
+        raise OSError(*result.arguments)
     if isinstance(result, Stop):
         raise TryAgainError(f"{result}; what is finished is kept: go on with --resume")
     return result

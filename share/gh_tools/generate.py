@@ -36,7 +36,10 @@ EXIT_CODES = (
     ("65", "a bad store or bad data"),
     ("66", "no input: a missing file, or an upstream command that produced nothing"),
     ("69", "an optional part is not installed; the message names the extra that brings it"),
-    ("73", "the output cannot be created, or exists already"),
+    (
+        "73",
+        "the output cannot be created or written (a full disk, a closed stream), or exists already",
+    ),
     ("75", "unfinished; go on with --resume"),
     ("130", "interrupted"),
 )

@@ -1,7 +1,10 @@
 """Homes that cannot be written, disks that are full, and what is no scheduler."""
 
+import errno
 import http.server
 import os
+import pickle
+import shutil
 import socket
 import subprocess
 import sys
@@ -9,10 +12,14 @@ import threading
 from pathlib import Path
 
 import dask
+import numpy as np
 import pytest
 
 from gh_tools.errors import DataError, NoInputError, TryAgainError
+from gh_tools.resources import disk_error
+from gh_tools.training.checkpoints import Checkpoints, Progress
 from gh_tools.workers.cluster import Cluster
+from gh_tools.workers.task import attempt, checked
 
 BIN = Path(sys.executable).parent
 
@@ -95,3 +102,72 @@ def test_a_scheduler_file_is_waited_for_but_not_for_ever(impatient, tmp_path, mo
     for name in ("", "no-such-file"):
         with pytest.raises(NoInputError, match="no such scheduler file"):
             Cluster(name)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 256 kB, and a function that makes it larger."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)]
+    if os.geteuid() or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("only root can mount a file system")
+
+    def enlarge():
+        subprocess.run(["mount", "-o", "remount,size=8m", str(folder)], check=True)
+
+    yield folder, enlarge
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def fill(folder, left):
+    size = shutil.disk_usage(folder).free - left
+    (folder / "fill").write_bytes(bytes(size))
+
+
+def write_much(folder):
+    (Path(folder) / "much").write_bytes(bytes(1 << 20))
+
+
+def test_a_full_disk_is_a_sentence_with_its_path(small_disk):
+    folder, enlarge = small_disk
+    fill(folder, 20_000)
+    line = "gh-build wse2 -n 2 --set size=[1,1] --set orthogonal=false -o small/x.zarr"
+    failed = bash(line, folder.parent)
+    assert failed.returncode == 73
+    assert failed.stderr.startswith(f"gh-build: error: {folder}")
+    assert failed.stderr.count("\n") == 1 and "No space left on device" in failed.stderr
+    assert not (folder / "x.zarr").exists()
+    enlarge()
+    assert bash(line, folder.parent).returncode == 0
+
+
+def test_a_disk_that_is_full_where_a_task_works_ends_the_run_and_fails_no_structure(small_disk):
+    folder, _ = small_disk
+    result = attempt(write_much, (folder,))
+    with pytest.raises(OSError, match="No space left on device"):
+        checked(pickle.loads(pickle.dumps(result)))
+
+
+def test_a_full_disk_is_found_in_whatever_a_library_makes_of_it():
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    wrapped = ValueError("driver failed")
+    wrapped.__cause__ = ExceptionGroup("several", [KeyError("x"), full])
+    assert disk_error(wrapped) is full
+    told = disk_error(ValueError("RESOURCE_EXHAUSTED: No space left on device [os_error_code=28]"))
+    assert told.errno == errno.ENOSPC
+    assert disk_error(OSError(errno.ENOENT, "no such file")) is None
+    assert disk_error(ValueError("no")) is None
+
+
+def test_a_checkpoint_that_has_no_room_leaves_those_before_it(small_disk):
+    folder, enlarge = small_disk
+    enlarge()
+    checkpoints = Checkpoints(folder / "checkpoints")
+    checkpoints.save({"a": np.ones(10)}, Progress(step=1))
+    fill(folder, 400_000)
+    with pytest.raises(OSError, match="No space left on device") as raised:
+        checkpoints.save({"a": np.ones(100_000)}, Progress(step=2))
+    assert raised.value.filename == str(folder / "checkpoints")
+    assert checkpoints.restore({"a": np.zeros(10)})[1].step == 1
+    checkpoints.close()
