@@ -39,7 +39,8 @@ def main(
         ),
     ] = None,
     points: Annotated[
-        int, typer.Option("--points", min=2, help="Number of k-points along the path.")
+        int,
+        typer.Option("--points", min=2, max=1_000_000, help="Number of k-points along the path."),
     ] = 200,
     window: Annotated[
         tuple[float, float], typer.Option("--window", help="Energies shown, eV from E_F.")

@@ -16,6 +16,8 @@ def _element(symbol: str) -> str:
 
 
 Element = Annotated[str, AfterValidator(_element)]
+# Points along one direction; a cell for which more would be needed is none that atoms form.
+GridSize = Annotated[int, Field(gt=0, le=1000)]
 
 
 class Convergence(BaseModel):
@@ -48,13 +50,13 @@ class LabelConfig(BaseModel):
     """PAW setups other than GPAW's default, such as W = "6" for six valence electrons."""
     hubbard: dict[Element, dict[Literal["s", "p", "d", "f"], float]] = {}
     """Hubbard U_eff in eV by element and shell, such as Ni = {d = 4.5}."""
-    h: PositiveFloat = 0.2
+    h: float = Field(0.2, ge=0.01)
     """Grid spacing in Å."""
-    kpoint_density: PositiveFloat = 2.0
+    kpoint_density: float = Field(2.0, gt=0.0, le=1000.0)
     """Points of the Γ-centred k grid per Å⁻¹ along each periodic direction of the reduced cell, where ``kpts`` is not given. All cells of a lattice get the same points."""
-    kpts: tuple[PositiveInt, PositiveInt, PositiveInt] | None = None
+    kpts: tuple[GridSize, GridSize, GridSize] | None = None
     """Size of the Γ-centred k grid along the reciprocal vectors of the structure's own cell; directions that are not periodic count as 1."""
-    smearing: float = Field(0.1, ge=0.0)
+    smearing: float = Field(0.1, ge=0.0, le=100.0)
     """Width of the Fermi-Dirac distribution in eV."""
     convergence: Convergence = Convergence()
     """When the self-consistent cycle may stop."""
@@ -66,7 +68,7 @@ class LabelConfig(BaseModel):
     """Initial magnetic moments in μB by element, for collinear spin; zero for all others."""
     charge: float = 0.0
     """Charge of the cell in units of |e|."""
-    vacuum: PositiveFloat = 5.0
+    vacuum: float = Field(5.0, gt=0.0, le=1000.0)
     """Least distance in Å from any atom to the calculation's box along directions that are not periodic; missing or smaller cells are enlarged for the calculation."""
     threshold: float = Field(1e-7, ge=0.0)
     """A pair is kept if an element of its H (in eV) or of its S is larger."""

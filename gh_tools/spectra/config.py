@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from ase.data import atomic_numbers
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 # eV. Eigenvalues and window edges that are nearer to each other are the same energy. Rounding and the
 # solvers' residuals leave errors of 1e-12 eV, and of 3e-7 eV at the worst that is accepted without a
@@ -18,14 +18,18 @@ _LARGEST = 1e6
 Energy = Annotated[float, Field(ge=-_LARGEST, le=_LARGEST)]
 
 
+# Points along one direction; a cell for which more would be needed is none that atoms form.
+GridSize = Annotated[int, Field(gt=0, le=1000)]
+
+
 class SamplingConfig(BaseModel):
     """How levels are sampled and filled."""
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
-    kpts: tuple[PositiveInt, PositiveInt, PositiveInt] | None = None
+    kpts: tuple[GridSize, GridSize, GridSize] | None = None
     """Γ-centred Monkhorst-Pack grid, such as [6, 6, 1]; takes the place of kpoint_density."""
-    kpoint_density: float = Field(default=5.0, gt=0)
+    kpoint_density: float = Field(default=5.0, gt=0, le=1000)
     """k-points per Å⁻¹ along each periodic direction of the reduced cell (as in ASE and GPAW). All cells of a lattice get the same points."""
     fermi: Literal["count", "label"] = "count"
     """Fermi level from the electron count and the levels, or the one stored with the labels."""

@@ -61,6 +61,16 @@ def folder(tmp_path):
     "gh-dos x.zarr --points 0",
     "gh-dos x.zarr --set seed=-1",
     "gh-bands x.zarr --points 1",
+    "gh-bands x.zarr --points 99999999999999",
+    "gh-bands x.zarr --window -inf 1",
+    "gh-bands x.zarr --window 0 nan",
+    "gh-bands x.zarr --kpts 9999999 9999999 9999999",
+    "gh-dos x.zarr --kpts 9999999 9999999 9999999",
+    "gh-dos x.zarr --kpt-density 1e300",
+    "gh-label x.zarr --set h=1e-9",
+    "gh-label x.zarr --set vacuum=1e9",
+    "gh-label x.zarr --set kpoint_density=1e300",
+    "gh-label x.zarr --set kpts=[9999999,1,1]",
     "gh-bayes 'y ~ x' x.zarr --seed -1",
 ])  # fmt: skip
 def test_numbers_that_make_no_sense(call, folder, line):
