@@ -276,3 +276,24 @@ def test_too_little_memory_is_refused(predictor, large, tmp_path):
     with pytest.raises(UsageError, match=r"give .*G or more"):
         predict_structures(predictor, structures, tmp_path / "x", Provenance("x"), memory=2**28)
     assert not list(tmp_path.iterdir())
+
+
+def test_atoms_that_have_drifted_are_predicted_as_the_wrapped_ones(
+    predictor, tiny_labels, tmp_path
+):
+    """Frames of molecular dynamics are not wrapped; R counts from wrapped positions."""
+    atoms = read_structures(open_store(tiny_labels)).atoms[0]
+    drifted = atoms.copy()
+    drifted.positions += np.array([[120, -80, 0], [-7, 0, 0], [3, 100, 0]]) @ drifted.cell.array
+    structures = Structures([atoms, drifted], ["wrapped", "drifted"])
+    path, failures = predict_structures(
+        predictor, structures, tmp_path / "x.predicted.zarr", Provenance("gh-infer")
+    )
+    assert failures == []
+    one, other = (HamiltonianReader(path).read(index) for index in range(2))
+    np.testing.assert_allclose(other.atoms.positions, one.atoms.positions, atol=1e-10)
+    for key, blocks in one.pairs.items():
+        np.testing.assert_array_equal(other.pairs[key].shift, blocks.shift)
+        # Positions differ by rounding, which the network's single precision may make 1e-6 of 10 eV.
+        np.testing.assert_allclose(other.pairs[key].hamiltonian, blocks.hamiltonian, atol=1e-4)
+        np.testing.assert_allclose(other.pairs[key].overlap, blocks.overlap, atol=1e-6)
