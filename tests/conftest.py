@@ -76,6 +76,14 @@ def tiny_scaleshift(tiny_labels) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def small_stores(tmp_path_factory) -> dict[str, Path]:
+    """A store of each kind, made without DFT, by kind."""
+    from tests.store.small import write_small_stores
+
+    return write_small_stores(tmp_path_factory.mktemp("small"))
+
+
 GEARS_H = {
     "model": "gears-h",
     "atom_centered": {"n_tensor_dense": 0, "radial_basis": {"n_radial": 4, "cutoff": 5.0}},

@@ -75,11 +75,10 @@ def _check_different(stores: Sequence[Store]) -> None:
 
 def _keys(store: Store) -> dict[str, list[str]]:
     """Paths of all arrays that hold one number a structure, by the name that a formula may use."""
-    n = store.array("structures/name").shape[0]
+    n = store.shape("structures/name")[0]
     found: dict[str, list[str]] = {}
     for key in [*store.keys("column/"), *store.keys("scalar/")]:
-        array = store.array(key)
-        if array.shape == (n,) and np.dtype(array.dtype).kind in "fiub":
+        if store.shape(key) == (n,) and store.dtype(key).kind in "fiub":
             found.setdefault(key.partition("/")[2], []).append(key)
     return found
 

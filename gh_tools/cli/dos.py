@@ -193,7 +193,7 @@ def main(
     # Without a word on memory, each worker of a cluster takes what it has.
     limit = None if memory is None and scheduler is not None else memory_limit(memory)
     failed = []
-    at_once = min(jobs, max(store.array("structures/name").shape[0] for store in stores))
+    at_once = min(jobs, max(store.shape("structures/name")[0] for store in stores))
 
     def here():
         return Processes(at_once, max(1, cores() // at_once)) if at_once > 1 else Here()

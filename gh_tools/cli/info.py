@@ -24,14 +24,18 @@ def main(
     sources: input_argument("stores") = None,
     check: Annotated[
         bool,
-        typer.Option("--check", help="Check names, shapes, types and offsets against the schema."),
+        typer.Option(
+            "--check",
+            help="Check all that a command checks of what it opens (schema, values of all but matrices), and "
+            "the hash of all content, however large.",
+        ),
     ] = False,
     deep: Annotated[
         bool,
         typer.Option(
             "--deep",
-            help="Check the content too: its id, finite numbers, symmetry, near neighbours, and "
-            "that S(k) is positive definite.",
+            help="Check the matrices too: finite numbers, symmetry, near neighbours, and that S(k) is "
+            "positive definite; of a model that its weights fit its network.",
         ),
     ] = False,
     plot: Annotated[
@@ -52,8 +56,6 @@ def main(
     sentence that names the array.
     """
     from gh_tools.errors import DataError, UsageError
-    from gh_tools.store.checks import check as check_schema
-    from gh_tools.store.checks import check_store
     from gh_tools.store.read import open_store
     from gh_tools.store.summary import render, summarize
 
@@ -64,14 +66,21 @@ def main(
             raise UsageError("--plot draws the learning curve of a model: name one model store")
     for path in paths:
         store = open_store(path)
+        checked = ""
         if check or deep:
-            faults = check_schema(store) or (check_store(store) if deep else [])
+            from gh_tools.store import audit
+
+            faults, checked = audit.check_store(store, deep)
             if faults:
                 more = f" (and {len(faults) - 1} more, see --verbose)" if len(faults) > 1 else ""
                 for fault in faults if verbose else ():
                     log.info("%s: %s", path, fault)
                 raise DataError(f"{path}: {faults[0]}{more}; make the store anew")
-        checked = "content and schema" if deep else "schema" if check else ""
+            if deep and store.kind == "model":
+                from gh_tools.trained_model.store import load_model
+
+                load_model(path)
+                checked += ", weights of its network"
         summary = {**summarize(store), "checked": checked}
         if store.kind == "model":
             from gh_tools.training import report

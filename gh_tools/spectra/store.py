@@ -16,6 +16,7 @@ from gh_tools.spectra.config import DosConfig
 from gh_tools.spectra.dos import energy_grid
 from gh_tools.spectra.sparse.solver import Certificate
 from gh_tools.spectra.spectrum import SCALARS, Spectrum
+from gh_tools.store.checks import check_spectra
 from gh_tools.store.io import put, put_stream
 from gh_tools.store.partial import PartialStore
 from gh_tools.store.provenance import Provenance
@@ -206,6 +207,8 @@ class Spectra:
 def read_spectra(source: Store | Path | str) -> Spectra:
     """Read a store of kind ``spectra``; raises as `open_store` does."""
     store = source if isinstance(source, Store) else open_store(source, "spectra")
+    if fault := next(check_spectra(store), None):
+        raise DataError(f"{store.path}: {fault}; make the store anew")
     structures = read_structures(store)
     return Spectra(
         structures.names,
@@ -257,9 +260,9 @@ def to_part(spectrum: Spectrum) -> dict[str, np.ndarray]:
 def _row(store: Store, row: int) -> dict[str, np.ndarray]:
     """Return one structure of a finished store as the arrays of a part."""
     kpoints, levels = (
-        slice(*store.array(f"bands/{name}_ptr")[row : row + 2]) for name in ("kpoint", "eigenvalue")
+        slice(*store[f"bands/{name}_ptr"][row : row + 2]) for name in ("kpoint", "eigenvalue")
     )
-    spins = store.array("bands/below").shape[0] // store.array("bands/kpoint").shape[0]
+    spins = store.shape("bands/below")[0] // store.shape("bands/kpoint")[0]
     below = slice(spins * kpoints.start, spins * kpoints.stop)
     rows = {
         "bands/kpoint": kpoints,
@@ -272,8 +275,8 @@ def _row(store: Store, row: int) -> dict[str, np.ndarray]:
         for key in store.keys()
         if key.startswith(("solver/", "scalar/", "dos/species/")) or key == "dos/error"
     ]
-    single = {key: np.asarray(store.array(key)[row]) for key in kept}
-    return {key: np.asarray(store.array(key)[where]) for key, where in rows.items()} | {
+    single = {key: store.read(key, row) for key in kept}
+    return {key: store.read(key, where) for key, where in rows.items()} | {
         # Zarr's own type of text is none that a part's file can have.
         key: np.array(str(value)) if value.dtype.kind in "TO" else value
         for key, value in single.items()

@@ -12,9 +12,10 @@ import ase
 import numpy as np
 import zarr
 
-from gh_tools.errors import TryAgainError
+from gh_tools.errors import DataError, TryAgainError
 from gh_tools.orbitals.basis import Basis
 from gh_tools.orbitals.blocks import MATRICES, Bands, Hamiltonian, OnsiteBlocks, PairBlocks
+from gh_tools.orbitals.checks import check_blocks
 from gh_tools.store.io import put, put_stream, row_axis
 from gh_tools.store.partial import PartialStore, Parts, StoredArray
 from gh_tools.store.provenance import Provenance
@@ -85,8 +86,22 @@ class HamiltonianReader:
         """Numbers that each structure has one of, by name; NaN where one has none."""
         return {name: self.store[f"scalar/{name}"] for name in self.store.group_names("scalar")}
 
-    def read(self, index: int) -> Hamiltonian:
-        """Read one structure's blocks."""
+    def read(self, index: int, check: bool = True) -> Hamiltonian:
+        """Read one structure's blocks.
+
+        Args:
+            index: of the structure.
+            check: whether blocks that cannot be are an error; see `gh_tools.orbitals.checks.check_blocks`.
+
+        Raises:
+            DataError: they cannot be read, or are not what blocks of H and S must be.
+        """
+        hamiltonian = self._read(index)
+        if check and (fault := next(check_blocks(hamiltonian), None)):
+            raise DataError(f"{self.store.path}: {self.names[index]}: {fault}; make the store anew")
+        return hamiltonian
+
+    def _read(self, index: int) -> Hamiltonian:
         onsite: dict[int, OnsiteBlocks] = {}
         pairs: dict[tuple[int, int], PairBlocks] = {}
         for kind, name in self._groups:
@@ -95,7 +110,7 @@ class HamiltonianReader:
             if start == stop:
                 continue
             fields = {
-                field: _rows(self.store.array(f"{prefix}/{field}"), start, stop)
+                field: _rows(self.store, f"{prefix}/{field}", start, stop)
                 for field in ("atom", "i", "j", "shift", *MATRICES)
                 if f"{prefix}/{field}" in self.store
             }
@@ -116,10 +131,10 @@ class HamiltonianReader:
             return None
         first, last = self._pointer("bands/eigenvalue_ptr")[index : index + 2]
         spins = 2 if self.attributes.get("spins", 1) == 2 else 1
-        eigenvalue = self.store.array("bands/eigenvalue")[first:last]
+        eigenvalue = self.store.read("bands/eigenvalue", slice(first, last))
         return Bands(
-            self.store.array("bands/kpoint")[start:stop],
-            self.store.array("bands/weight")[start:stop],
+            self.store.read("bands/kpoint", slice(start, stop)),
+            self.store.read("bands/weight", slice(start, stop)),
             eigenvalue.reshape(spins, stop - start, -1),
         )
 
@@ -129,8 +144,8 @@ class HamiltonianReader:
         return self._pointers[key]
 
 
-def _rows(array: zarr.Array, start: int, stop: int) -> np.ndarray:
-    return array[(slice(None),) * row_axis(array.shape) + (slice(start, stop),)]
+def _rows(store: Store, key: str, start: int, stop: int) -> np.ndarray:
+    return store.read(key, (slice(None),) * row_axis(store.shape(key)) + (slice(start, stop),))
 
 
 class HamiltonianWriter:

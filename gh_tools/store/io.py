@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import zarr
 from jaxtyping import Shaped
+from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from gh_tools.errors import CannotCreateError
 from gh_tools.outputs.claim import check_folder, claim
@@ -27,7 +28,7 @@ from gh_tools.outputs.publish import (
     sweep,
 )
 from gh_tools.store.provenance import Provenance
-from gh_tools.store.read import content_id, partial_path
+from gh_tools.store.read import content_id, metadata_id, partial_path
 from gh_tools.store.schema import KINDS, SCHEMA
 
 _CHUNK = 128 * 1024  # elements; see the architecture page for what was measured
@@ -197,8 +198,11 @@ def fill_store(
         The store's id.
     """
     group = zarr.open_group(new, mode="w", zarr_format=3)
-    fill(group)
+    # Chunks of zeros are written, too: what is not there is then known to be lost.
+    with zarr.config.set({"array.write_empty_chunks": True}):
+        fill(group)
     own = {"kind": kind, "schema": SCHEMA, **(attributes or {})}
+    own["metadata_id"] = metadata_id(new, own)
     identity = content_id(new, own)
     group.attrs.update(
         {
@@ -253,6 +257,7 @@ def create(
         dtype=dtype,
         chunks=chunks if shape else "auto",
         shards=shards if shape and shards != chunks else None,
+        compressors=[ZstdCodec(), Crc32cCodec()],
     )
     array.attrs.update({**_schema_attributes(group, key), **(attributes or {})})
     return array

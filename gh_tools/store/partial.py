@@ -55,6 +55,7 @@ class Parts:
 
     def __init__(self, folder: Path, token: str):
         self.folder, self.token = folder, token
+        self._verified: set[Path] = set()
 
     def check(self) -> None:
         """Raise `TryAgainError` unless this machine sees the folder, and the run is the one of old."""
@@ -85,6 +86,7 @@ class Parts:
             stream.flush()
             os.fsync(stream.fileno())
         temporary.rename(file)
+        self._verified.discard(file)
         self._failure(index).unlink(missing_ok=True)
 
     def await_part(self, index: int, piece: int | None = None, seconds: float = 90.0) -> bool:
@@ -120,18 +122,45 @@ class Parts:
             return False
         return True
 
+    def verify(self, index: int, piece: int | None = None) -> None:
+        """Compare the checksums of a part with what it holds, once.
+
+        Raises:
+            TryAgainError: it is damaged, and has been removed.
+        """
+        file = self._part(index, piece)
+        if file in self._verified:
+            return
+        try:
+            with zipfile.ZipFile(file) as archive:
+                damaged = archive.testzip() is not None
+        except FileNotFoundError:
+            raise
+        except Exception:  # of many kinds, by which bytes are damaged
+            damaged = True
+        if damaged:
+            file.unlink()
+            self._part(index, None).unlink(missing_ok=True)
+            raise TryAgainError(
+                f"{file}: was damaged, and has been removed; go on with --resume, which makes it again"
+            )
+        self._verified.add(file)
+
     @contextlib.contextmanager
     def open_part(self, index: int, piece: int | None = None) -> Iterator[Mapping[str, np.ndarray]]:
-        """Open a part; its arrays are read when asked for."""
+        """Open a part, which is then known to be what was written; its arrays are read when asked for."""
+        self.verify(index, piece)
         with np.load(self._part(index, piece), allow_pickle=False) as part:
             yield part
 
     def arrays(self, index: int, piece: int | None = None) -> dict[str, StoredArray]:
-        """Return shape, type and place of all arrays of a part, without reading them.
+        """Return shape, type and place of all arrays of a part, which is then known to be what was written.
 
         Raises:
             DataError: one is compressed or in Fortran order, so that `read_rows` would give other numbers.
+            TryAgainError: the part is damaged, and has been removed.
         """
+        self.verify(index, piece)
         found = {}
         with zipfile.ZipFile(self._part(index, piece)) as archive:
             for entry in archive.infolist():
@@ -170,8 +199,16 @@ class Parts:
 
     def failures(self) -> list[dict[str, Any]]:
         """Records of the parts that could not be made: index, name, reason, and whether it `died`."""
-        files = sorted(self.folder.glob("*.failed.json"))
-        return [json.loads(file.read_text()) for file in files]
+        found = []
+        for file in sorted(self.folder.glob("*.failed.json")):
+            try:
+                found.append(json.loads(file.read_text()))
+            except ValueError:
+                file.unlink()
+                raise TryAgainError(
+                    f"{file}: was damaged, and has been removed; go on with --resume, which tries again"
+                ) from None
+        return found
 
     def forget_failures(self, indices: Iterable[int]) -> None:
         """Let failed parts be tried again."""
@@ -205,6 +242,10 @@ class Pieces:
         """Return what was written; None if nothing was."""
         if not self._parts.has_part(self._index, self._first + number):
             return None
+        try:
+            self._parts.verify(self._index, self._first + number)
+        except TryAgainError:
+            return None  # removed: it is computed again
         with self._parts.open_part(self._index, self._first + number) as piece:
             return dict(piece)
 

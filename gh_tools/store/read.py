@@ -1,9 +1,19 @@
-"""Opening finished stores, and what their id is computed from."""
+"""Opening finished stores, which are checked before anything is computed from them.
+
+Whatever a command opens has passed, in this order: the root's attributes; the metadata of all arrays, and
+that their chunks are on disk and hold as much as the metadata says; the schema; the values of all small
+arrays; and the hashes. Matrices are checked structure by structure as they are read, see `hamiltonians`.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
+import math
+import os
+import re
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,80 +22,33 @@ import numpy as np
 import zarr
 
 from gh_tools.errors import DataError, NoInputError
+from gh_tools.store.checks import check, check_attributes, check_values
+from gh_tools.store.contents import Store
 from gh_tools.store.folder import OneFolder
 from gh_tools.store.schema import KINDS, SCHEMA
 
-_OWN_ATTRIBUTES = ("kind", "schema", "id", "history", "status")
+_HASH = re.compile("[0-9a-f]{64}")
+
+# A store of at most so many bytes is hashed whole when it is opened: a tenth of a second. Of a larger one the
+# metadata is, and the checksum of each chunk is verified when the chunk is read.
+HASHED_BYTES = 2**28
+# Arrays above this size altogether must not be so many times what is on disk: matrices and positions compress
+# to a half at best, and what is not in the files would be zeros that take all memory.
+_UNPACKED_BYTES, _UNPACKED_RATIO = 2**28, 500
 
 
-class Store:
-    """A finished store, open for reading. ``store["atoms/number"]`` reads a whole array.
+class _WholeChunks(OneFolder):
+    """Files of which none may be missing: Zarr would take absent chunks for zeros."""
 
-    Attributes:
-        path: the directory.
-        kind: what it holds: structures, hamiltonians, scaleshift, model, spectra or posterior.
-        id: hash of its content.
-        history: how it was made, oldest entry first.
-        attributes: all other attributes of the root.
-    """
-
-    def __init__(self, path: Path, folder: OneFolder, group: zarr.Group):
-        self.path, self._folder, self._group = path, folder, group
-        attributes = dict(group.attrs)
-        self.kind: str = attributes.get("kind", "")
-        self.id: str = attributes.get("id", "")
-        self.history: list[dict[str, Any]] = attributes.get("history", [])
-        self.attributes = {k: v for k, v in attributes.items() if k not in _OWN_ATTRIBUTES}
-        self._arrays: dict[str, zarr.Array] | None = None
-
-    def array(self, key: str) -> zarr.Array:
-        """Return an array for lazy slicing; raise `DataError` if it is missing."""
-        if key not in self._all():
-            raise DataError(
-                f"{self.path}: the array {key} is missing; look with gh-info --check, "
-                "and make the store anew"
-            )
-        return self._all()[key]
-
-    def __getitem__(self, key: str) -> np.ndarray:
-        array = self.array(key)
-        try:
-            return array[...]
-        except DataError:
-            raise
-        except Exception as error:
-            # Codecs raise many kinds of errors for damaged chunks.
-            raise DataError(
-                f"{self.path}: the array {key} cannot be read ({error}); make the store anew"
-            ) from error
-
-    def __contains__(self, key: str) -> bool:
-        return key in self._all()
-
-    def keys(self, prefix: str = "") -> list[str]:
-        """Paths of all arrays that start with ``prefix``, sorted."""
-        return [key for key in self._all() if key.startswith(prefix)]
-
-    def group_names(self, prefix: str) -> list[str]:
-        """Names of the groups (or arrays) directly below a group, sorted."""
-        below = prefix.rstrip("/") + "/"
-        return sorted({key.removeprefix(below).split("/")[0] for key in self.keys(below)})
-
-    def unit(self, key: str) -> str:
-        """Return the unit of an array's values: empty for pure numbers, and where none is stored."""
-        unit = str(self.array(key).attrs.get("unit", ""))
-        return "" if unit == "1" else unit  # so stores of versions up to 0.2 mark pure numbers
-
-    def _all(self) -> dict[str, zarr.Array]:
-        if self._arrays is None:
-            members = self._group.members(max_depth=None)
-            self._arrays = dict(sorted((k, v) for k, v in members if isinstance(v, zarr.Array)))
-            self._folder.check()
-        return self._arrays
+    async def get(self, key, *args, **kwargs):
+        found = await super().get(key, *args, **kwargs)
+        if found is None and not key.endswith(("zarr.json", ".zarray", ".zgroup", ".zattrs")):
+            raise DataError(f"{self.root}: the chunk {key} is missing; make the store anew")
+        return found
 
 
 def open_store(path: Path | str, kind: str | Iterable[str] | None = None) -> Store:
-    """Open a finished store.
+    """Open a finished store, and check all of it but large arrays.
 
     Args:
         path: its directory.
@@ -93,27 +56,13 @@ def open_store(path: Path | str, kind: str | Iterable[str] | None = None) -> Sto
 
     Raises:
         NoInputError: there is nothing at ``path``.
-        DataError: it is no store of these kinds, unfinished, or of a newer schema.
+        DataError: it is no store of these kinds, unfinished, of a newer schema, damaged, or holds values
+            that cannot be; the message names the attribute, file or array.
     """
     path = Path(path)
-    if not path.exists():
-        partial = partial_path(path)
-        if partial.exists():
-            raise NoInputError(
-                f"{path}: not there yet, only the unfinished {partial.name}; "
-                "finish it with --resume of the command that makes it"
-            )
-        raise NoInputError(f"{path}: no such store")
-    folder = OneFolder(path, read_only=True)
-    try:
-        group = zarr.open_group(folder, mode="r", zarr_format=3)
-    except Exception as error:
-        raise DataError(
-            f"{path}: not a store of gh-tools: expected a Zarr group of format 3 ({error})"
-        ) from None
-    attributes = dict(group.attrs)
+    attributes = _root_attributes(path)
     schema, found = attributes.get("schema"), attributes.get("kind")
-    if not isinstance(schema, int) or found not in KINDS:
+    if type(schema) is not int or schema < 1 or not isinstance(found, str) or found not in KINDS:
         raise DataError(
             f"{path}: not a store of gh-tools: the root attributes 'kind' and 'schema' must name "
             f"one of {', '.join(KINDS)} and a version, found {found!r} and {schema!r}"
@@ -132,7 +81,160 @@ def open_store(path: Path | str, kind: str | Iterable[str] | None = None) -> Sto
         raise DataError(
             f"{path}: expected a store of kind {' or '.join(sorted(kinds))}, found {found}"
         )
-    return Store(path, folder, group)
+    for name in ("id", *(["metadata_id"] if schema > 1 else [])):
+        if not isinstance(attributes.get(name), str) or not _HASH.fullmatch(attributes[name]):
+            raise DataError(
+                f"{path}: the attribute {name} must be a SHA-256 in hexadecimal, found "
+                f"{_short(attributes.get(name))}; make the store anew"
+            )
+    try:
+        files = stored_files(path)
+        store = _open_arrays(path, schema, files)
+        _check_files(store, files)
+        faults = itertools.chain(
+            (f"the attribute {fault}" for fault in check_attributes(store)),
+            check(store),
+            check_values(store),
+            # At last, because the others say where
+            _hash_faults(store, files, whole=sum(files.values()) <= HASHED_BYTES),
+        )
+        if fault := next(faults, None):
+            raise DataError(f"{path}: {fault}; make the store anew")
+    except FileNotFoundError as error:
+        raise DataError(
+            f"{path}: {error.filename} vanished while the store was opened; is it being replaced?"
+        ) from None
+    return store
+
+
+def _root_attributes(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        partial = partial_path(path)
+        if partial.exists():
+            raise NoInputError(
+                f"{path}: not there yet, only the unfinished {partial.name}; "
+                "finish it with --resume of the command that makes it"
+            )
+        raise NoInputError(f"{path}: no such store")
+    expected = f"{path}: not a store of gh-tools: expected a folder with a Zarr group of format 3"
+    try:
+        if not (path / "zarr.json").is_file():  # nor a pipe, which would be waited for
+            raise FileNotFoundError
+        root = json.loads((path / "zarr.json").read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        raise DataError(f"{expected}, found no zarr.json") from None
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: zarr.json is damaged ({error}); make the store anew") from None
+    if not isinstance(root, dict) or (root.get("zarr_format"), root.get("node_type")) != (
+        3,
+        "group",
+    ):
+        raise DataError(f"{expected}, found another zarr.json")
+    attributes = root.get("attributes", {})
+    if not isinstance(attributes, dict):
+        raise DataError(
+            f"{path}: zarr.json: expected attributes by name, found {_short(attributes)}; "
+            "make the store anew"
+        )
+    return attributes
+
+
+def _open_arrays(path: Path, schema: int, files: Mapping[str, int]) -> Store:
+    """Read the metadata of all arrays; the sentence of an error names the file."""
+    # Before schema 2, chunks of nothing but zeros were not written.
+    folder = (OneFolder if schema == 1 else _WholeChunks)(path, read_only=True)
+    nodes = {file.removesuffix("/zarr.json") for file in files if file.endswith("/zarr.json")}
+    with warnings.catch_warnings():
+        # Of files that are no part of an array, which the hash tells of.
+        warnings.simplefilter("ignore")
+        try:
+            # Without what Zarr may keep of the arrays' metadata in the root, which no hash covers.
+            group = zarr.open_group(folder, mode="r", zarr_format=3, use_consolidated=False)
+            members = dict(group.members(max_depth=None))
+            folder.check()
+            arrays = {key: node for key, node in members.items() if isinstance(node, zarr.Array)}
+            for array in arrays.values():
+                _check_metadata(array)
+            if lost := nodes - members.keys():
+                raise ValueError(f"{min(lost)} is in no group")
+        except (FileNotFoundError, DataError):
+            raise
+        except Exception as error:
+            # Zarr and its codecs raise many kinds of errors for metadata that is not as it should be.
+            where, error = _damaged_metadata(path, nodes) or ("metadata of arrays", error)
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise DataError(
+                f"{path}: {where}: damaged ({_short(reason, 200)}); make the store anew"
+            ) from None
+    return Store(path, group, arrays)
+
+
+def _damaged_metadata(path: Path, nodes: Iterable[str]) -> tuple[str, Exception] | None:
+    """Find the first file of metadata that cannot be read, and why."""
+    for key in sorted(nodes):
+        try:
+            node = zarr.open(path, path=key, mode="r", zarr_format=3)
+            if isinstance(node, zarr.Array):
+                _check_metadata(node)
+        except Exception as error:
+            return f"{key}/zarr.json", error
+    return None
+
+
+def _check_metadata(array: zarr.Array) -> None:
+    metadata = array.metadata
+    if metadata.chunk_grid.__class__.__name__ != "RegularChunkGrid":
+        raise ValueError("expected a regular chunk grid")
+    encoding = metadata.chunk_key_encoding
+    if (encoding.name, getattr(encoding, "separator", None)) != ("default", "/"):
+        raise ValueError("expected chunk keys of the default encoding")
+    if min([*array.shape, 0]) < 0 or min([*_chunk_shape(array), *array.chunks, 1]) < 1:
+        raise ValueError("expected a shape of no negative, and chunks of positive lengths")
+
+
+def _chunk_shape(array: zarr.Array) -> tuple[int, ...]:
+    """Shape of what a file holds: a shard, where there are shards."""
+    return tuple(array.shards or array.chunks)
+
+
+def _check_files(store: Store, files: Mapping[str, int]) -> None:
+    """Raise `DataError` unless the chunks of all arrays are there, and can hold what the arrays are."""
+    needed = 0
+    for key in store.keys():
+        array = store.zarr_array(key)
+        itemsize = max(1, np.dtype(array.dtype).itemsize)
+        lengths = [max(n, c) for n, c in zip(array.shape, _chunk_shape(array), strict=True)]
+        needed += math.prod(lengths) * itemsize if 0 not in array.shape else 0
+    found = sum(files.values())
+    if needed > max(_UNPACKED_BYTES, _UNPACKED_RATIO * found):
+        raise DataError(
+            f"{store.path}: the shapes of its arrays take {needed / 1e9:.3g} GB of memory, but its files "
+            f"hold {found / 1e6:.3g} MB; the metadata is damaged: make the store anew"
+        )
+    if store.schema == 1:
+        return
+    for key in store.keys():
+        array = store.zarr_array(key)
+        counts = [-(-n // c) for n, c in zip(array.shape, _chunk_shape(array), strict=True)]
+        for number in range(math.prod(counts)):
+            place = map(int, np.unravel_index(number, counts)) if counts else ()
+            file = "/".join([key, "c", *map(str, place)])
+            if file not in files:
+                raise DataError(
+                    f"{store.path}: {key}: the chunk {file} is missing; make the store anew"
+                )
+
+
+def stored_files(folder: Path) -> dict[str, int]:
+    """Return the bytes of all files of a store, by their path in it; sorted."""
+    found = {}
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            file = os.path.join(parent, name)
+            if os.path.isfile(file):  # no pipes, which would be waited for
+                found[os.path.relpath(file, folder).replace(os.sep, "/")] = os.path.getsize(file)
+    # In the order in which the parts of their paths are sorted
+    return dict(sorted(found.items(), key=lambda item: item[0].split("/")))
 
 
 def partial_path(path: Path) -> Path:
@@ -140,18 +242,48 @@ def partial_path(path: Path) -> Path:
     return path.with_name(path.name + ".partial")
 
 
+def metadata_id(folder: Path, attributes: Mapping[str, Any]) -> str:
+    """Hash of the metadata of all arrays, with their names, and of the root attributes given."""
+    names = (name for name in stored_files(folder) if name.endswith("/zarr.json"))
+    return _hash(folder, attributes, names)
+
+
 def content_id(folder: Path, attributes: Mapping[str, Any]) -> str:
     """Hash of all arrays as stored, with their names, and of the root attributes given."""
+    return _hash(folder, attributes, stored_files(folder))
+
+
+def _hash(folder: Path, attributes: Mapping[str, Any], files: Iterable[str]) -> str:
     digest = hashlib.sha256(json.dumps(attributes, sort_keys=True).encode())
-    for file in sorted(p for p in folder.rglob("*") if p.is_file() and p != folder / "zarr.json"):
-        digest.update(str(file.relative_to(folder)).encode() + b"\0")
-        with file.open("rb") as stream:
+    for name in files:
+        if name == "zarr.json":
+            continue
+        digest.update(name.encode() + b"\0")
+        with (folder / name).open("rb") as stream:
             while block := stream.read(1 << 22):
                 digest.update(block)
     return digest.hexdigest()
 
 
 def verify_id(store: Store) -> bool:
-    """Tell whether the content of a store is still what its id was computed from."""
-    attributes = {"kind": store.kind, "schema": SCHEMA, **store.attributes}
-    return content_id(store.path, attributes) == store.id
+    """Tell whether all of a store's content is still what its id was computed from."""
+    return not list(_hash_faults(store, stored_files(store.path), whole=True))
+
+
+def _hash_faults(store: Store, files: Mapping[str, int], whole: bool) -> Iterable[str]:
+    attributes = {"kind": store.kind, "schema": store.schema, **store.attributes}
+    if store.schema > 1:
+        metadata = (name for name in files if name.endswith("/zarr.json"))
+        if _hash(store.path, attributes, metadata) != store.metadata_id:
+            yield (
+                "metadata_id: attributes or metadata of arrays are no longer what it was computed from"
+            )
+        attributes["metadata_id"] = store.metadata_id
+    # Before schema 2, chunks have no checksums of their own.
+    if (whole or store.schema == 1) and _hash(store.path, attributes, files) != store.id:
+        yield "id: the content is no longer what the id was computed from"
+
+
+def _short(value: Any, most: int = 60) -> str:
+    text = value if isinstance(value, str) else repr(value)
+    return text if len(text) <= most else text[: most - 3] + "..."

@@ -1,4 +1,4 @@
-"""Schema 1 of the stores, declared as data: which arrays a store of each kind holds.
+"""Schema 2 of the stores, declared as data: which arrays a store of each kind holds.
 
 `share/gh_tools/docs/reference/stores.md` is this table as a document; `checks.check` validates a store against it.
 """
@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Field:
         shape: axes separated by blanks: a number, or a letter that means the same length wherever it
             stands. n (structures) and N (atoms) hold for the store, all others within one group.
             ``+1`` adds one, ``?`` marks an axis that may be absent.
-        dtype: ``float``, ``int``, ``bool`` or ``str``.
+        dtype: ``float``, ``int``, ``bool`` or ``str``; ``number`` for any of the first three.
         unit: of the values; empty where they have none.
         description: what the values are.
         required: whether a store without the array is invalid.
@@ -37,8 +37,11 @@ class Field:
     @property
     def pattern(self) -> re.Pattern:
         """Regular expression that matches the paths of the family."""
-        parts = re.split(r"<[^>]*>", self.path)
-        return re.compile("[^/]+".join(map(re.escape, parts)))
+        parts = re.split(r"(<[^>]*>)", self.path)
+        number = {"<Z>", "<Zi>", "<Zj>"}
+        parts[1::2] = [r"[1-9]\d{0,2}" if part in number else "[^/]+" for part in parts[1::2]]
+        parts[::2] = map(re.escape, parts[::2])
+        return re.compile("".join(parts))
 
 
 STRUCTURES = (
@@ -53,7 +56,7 @@ STRUCTURES = (
     Field(
         "column/<name>",
         "n",
-        "float",
+        "number",
         "",
         "design variable; unit and description in attributes",
         False,

@@ -132,7 +132,7 @@ def read_structures(source: Store | Path | str) -> Structures:
     columns = {}
     for name in store.group_names("column"):
         key = f"column/{name}"
-        description = str(store.array(key).attrs.get("description", ""))
+        description = str(store.array_attributes(key).get("description", ""))
         columns[name] = Column(store[key], store.unit(key), description)
     return Structures(atoms, names, columns)
 

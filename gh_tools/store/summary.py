@@ -46,18 +46,17 @@ def summarize(store: Store) -> dict[str, Any]:
         found["basis"] = _basis(store)
     if "split/train" in store:
         found["split"] = {
-            part: int(store.array(f"split/{part}").shape[0])
-            for part in ("train", "validation", "test")
+            part: int(store.shape(f"split/{part}")[0]) for part in ("train", "validation", "test")
         }
     if keys := store.keys("parameters/"):
-        found["parameters"] = sum(math.prod(store.array(key).shape) for key in keys)
+        found["parameters"] = sum(math.prod(store.shape(key)) for key in keys)
     return found
 
 
 def _array(store: Store, key: str) -> dict[str, Any]:
-    array = store.array(key)
-    dtype = "str" if np.dtype(array.dtype).kind in "TUO" else str(array.dtype)
-    return {"path": key, "shape": list(array.shape), "dtype": dtype, "unit": store.unit(key)}
+    dtype = store.dtype(key)
+    name = "str" if dtype.kind in "TUO" else str(dtype)
+    return {"path": key, "shape": list(store.shape(key)), "dtype": name, "unit": store.unit(key)}
 
 
 def _structures(store: Store) -> dict[str, Any]:
@@ -89,7 +88,7 @@ def _numbers(store: Store, key: str) -> dict[str, Any]:
     statistics = {"minimum": np.min, "mean": np.mean, "maximum": np.max}
     return {
         "unit": store.unit(key),
-        "description": str(store.array(key).attrs.get("description", "")),
+        "description": str(store.array_attributes(key).get("description", "")),
         **{name: float(f(known)) if known.size else None for name, f in statistics.items()},
         "missing": int(values.size - known.size),
     }

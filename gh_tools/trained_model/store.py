@@ -19,12 +19,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import ase
+import flax.linen
 import flax.traverse_util
+import jax
 import numpy as np
 from jaxtyping import Float
 
-from gh_tools.errors import DataError
+from gh_tools.errors import DataError, UsageError
 from gh_tools.labels.split import PARTS, Split
+from gh_tools.model.build import build_model
+from gh_tools.model.graph import build_graph
 from gh_tools.orbitals.basis import Basis
 from gh_tools.scaleshift.scaleshift import ScaleShift
 from gh_tools.store.io import put
@@ -122,7 +127,7 @@ def load_model(source: Store | Path | str, best: str = "hamiltonian") -> LoadedM
 
     Raises:
         NoInputError: there is no store.
-        DataError: it is no model store, or has no such weights.
+        DataError: it is no model store, or its weights are not those of the network that it names.
     """
     store = source if isinstance(source, Store) else open_store(source, "model")
     path = store.path
@@ -139,5 +144,40 @@ def load_model(source: Store | Path | str, best: str = "hamiltonian") -> LoadedM
         ) from None
     basis = Basis.from_arrays(store)
     scaleshift = ScaleShift.from_arrays(store, basis, "scaleshift/", config.model.frame)
+    n_spins = store.attributes.get("spins", 1)
+    _check_weights(path, prefix, flat, config, basis, n_spins)
     params = {"params": flax.traverse_util.unflatten_dict(flat, sep="/")}
     return LoadedModel(config, basis, scaleshift, params, store.attributes, store)
+
+
+def _check_weights(
+    path: Path | str,
+    prefix: str,
+    weights: Mapping[str, np.ndarray],
+    config: TrainConfig,
+    basis: Basis,
+    n_spins: int,
+) -> None:
+    """Raise `DataError` unless the weights have names and shapes of the network, which is traced but not run."""
+    cutoffs = config.model.descriptor_cutoff(basis), config.model.pair_cutoffs(basis)
+    near = min(cutoffs[0], *cutoffs[1].values()) / 2
+    two = ase.Atoms(numbers=2 * basis.numbers[:1], positions=[(0, 0, 0), (0, 0, near)])
+    graph = build_graph(two, basis, *cutoffs)
+    try:
+        network = build_model(config.model, basis, n_spins, n_kinds=1)
+        drawn = jax.eval_shape(network.init, jax.random.key(0), graph)
+    except UsageError as error:
+        raise DataError(f"{path}: the attribute config: {error}") from None
+    members = () if config.ensemble == 1 else (config.ensemble,)
+    tree = flax.linen.meta.unbox(drawn)["params"]
+    expected = {
+        key: (*members, *leaf.shape)
+        for key, leaf in flax.traverse_util.flatten_dict(tree, sep="/").items()
+    }
+    for key in sorted(expected.keys() | weights.keys()):
+        found = weights[key].shape if key in weights else "none"
+        if found != expected.get(key, "none"):
+            raise DataError(
+                f"{path}: {prefix}{key}: expected weights of shape {expected.get(key, 'none')} as in the "
+                f"network of the attribute config, found {found}; train the model anew"
+            )

@@ -6,7 +6,7 @@ from gh_tools.store.schema import KINDS, SCHEMA, Field
 
 PREFACE = f"""# Stores, schema {SCHEMA}
 
-Made from `gh_tools/store/schema.py`; do not edit. `gh-info --check STORE` validates a store against it.
+Made from `gh_tools/store/schema.py`; do not edit. Every command validates what it opens against it.
 
 A store is a directory in [Zarr](https://zarr.dev) format 3, named `NAME.zarr`. It appears under its name only when it is
 whole; what is unfinished is in `NAME.zarr.partial`. There is no pickle, no padding and no group a structure: arrays hold the
@@ -18,9 +18,19 @@ Attributes of the root:
 | --- | --- |
 | `kind` | what the store holds: {", ".join(f"`{kind}`" for kind in KINDS)} |
 | `schema` | {SCHEMA}; readers refuse a larger one |
-| `id` | SHA-256 of all files but the root's `zarr.json`, with their names, and of the root's other attributes |
+| `id` | SHA-256 of all files but the root's `zarr.json`, with their names, and of the root's other attributes but `history` and `status` |
+| `metadata_id` | the same of the metadata of all arrays (their `zarr.json`) alone, and without `id` |
 | `history` | how it was made, oldest entry first: program, version, argv, time (honours SOURCE_DATE_EPOCH), seed, config, and each input's path (relative to the store's folder), id and kind |
 | `status` | `complete`; written last |
+
+Nothing is read unchecked. Whatever a command opens has attributes and arrays of this schema, hashes that hold (of stores above
+256 MiB the `metadata_id`), all its chunks (those of zeros are written too), no more in memory than the files can hold, and values
+that can be: elements, finite positions and weights, cutoffs, electrons, offsets within bounds. Each chunk carries its CRC32C, which
+is verified whenever the chunk is read, and with it blocks of H and S: finite, symmetric, of the right pairs, S within its diagonal.
+`gh-info --check` hashes stores of any size and looks at structures; `gh-info --deep` looks at all matrices, and at S(k).
+
+Schema 1, which is still read, has no `metadata_id` and no CRC32C, and chunks of zeros may be absent: such stores are always hashed
+whole.
 
 Units are in the attribute `unit` of each array. Lengths are in Å, energies in eV. Shapes: n structures and N atoms hold for the
 store, other letters within one group; `+1` adds one; `?` marks a spin axis, which leads where it is there. `<Z>` is an atomic

@@ -25,7 +25,13 @@ def write_spectra(path, n=36, seed=0, **changes):
     arrays = structure_arrays(structures) | {
         "scalar/holes": table.columns["holes"],
         "scalar/n_electrons": np.full(n, 2.0),
+        "dos/energy": np.linspace(-1, 1, 5),
         "dos/total": np.zeros((n, 5)),
+        "bands/kpoint_ptr": np.arange(n + 1),
+        "bands/kpoint": np.zeros((n, 3)),
+        "bands/weight": np.ones(n),
+        "bands/eigenvalue_ptr": np.arange(n + 1),
+        "bands/eigenvalue": np.zeros(n),
     }
     attributes = column_attributes(structures) | {"scalar/holes": {"unit": table.units["holes"]}}
     for key, value in changes.items():
@@ -35,5 +41,10 @@ def write_spectra(path, n=36, seed=0, **changes):
         else:
             arrays[key] = value
     return write(
-        path, "spectra", arrays, provenance=Provenance("gh-dos"), array_attributes=attributes
+        path,
+        "spectra",
+        arrays,
+        provenance=Provenance("gh-dos"),
+        attributes={"width": 0.1},
+        array_attributes=attributes,
     )

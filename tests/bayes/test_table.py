@@ -44,8 +44,6 @@ def test_truth_values_and_counts_are_numbers(store):
             "a.spectra.zarr: has no column or scalar 'hole' with one number a structure; there are: "
             "density, holes, n_electrons, ni_per_hf, se_vacancy_rate, twist",
         ),
-        (["flag"], [{"column__flag": np.array(["x"] * 36)}], "no column"),
-        (["wide"], [{"scalar__wide": np.zeros((36, 2))}], "no column or scalar 'wide'"),
         (["rare"], [{"column__rare": np.ones(36)}, {"seed": 1}], "b.spectra.zarr: has no column"),
         (
             ["holes"],

@@ -7,14 +7,9 @@ import json
 import re
 import shutil
 
-import numpy as np
 import pytest
-from ase import Atoms
 
-from gh_tools.store.io import write
-from gh_tools.store.provenance import Provenance
 from gh_tools.store.read import open_store
-from gh_tools.store.structures import Structures, write_structures
 
 # How each command is called on one input, with the least of options that it must be given.
 COMMANDS = {
@@ -44,18 +39,15 @@ READS = {
 
 
 @pytest.fixture(scope="module")
-def stores(tmp_path_factory):
+def stores(tmp_path_factory, small_stores):
     """Return a folder with stores that are wrong in one way each."""
     folder = tmp_path_factory.mktemp("stores")
-    provenance = Provenance("test")
-    one = Structures([Atoms("He")], ["helium"])
-    for kind in ("hamiltonians", "scaleshift", "model", "spectra", "posterior"):
-        write(folder / f"{kind}.zarr", kind, {"x": np.zeros(2)}, provenance=provenance)
-    write_structures(folder / "structures.zarr", one, provenance)
+    for kind, path in small_stores.items():
+        shutil.copytree(path, folder / f"{kind}.zarr")
     (folder / "text.zarr").write_text("not a store\n")
     (folder / "partial.zarr.partial").mkdir()
     for name, change in {
-        "newer": {"schema": 2},
+        "newer": {"schema": 3},
         "unfinished": {"status": "writing"},
     }.items():
         for kind in ("structures", "hamiltonians", "scaleshift", "spectra"):

@@ -24,7 +24,7 @@ def test_pipe_fits_and_splits(gh, tiny_labels):
     # On-site energies are tens of eV; their means leave a few tenths.
     assert 0 < facts["mae_of_shift_mev"]["train"]["onsite"] < 500
     store = open_store(gh.folder / facts["path"], "scaleshift")
-    assert check(store) == []
+    assert list(check(store)) == []
     assert store.history[-1]["seed"] == 3
     split = Split.from_arrays(store)
     assert sorted(np.concatenate([split.train, split.validation, split.test])) == [0, 1, 2, 3]

@@ -60,7 +60,7 @@ def test_json_through_a_pipe(gh, built):
         "unit": "Å",
     }
     assert found["history"][-1]["program"] == "gh-build"
-    assert found["checked"] == "schema"
+    assert found["checked"] == "hash of all content, schema, values, structures"
 
 
 def test_a_good_store_is_sound(gh, built):
@@ -90,16 +90,16 @@ def _replace(path, key, values):
 @pytest.mark.parametrize(
     "spoil, option, name",
     [
-        (lambda p: _remove(p, "atoms/number"), "--check", "atoms/number"),
-        (lambda p: _replace(p, "structures/cell", np.zeros((6, 3))), "--check", "structures/cell"),
-        (lambda p: _replace(p, "structures/pbc", np.zeros((6, 3))), "--check", "structures/pbc"),
-        (lambda p: _replace(p, "column/strain_x", np.zeros(5)), "--check", "column/strain_x"),
+        (lambda p: _remove(p, "atoms/number"), "", "atoms/number"),
+        (lambda p: _replace(p, "structures/cell", np.zeros((6, 3))), "", "structures/cell"),
+        (lambda p: _replace(p, "structures/pbc", np.zeros((6, 3))), "", "structures/pbc"),
+        (lambda p: _replace(p, "column/strain_x", np.zeros(5)), "", "column/strain_x"),
         (
             lambda p: _edit(p, "structures/atom_ptr", lambda v: v.__setitem__(2, 0)),
-            "--check",
+            "",
             "structures/atom_ptr",
         ),
-        (lambda p: _edit(p, "atoms/position", lambda v: v.__setitem__(0, 9)), "--deep", "id"),
+        (lambda p: _edit(p, "atoms/position", lambda v: v.__setitem__(0, 9)), "", "id"),
     ],
 )
 def test_each_fault_is_named(call, store, spoil, option, name):

@@ -50,7 +50,7 @@ def result(predictor, tiny_labels, tmp_path_factory):
 
 def test_shaped_like_labels(result, tiny_labels):
     store = open_store(result, "hamiltonians")
-    assert check(store) == []
+    assert list(check(store)) == []
     mine, labels = HamiltonianReader(store), HamiltonianReader(tiny_labels)
     assert mine.predicted and not labels.predicted
     assert mine.names == labels.names

@@ -16,7 +16,7 @@ def basis(**shells):
     for symbol, rows in shells.items():
         z = atomic_numbers[symbol]
         elements[z] = ElementBasis(
-            z, tuple(Shell(*row) for row in rows), n_valence=float(z % 8 + 1)
+            z, tuple(Shell(*row) for row in rows), n_valence=float(min(z, z % 8 + 1))
         )
     return Basis(elements)
 

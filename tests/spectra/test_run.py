@@ -50,7 +50,7 @@ def finished(source):
 
 def test_store_holds_what_was_computed(source, finished):
     store = open_store(finished, "spectra")
-    assert check(store) == []
+    assert list(check(store)) == []
     spectra = read_spectra(store)
     reader = HamiltonianReader(source)
     assert spectra.names == ["s0", "s1", "s2"]

@@ -49,7 +49,7 @@ def test_hamiltonians_come_back_bit_by_bit_in_any_order_of_writing(tmp_path, n_s
     reader = HamiltonianReader(path)
     assert reader.basis == BASIS
     assert reader.names == ["a", "b", "c"]
-    assert check(reader.store) == []
+    assert list(check(reader.store)) == []
     assert verify_id(reader.store)
     for index, written in enumerate(hams):
         assert_same(reader.read(index), written)

@@ -1,6 +1,7 @@
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import time
 
@@ -9,7 +10,7 @@ import pytest
 import zarr
 
 from gh_tools.errors import CannotCreateError, DataError, NoInputError
-from gh_tools.store import io
+from gh_tools.store import io, read
 from gh_tools.store.checks import check
 from gh_tools.store.io import write
 from gh_tools.store.partial import PartialStore
@@ -22,6 +23,7 @@ from gh_tools.store.structures import (
     structure_arrays,
     write_structures,
 )
+from tests.faults import mutate
 from tests.orbitals.tables import quartz_like
 
 MADE = Provenance("test")
@@ -49,7 +51,7 @@ def test_structures_come_back_as_they_were(store):
         assert np.array_equal(a.pbc, b.pbc)
     assert np.array_equal(read.columns["strain"].values, [0, 0.5, 1])
     assert read.columns["strain"].unit == ""
-    assert check(open_store(store)) == []
+    assert list(check(open_store(store))) == []
 
 
 def test_same_content_has_the_same_bytes_and_id(tmp_path, monkeypatch):
@@ -65,21 +67,75 @@ def test_same_content_has_the_same_bytes_and_id(tmp_path, monkeypatch):
     assert open_store(changed).id != open_store(tmp_path / "a.zarr").id
 
 
-def test_a_damaged_store_no_longer_fits_its_id(store):
-    assert verify_id(open_store(store))
-    file = next(
-        f for f in (store / "atoms/position").rglob("*") if f.name != "zarr.json" and f.is_file()
-    )
+@pytest.mark.parametrize("hashed", [2**28, 0])
+def test_damage_is_found_in_small_stores_and_in_large_ones(store, monkeypatch, hashed):
+    """Those that are hashed whole, and those of which each chunk is verified when it is read."""
+    monkeypatch.setattr(read, "HASHED_BYTES", hashed)
+    opened = open_store(store)
+    assert verify_id(opened)
+    file = store / "atoms/position/c/0/0"
     content = bytearray(file.read_bytes())
     content[-1] ^= 1
     file.write_bytes(bytes(content))
-    assert not verify_id(open_store(store))
+    assert not verify_id(opened)
+    with pytest.raises(DataError, match=r"atoms/position: its chunks cannot be read .*checksum"):
+        open_store(store)
+    file.unlink()
+    with pytest.raises(
+        DataError, match="atoms/position: the chunk atoms/position/c/0/0 is missing"
+    ):
+        open_store(store)
+
+
+def test_a_chunk_that_vanishes_from_an_open_store_is_no_zeros(store):
+    opened = open_store(store)
+    (store / "atoms/position/c/0/0").unlink()
+    with pytest.raises(DataError, match="atoms/position/c/0/0 is missing"):
+        opened.read("atoms/position", slice(0, 3))
+
+
+def test_metadata_of_large_stores_is_hashed(store, monkeypatch):
+    monkeypatch.setattr(read, "HASHED_BYTES", 0)
+    file = store / "column/strain/zarr.json"
+    file.write_text(file.read_text().replace("of the cell", "of another"))
+    with pytest.raises(DataError, match="metadata_id"):
+        open_store(store)
+
+
+def test_shapes_that_no_file_can_hold_are_refused_before_memory_is_taken(store):
+    file = store / "column/strain/zarr.json"
+    metadata = json.loads(file.read_text())
+    metadata["shape"] = metadata["chunk_grid"]["configuration"]["chunk_shape"] = [2**40]
+    file.write_text(json.dumps(metadata))
+    mutate.seal(store)
+    with pytest.raises(DataError, match=r"take 8.8e\+03 GB of memory, but its files hold 0.0"):
+        open_store(store)
+
+
+def test_schema_1_is_read_and_hashed_as_it_was_written(tmp_path, monkeypatch):
+    """Chunks of zeros are absent there, there is one hash, and no checksum of chunks."""
+    monkeypatch.setattr(io, "SCHEMA", 1)
+    monkeypatch.setattr(read, "HASHED_BYTES", 0)
+    arrays = structure_arrays(structures())
+    arrays["column/nothing"] = np.zeros(3)
+    path = write(tmp_path / "old.zarr", "structures", arrays, provenance=MADE)
+    shutil.rmtree(path / "column/nothing/c")
+    root = json.loads((path / "zarr.json").read_text())
+    del root["attributes"]["metadata_id"]
+    root["attributes"]["id"] = read.content_id(path, {"kind": "structures", "schema": 1})
+    (path / "zarr.json").write_text(json.dumps(root))
+    opened = open_store(path)
+    assert np.array_equal(opened["column/nothing"], np.zeros(3))
+    assert verify_id(opened)
+    shutil.rmtree(path / "structures/pbc/c")  # a part of a crystal would become a molecule
+    with pytest.raises(DataError, match="id: the content"):
+        open_store(path)
 
 
 def test_history_is_copied_forward_and_inputs_found_after_a_move(tmp_path, store):
     source = open_store(store)
     made = Provenance("second", ["-x"], seed=3, config={"a": 1}, inputs=[source])
-    write(tmp_path / "d.zarr", "spectra", structure_arrays(structures()), provenance=made)
+    write(tmp_path / "d.zarr", "structures", structure_arrays(structures(4)), provenance=made)
     moved = tmp_path / "elsewhere"
     moved.mkdir()
     for name in ("d.zarr", store.name):
@@ -126,7 +182,7 @@ def test_a_write_that_fails_leaves_nothing(tmp_path):
 @pytest.mark.parametrize(
     ("attributes", "message"),
     [
-        ({"schema": 2}, "update gh-tools"),
+        ({"schema": 3}, "update gh-tools"),
         ({"status": "writing"}, "unfinished"),
         ({"kind": "soup"}, "not a store of gh-tools"),
     ],
@@ -162,10 +218,12 @@ def test_wrong_kind_missing_and_foreign_stores_are_refused(tmp_path, store):
 def test_check_names_the_fault(tmp_path, key, values, fault):
     arrays = {**structure_arrays(structures()), key: values}
     path = write(tmp_path / "x.zarr", "structures", arrays, provenance=MADE)
-    assert any(fault in found for found in check(open_store(path)))
+    with pytest.raises(DataError, match=fault):
+        open_store(path)
     arrays.pop(key)
     path = write(tmp_path / "y.zarr", "structures", arrays, provenance=MADE)
-    assert f"{key} is missing" in check(open_store(path))
+    with pytest.raises(DataError, match=f"{key} is missing"):
+        open_store(path)
 
 
 def test_streamed_pieces_join_to_the_whole_in_chunks_and_shards(tmp_path, monkeypatch):
@@ -231,7 +289,7 @@ def test_failures_are_recorded_and_taken_back(tmp_path):
 def test_attributes_are_json(store):
     root = json.loads((store / "zarr.json").read_text())["attributes"]
     assert root["status"] == "complete"
-    assert root["schema"] == 1
+    assert root["schema"] == 2
 
 
 def test_one_mark_of_pure_numbers(tmp_path):

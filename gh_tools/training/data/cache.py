@@ -34,6 +34,7 @@ from gh_tools.training.data.samples import Sample
 LIMIT = 20 * 2**30
 # Seconds after which an unfinished entry that nobody writes to was left by a killed run.
 ABANDONED = 86400.0
+_DIGEST = "sha256"  # name of the file of an entry that holds the hash of the others
 
 
 class CachedSamples(Sequence[Sample]):
@@ -48,6 +49,10 @@ class CachedSamples(Sequence[Sample]):
     """
 
     def __init__(self, folder: Path):
+        # One pass over what the first epoch reads anyway, and then from memory: a flipped bit would train
+        # another model.
+        if (folder / _DIGEST).read_text() != _digest(folder):
+            raise ValueError("the files are not what was written")
         types = json.loads((folder / "types.json").read_text())
         self._columns: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
         with np.load(folder / "shapes.npz") as shapes:
@@ -140,6 +145,18 @@ def _write(folder: Path, samples: Iterable[Sample]) -> None:
     lists = {name: np.array(shape, dtype=np.int64) for name, shape in shapes.items()}
     np.savez(folder / "shapes.npz", **lists)
     (folder / "types.json").write_text(json.dumps(types))
+    (folder / _DIGEST).write_text(_digest(folder))
+
+
+def _digest(folder: Path) -> str:
+    """Hash of all files of an entry, with their names."""
+    digest = hashlib.sha256()
+    for file in sorted(folder.iterdir()):
+        if file.name != _DIGEST:
+            with file.open("rb") as stream:
+                content = hashlib.file_digest(stream, "sha256").hexdigest()
+            digest.update(f"{file.name}\0{content}\n".encode())
+    return digest.hexdigest()
 
 
 def _flatten(sample: Sample) -> dict[str, Shaped[np.ndarray, "..."]]:

@@ -7,10 +7,10 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 
+from gh_tools.orbitals import checks
 from gh_tools.orbitals.basis import Basis, ElementBasis, Shell
 from gh_tools.orbitals.blocks import Hamiltonian, OnsiteBlocks, PairBlocks
 from gh_tools.orbitals.pairs import stored_pairs, wrapped
-from gh_tools.store import checks
 
 # s orbitals exp(-r²/2w²), w = 1/√2 Å: ⟨0|R⟩ = exp(-R²/4w²) = exp(-R²/2), 4e-8 at the cutoff.
 REACH = 2.9
