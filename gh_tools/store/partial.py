@@ -11,6 +11,7 @@ import time
 import uuid
 import weakref
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -458,14 +459,28 @@ def write_atomically(file: Path, content: bytes) -> None:
 
 
 def write_once(file: Path, content: Any) -> Any:
-    """Write JSON into a file unless it is there, also where several do at once; return what it holds."""
+    """Write JSON into a file unless it is there, also where several do at once; return what it holds.
+
+    Raises:
+        CannotCreateError: what is there is not what was written.
+    """
     if not file.exists():
         temporary = _temporary(file)
-        temporary.write_text(json.dumps(content))
+        temporary.write_text(json.dumps([content, _checksum(content)]))
         with contextlib.suppress(FileExistsError):
             rename_new(temporary, file)
         temporary.unlink(missing_ok=True)
-    return json.loads(file.read_text())
+    try:
+        found, checksum = json.loads(file.read_text())
+        if checksum == _checksum(found):
+            return found
+    except (ValueError, TypeError):
+        pass
+    raise CannotCreateError(f"{file}: is damaged; start anew with --overwrite")
+
+
+def _checksum(content: Any) -> int:
+    return zlib.crc32(json.dumps(content, sort_keys=True).encode())
 
 
 def _temporary(file: Path) -> Path:
