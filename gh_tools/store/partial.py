@@ -458,28 +458,25 @@ def write_atomically(file: Path, content: bytes) -> None:
     temporary.rename(file)
 
 
-def write_once(file: Path, content: Any) -> Any:
-    """Write JSON into a file unless it is there, also where several do at once; return what it holds.
+def write_once(file: Path, content: Mapping[str, Any]) -> dict[str, Any]:
+    """Write a JSON object into a file unless it is there, also where several do at once; return what it holds.
 
     Raises:
         CannotCreateError: what is there is not what was written.
     """
     if not file.exists():
         temporary = _temporary(file)
-        temporary.write_text(json.dumps([content, _checksum(content)]))
+        temporary.write_text(json.dumps({**content, "crc32": _checksum(content)}))
         with contextlib.suppress(FileExistsError):
             rename_new(temporary, file)
         temporary.unlink(missing_ok=True)
-    try:
-        found, checksum = json.loads(file.read_text())
-        if checksum == _checksum(found):
-            return found
-    except (ValueError, TypeError):
-        pass
-    raise CannotCreateError(f"{file}: is damaged; start anew with --overwrite")
+    found = read_json(file)
+    if not isinstance(found, dict) or found.pop("crc32", None) != _checksum(found):
+        raise CannotCreateError(f"{file}: is damaged; start anew with --overwrite")
+    return found
 
 
-def _checksum(content: Any) -> int:
+def _checksum(content: Mapping[str, Any]) -> int:
     return zlib.crc32(json.dumps(content, sort_keys=True).encode())
 
 

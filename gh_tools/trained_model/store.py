@@ -154,7 +154,7 @@ def _check_weights(
     path: Path | str,
     prefix: str,
     weights: Mapping[str, np.ndarray],
-    config: TrainConfig,
+    config: NetworkConfig,
     basis: Basis,
     n_spins: int,
 ) -> None:

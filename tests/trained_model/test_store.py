@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+import jax
 import numpy as np
 import pytest
 import zarr
 
 from gh_tools.errors import DataError, NoInputError
+from gh_tools.model.build import build_model
+from gh_tools.model.graph import build_graph
+from gh_tools.model.initial import draw_weights
 from gh_tools.store.partial import PartialStore
 from gh_tools.store.provenance import Provenance
 from gh_tools.store.read import open_store
 from gh_tools.trained_model.config import NetworkConfig
 from gh_tools.trained_model.store import load_model, save_model
-
-PARAMS = {"params": {"layer": {"kernel": np.arange(6.0).reshape(2, 3)}, "scale": np.ones(2)}}
-OTHER = {"params": {"layer": {"kernel": np.zeros((2, 3))}, "scale": np.zeros(2)}}
+from tests.faults.mutate import seal
 
 
 @pytest.fixture
-def path(tmp_path, inputs, make_config):
+def weights(inputs, make_config):
+    """Weights of the network that the configuration describes."""
+    network, basis = make_config().model, inputs.basis
+    atoms = inputs.readers[0].structures.atoms[0]
+    cutoffs = network.descriptor_cutoff(basis), network.pair_cutoffs(basis)
+    return draw_weights(build_model(network, basis), build_graph(atoms, basis, *cutoffs), 0)
+
+
+@pytest.fixture
+def path(tmp_path, inputs, make_config, weights):
+    other = jax.tree.map(np.zeros_like, weights)
     partial = PartialStore(tmp_path / "m.model.zarr", Provenance("gh-train", inputs=inputs.stores))
     return save_model(
         partial,
@@ -26,20 +38,18 @@ def path(tmp_path, inputs, make_config):
         scaleshift=inputs.scaleshifts["global"],
         split=inputs.split,
         names=inputs.names,
-        params={"hamiltonian": PARAMS, "eigenvalue": OTHER},
+        params={"hamiltonian": weights, "eigenvalue": other},
         history={"loss": np.array([2.0, 1.0])},
         attributes={"config": make_config().model_dump(mode="json")},
     )
 
 
-def test_what_goes_in_comes_out(path, inputs, make_config):
+def test_what_goes_in_comes_out(path, inputs, make_config, weights):
     model = load_model(path)
     assert model.config == NetworkConfig.of_training(make_config().model_dump(mode="json"))
     assert model.basis == inputs.basis
-    np.testing.assert_array_equal(
-        model.params["params"]["layer"]["kernel"], PARAMS["params"]["layer"]["kernel"]
-    )
-    assert load_model(path, best="eigenvalue").params["params"]["scale"].sum() == 0
+    jax.tree.map(np.testing.assert_array_equal, model.params, weights)
+    assert not any(map(np.any, jax.tree.leaves(load_model(path, best="eigenvalue").params)))
     distance = np.array([2.5, 4.0])
     for found, wanted in zip(
         model.scaleshift.pairs(np.array([0, 1]), distance),
@@ -59,5 +69,21 @@ def test_what_is_no_model_is_refused(path, tiny_scaleshift, tmp_path):
     with pytest.raises(DataError, match="expected a store of kind model"):
         load_model(tiny_scaleshift)
     zarr.open_group(path).attrs["config"] = {"model": {"model": "another"}}
+    seal(path)
     with pytest.raises(DataError, match="config describes no network"):
+        load_model(path)
+
+
+def test_weights_of_another_network_are_refused(path):
+    group = zarr.open_group(path)
+    key = next(key for key in open_store(path).keys("parameters/") if key.endswith("kernel"))
+    values = group[key][...]
+    del group[key]
+    group.create_array(key, data=values[..., :-1], config={"write_empty_chunks": True})
+    seal(path)
+    with pytest.raises(DataError, match=rf"{key}: expected weights of shape .* found"):
+        load_model(path)
+    del group[key]
+    seal(path)
+    with pytest.raises(DataError, match=rf"{key}: expected weights of shape .* found none"):
         load_model(path)
