@@ -27,7 +27,7 @@ def frozen(tmp_path_factory):
 @pytest.mark.parametrize("name", [archive.name.removesuffix(".tar.xz") for archive in ARCHIVES])
 def test_every_store_opens_and_is_sound(frozen, name):
     store = open_store(frozen / name)
-    assert check(store) == []
+    assert list(check(store)) == []
     assert verify_id(store)
 
 
