@@ -103,7 +103,7 @@ def check_pairs(hamiltonian: Hamiltonian) -> Iterator[str]:
         if twice := _repeated(blocks.i, blocks.j, blocks.shift, len(numbers)):
             yield f"{group}: expected each pair once, found {twice} that stand twice"
         # Projectors of a third atom couple orbitals that do not overlap themselves.
-        limit = 2 * hamiltonian.basis.pair_cutoff(zi, zj)
+        limit = 2 * hamiltonian.basis.pair_range(zi, zj)
         farthest = float(np.linalg.norm(hamiltonian.vectors((zi, zj)), axis=1).max())
         if not farthest <= limit:
             yield (

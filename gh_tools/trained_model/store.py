@@ -159,10 +159,10 @@ def _check_weights(
     n_spins: int,
 ) -> None:
     """Raise `DataError` unless the weights have names and shapes of the network, which is traced but not run."""
-    cutoffs = config.model.descriptor_cutoff(basis), config.model.pair_cutoffs(basis)
-    near = min(cutoffs[0], *cutoffs[1].values()) / 2
+    cutoffs = config.model.cutoffs(basis)
+    near = min(cutoffs.descriptor, *cutoffs.pairs.values()) / 2
     two = ase.Atoms(numbers=2 * basis.numbers[:1], positions=[(0, 0, 0), (0, 0, near)])
-    graph = build_graph(two, basis, *cutoffs)
+    graph = build_graph(two, basis, cutoffs)
     try:
         network = build_model(config.model, basis, n_spins, n_kinds=1)
         drawn = jax.eval_shape(network.init, jax.random.key(0), graph)

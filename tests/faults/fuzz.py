@@ -211,6 +211,7 @@ def cache_case(stores: Path, rng: np.random.Generator, every: bool) -> tuple[str
     from gh_tools.labels.labels import open_labels
     from gh_tools.labels.split import Split
     from gh_tools.orbitals.irreps import IrrepLayout
+    from gh_tools.orbitals.pairs import Cutoffs
     from gh_tools.scaleshift.scaleshift import ScaleShift
     from gh_tools.store.read import open_store
     from gh_tools.training.data.cache import cached_samples
@@ -219,8 +220,8 @@ def cache_case(stores: Path, rng: np.random.Generator, every: bool) -> tuple[str
     store = open_store("x.scaleshift.zarr")
     labels = open_labels([open_store("x.hamiltonians.zarr")])
     scaleshift = ScaleShift.from_arrays(store, labels.basis, frame="bond")
-    cutoffs = dict.fromkeys(labels.basis.species_pairs(), 4.8)
-    maker = SampleMaker(IrrepLayout(labels.basis), scaleshift, 4.8, cutoffs, 0.5, np.float32)
+    pairs = dict.fromkeys(labels.basis.species_pairs(), 4.8)
+    maker = SampleMaker(IrrepLayout(labels.basis), scaleshift, Cutoffs(4.8, pairs))
     split = Split.from_arrays(store)
 
     def make():

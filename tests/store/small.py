@@ -128,8 +128,7 @@ def _write_model(path: Path, scaleshift: Path) -> Path:
     store = open_store(scaleshift, "scaleshift")
     table = Basis.from_arrays(store)
     config = TrainConfig.model_validate({"model": NETWORK})
-    cutoffs = config.model.descriptor_cutoff(table), config.model.pair_cutoffs(table)
-    graph = build_graph(structures().atoms[0], table, *cutoffs)
+    graph = build_graph(structures().atoms[0], table, config.model.cutoffs(table))
     weights = draw_weights(build_model(config.model, table), graph, 0)
     return save_model(
         PartialStore(path, Provenance("gh-train", inputs=[store])),

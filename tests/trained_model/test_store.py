@@ -24,8 +24,8 @@ def weights(inputs, make_config):
     """Weights of the network that the configuration describes."""
     network, basis = make_config().model, inputs.basis
     atoms = inputs.readers[0].structures.atoms[0]
-    cutoffs = network.descriptor_cutoff(basis), network.pair_cutoffs(basis)
-    return draw_weights(build_model(network, basis), build_graph(atoms, basis, *cutoffs), 0)
+    graph = build_graph(atoms, basis, network.cutoffs(basis))
+    return draw_weights(build_model(network, basis), graph, 0)
 
 
 @pytest.fixture
