@@ -77,6 +77,14 @@ def test_interrupted_and_killed_runs_end_as_one_without(tiny_scaleshift, tmp_pat
     assert open_store(broken).id == open_store(whole).id
     assert open_store(broken).history[-1]["program"] == "gh-train"
 
+    # A finished model is not touched, and tells the same.
+    before = (whole / "zarr.json").stat().st_mtime_ns
+    again = train(tiny_scaleshift, "-o", whole, *SMALL, "--json", "--resume")
+    assert again.returncode == 0, again.stderr
+    assert json.loads(again.stdout) == facts
+    assert (whole / "zarr.json").stat().st_mtime_ns == before
+    assert not list(tmp_path.glob("*.partial"))
+
 
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),

@@ -107,6 +107,11 @@ def test_resume_keeps_what_is_done(predictor, tiny_labels, result, tmp_path, mon
     predict_structures(predictor, structures, path, provenance, resume=True)
     assert len(calls) == 2
     assert open_store(path).id == open_store(result).id
+    # What is finished stays as it is.
+    before = (path / "zarr.json").stat().st_mtime_ns
+    assert predict_structures(predictor, structures, path, provenance, resume=True) == (path, [])
+    assert len(calls) == 2
+    assert (path / "zarr.json").stat().st_mtime_ns == before
 
 
 def test_elements_and_bases_that_the_model_lacks(predictor, tiny_labels):
