@@ -16,6 +16,10 @@ INTERCEPT, SIGMA, R2 = "Intercept", "sigma", "R2"
 # A column is taken for a combination of others if less than this part of its variance is its own:
 # float32 columns leave 1e-14, honest ones far more.
 _OWN_VARIANCE = 1e-9
+# A spread is rounding if it is smaller than this part of the values.
+_SPREAD = 1e-12
+# Between these coefficients are numbers that floating point has room for, squares of deviations and all.
+_LEAST, _MOST = 1e-290, 1e290
 _STRONG_INFLATION = 10.0  # customary limit of the variance inflation factor
 
 
@@ -93,8 +97,9 @@ def make_design(formula: Formula, table: Table) -> Design:
     """Evaluate a formula on a table.
 
     Raises:
-        DataError: values that are not finite, a constant response or term, terms that are linear
-            combinations of others, or fewer structures than parameters; the message names the column.
+        DataError: values that are not finite or too large, a constant response or term, terms that are
+            linear combinations of others, a response that is one of the terms, or fewer structures than
+            parameters; the message names the column.
         UsageError: a term has the name of another parameter.
     """
     terms = tuple(str(term) for term in formula.terms)
@@ -113,8 +118,15 @@ def make_design(formula: Formula, table: Table) -> Design:
             f"{table.source}: {n} structures do not determine the {parameters} parameters of "
             f"{str(formula)!r} (sigma among them); give more structures or leave terms out"
         )
-    columns = [term.evaluate(table.columns) for term in formula.terms]
+    with np.errstate(over="ignore"):
+        columns = [term.evaluate(table.columns) for term in formula.terms]
     predictors = np.stack(columns, axis=1) if columns else np.zeros((n, 0))
+    for name, values in ((formula.response, response), *zip(terms, columns, strict=True)):
+        if not float(np.abs(values).max()) < _MOST:
+            raise DataError(
+                f"{table.source}: {name} has values of {_MOST:g} or more, which leave floating-point "
+                "numbers no room; change its unit"
+            )
     center, scale = _center_and_scale(predictors, formula.intercept)
     response_center, response_scale = _center_and_scale(response, formula.intercept)
     constant = "is the same for all structures" if formula.intercept else "is zero throughout"
@@ -128,8 +140,17 @@ def make_design(formula: Formula, table: Table) -> Design:
                 f"{table.source}: {term} {constant}, so that it has no effect that the data could "
                 "show; leave it out of the formula"
             )
+        with np.errstate(over="ignore", under="ignore"):
+            slope = response_scale / width
+        if not _LEAST < slope < _MOST:
+            raise DataError(
+                f"{table.source}: {term} varies by {width:.2g} and {formula.response} by "
+                f"{response_scale:.2g}, so that the coefficient has no room among floating-point numbers; "
+                "change a unit"
+            )
     inflation = _inflation((predictors - center) / scale)
     _check_independent(terms, inflation, table.source)
+    _check_scatter(table, formula, terms, predictors, response, (center, scale, response_scale))
     units = {SIGMA: table.units[formula.response], R2: ""}
     for term in formula.terms:
         units[str(term)] = _quotient(table.units[formula.response], term.unit(table.units))
@@ -161,10 +182,51 @@ def _check_finite(table: Table, name: str) -> None:
 
 
 def _center_and_scale(values: np.ndarray, centred: bool) -> tuple[np.ndarray, np.ndarray]:
+    # In units of the largest value no square overflows or vanishes.
+    peak = np.abs(values).max(axis=0)
+    peak = np.where(peak > 0, peak, 1.0)
+    values = values / peak
     center = values.mean(axis=0) if centred else np.zeros(values.shape[1:])
     scale = np.sqrt(np.mean((values - center) ** 2, axis=0))
     # Rounding leaves the mean of equal numbers some ulps beside them: that spread is none.
-    return center, np.where(scale > 1e-12 * np.abs(values).max(axis=0), scale, 0.0)
+    return center * peak, np.where(scale > _SPREAD, scale * peak, 0.0)
+
+
+def _check_scatter(
+    table: Table,
+    formula: Formula,
+    terms: tuple[str, ...],
+    predictors: Float[np.ndarray, "n terms"],
+    response: Float[np.ndarray, "n"],
+    sizes: tuple[np.ndarray, np.ndarray, float],
+) -> None:
+    """Raise an error if the response is the terms' linear combination to rounding.
+
+    Sigma is zero then and the posterior, which grows as sigma^-(n - k) towards it, is none.
+    """
+    center, scale, response_scale = sizes
+    size = 1 / response_scale
+    matrix = (predictors - center) / scale
+    target = response * size
+    if formula.intercept:
+        matrix = np.column_stack([np.ones(len(response)), matrix])
+    best = np.linalg.lstsq(matrix, target)[0]
+    slopes = best[int(formula.intercept) :]
+    # What rounding of the values themselves makes, in units of the response's spread.
+    rounding = np.abs(target).max() + np.sum(abs(slopes) * (np.abs(predictors) / scale).max(axis=0))
+    residual = np.sqrt(np.mean((target - matrix @ best) ** 2))
+    if residual > 32 * np.finfo(float).eps * (1 + rounding):
+        return
+    exact = " + ".join(
+        f"{slope * response_scale / width:.6g} {term}"
+        for slope, width, term in zip(slopes, scale, terms, strict=True)
+    )
+    constant = " + a constant" if formula.intercept else ""
+    raise DataError(
+        f"{table.source}: {formula.response} is exactly {exact}{constant}, to rounding: there is no "
+        "scatter, so that a regression has nothing to estimate; leave out the term that defines "
+        f"{formula.response}, or explain another response"
+    )
 
 
 def _inflation(standardised: Float[np.ndarray, "n terms"]) -> Float[np.ndarray, "terms"]:

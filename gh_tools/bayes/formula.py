@@ -49,7 +49,10 @@ class Term:
         for factor in self.factors:
             column = columns[factor.name]
             if factor.centred:
-                column = column - column.mean()
+                deviation = column - column.mean()
+                # Rounding leaves the mean of equal numbers some ulps beside them.
+                some = np.abs(deviation).max() > 1e-12 * np.abs(column).max()
+                column = deviation if some else np.zeros_like(column)
             values = values * column**factor.power
         return values
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 # Vehtari et al., Bayesian Analysis 16, 667 (2021).
 _RHAT_LIMIT = 1.01
 _ESS_LIMIT = 400
+_ROUNDING = 1e-12  # of R2
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,8 @@ def faults(groups: Mapping[str, xarray.Dataset], estimates: list[Estimate]) -> l
     if divergent:
         found.append(f"{divergent} draws diverged: parts of the posterior may be missing")
     for estimate in estimates:
+        if estimate.name == R2 and estimate.sd < _ROUNDING:
+            continue  # 0 or 1 in all draws: there is nothing that chains could disagree on
         if not estimate.rhat <= _RHAT_LIMIT:
             found.append(
                 f"{estimate.name}: R-hat is {estimate.rhat:.3f}, above {_RHAT_LIMIT}: the chains "

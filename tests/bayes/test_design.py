@@ -119,6 +119,67 @@ def test_fewer_structures_than_parameters():
     make_design(parse(FORMULA), planted(6))
 
 
+@pytest.mark.parametrize("factor", [1.0, 1e-30, 1e30, 1e-150])
+@pytest.mark.parametrize("offset", [0.0, 1e6])
+def test_a_response_without_scatter_is_refused(factor, offset):
+    table = planted()
+    columns = table.columns
+    columns["holes"] = factor * (3 * columns["ni_per_hf"] - 2 * columns["density"] + offset)
+    fails("holes ~ ni_per_hf + density", "there is no scatter", table)
+    fails(FORMULA, "leave out the term that defines holes", table)
+    # Scatter far above rounding is scatter.
+    rng = np.random.default_rng(0)
+    spread = columns["holes"].std()
+    columns["holes"] += (1e-10 if offset == 0 else 1e-6) * spread * rng.normal(size=72)
+    make_design(parse(FORMULA), table)
+
+
+def test_a_response_that_is_a_term_is_refused():
+    table = planted()
+    table.columns["holes"] = -3 * table.columns["density"]
+    fails("holes ~ 0 + density", "holes is exactly -3 density, to rounding", table)
+    table.columns["holes"] = table.columns["density"] ** 2
+    fails("holes ~ density^2", "holes is exactly 1 density^2 + a constant", table)
+
+
+def test_float32_leaves_scatter():
+    # Rounding to float32 is 1e-8 of the values, and is estimated as such.
+    table = planted()
+    table.columns["holes"] = (2 * table.columns["density"]).astype(np.float32).astype(float)
+    make_design(parse("holes ~ density"), table)
+
+
+def test_centred_constants_are_constant():
+    table = planted()
+    table.columns["twist"][:] = 0.1  # whose mean is not 0.1 to the last bit
+    for term in ("center(twist)", "center(twist)^2", "center(twist):density"):
+        fails(f"holes ~ 0 + density + {term}", f"{term} is zero throughout", table)
+
+
+@pytest.mark.parametrize("factor", [1e-250, 1e-30, 1e30, 1e140, 1e250])
+def test_scales_of_any_size(factor):
+    table = planted()
+    expected = make_design(parse(FORMULA), table)
+    table.columns["holes"] = factor * table.columns["holes"]
+    found = make_design(parse(FORMULA), table)
+    assert found.response_scale == pytest.approx(factor * expected.response_scale, rel=1e-12)
+    np.testing.assert_allclose(found.standardised()[1], expected.standardised()[1], atol=1e-12)
+    np.testing.assert_allclose(found.inflation, expected.inflation, rtol=1e-9)
+
+
+def test_numbers_without_room_are_refused():
+    table = planted()
+    table.columns["twist"] = 1e200 * table.columns["twist"]
+    fails("holes ~ twist^2", "twist^2 has values of 1e+290 or more", table)
+    table.columns["holes"] = 1e-200 * table.columns["holes"]
+    fails("holes ~ twist", "the coefficient has no room among floating-point numbers", table)
+
+
+@pytest.mark.parametrize("n", [0, 1])
+def test_no_structures_to_speak_of(n):
+    fails("holes ~ density", f"{n} structures do not determine the 3 parameters", planted(n))
+
+
 def test_reserved_names():
     table = planted()
     table.columns["sigma"] = table.columns["twist"]

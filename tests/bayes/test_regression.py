@@ -14,7 +14,7 @@ from gh_tools.bayes import regression
 from gh_tools.bayes.design import make_design
 from gh_tools.bayes.formula import parse
 from gh_tools.bayes.priors import complete_priors, parse_priors
-from gh_tools.bayes.regression import Sampling, sample_posterior
+from gh_tools.bayes.regression import Conditional, Sampling, sample_posterior
 from gh_tools.bayes.summary import faults, summarize
 from tests.bayes.data import SIGMA, SLOPES, planted
 
@@ -158,6 +158,82 @@ def test_without_intercept_and_with_powers():
     for name, value in {"ni_per_hf": 900, "center(density)": 4, "center(density)^2": -2}.items():
         assert abs(found[name].mean - value) < 4 * found[name].sd
         assert found[name].sd < 0.05 * abs(value)
+
+
+@pytest.mark.parametrize("noise", [1e-3, 1e-6, 1e-9])
+def test_small_scatter_is_estimated_as_any_other(noise):
+    # Under flat priors the posterior is the same in units of the scatter, whatever that is.
+    table = planted()
+    rng = np.random.default_rng(5)
+    fit = 4 * table.columns["density"] - 0.1 * table.columns["twist"]
+    table.columns["holes"] = fit + noise * rng.normal(size=72)
+    groups = sample("holes ~ density + twist", table)
+    found = estimates(groups)
+    matrix = np.column_stack([np.ones(72), table.columns["density"], table.columns["twist"]])
+    best, (square,), *_ = np.linalg.lstsq(matrix, table.columns["holes"] / noise - fit / noise)
+    wide = np.sqrt(np.diag(np.linalg.inv(matrix.T @ matrix)) * square / 69)
+    for name, true, shift, width in zip(
+        ("Intercept", "density", "twist"), (0, 4, -0.1), best, wide, strict=True
+    ):
+        # Student's t of 68 degrees, its sd 1.5 % wider than the scale; 2000 draws tell sds to 2 %.
+        assert found[name].sd == pytest.approx(noise * width, rel=0.1)
+        # Rounding of numbers of the order of 30 is 4e-15.
+        assert found[name].mean - true == pytest.approx(
+            noise * shift, abs=0.15 * noise * width + 2e-14
+        )
+    assert found["sigma"].mean == pytest.approx(noise * np.sqrt(square / 69), rel=0.03)
+    assert faults(groups, list(found.values())) == []
+
+
+def test_terms_that_nearly_depend_on_each_other():
+    # The sum of the coefficients is known, their difference is as the priors leave it: 2.5 each.
+    table = planted()
+    rng = np.random.default_rng(5)
+    density = table.columns["density"]
+    table.columns["twist"] = density + 1e-4 * rng.normal(size=72)
+    groups = sample("holes ~ density + twist", table)
+    posterior = groups["posterior"]
+    alone = sample("holes ~ density", table)["posterior"]
+    both = posterior["density"] + posterior["twist"]
+    assert float(both.mean()) == pytest.approx(float(alone["density"].mean()), abs=0.1)
+    assert float(both.std()) == pytest.approx(float(alone["density"].std()), rel=0.1)
+    wide = 2.5 * table.columns["holes"].std() / density.std() / np.sqrt(2)
+    assert float(posterior["density"].std()) == pytest.approx(wide, rel=0.1)
+    assert faults(groups, summarize(posterior)) == []
+    assert int(groups["sample_stats"]["tree_depth"].max()) <= 5
+
+
+def test_a_prior_against_the_data():
+    # A coefficient held at zero leaves all of its effect to sigma.
+    table = planted()
+    table.columns["holes"] = 4 * table.columns["density"] + 1e-4 * table.columns["holes"]
+    groups = sample("holes ~ density", table, ["density=normal(0,1e-6)"])
+    found = estimates(groups)
+    assert found["density"].sd == pytest.approx(1e-6, rel=0.1)
+    assert found["sigma"].mean == pytest.approx(table.columns["holes"].std(), rel=0.1)
+
+
+def test_marginal_likelihood_is_that_of_the_normal_distribution():
+    rng = np.random.default_rng(0)
+    predictors, response = rng.normal(size=(7, 3)), rng.normal(size=7)
+    mean, sd = rng.normal(size=3), rng.uniform(0.1, 3, 3)
+    conditional = Conditional.of(predictors, response, mean, sd)
+    found, expected = [], []
+    for sigma in (0.1, 0.7, 3.0):
+        covariance = sigma**2 * np.eye(7) + predictors * sd**2 @ predictors.T
+        full = stats.multivariate_normal(predictors @ mean, covariance)
+        expected.append(full.logpdf(response))
+        found.append(conditional.log_marginal(sigma))
+    np.testing.assert_allclose(np.diff(found), np.diff(expected), rtol=1e-10)
+    # Coefficients given sigma, by the textbook's formulas.
+    inverse = np.linalg.inv(predictors.T @ predictors / 0.7**2 + np.diag(sd**-2.0))
+    middle = inverse @ (predictors.T @ response / 0.7**2 + mean / sd**2)
+    sigma = np.full((1, 4), 0.7)
+    z = np.concatenate([np.zeros((1, 3)), np.eye(3)])[None]
+    drawn = conditional.coefficients(sigma, z)[0]
+    np.testing.assert_allclose(drawn[0], middle, rtol=1e-10)
+    root = drawn[1:] - drawn[0]
+    np.testing.assert_allclose(root.T @ root, inverse, rtol=1e-9, atol=1e-12)
 
 
 def test_intercept_alone():

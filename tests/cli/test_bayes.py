@@ -7,7 +7,7 @@ import pytest
 
 from gh_tools.bayes.posterior import read_posterior
 from gh_tools.store.read import open_store, verify_id
-from tests.bayes.data import SLOPES
+from tests.bayes.data import SLOPES, planted
 from tests.bayes.stores import write_spectra
 
 FORMULA = "holes ~ ni_per_hf + density + se_vacancy_rate + twist"
@@ -82,6 +82,17 @@ def test_dry_run_shows_the_plan(gh, spectra):
     assert sorted(path.name for path in gh.folder.iterdir()) == list(spectra)
 
 
+def test_a_response_without_scatter_is_refused_before_sampling(gh, tmp_path):
+    table = planted(36, 0)
+    write_spectra(tmp_path / "a.spectra.zarr", scalar__holes=4.0 * table.columns["density"])
+    done = gh("python -X importtime $(which gh-bayes) 'holes ~ density' a.spectra.zarr")
+    assert done.returncode == 65, done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert "a.spectra.zarr: holes is exactly 4 density + a constant, to rounding" in last
+    # Nothing heavy was loaded for that.
+    assert "pymc" not in done.stderr and "pytensor" not in done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
@@ -90,6 +101,7 @@ def test_dry_run_shows_the_plan(gh, spectra):
         ("'holes ~ densty' a.spectra.zarr", 65, "there are: density, holes"),
         ("'n_electrons ~ density' a.spectra.zarr", 65, "the response n_electrons is the same"),
         ("'holes ~ density + n_electrons' a.spectra.zarr", 65, "n_electrons is the same for all"),
+        ("'density ~ center(density)' a.spectra.zarr", 2, "density is on both sides"),
         ("'holes ~ density' a.spectra.zarr a.spectra.zarr", 65, "would count twice"),
         ("'holes ~ density' a.spectra.zarr --prior x=normal(0,1)", 2, "no parameter 'x'"),
         ("'holes ~ density' a.spectra.zarr --plot x.txt", 2, "pictures end in"),
