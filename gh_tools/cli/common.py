@@ -516,7 +516,23 @@ def _drained(file: Path) -> bytes:
 def as_settings(settings: Sequence[str] | None, options: Mapping[str, Any]) -> list[str]:
     """Append options of their own to ``--set`` entries, after which they win; None is not given."""
     given = {key: value for key, value in options.items() if value is not None}
-    return [*(settings or []), *(f"{key}={json.dumps(value)}" for key, value in given.items())]
+    return [*(settings or []), *(f"{key}={_as_toml(value)}" for key, value in given.items())]
+
+
+def _as_toml(value: Any) -> str:
+    """Write strings, numbers and lists as TOML: JSON, but for characters beyond 16 bits.
+
+    Of these JSON makes two escapes, where TOML has one; and bytes of a file's name that are no text, which
+    Python holds as one half of such a character, stand as they are.
+    """
+
+    def escape(found: re.Match) -> str:
+        if found["high"]:
+            return "\\U" + f"{ord(json.loads(chr(34) + found[0] + chr(34))):08x}"
+        return chr(int(found["alone"], 16)) if found["alone"] else found[0]
+
+    pattern = r"\\\\|\\u(?P<high>d[89ab]..)\\u(?P<low>d[c-f]..)|\\u(?P<alone>d[89a-f]..)"
+    return re.sub(pattern, escape, json.dumps(value))
 
 
 def _known_keys(model: type[pydantic.BaseModel], location: Sequence[Any]) -> list[str]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -98,6 +99,21 @@ def test_files_without_saying_file(gh):
     gh("gh-build file run.xyz salt.cif --set units.temperature=K -o named.zarr")
     run, named = (gh.folder / f"{name}.zarr" for name in ("run.structures", "named"))
     assert content(run) == content(named)
+
+
+def test_names_of_files_that_are_hardly_text(gh):
+    """Outside of the basic plane, in another encoding, with what TOML escapes; by options and by a pipe."""
+    names = ["𝓗.xyz".encode(), b"l\xe9.xyz", "a\\ud835 'b\" é\x7f.xyz".encode(), b"run@300.xyz"]
+    for name in names:
+        file = gh.folder / os.fsdecode(name)
+        write(file, molecule("H2O"), format="xyz")
+        done = gh(f"gh-build {shlex.quote(file.name)} -q -o out.zarr --overwrite | gh-info")
+        assert done.returncode == 0, done.stderr
+        found = read_structures(gh.folder / "out.zarr").names
+        assert found == [name.removesuffix(b".xyz").decode(errors="backslashreplace")]
+        if name.startswith(b"l"):  # the name of the store is derived from it
+            made = gh(f"gh-build {shlex.quote(file.name)} -q | gh-info")
+            assert made.returncode == 0, made.stderr
 
 
 def test_wrong_requests(call, tmp_path):

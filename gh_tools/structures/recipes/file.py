@@ -6,6 +6,7 @@ The numbers of their info become columns.
 from __future__ import annotations
 
 import json
+import os
 import re
 from functools import lru_cache
 from pathlib import Path
@@ -71,7 +72,8 @@ def _read_all(paths: tuple[str, ...], images: str, file_format: str | None) -> l
 
 def _stem(path: str) -> str:
     """Name of a file without the suffixes of its format and compression."""
-    name = Path(path).name
+    # What is no text in a file's name can be none in a store.
+    name = os.fsencode(Path(path).name).decode("utf-8", "backslashreplace")
     return Path(re.sub(r"\.(gz|bz2|xz)$", "", name)).stem
 
 
