@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import typer
 
 from gh_tools import console
+from gh_tools.aliases import renamed_keys
 from gh_tools.cli.options import VersionOption
 from gh_tools.errors import CannotCreateError, DataError, GhError, NoInputError, UsageError
 from gh_tools.outputs.claim import claim, end_claims
@@ -417,7 +418,7 @@ def _load_config(
     for setting in settings or []:
         values = _merge(values, _setting(setting))
     try:
-        config = model.model_validate(values)
+        config = model.model_validate(renamed_keys(values))
         for key, value in _numbers(config.model_dump()):
             if not math.isfinite(value):
                 raise UsageError(f"{key}: expected a finite number, found {value}")

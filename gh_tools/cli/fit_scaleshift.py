@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from gh_tools import aliases
 from gh_tools.cli import common
 from gh_tools.cli.options import (
     DebugOption,
@@ -29,8 +30,7 @@ def main(
         typer.Option(
             "--fractions",
             metavar="TRAIN,VALIDATION,TEST",
-            help="Shares of the structures to learn from, to choose the best epoch by, and to keep "
-            "for the end.",
+            help="Shares of the training, validation and test set.",
         ),
     ] = "0.8,0.1,0.1",
     split: Annotated[
@@ -41,14 +41,15 @@ def main(
             "indices, instead of drawing them.",
         ),
     ] = None,
-    potential: Annotated[
+    onsite_energies: Annotated[
         bool,
         typer.Option(
-            "--potential/--no-potential",
-            help="Fit first a potential for each atom, of neighbours up to 12 Å and of theirs up to 6.5 Å. "
-            "Without it models depend on atoms within their cutoff alone.",
+            "--onsite-fit/--no-onsite-fit",
+            help="Fit first a model of the atoms' on-site energies, of neighbours up to 12 Å and of theirs up to "
+            "6.5 Å. Without it models depend on atoms within their cutoff alone.",
         ),
     ] = True,
+    before: Annotated[bool | None, typer.Option(aliases.ONSITE_ENERGIES, hidden=True)] = None,
     seed: SeedOption = 0,
     overwrite: OverwriteOption = False,
     dry_run: DryRunOption = False,
@@ -59,7 +60,7 @@ def main(
 ) -> None:
     """Split labelled structures, and fit the scale-shift layers to the training part.
 
-    On-site scalars get the mean and deviation of each species. Pairs get functions of the distance for
+    On-site scalars are shifted by their mean over each species, and scaled by their standard deviation. Pairs get functions of the distance for
     each species pair: stretched exponentials for gears-h, and two-centre integrals in the frame of the
     bond for bond-frame. Several stores are fitted together.
     """
@@ -79,9 +80,10 @@ def main(
         log.info("would fit to %s structures and write %s", described, path)
         return
     config = {"split": str(split)} if split else {"fractions": fractions}
-    config["potential"] = potential
+    onsite_energies = onsite_energies if before is None else before
+    config["onsite_energies"] = onsite_energies
     provenance = common.provenance(None if split else seed, config, labels.stores)
-    path, explained = fit_store(labels, chosen, path, provenance, overwrite, potential)
+    path, explained = fit_store(labels, chosen, path, provenance, overwrite, onsite_energies)
     log.info("%s: %s structures", path, described)
     table(
         [

@@ -63,7 +63,7 @@ class Predictor:
         layout: irreps of the blocks.
         cutoffs: of descriptors and of pairs, none beyond what the labels hold.
         reach: distance in Å up to which neighbours of an atom are looked for.
-        potential: of the model's scale-shift; None if it has none.
+        onsite_energy: the on-site energy model of its scale-shift; None if there is none.
         atom_bytes: memory for the descriptors of an atom.
         n_matrices: how many are predicted: H of each spin, and of an ensemble its uncertainty.
     """
@@ -75,10 +75,10 @@ class Predictor:
         # Beyond the reach of the labels nothing was learned.
         labelled = model.attributes.get("cutoffs", {})
         self.cutoffs = model.config.model.cutoffs(model.basis).within(labelled)
-        self.potential = model.scaleshift.potential
+        self.onsite_energy = model.scaleshift.onsite_energy
         self.reach = self.cutoffs.reach
-        if self.potential is not None:
-            self.reach = max(self.reach, self.potential.reach)
+        if self.onsite_energy is not None:
+            self.reach = max(self.reach, self.onsite_energy.reach)
         self._dtype = np.dtype(model.config.precision)
         self._scaleshift = model.scaleshift
         params = jax.tree.map(lambda leaf: jax.numpy.asarray(leaf, self._dtype), model.params)
@@ -189,7 +189,7 @@ class Predictor:
     ) -> list[Float[np.ndarray, "*spin some k k"]]:
         irreps, terms = self.layout.onsite[number], self._scaleshift.onsite_terms[number]
         scaled = descriptors.onsite[descriptors.row[atom], ..., : irreps.size]
-        values = terms.mean + terms.deviation * scaled
+        values = terms.shift + terms.scale * scaled
         if self._members == 1:
             return [irreps.to_blocks(values).astype(np.float32)]
         blocks = np.stack([irreps.to_blocks(values[:, own]) for own in range(self._members)])

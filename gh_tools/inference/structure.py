@@ -16,7 +16,7 @@ from gh_tools.inference.predict import Descriptors, Predictor
 from gh_tools.orbitals.blocks import Hamiltonian
 from gh_tools.orbitals.pairs import Neighbours, wrapped
 from gh_tools.orbitals.partition import divide
-from gh_tools.scaleshift.potential import shifted
+from gh_tools.scaleshift.onsite_energy import shifted
 
 
 def predict_structure(predictor: Predictor, atoms: ase.Atoms) -> Hamiltonian:
@@ -27,14 +27,14 @@ def predict_structure(predictor: Predictor, atoms: ase.Atoms) -> Hamiltonian:
         atoms: any number of atoms; they are wrapped into the cell.
 
     Returns:
-        H(R) in eV in single precision, exactly Hermitian, without overlap (but where a potential needs it);
+        H(R) in eV in single precision, exactly Hermitian, without overlap (but where the on-site energy model needs it);
         of an ensemble with the uncertainty of each element; scalar ``n_electrons`` of neutral atoms.
 
     Raises:
         DataError: the model does not know an element.
     """
     predictor.basis.check_covers(atoms.numbers, atoms.get_chemical_formula())
-    overlap = None if predictor.potential is None else Overlap(predictor.basis, atoms.numbers)
+    overlap = None if predictor.onsite_energy is None else Overlap(predictor.basis, atoms.numbers)
     work = StructureWork(predictor, overlap, atoms, np.inf)
     return replace(work.blocks(0, [0]), scalars=work.head().scalars)
 
@@ -47,7 +47,7 @@ class StructureWork:
 
     Args:
         predictor: the model.
-        overlap: computes S; None for H alone, where the model has no potential.
+        overlap: computes S; None for H alone, where there is no on-site energy model.
         atoms: the structure; it is wrapped into the cell.
         domain_bytes: of H and S of a domain, at most (but one atom is the least).
 
@@ -72,7 +72,7 @@ class StructureWork:
             if overlap is None
             else max(predictor.reach, overlap.reach(self.atoms.numbers)),
         )
-        self._potential = np.zeros(len(self.atoms))
+        self._energies = np.zeros(len(self.atoms))
         # All in single precision; half of all pairs are stored
         block = 4 * (1 + predictor.n_matrices) * predictor.basis.n_orbitals(atoms.numbers) ** 2
         weight = self._neighbours.count(cutoff) / 2 * block.max()
@@ -103,9 +103,9 @@ class StructureWork:
         for found, blocks in ((onsite, predicted.onsite), (bonds, predicted.pairs)):
             for key in blocks:
                 blocks[key] = replace(blocks[key], overlap=found.pop(key).astype(np.float32))
-        if self._predictor.potential is None:
+        if self._predictor.onsite_energy is None:
             return predicted
-        return shifted(predicted, self._potential)
+        return shifted(predicted, self._energies)
 
     def overlap(self, number: int) -> tuple[OnsiteMatrices, PairMatrices]:
         """Compute a domain's blocks of S in double precision: on-site, and pairs."""
@@ -125,9 +125,9 @@ class StructureWork:
             needed = np.arange(len(self.atoms))
         else:
             needed = np.unique(np.concatenate([self._halo(self.domains[n]) for n in numbers]))
-        potential = self._predictor.potential
-        if potential is not None:
-            self._potential[needed] = potential(self.atoms, self._neighbours, needed)
+        onsite_energy = self._predictor.onsite_energy
+        if onsite_energy is not None:
+            self._energies[needed] = onsite_energy(self.atoms, self._neighbours, needed)
         return self._predictor.describe(self.atoms, self._neighbours, needed)
 
     def _halo(self, domain: Int[np.ndarray, "some"]) -> Int[np.ndarray, "more"]:

@@ -31,8 +31,8 @@ def fit_decay(
     Returns:
         The parameters a (eV), λ (Å), p, and the fitted values in eV.
     """
-    nearest = r.min()
-    x = r / nearest
+    r_min = r.min()
+    x = r / r_min
     root = np.sqrt(weight)
 
     def shape(theta: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -81,7 +81,7 @@ def fit_decay(
     kappa, power = np.exp(best.x[1:])
     parameters = (
         float(best.x[0] * np.exp(kappa)),
-        float(nearest * kappa ** (-1 / power)),
+        float(r_min * kappa ** (-1 / power)),
         float(power),
     )
     return parameters, best.x[0] * shape(best.x[1:])[0]
@@ -104,8 +104,8 @@ def fit_log_decay(
     Returns:
         The parameters b (eV), λ (Å), p.
     """
-    nearest = r.min()
-    x = r / nearest
+    r_min = r.min()
+    x = r / r_min
     root = np.sqrt(weight)
     target = 0.5 * np.log(value**2 + floor**2)
 
@@ -127,7 +127,7 @@ def fit_log_decay(
         key=lambda result: result.cost,
     )
     kappa, power = np.exp(best.x[1:])
-    return float(np.exp(best.x[0] + kappa)), float(nearest * kappa ** (-1 / power)), float(power)
+    return float(np.exp(best.x[0] + kappa)), float(r_min * kappa ** (-1 / power)), float(power)
 
 
 def _bounds() -> tuple[list[float], list[float]]:

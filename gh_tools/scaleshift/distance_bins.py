@@ -26,7 +26,7 @@ class DistanceBins:
         distance: sum of their distances in Å.
         sums: of the components, in eV.
         squares: means over each group, summed, in eV².
-        nearest: shortest distance in Å; infinite without data.
+        r_min: shortest distance in Å; infinite without data.
         farthest: longest distance in Å.
     """
 
@@ -45,7 +45,7 @@ class DistanceBins:
         self.distance = np.zeros(n_bins)
         self.sums = np.zeros((n_bins, summed.size))
         self.squares = np.zeros((n_bins, self._mean_of_group.shape[1]))
-        self.nearest, self.farthest = np.inf, 0.0
+        self.r_min, self.farthest = np.inf, 0.0
 
     def add(
         self,
@@ -64,7 +64,7 @@ class DistanceBins:
         self.distance += gather @ distance
         self.sums += gather @ components[:, self.summed]
         self.squares += gather @ (components**2 @ self._mean_of_group)
-        self.nearest = min(self.nearest, float(distance.min()))
+        self.r_min = min(self.r_min, float(distance.min()))
         self.farthest = max(self.farthest, float(distance.max()))
 
 

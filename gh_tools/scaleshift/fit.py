@@ -23,20 +23,20 @@ from gh_tools.units import MEV
 MEASURED = 20
 
 
-def choose_split(labels: Labels, given: Path | None, fractions: str, seed: int) -> Split:
+def choose_split(labels: Labels, file: Path | None, fractions: str, seed: int) -> Split:
     """Read the split, or draw one.
 
     Args:
         labels: what is divided.
-        given: a JSON file, or None.
-        fractions: of training, validation and test part where none is given, as in "0.8,0.1,0.1".
+        file: a JSON file, or None.
+        fractions: of training, validation and test part where there is no file, as in "0.8,0.1,0.1".
         seed: of the drawing.
 
     Raises:
         UsageError: the fractions are not three numbers that can be used.
     """
-    if given is not None:
-        return read_split(given, labels.names)
+    if file is not None:
+        return read_split(file, labels.names)
     try:
         shares = tuple(float(share) for share in fractions.split(","))
     except ValueError:
@@ -52,7 +52,7 @@ def fit_store(
     output: Path,
     provenance: Provenance,
     overwrite: bool = False,
-    potential: bool = True,
+    onsite_energies: bool = True,
 ) -> tuple[Path, dict[str, dict[str, float]]]:
     """Fit the scale-shift to the training part and write it.
 
@@ -62,7 +62,7 @@ def fit_store(
         output: where the store will appear.
         provenance: how it is being made.
         overwrite: replace a store that is there.
-        potential: whether to fit a potential first.
+        onsite_energies: whether to fit an on-site energy model first.
 
     Returns:
         The path, and for each part with structures the mean absolute error in meV of H given by the shift
@@ -73,7 +73,7 @@ def fit_store(
         CannotCreateError: something is at ``output``.
     """
     layout = IrrepLayout(labels.basis, labels.n_spins)
-    fitted = fit_scaleshift(labels.readers, split.train, layout, FRAMES, potential)
+    fitted = fit_scaleshift(labels.readers, split.train, layout, FRAMES, onsite_energies)
     explained = {}
     for part in PARTS:
         indices = getattr(split, part)[:MEASURED]

@@ -23,7 +23,13 @@ from gh_tools.orbitals.basis import Basis
 from gh_tools.orbitals.blocks import Hamiltonian, OnsiteBlocks, PairBlocks
 from gh_tools.orbitals.bond_frame import Frame, from_frame
 from gh_tools.orbitals.irreps import IrrepLayout, Irreps
-from gh_tools.scaleshift.potential import MOST_ATOMS, Potential, fit_potential, mean_levels, shifted
+from gh_tools.scaleshift.onsite_energy import (
+    MOST_ATOMS,
+    OnsiteEnergyModel,
+    fit_onsite_energies,
+    mean_onsite_energies,
+    shifted,
+)
 from gh_tools.scaleshift.slater_koster import BondFit, BondTerms
 from gh_tools.scaleshift.stretched_exponential import VANISHING, PairFit, PairScaleShift
 
@@ -33,12 +39,12 @@ class OnsiteScaleShift:
     """Scale and shift of the on-site irreps of one species.
 
     Args:
-        mean: Shift in eV for each irrep component; zero unless it is a scalar.
-        deviation: Scale in eV for each irrep component.
+        shift: in eV, of each irrep component; zero unless it is a scalar.
+        scale: in eV, of each irrep component.
     """
 
-    mean: Float[np.ndarray, "components"]
-    deviation: Float[np.ndarray, "components"]
+    shift: Float[np.ndarray, "components"]
+    scale: Float[np.ndarray, "components"]
 
 
 # Group of a store and class of the terms of pairs, by their frame.
@@ -54,15 +60,15 @@ class ScaleShift:
         onsite_terms: Per atomic number.
         pair_terms: Per species pair, as in `basis.species_pairs()`.
         frame: That the irreps of pairs are in.
-        potential: What is taken from labels and given back to predictions, if anything; all else is of
-            what remains.
+        onsite_energy: Model whose on-site energies are subtracted from labels and added to predictions; all
+            else is of what remains. None if there is none.
     """
 
     basis: Basis
     onsite_terms: Mapping[int, OnsiteScaleShift]
     pair_terms: Mapping[tuple[int, int], PairScaleShift | BondTerms]
     frame: Frame = "global"
-    potential: Potential | None = None
+    onsite_energy: OnsiteEnergyModel | None = None
 
     def onsite(
         self, species: Int[np.ndarray, "atoms"]
@@ -77,12 +83,12 @@ class ScaleShift:
             number of components of any species.
         """
         terms = [self.onsite_terms[number] for number in self.basis.numbers]
-        width = max(term.mean.size for term in terms)
+        width = max(term.shift.size for term in terms)
         shift = np.zeros((len(terms), width))
         scale = np.ones((len(terms), width))
         for row, term in enumerate(terms):
-            shift[row, : term.mean.size] = term.mean
-            scale[row, : term.mean.size] = term.deviation
+            shift[row, : term.shift.size] = term.shift
+            scale[row, : term.shift.size] = term.scale
         return shift[species], scale[species]
 
     def pairs(
@@ -115,10 +121,10 @@ class ScaleShift:
         Returns:
             Array paths and float64 arrays.
         """
-        arrays = {} if self.potential is None else self.potential.to_arrays()
+        arrays = {} if self.onsite_energy is None else self.onsite_energy.to_arrays()
         for number, term in self.onsite_terms.items():
-            arrays[f"onsite/{number}/mean"] = term.mean
-            arrays[f"onsite/{number}/deviation"] = term.deviation
+            arrays[f"onsite/{number}/shift"] = term.shift
+            arrays[f"onsite/{number}/scale"] = term.scale
         group, _ = _PAIR_TERMS[self.frame]
         for (zi, zj), term in self.pair_terms.items():
             for name, array in term.to_arrays().items():
@@ -148,7 +154,7 @@ class ScaleShift:
             number: OnsiteScaleShift(
                 *(
                     np.asarray(arrays[f"{prefix}onsite/{number}/{name}"])
-                    for name in ("mean", "deviation")
+                    for name in ("shift", "scale")
                 )
             )
             for number in basis.numbers
@@ -163,10 +169,10 @@ class ScaleShift:
             )
             for zi, zj in basis.species_pairs()
         }
-        potential = None
-        if f"{prefix}potential/local" in arrays:
-            potential = Potential.from_arrays(arrays, basis, prefix)
-        return cls(basis, onsite, pairs, frame, potential)
+        onsite_energy = None
+        if f"{prefix}onsite_energy/local" in arrays:
+            onsite_energy = OnsiteEnergyModel.from_arrays(arrays, basis, prefix)
+        return cls(basis, onsite, pairs, frame, onsite_energy)
 
 
 def fit_scaleshift(
@@ -174,7 +180,7 @@ def fit_scaleshift(
     indices: Int[np.ndarray, "n"],
     layout: IrrepLayout,
     frames: Sequence[Frame] = ("global",),
-    potential: bool = False,
+    onsite_energies: bool = False,
 ) -> dict[Frame, ScaleShift]:
     """Fit scale and shift to labelled structures.
 
@@ -192,7 +198,7 @@ def fit_scaleshift(
         indices: Structures to fit to, counted over all readers in order.
         layout: Irreps of the basis.
         frames: Of the irreps of pairs, a scale-shift for each.
-        potential: Whether to fit a potential first, and all else to what it leaves.
+        onsite_energies: Whether to fit an on-site energy model first, and all else to what it leaves.
 
     Returns:
         The fitted scale-shifts.
@@ -207,7 +213,7 @@ def fit_scaleshift(
         for frame in frames
         for key in basis.species_pairs()
     }
-    fitted = _fit_potential(readers, np.sort(indices), basis) if potential else None
+    fitted = _fit_onsite_energy_model(readers, np.sort(indices), basis) if onsite_energies else None
     for ham in track(read_labels(readers, np.sort(indices)), "fitting", len(indices)):
         if fitted is not None:
             ham = shifted(ham, -fitted.of_structure(ham.atoms))
@@ -232,23 +238,24 @@ def fit_scaleshift(
     }
 
 
-def _fit_potential(
+def _fit_onsite_energy_model(
     readers: Sequence, indices: Int[np.ndarray, "n"], basis: Basis
-) -> Potential | None:
-    """Fit a potential to structures spread evenly over those given, not many more atoms than `MOST_ATOMS`."""
+) -> OnsiteEnergyModel | None:
+    """Fit an on-site energy model to structures spread evenly over those given, not many more atoms than `MOST_ATOMS`."""
     sizes = np.array([len(atoms) for reader in readers for atoms in reader.structures.atoms])
     stride = max(1, round(sizes[indices].sum() / MOST_ATOMS))
-    structures, levels = [], []
+    structures, energies = [], []
     chosen = indices[::stride]
-    for ham in track(read_labels(readers, chosen), "reading levels", len(chosen)):
+    for ham in track(read_labels(readers, chosen), "reading on-site energies", len(chosen)):
         if any(blocks.overlap is None for _, blocks in ham.groups()):
             raise DataError(
-                "the labels hold no overlap S, through which a potential enters H; fit with --no-potential"
+                "the labels hold no overlap S, through which on-site energies enter H; fit with "
+                "--no-onsite-fit"
             )
         structures.append(ham.atoms)
-        levels.append(mean_levels(ham))
-    log.info("fitting a potential to the levels of %d atoms", sum(map(len, levels)))
-    return fit_potential(basis, structures, levels)
+        energies.append(mean_onsite_energies(ham))
+    log.info("fitting on-site energies of %d atoms", sum(map(len, energies)))
+    return fit_onsite_energies(basis, structures, energies)
 
 
 def _pair_fit(frame: Frame, layout: IrrepLayout, key: tuple[int, int]) -> PairFit | BondFit:
@@ -271,8 +278,8 @@ def shift_only(ham: Hamiltonian, layout: IrrepLayout, scaleshift: ScaleShift) ->
     """
     onsite, pairs = {}, {}
     for number, blocks in ham.onsite.items():
-        mean = scaleshift.onsite_terms[number].mean
-        values = layout.onsite[number].to_blocks(np.tile(mean, (len(blocks.atom), 1)))
+        onsite_shift = scaleshift.onsite_terms[number].shift
+        values = layout.onsite[number].to_blocks(np.tile(onsite_shift, (len(blocks.atom), 1)))
         onsite[number] = OnsiteBlocks(blocks.atom, values, blocks.overlap)
     for key, blocks in ham.pairs.items():
         irreps, vectors = layout.pair[key], ham.vectors(key)
@@ -281,9 +288,9 @@ def shift_only(ham: Hamiltonian, layout: IrrepLayout, scaleshift: ScaleShift) ->
         values = irreps.to_blocks(shift)
         pairs[key] = PairBlocks(blocks.i, blocks.j, blocks.shift, values, blocks.overlap)
     explained = Hamiltonian(ham.atoms, ham.basis, onsite, pairs, dict(ham.scalars))
-    if scaleshift.potential is None:
+    if scaleshift.onsite_energy is None:
         return explained
-    return shifted(explained, scaleshift.potential.of_structure(ham.atoms))
+    return shifted(explained, scaleshift.onsite_energy.of_structure(ham.atoms))
 
 
 class _Moments:
@@ -298,12 +305,12 @@ class _Moments:
 
     def fit(self) -> OnsiteScaleShift:
         values = np.concatenate([*self.samples, np.zeros((0, self.irreps.size))])
-        mean = np.zeros(self.irreps.size)
-        deviation = np.ones(self.irreps.size)
+        shift = np.zeros(self.irreps.size)
+        scale = np.ones(self.irreps.size)
         if len(values):
-            mean[self.irreps.scalar] = values[:, self.irreps.scalar].mean(axis=0)
+            shift[self.irreps.scalar] = values[:, self.irreps.scalar].mean(axis=0)
             group = self.irreps.index
-            square = np.bincount(group, np.mean((values - mean) ** 2, axis=0)) / np.bincount(group)
-            spread = np.sqrt(square)[group]
-            deviation = np.where(spread > VANISHING, spread, 1.0)
-        return OnsiteScaleShift(mean, deviation)
+            square = np.bincount(group, np.mean((values - shift) ** 2, axis=0)) / np.bincount(group)
+            rms = np.sqrt(square)[group]
+            scale = np.where(rms > VANISHING, rms, 1.0)
+        return OnsiteScaleShift(shift, scale)

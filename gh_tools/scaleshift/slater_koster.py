@@ -38,14 +38,14 @@ class BondTerms:
     Args:
         shift: Coefficients in eV; zero but for m = 0 of true tensors.
         scale: Rows a, b (1/Å), c (1/Å²).
-        nearest: Shortest distance in Å of the data: closer pairs get what it gets.
+        r_min: Shortest distance in Å of the data: closer pairs get what it gets.
         farthest: Longest distance in Å of the data: the scale stays what it is there.
         cutoff: rc in Å.
     """
 
     shift: Float[np.ndarray, "radial components"]
     scale: Float[np.ndarray, "3 components"]
-    nearest: float
+    r_min: float
     farthest: float
     cutoff: float
 
@@ -68,7 +68,7 @@ class BondTerms:
             Shift and scale in eV for each pair and irrep component.
         """
         xp = distance.__array_namespace__()
-        r = xp.maximum(distance.astype(float), self.nearest)
+        r = xp.maximum(distance.astype(float), self.r_min)
         shift = _radial(r, self.cutoff) @ self.shift
         # Components of one |m| and irrep share their parameters: evaluate each set once.
         polynomial, back = np.unique(self.scale, axis=1, return_inverse=True)
@@ -78,7 +78,7 @@ class BondTerms:
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Give all parameters as arrays for a store."""
-        extent = np.array([self.nearest, self.farthest, self.cutoff])
+        extent = np.array([self.r_min, self.farthest, self.cutoff])
         return dict(zip(self.names, (self.shift, self.scale, extent), strict=True))
 
     @classmethod
@@ -153,7 +153,7 @@ class BondFit:
             centre, logarithm, terms - 1, w=np.sqrt(weight)
         )
         scale[:terms] = polynomial[:, bins.group]
-        return BondTerms(shift, scale, bins.nearest, bins.farthest, self.cutoff)
+        return BondTerms(shift, scale, bins.r_min, bins.farthest, self.cutoff)
 
 
 def _radial(distance: Float[Any, "n"], cutoff: float) -> Float[Any, "n radial"]:

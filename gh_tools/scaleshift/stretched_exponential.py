@@ -27,24 +27,24 @@ IDENTITY_SCALE = (0.0, 1.0, 1.0, 1.0)  # and floor: sqrt(0 + 1**2) = 1
 class PairScaleShift:
     """Scale and shift of the irreps of one species pair as functions of the distance r.
 
-    With r not below `nearest`: `shift(r) = a exp(-(r / λ)^p)` and
+    With r not below `r_min`: `shift(r) = a exp(-(r / λ)^p)` and
     `scale(r) = sqrt((b exp(-(r / μ)^q))^2 + floor^2)`.
 
     Args:
         shift: Rows a (eV), λ (Å), p for each irrep component; a = 0 unless it is a scalar.
         scale: Rows b (eV), μ (Å), q, floor (eV) for each irrep component.
-        nearest: Shortest distance in Å of the data: pairs that are closer get what it gets, because a
+        r_min: Shortest distance in Å of the data: pairs that are closer get what it gets, because a
             stretched exponential extrapolates there without bounds.
     """
 
     shift: Float[np.ndarray, "3 components"]
     scale: Float[np.ndarray, "4 components"]
-    nearest: float
+    r_min: float
 
     names: ClassVar[tuple[str, ...]] = (
         *("shift_amplitude", "shift_length", "shift_power"),
         *("scale_amplitude", "scale_length", "scale_power", "scale_floor"),
-        "nearest",
+        "r_min",
     )
 
     @property
@@ -64,7 +64,7 @@ class PairScaleShift:
             Shift and scale in eV for each pair and irrep component.
         """
         xp = distance.__array_namespace__()
-        r = xp.maximum(distance.astype(float), self.nearest)[:, None]
+        r = xp.maximum(distance.astype(float), self.r_min)[:, None]
         # The 2l+1 components of an irrep share their parameters: evaluate each set once.
         (a, length, power), back = np.unique(self.shift, axis=1, return_inverse=True)
         shift = (a * xp.exp(-((r / length) ** power)))[:, back.reshape(-1)]
@@ -74,7 +74,7 @@ class PairScaleShift:
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Give all parameters as arrays for a store."""
-        rows = [*self.shift, *self.scale, np.full(self.size, self.nearest)]
+        rows = [*self.shift, *self.scale, np.full(self.size, self.r_min)]
         return dict(zip(self.names, rows, strict=True))
 
     @classmethod
@@ -118,7 +118,7 @@ class PairFit:
         bins = self.bins
         filled = np.flatnonzero(bins.count)
         if filled.size == 0:
-            return PairScaleShift(shift, scale, nearest=0.0)
+            return PairScaleShift(shift, scale, r_min=0.0)
         count, squares = bins.count[filled], bins.squares[filled].copy()
         r = bins.distance[filled] / count
         means = bins.sums[filled] / count[:, None]
@@ -136,4 +136,4 @@ class PairFit:
                 continue
             parameters = fit_log_decay(centre, rms[:, group], weight, SCALE_FLOOR)
             scale[:, self.group == group] = np.array([*parameters, SCALE_FLOOR])[:, None]
-        return PairScaleShift(shift, scale, bins.nearest)
+        return PairScaleShift(shift, scale, bins.r_min)

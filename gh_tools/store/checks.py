@@ -316,8 +316,6 @@ def _check_scaleshift(store: Store, group: str) -> Iterator[str]:
     energies = (-LARGEST_ENERGY, LARGEST_ENERGY)
     limits = {
         # By the last component of the path: least and largest value, and whether the least is excluded
-        "mean": (*energies, False),
-        "deviation": (0.0, LARGEST_ENERGY, True),
         # Stretched exponentials may be steep: their amplitude is far above what any distance takes.
         "shift_amplitude": (-np.inf, np.inf, False),
         "shift_length": (0.0, np.inf, True),
@@ -326,21 +324,23 @@ def _check_scaleshift(store: Store, group: str) -> Iterator[str]:
         "scale_length": (0.0, np.inf, True),
         "scale_power": (0.0, np.inf, True),
         "scale_floor": (0.0, LARGEST_ENERGY, False),
-        "nearest": (0.0, LARGEST_LENGTH, False),
+        "r_min": (0.0, LARGEST_LENGTH, False),
         "shift": (*energies, False),
         "scale": (*energies, False),
         "range": (0.0, 2 * LARGEST_CUTOFF, False),
         "local": (*energies, False),
-        "spread": (*energies, False),
+        "neighbour": (*energies, False),
     }
     for key in store.keys(group):
         parts = key.removeprefix(group).split("/")
-        if parts[0] not in ("onsite", "pairs", "bond_pairs", "potential"):
+        if parts[0] not in ("onsite", "pairs", "bond_pairs", "onsite_energy"):
             continue
         low, high, open_below = limits[parts[-1]]
+        if parts[0] == "onsite" and parts[-1] == "scale":
+            low, open_below = 0.0, True
         yield from _within(store, key, low, high, open_below=open_below)
-        if parts[0] == "potential":
-            if parts[-1] != "nearest" and store.shape(key)[0] != len(orbitals):
+        if parts[0] == "onsite_energy":
+            if parts[-1] != "r_min" and store.shape(key)[0] != len(orbitals):
                 yield f"{key}: expected a row for each of {len(orbitals)} elements"
             continue
         elements = [int(z) for z in parts[1].split("-")]
@@ -355,8 +355,8 @@ def _check_scaleshift(store: Store, group: str) -> Iterator[str]:
                 f"irreps, found {store.shape(key)[-1]}"
             )
         if parts[-1] == "range":
-            nearest, farthest, cutoff = store[key]
-            if not (nearest <= farthest and cutoff > 0):
+            r_min, r_max, cutoff = store[key]
+            if not (r_min <= r_max and cutoff > 0):
                 yield f"{key}: expected shortest and longest distance, and a cutoff above zero"
 
 

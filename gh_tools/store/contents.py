@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import zarr
 
+from gh_tools.aliases import array_path
 from gh_tools.errors import DataError
 
 # Bytes of arrays that are read once: those that are checked when a store is opened are then asked for.
@@ -22,7 +23,7 @@ class Store:
     Attributes:
         path: the directory.
         kind: what it holds: structures, hamiltonians, scaleshift, model, spectra or posterior.
-        schema: that it was written by.
+        schema: that it was written by; arrays have today's names all the same.
         id: hash of its content.
         metadata_id: hash of its attributes and of the metadata of its arrays; empty before schema 2.
         history: how it was made, oldest entry first.
@@ -30,13 +31,15 @@ class Store:
     """
 
     def __init__(self, path: Path, group: zarr.Group, arrays: Mapping[str, zarr.Array]):
-        self.path, self._arrays = path, dict(sorted(arrays.items()))
+        self.path = path
         attributes = dict(group.attrs)
         self.kind: str = attributes["kind"]
         self.schema: int = attributes["schema"]
         self.id: str = attributes["id"]
         self.history: list[dict[str, Any]] = attributes["history"]
         self.attributes = {k: v for k, v in attributes.items() if k not in _OWN_ATTRIBUTES}
+        named = {array_path(key, self.schema): array for key, array in arrays.items()}
+        self._arrays = dict(sorted(named.items()))
         self._known: dict[str, np.ndarray] = {}
         self.metadata_id: str = attributes.get("metadata_id", "")
 

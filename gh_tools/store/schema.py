@@ -147,25 +147,36 @@ def _scaleshift(group: str = "") -> tuple[Field, ...]:
         ("scale_length", "C", "Å", "μ of the scale"),
         ("scale_power", "C", "", "q of the scale"),
         ("scale_floor", "C", "eV", "added to that in quadrature"),
-        ("nearest", "C", "Å", "smaller r count as this"),
+        ("r_min", "C", "Å", "smaller r count as this"),
     )
     bond_fields = (
         ("shift", "K C", "eV", "in the bond's frame: coefficients of radial functions"),
         ("scale", "3 C", "", "a, b, c of exp(a + b r + c r²)"),
         ("range", "3", "Å", "shortest and longest distance of the data; cutoff"),
     )
-    potential = (
-        ("nearest", "1", "Å", "closer neighbours count as that far"),
+    onsite_energy = (
+        ("r_min", "1", "Å", "closer neighbours count as that far"),
         ("local", "E D", "eV", "coefficients of an atom's own descriptors, by element"),
-        ("spread", "E D", "eV", "coefficients of what it contributes to others"),
+        (
+            "neighbour",
+            "E D",
+            "eV",
+            "coefficients of an atom's contribution to the energies of its neighbours",
+        ),
     )
     return (
         *(
-            Field(f"{group}potential/{n}", shape, "float", u, t, False)
-            for n, shape, u, t in potential
+            Field(f"{group}onsite_energy/{n}", shape, "float", u, t, False)
+            for n, shape, u, t in onsite_energy
         ),
-        Field(onsite + "mean", "C", "float", "eV", "shift; zero but for scalars"),
-        Field(onsite + "deviation", "C", "float", "eV", "scale"),
+        Field(onsite + "shift", "C", "float", "eV", "zero but for scalars"),
+        Field(
+            onsite + "scale",
+            "C",
+            "float",
+            "eV",
+            "what predictions of order one are multiplied with",
+        ),
         *(Field(pairs + n, shape, "float", unit, text) for n, shape, unit, text in pair_fields),
         *(Field(bond + n, shape, "float", unit, text) for n, shape, unit, text in bond_fields),
     )

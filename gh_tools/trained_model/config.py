@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field
 
+from gh_tools.aliases import renamed_keys
 from gh_tools.model.config import BondFrameConfig, ModelConfig, Section, default_choice
 
 
@@ -29,5 +30,6 @@ class NetworkConfig(Section):
             KeyError: it names no network.
             ValueError: a key of it has a value that this version does not know.
         """
+        config = renamed_keys(config)
         own = {key: config[key] for key in cls.model_fields if key in config}
         return cls.model_validate({"model": config["model"], **own})

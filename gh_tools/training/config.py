@@ -187,8 +187,8 @@ class LossConfig(Section):
     """Weight of pair blocks."""
     onsite: float = Field(1.0, ge=0.0)
     """Weight of on-site blocks."""
-    levels: float = Field(0.0, ge=0.0)
-    """Weight (1/eV) of errors of energy levels within ±5 eV of the Fermi level, to first order, at random
+    eigenvalues: float = Field(0.0, ge=0.0)
+    """Weight (1/eV) of errors of eigenvalues within ±5 eV of the Fermi level, to first order, at random
     k-points of each training structure; 0 turns them off. On 20 structures of WSe2 and after 2000 steps
     it brought no gain on unseen ones beyond the spread of seeds."""
     rmse: float = Field(1.0, ge=0.0)

@@ -108,10 +108,10 @@ class Training:
     ):
         self.config, self.samples = config, train
         self.devices = devices or Devices(config.data.batch_size)
-        if config.loss.levels and self.devices.count > 1:
+        if config.loss.eigenvalues and self.devices.count > 1:
             raise UsageError(
-                f"loss.levels is {config.loss.levels}, which one device can count, but {self.devices.count} "
-                "share a step; set loss.levels = 0, or let the run see one device (CUDA_VISIBLE_DEVICES)"
+                f"loss.eigenvalues is {config.loss.eigenvalues}, which one device can count, but {self.devices.count} "
+                "share a step; set loss.eigenvalues = 0, or let the run see one device (CUDA_VISIBLE_DEVICES)"
             )
         size, count = self.devices.per_device, config.data.bucket_count
         # Buckets of both parts together, so that the two share their sizes.

@@ -83,7 +83,7 @@ def train_model(
         config.loss.scale_power,
         np.dtype(config.precision).type,
     )
-    train = load_samples(inputs, maker, "train", levels=config.loss.levels > 0)
+    train = load_samples(inputs, maker, "train", levels=config.loss.eigenvalues > 0)
     validation = load_samples(inputs, maker, "validation")
     dropped = max(float(sample.dropped) for part in (train, validation) for sample in part)
     room = free_memory() // _SHARE_OF_MEMORY

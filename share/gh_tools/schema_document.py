@@ -17,7 +17,7 @@ Attributes of the root:
 | attribute | holds |
 | --- | --- |
 | `kind` | what the store holds: {", ".join(f"`{kind}`" for kind in KINDS)} |
-| `schema` | {SCHEMA}; readers refuse a larger one |
+| `schema` | {SCHEMA}; readers refuse a larger one, and read smaller ones (names of before: `gh_tools/aliases.py`) |
 | `id` | SHA-256 of all files but the root's `zarr.json`, with their names, and of the root's other attributes but `history` and `status` |
 | `metadata_id` | the same of the metadata of all arrays (their `zarr.json`) alone, and without `id` |
 | `history` | how it was made, oldest entry first: program, version, argv, time (honours SOURCE_DATE_EPOCH), seed, config, and each input's path (relative to the store's folder), id and kind |

@@ -132,7 +132,7 @@ def test_noise_is_fitted_to_the_global_minimum():
 def test_pair_shift_follows_the_law(fitted):
     for key, (a, length, power) in SHIFTS.items():
         irreps = LAYOUT.pair[key]
-        r = np.linspace(fitted.pair_terms[key].nearest, BASIS.pair_range(*key), 50)
+        r = np.linspace(fitted.pair_terms[key].r_min, BASIS.pair_range(*key), 50)
         shift, _ = fitted.pair_terms[key](r)
         law = a * np.exp(-((r / length) ** power))
         alive = irreps.scalar & ~(_vanishing(irreps) & (key == (8, 8)))
@@ -167,16 +167,16 @@ def test_onsite_moments(fitted, labels):
         )
         term = fitted.onsite_terms[number]
         np.testing.assert_allclose(
-            term.mean[irreps.scalar], values.mean(axis=0)[irreps.scalar], rtol=1e-12
+            term.shift[irreps.scalar], values.mean(axis=0)[irreps.scalar], rtol=1e-12
         )
         np.testing.assert_allclose(
-            term.deviation[irreps.scalar], values.std(axis=0)[irreps.scalar], rtol=1e-12
+            term.scale[irreps.scalar], values.std(axis=0)[irreps.scalar], rtol=1e-12
         )
-        assert not term.mean[~irreps.scalar].any()
+        assert not term.shift[~irreps.scalar].any()
         # One number for the 2l+1 components of an irrep: anything else would break equivariance.
         first_p = (irreps.l == 1) & (irreps.channel == 0)
         rms = np.sqrt(np.mean(values[:, first_p] ** 2))
-        np.testing.assert_allclose(term.deviation[first_p], rms, rtol=1e-12)
+        np.testing.assert_allclose(term.scale[first_p], rms, rtol=1e-12)
 
 
 def test_vanishing_channels_keep_identity(fitted):
@@ -186,7 +186,7 @@ def test_vanishing_channels_keep_identity(fitted):
     assert np.all(scale[:, _vanishing(irreps)] == 1)
     for number in BASIS.numbers:
         quadrupole = LAYOUT.onsite[number].l == 2
-        assert np.all(fitted.onsite_terms[number].deviation[quadrupole] == 1)
+        assert np.all(fitted.onsite_terms[number].scale[quadrupole] == 1)
 
 
 def test_species_without_data_keep_identity(labels):
@@ -194,9 +194,7 @@ def test_species_without_data_keep_identity(labels):
     found = fit_scaleshift([only_oxygen], np.arange(1), LAYOUT)["global"]
     shift, scale = found.pair_terms[8, 14](np.array([1.0, 3.0]))
     assert np.all(shift == 0) and np.all(scale == 1)
-    assert np.all(found.onsite_terms[14].mean == 0) and np.all(
-        found.onsite_terms[14].deviation == 1
-    )
+    assert np.all(found.onsite_terms[14].shift == 0) and np.all(found.onsite_terms[14].scale == 1)
 
 
 def _without_silicon(ham: Hamiltonian) -> Hamiltonian:
@@ -219,7 +217,7 @@ def test_fit_is_deterministic_and_knows_no_order(fitted, labels):
 def test_only_the_given_structures_count(fitted, labels):
     some = fit_scaleshift([labels], np.array([0, 3]), LAYOUT)["global"]
     atoms = np.concatenate([labels.read(i).onsite[8].hamiltonian[:, 0, 0] for i in (0, 3)])
-    np.testing.assert_allclose(some.onsite_terms[8].mean[0], atoms.mean(), rtol=1e-12)
+    np.testing.assert_allclose(some.onsite_terms[8].shift[0], atoms.mean(), rtol=1e-12)
     with pytest.raises(DataError, match="no labelled structure"):
         fit_scaleshift([labels], np.array([], dtype=int), LAYOUT)
 
@@ -272,7 +270,7 @@ def test_arrays_round_trip(fitted):
 
 def test_shift_alone_is_the_mean(fitted, labels):
     predicted = shift_only(labels.read(0), LAYOUT, fitted)
-    mean = LAYOUT.onsite[8].to_blocks(fitted.onsite_terms[8].mean)
+    mean = LAYOUT.onsite[8].to_blocks(fitted.onsite_terms[8].shift)
     np.testing.assert_array_equal(predicted.onsite[8].hamiltonian[0], mean)
     before = np.concatenate([b.hamiltonian.ravel() for b in labels.read(0).pairs.values()])
     after = np.concatenate(

@@ -75,7 +75,7 @@ def test_like_atoms_have_no_first_one(number):
 
 def test_distances_without_data_get_what_the_nearest_have():
     _, terms = fit((8, 14), spread=1.0)
-    for near, edge in ((0.2, terms.nearest), (1e-3, terms.nearest)):
+    for near, edge in ((0.2, terms.r_min), (1e-3, terms.r_min)):
         for found, expected in zip(terms(np.array([near])), terms(np.array([edge])), strict=True):
             np.testing.assert_array_equal(found, expected)
     _, beyond = terms(np.array([CUTOFF, 2 * CUTOFF]))

@@ -16,6 +16,7 @@ from gh_tools.store.io import write
 from gh_tools.store.partial import PartialStore
 from gh_tools.store.provenance import Provenance, find_inputs
 from gh_tools.store.read import open_store, verify_id
+from gh_tools.store.schema import SCHEMA
 from gh_tools.store.structures import (
     Column,
     Structures,
@@ -182,7 +183,7 @@ def test_a_write_that_fails_leaves_nothing(tmp_path):
 @pytest.mark.parametrize(
     ("attributes", "message"),
     [
-        ({"schema": 3}, "update gh-tools"),
+        ({"schema": SCHEMA + 1}, "update gh-tools"),
         ({"status": "writing"}, "unfinished"),
         ({"kind": "soup"}, "not a store of gh-tools"),
     ],
@@ -289,7 +290,7 @@ def test_failures_are_recorded_and_taken_back(tmp_path):
 def test_attributes_are_json(store):
     root = json.loads((store / "zarr.json").read_text())["attributes"]
     assert root["status"] == "complete"
-    assert root["schema"] == 2
+    assert root["schema"] == SCHEMA
 
 
 def test_one_mark_of_pure_numbers(tmp_path):

@@ -15,7 +15,7 @@ from gh_tools.orbitals.blocks import Hamiltonian, OnsiteBlocks, PairBlocks
 from gh_tools.orbitals.bond_frame import Frame, from_frame, to_frame
 from gh_tools.orbitals.irreps import IrrepLayout
 from gh_tools.orbitals.pairs import Cutoffs
-from gh_tools.scaleshift.potential import shifted
+from gh_tools.scaleshift.onsite_energy import shifted
 from gh_tools.scaleshift.scaleshift import ScaleShift
 from gh_tools.training.data.eigenvalue_rows import LevelRows, level_rows
 
@@ -57,14 +57,14 @@ class LabelledSample(Sample):
         kept: for each species pair, which of the label's pairs are in the graph.
         onsite_terms: shift and scale of the atoms' irreps in eV.
         pairs_terms: shift and scale of the pairs' irreps in eV.
-        potential: in eV, of the atoms, which references do not hold; None if there is none.
+        onsite_energies: in eV, of the atoms, subtracted from the references; None if there is no model of them.
     """
 
     label: Hamiltonian
     kept: dict[SpeciesPair, Bool[np.ndarray, "pairs"]]
     onsite_terms: tuple[Float[np.ndarray, "atoms Ko"], Float[np.ndarray, "atoms Ko"]]
     pairs_terms: tuple[Float[np.ndarray, "pairs Kp"], Float[np.ndarray, "pairs Kp"]]
-    potential: Float[np.ndarray, "atoms"] | None = None
+    onsite_energies: Float[np.ndarray, "atoms"] | None = None
 
 
 class SampleMaker:
@@ -121,9 +121,9 @@ class SampleMaker:
                 raise DataError(
                     f"structure {name}: hamiltonian blocks of {key} are not all finite; label it again"
                 )
-        potential, rest = self._potential(label), label
-        if potential is not None:
-            rest = shifted(label, -potential)
+        energies, rest = self._onsite_energies(label), label
+        if energies is not None:
+            rest = shifted(label, -energies)
         onsite = np.zeros((len(label.atoms), self.layout.onsite_size))
         exists = np.zeros(onsite.shape, dtype=bool)
         for number, blocks in rest.onsite.items():
@@ -183,12 +183,12 @@ class SampleMaker:
             kept=self._kept(label),
             onsite_terms=onsite_terms,
             pairs_terms=pairs_terms,
-            potential=self._potential(label),
+            onsite_energies=self._onsite_energies(label),
         )
 
-    def _potential(self, label: Hamiltonian) -> Float[np.ndarray, "atoms"] | None:
-        potential = self.scaleshift.potential
-        return None if potential is None else potential.of_structure(label.atoms)
+    def _onsite_energies(self, label: Hamiltonian) -> Float[np.ndarray, "atoms"] | None:
+        model = self.scaleshift.onsite_energy
+        return None if model is None else model.of_structure(label.atoms)
 
     def _kept(self, label: Hamiltonian) -> dict[SpeciesPair, Bool[np.ndarray, "pairs"]]:
         return {
@@ -259,9 +259,9 @@ def predicted_hamiltonian(
         start = stop
     label = sample.label
     found = Hamiltonian(label.atoms, label.basis, atoms, bonds, label.scalars, label.bands)
-    if sample.potential is None:
+    if sample.onsite_energies is None:
         return found
-    found = shifted(found, sample.potential)
+    found = shifted(found, sample.onsite_energies)
     for key, near in sample.kept.items():
         found.pairs[key].hamiltonian[..., ~near, :, :] = 0.0
     return found

@@ -49,7 +49,7 @@ def hamiltonian_loss(prediction, batch, config: LossConfig) -> Float[Array, ""]:
     ):
         rmse, mae = rmse_and_mae(predicted - reference, weight)
         loss += part * (config.rmse * rmse + config.mae * mae)
-    if config.levels:
+    if config.eigenvalues:
         rmse, mae = rmse_and_mae(*first_order_errors(prediction, batch))
-        loss += config.levels * (config.rmse * rmse + config.mae * mae)
+        loss += config.eigenvalues * (config.rmse * rmse + config.mae * mae)
     return loss

@@ -52,8 +52,8 @@ def labels(folder: Path):
     yield f"read {len(reader)} labels", clock
     layout = IrrepLayout(reader.basis)
     clock = Clock()
-    fit_scaleshift([reader], range(len(reader)), layout, potential=True)
-    yield f"fit potential and scale-shift to {len(reader)} labels", clock
+    fit_scaleshift([reader], range(len(reader)), layout, onsite_energies=True)
+    yield f"fit on-site energies and scale-shift to {len(reader)} labels", clock
 
 
 def inference(folder: Path):

@@ -200,7 +200,7 @@ def test_structures_of_a_batch_and_its_padding_stay_apart(with_rows):
             error[row], first_order_errors(part, alone)[0][0], rtol=0, atol=1e-4
         )
         start = stop
-    config = LossConfig(levels=3.0)
+    config = LossConfig(eigenvalues=3.0)
     tight = collate(both, tuple(size + [1, 0, 0]))
     cut = Prediction(prediction.onsite[: size[0] + 1], prediction.pairs[: size[2]])
     expected = float(hamiltonian_loss(prediction, batch, config))
@@ -211,14 +211,14 @@ def test_the_loss_is_least_at_the_reference_and_has_a_slope_there(with_rows):
     batch = collate([with_rows[0]], tuple(with_rows[0].size))
     exact = Prediction(batch.onsite, batch.pairs)
     terms = [
-        float(hamiltonian_loss(p, batch, LossConfig(levels=levels)))
+        float(hamiltonian_loss(p, batch, LossConfig(eigenvalues=levels)))
         for p in (exact, guess(batch))
         for levels in (0.0, 1.0)
     ]
     # Roots are taken of values above zero: 1e-12 under each.
     assert terms[1] < 1e-5
     assert terms[3] > terms[2] + 1e-2
-    slope = jax.grad(lambda p: hamiltonian_loss(p, batch, LossConfig(levels=1.0)))(exact)
+    slope = jax.grad(lambda p: hamiltonian_loss(p, batch, LossConfig(eigenvalues=1.0)))(exact)
     assert all(np.isfinite(part).all() for part in slope)
 
 

@@ -1,4 +1,4 @@
-"""The potential of atoms: symmetric, local as stated, fitted from few structures, exact on the way through."""
+"""The on-site energy model: symmetric, local as stated, fitted to few structures, exact on the way through."""
 
 from __future__ import annotations
 
@@ -15,8 +15,13 @@ from gh_tools.inference.structure import StructureWork, predict_structure
 from gh_tools.labels.labels import read_labels
 from gh_tools.orbitals.irreps import IrrepLayout
 from gh_tools.orbitals.pairs import Cutoffs, Neighbours, wrapped
-from gh_tools.scaleshift import potential as module
-from gh_tools.scaleshift.potential import Potential, fit_potential, mean_levels, shifted
+from gh_tools.scaleshift import onsite_energy as module
+from gh_tools.scaleshift.onsite_energy import (
+    OnsiteEnergyModel,
+    fit_onsite_energies,
+    mean_onsite_energies,
+    shifted,
+)
 from gh_tools.scaleshift.scaleshift import ScaleShift, fit_scaleshift
 from gh_tools.trained_model.store import load_model
 from gh_tools.training.data.samples import SampleMaker, predicted_hamiltonian
@@ -30,7 +35,7 @@ def planted(inputs):
     local, spread = (
         random.normal(size=(2, 2, N_DESCRIPTORS)) * np.array([0.1, 0.002])[:, None, None]
     )
-    return Potential(inputs.basis, 2.0, local, spread)
+    return OnsiteEnergyModel(inputs.basis, 2.0, local, spread)
 
 
 def sheet(seed: int):
@@ -81,7 +86,7 @@ def test_nothing_beyond_the_stated_reach_counts(planted):
 def test_few_structures_tell_what_was_planted(planted, inputs):
     structures = [sheet(seed) for seed in range(60)]
     levels = [planted.of_structure(atoms) for atoms in structures]
-    fitted = fit_potential(inputs.basis, structures[:50], levels[:50])
+    fitted = fit_onsite_energies(inputs.basis, structures[:50], levels[:50])
     error = np.concatenate(
         [fitted.of_structure(a) - v for a, v in zip(structures[50:], levels[50:], strict=True)]
     )
@@ -94,14 +99,14 @@ def test_few_structures_tell_what_was_planted(planted, inputs):
 def test_levels_without_deviation_have_no_potential(inputs):
     structures = [sheet(seed) for seed in range(2)]
     levels = [np.where(atoms.numbers == 74, 1.0, 2.0) for atoms in structures]
-    assert fit_potential(inputs.basis, structures, levels) is None
+    assert fit_onsite_energies(inputs.basis, structures, levels) is None
 
 
 def test_levels_that_surroundings_do_not_tell_have_no_potential(inputs):
     random = np.random.default_rng(3)
     structures = [sheet(seed) for seed in range(6)]
     levels = [random.normal(size=len(atoms)) for atoms in structures]
-    assert fit_potential(inputs.basis, structures, levels) is None
+    assert fit_onsite_energies(inputs.basis, structures, levels) is None
 
 
 def test_what_is_left_out_is_what_fits_without_it_leave():
@@ -122,7 +127,7 @@ def test_what_is_left_out_is_what_fits_without_it_leave():
 def scaleshift(inputs):
     layout = IrrepLayout(inputs.basis)
     [fitted] = fit_scaleshift(
-        inputs.readers, np.arange(4), layout, ["bond"], potential=True
+        inputs.readers, np.arange(4), layout, ["bond"], onsite_energies=True
     ).values()
     return fitted
 
@@ -140,8 +145,10 @@ def test_what_is_taken_from_labels_is_given_back(inputs, scaleshift):
     for (_, blocks), (_, wanted) in zip(found.groups(), label.groups(), strict=True):
         # References are in single precision, scales of some eV
         np.testing.assert_allclose(blocks.hamiltonian, wanted.hamiltonian, atol=2e-5)
-    rest = mean_levels(shifted(label, -sample.potential))
-    np.testing.assert_allclose(rest, mean_levels(label) - sample.potential, atol=1e-9)
+    rest = mean_onsite_energies(shifted(label, -sample.onsite_energies))
+    np.testing.assert_allclose(
+        rest, mean_onsite_energies(label) - sample.onsite_energies, atol=1e-9
+    )
 
 
 def test_pairs_beyond_the_pair_cutoff_stay_zero(inputs, scaleshift):
@@ -160,16 +167,16 @@ def test_pairs_beyond_the_pair_cutoff_stay_zero(inputs, scaleshift):
 
 def test_stores_hold_it(inputs, scaleshift):
     arrays = {f"scaleshift/{key}": values for key, values in scaleshift.to_arrays().items()}
-    again = ScaleShift.from_arrays(arrays, inputs.basis, "scaleshift/", "bond").potential
-    for name in ("nearest", "local", "spread"):
-        np.testing.assert_array_equal(getattr(again, name), getattr(scaleshift.potential, name))
+    again = ScaleShift.from_arrays(arrays, inputs.basis, "scaleshift/", "bond").onsite_energy
+    for name in ("r_min", "local", "neighbour"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(scaleshift.onsite_energy, name))
 
 
 def test_predictions_hold_it_whole_or_in_domains(random_bond_model, planted):
     model = load_model(random_bond_model)
     with_it, without = (
-        model._replace(scaleshift=replace(model.scaleshift, potential=potential))
-        for potential in (planted, None)
+        model._replace(scaleshift=replace(model.scaleshift, onsite_energy=energies))
+        for energies in (planted, None)
     )
     atoms, predictor = sheet(3), Predictor(with_it)
     bare, whole = predict_structure(Predictor(without), atoms), predict_structure(predictor, atoms)

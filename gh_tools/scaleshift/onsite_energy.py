@@ -2,14 +2,14 @@
 
 A potential that is smooth on the scale of an atom enters H as ½ (v_i + v_j) S_ij. In a slab its in-plane
 average does not decay with distance: what all atoms contribute to the mean inner potential, the second
-moment of their charge over the area, shifts the levels of all of them. A network whose atoms see their
+moment of their charge over the area, shifts the on-site energies of all of them. A network whose atoms see their
 neighbours' places, but not what their neighbours see, learns such shifts of whole structures by heart.
 So v is fitted beforehand, by a linear model that a few structures suffice for:
 
     v_i = a_Zi · x_i + Σ_j w(r_ij) b_Zj · x_j,    w(r) = (1 - (r/R)²)²
 
 with descriptors x of an atom's surroundings (sums over neighbours and over pairs of neighbours), and
-coefficients a and b by ridge regression on the mean of each atom's on-site levels.
+coefficients a and b by ridge regression on each atom's mean on-site energy tr H_ii / tr S_ii.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from gh_tools.scaleshift.radial import smooth_cutoff
 
 # Reach in Å and number of radial functions of sums over neighbours, and over pairs of neighbours.
 TWO_BODY, THREE_BODY = (6.5, 8), (4.0, 3)
-# R in Å: what atoms contribute to the potential of others is spread over this range.
+# R in Å: the range over which atoms contribute to the on-site energies of others.
 RANGE = 12.0
 # Weight of sums over pairs of neighbours, against those over neighbours, and the ridge's square root. On
 # WSe2 (37 cells, 20 or 30 of them fitted to, chosen at random) half and twice of each give larger errors of
@@ -47,20 +47,20 @@ _TINY = 1e-9
 
 
 @dataclass(frozen=True)
-class Potential:
-    """A fitted potential.
+class OnsiteEnergyModel:
+    """A fitted model of the on-site energies v_i of atoms.
 
     Args:
         basis: The elements that it knows.
-        nearest: Shortest distance in Å of the data: closer neighbours count as that far.
+        r_min: Shortest distance in Å of the data: closer neighbours count as that far.
         local: a in eV by element and descriptor; the first descriptor is one.
-        spread: b in eV, likewise.
+        neighbour: b in eV, likewise.
     """
 
     basis: Basis
-    nearest: float
+    r_min: float
     local: Float[np.ndarray, "elements descriptors"]
-    spread: Float[np.ndarray, "elements descriptors"]
+    neighbour: Float[np.ndarray, "elements descriptors"]
 
     @property
     def reach(self) -> float:
@@ -70,7 +70,7 @@ class Potential:
     def __call__(
         self, atoms: ase.Atoms, neighbours: Neighbours, chosen: Int[np.ndarray, "some"]
     ) -> Float[np.ndarray, "some"]:
-        """Evaluate the potential of some atoms.
+        """Evaluate the on-site energies of some atoms.
 
         Args:
             atoms: The structure, wrapped.
@@ -85,40 +85,43 @@ class Potential:
         near[chosen] = True
         for part in _parts(chosen):
             near[neighbours.of(part, RANGE)[1]] = True
-        own, given = np.zeros((2, len(atoms)))
+        energy, contribution = np.zeros((2, len(atoms)))
         for part in _parts(np.flatnonzero(near)):
-            x = descriptors(species, len(self.basis.numbers), neighbours, part, self.nearest)
-            own[part] = np.einsum("ad,ad->a", x, self.local[species[part]])
-            given[part] = np.einsum("ad,ad->a", x, self.spread[species[part]])
+            x = descriptors(species, len(self.basis.numbers), neighbours, part, self.r_min)
+            energy[part] = np.einsum("ad,ad->a", x, self.local[species[part]])
+            contribution[part] = np.einsum("ad,ad->a", x, self.neighbour[species[part]])
         for part in _parts(chosen):
             i, j, weight = _window(neighbours, part)
-            own[part] += given[part] + np.bincount(i, weight * given[j], len(atoms))[part]
-        return own[chosen]
+            weighted = np.bincount(i, weight * contribution[j], len(atoms))
+            energy[part] += contribution[part] + weighted[part]
+        return energy[chosen]
 
     def of_structure(self, atoms: ase.Atoms) -> Float[np.ndarray, "atoms"]:
-        """Evaluate the potential of all atoms of a structure, wrapped."""
+        """Return the on-site energies v in eV of all atoms of a structure, wrapped."""
         return self(atoms, Neighbours(atoms, self.reach), np.arange(len(atoms)))
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Give all parameters but the elements as arrays for a store."""
         return {
-            "potential/nearest": np.array([self.nearest]),
-            "potential/local": self.local,
-            "potential/spread": self.spread,
+            "onsite_energy/r_min": np.array([self.r_min]),
+            "onsite_energy/local": self.local,
+            "onsite_energy/neighbour": self.neighbour,
         }
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, np.ndarray], basis: Basis, prefix: str) -> Potential:
+    def from_arrays(
+        cls, arrays: Mapping[str, np.ndarray], basis: Basis, prefix: str
+    ) -> OnsiteEnergyModel:
         """Build it from what `to_arrays` gave."""
-        nearest, local, spread = (
-            np.asarray(arrays[f"{prefix}potential/{name}"])
-            for name in ("nearest", "local", "spread")
+        r_min, local, neighbour = (
+            np.asarray(arrays[f"{prefix}onsite_energy/{name}"])
+            for name in ("r_min", "local", "neighbour")
         )
-        return cls(basis, float(nearest[0]), local, spread)
+        return cls(basis, float(r_min[0]), local, neighbour)
 
 
-def mean_levels(hamiltonian: Hamiltonian) -> Float[np.ndarray, "atoms"]:
-    """Return each atom's mean on-site level in eV, tr H_ii / tr S_ii, over both spins."""
+def mean_onsite_energies(hamiltonian: Hamiltonian) -> Float[np.ndarray, "atoms"]:
+    """Return each atom's mean on-site energy in eV, tr H_ii / tr S_ii, over both spins."""
     mean = np.zeros(len(hamiltonian.atoms))
     for blocks in hamiltonian.onsite.values():
         of_spins = np.einsum("...aii->...a", blocks.hamiltonian.astype(float))
@@ -127,82 +130,83 @@ def mean_levels(hamiltonian: Hamiltonian) -> Float[np.ndarray, "atoms"]:
     return mean
 
 
-def shifted(hamiltonian: Hamiltonian, potential: Float[np.ndarray, "atoms"]) -> Hamiltonian:
+def shifted(hamiltonian: Hamiltonian, energies: Float[np.ndarray, "atoms"]) -> Hamiltonian:
     """Return H + ½ (v_i + v_j) S_ij.
 
     Args:
         hamiltonian: H and S.
-        potential: v in eV.
+        energies: v in eV of each atom.
     """
 
-    def moved(blocks, mean):
-        by = mean[:, None, None] * blocks.overlap
+    def moved(blocks, energy):
+        by = energy[:, None, None] * blocks.overlap
         return replace(
             blocks, hamiltonian=(blocks.hamiltonian + by).astype(blocks.hamiltonian.dtype)
         )
 
-    onsite = {z: moved(blocks, potential[blocks.atom]) for z, blocks in hamiltonian.onsite.items()}
+    onsite = {z: moved(blocks, energies[blocks.atom]) for z, blocks in hamiltonian.onsite.items()}
     pairs = {
-        key: moved(blocks, 0.5 * (potential[blocks.i] + potential[blocks.j]))
+        key: moved(blocks, 0.5 * (energies[blocks.i] + energies[blocks.j]))
         for key, blocks in hamiltonian.pairs.items()
     }
     return replace(hamiltonian, onsite=onsite, pairs=pairs)
 
 
-def fit_potential(
-    basis: Basis, structures: Sequence[ase.Atoms], levels: Sequence[Float[np.ndarray, "atoms"]]
-) -> Potential | None:
-    """Fit the potential to atoms' mean levels, by ridge regression.
+def fit_onsite_energies(
+    basis: Basis, structures: Sequence[ase.Atoms], energies: Sequence[Float[np.ndarray, "atoms"]]
+) -> OnsiteEnergyModel | None:
+    """Fit the model to atoms' mean on-site energies, by ridge regression.
 
     Args:
         basis: The elements.
         structures: Labelled structures, wrapped.
-        levels: What `mean_levels` says of each.
+        energies: `mean_onsite_energies` of each.
 
     Returns:
-        The potential; None where levels of one element do not differ, or structures left out of the fit
-        would not be explained.
+        The model; None where the energies of one element do not differ, or where it would explain less than
+        `LEAST_EXPLAINED` of their variance in structures left out of the fit.
     """
     n_species = len(basis.numbers)
     found = [Neighbours(atoms, max(RANGE, TWO_BODY[0])) for atoms in structures]
-    nearest = [neighbours.nearest(1).min(initial=np.inf) for neighbours in found]
-    nearest = min(*nearest, THREE_BODY[0] / 2)
+    shortest = [neighbours.nearest(1).min(initial=np.inf) for neighbours in found]
+    r_min = min(*shortest, THREE_BODY[0] / 2)
     kinds, rows, windows = [], [], []
     for atoms, neighbours in zip(structures, found, strict=True):
         everyone = np.arange(len(atoms))
         kinds.append(np.searchsorted(basis.numbers, atoms.numbers))
-        rows.append(descriptors(kinds[-1], n_species, neighbours, everyone, nearest))
+        rows.append(descriptors(kinds[-1], n_species, neighbours, everyone, r_min))
         i, j, weight = _window(neighbours, everyone)
         windows.append(np.eye(len(atoms)))
         np.add.at(windows[-1], (i, j), weight)
-    kind, x, v = np.concatenate(kinds), np.concatenate(rows), np.concatenate(levels)
+    kind, x, v = np.concatenate(kinds), np.concatenate(rows), np.concatenate(energies)
     count = np.bincount(kind, minlength=n_species)
     mean = np.bincount(kind, v, n_species) / np.maximum(count, 1)
     if np.std(v - mean[kind]) < _TINY:
         return None
 
     centre, scale = _standard(x, n_species)
-    own = _by_species((x - centre) / scale, kind, n_species)
+    local_columns = _by_species((x - centre) / scale, kind, n_species)
     norm = np.mean(np.concatenate([window.sum(axis=1) for window in windows]))
     stops = np.cumsum([len(window) for window in windows])[:-1]
-    given = [w @ part for w, part in zip(windows, np.split(own, stops), strict=True)]
-    columns = np.concatenate([own, np.concatenate(given) / norm], axis=1)
+    split = np.split(local_columns, stops)
+    neighbour_columns = [w @ part for w, part in zip(windows, split, strict=True)]
+    columns = np.concatenate([local_columns, np.concatenate(neighbour_columns) / norm], axis=1)
     inverse = np.linalg.inv(columns @ columns.T + NOISE**2 * np.eye(len(columns)))
     wanted = v - mean[kind]
     dual = inverse @ wanted
     explained = 1.0 - np.mean(left_out(inverse, dual, stops) ** 2) / np.mean(wanted**2)
     log.info(
-        "a potential explains %.0f%% of the variance of atoms' mean levels in structures left out",
+        "the on-site energy model explains %.0f%% of the variance of atoms' mean on-site energies in structures left out",
         100 * max(explained, 0.0),
     )
     if explained < LEAST_EXPLAINED:
         log.info("less than %.0f%%: the model does without", 100 * LEAST_EXPLAINED)
         return None
-    local, spread = (columns.T @ dual).reshape(2, n_species, -1) / scale
-    for coefficients in (local, spread):
+    local, neighbour = (columns.T @ dual).reshape(2, n_species, -1) / scale
+    for coefficients in (local, neighbour):
         coefficients[:, 0] -= coefficients[:, 1:] @ centre[1:]
     local[:, 0] += mean
-    return Potential(basis, nearest, local, spread / norm)
+    return OnsiteEnergyModel(basis, r_min, local, neighbour / norm)
 
 
 def left_out(
@@ -221,7 +225,7 @@ def left_out(
         What is fitted, less what the others say of it, in eV.
     """
     structures = map(slice, [0, *stops], [*stops, len(dual)])
-    return np.concatenate([np.linalg.solve(inverse[own, own], dual[own]) for own in structures])
+    return np.concatenate([np.linalg.solve(inverse[part, part], dual[part]) for part in structures])
 
 
 def _standard(x: Float[np.ndarray, "atoms descriptors"], n_species: int):
@@ -244,7 +248,7 @@ def descriptors(
     n_species: int,
     neighbours: Neighbours,
     chosen: Int[np.ndarray, "some"],
-    nearest: float,
+    r_min: float,
 ) -> Float[np.ndarray, "some descriptors"]:
     """Describe the surroundings of some atoms.
 
@@ -253,7 +257,7 @@ def descriptors(
         n_species: Number of elements.
         neighbours: Of the structure.
         chosen: The atoms.
-        nearest: Neighbours closer than this, in Å, count as this far.
+        r_min: Neighbours closer than this, in Å, count as this far.
 
     Returns:
         One; sums of radial functions over the neighbours of each element; and the power spectrum: for each
@@ -264,10 +268,10 @@ def descriptors(
     distance = np.linalg.norm(vector, axis=1)
     channel = np.searchsorted(chosen, i) * n_species + species[j]
     n_channels = len(chosen) * n_species
-    sums = _summed(channel, n_channels, _radial(distance, nearest, *TWO_BODY))
+    sums = _summed(channel, n_channels, _radial(distance, r_min, *TWO_BODY))
 
     near = distance < THREE_BODY[0]
-    radial = _radial(distance[near], nearest, *THREE_BODY)
+    radial = _radial(distance[near], r_min, *THREE_BODY)
     unit = vector[near] / distance[near, None]
     # Tensors whose products are the Legendre polynomials of degree 0, 1, 2.
     traceless = unit[:, :, None] * unit[:, None, :] - np.eye(3) / 3
@@ -303,9 +307,9 @@ def _summed(
 
 
 def _radial(
-    distance: Float[np.ndarray, "n"], nearest: float, cutoff: float, count: int
+    distance: Float[np.ndarray, "n"], r_min: float, cutoff: float, count: int
 ) -> Float[np.ndarray, "n count"]:
-    x = np.clip((distance - nearest) / (cutoff - nearest), 0.0, 1.0)
+    x = np.clip((distance - r_min) / (cutoff - r_min), 0.0, 1.0)
     return np.cos(np.pi * x[:, None] * np.arange(count)) * smooth_cutoff(distance / cutoff)[:, None]
 
 

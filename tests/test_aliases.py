@@ -1,0 +1,42 @@
+"""Names of earlier versions still work, in stores, configurations and on the command line."""
+
+import pytest
+import typer.testing
+
+from gh_tools.aliases import array_path, renamed_keys
+from gh_tools.cli.common import load_config
+from gh_tools.cli.fit_scaleshift import app
+from gh_tools.errors import UsageError
+from gh_tools.training.config import TrainConfig
+
+
+def test_arrays_of_schema_1_have_todays_names():
+    assert array_path("scaleshift/onsite/74/mean", 1) == "scaleshift/onsite/74/shift"
+    assert array_path("potential/spread", 1) == "onsite_energy/neighbour"
+    assert array_path("pairs/34-74/nearest", 1) == "pairs/34-74/r_min"
+    for same in ("onsite/74/hamiltonian", "posterior/mean", "column/nearest"):
+        assert array_path(same, 1) == same
+    assert array_path("onsite/74/mean", 2) == "onsite/74/mean"
+
+
+def test_keys_of_before(tmp_path):
+    file = tmp_path / "train.toml"
+    file.write_text("[loss]\nlevels = 2.0\npairs = 3.0\n")
+    loss = load_config(TrainConfig, file, []).loss
+    assert (loss.eigenvalues, loss.pairs) == (2.0, 3.0)
+    assert load_config(TrainConfig, file, ["loss.eigenvalues=1.0"]).loss.eigenvalues == 1.0
+    given = {"loss": {"levels": 2.0}}
+    assert renamed_keys(given) == {"loss": {"eigenvalues": 2.0}}
+    assert given == {"loss": {"levels": 2.0}}
+    with pytest.raises(UsageError, match="loss"):
+        load_config(TrainConfig, None, ["loss.level=1.0"])
+
+
+def test_options_of_before(tiny_labels, tmp_path):
+    output = tmp_path / "x.zarr"
+    found = typer.testing.CliRunner().invoke(
+        app, [str(tiny_labels), "--no-potential", "--dry-run", "-o", str(output)]
+    )
+    assert found.exit_code == 0, found.output
+    shown = typer.testing.CliRunner().invoke(app, ["--help"]).output
+    assert "--no-onsite-fit" in shown and "--potential" not in shown
