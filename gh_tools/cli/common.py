@@ -183,6 +183,7 @@ def _describe(error: Exception, options: Mapping[str, Any] = {}) -> tuple[str, i
             CannotCreateError.exit_code,
         )
     kind = type(error).__name__
+    message = " ".join(str(error).split())
     return f"unexpected {kind}: {message} (run again with --debug to see where)", GhError.exit_code
 
 

@@ -1,6 +1,7 @@
 """Streams that are closed, full or ASCII, files that never end, and names that speak to the terminal."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from gh_tools.evaluation.evaluate import evaluate
 from gh_tools.resources import source_date
 from gh_tools.store.hamiltonians import HamiltonianReader
 from gh_tools.store.provenance import Provenance
+from gh_tools.store.read import open_store
 from gh_tools.store.structures import Structures, write_structures
 
 BIN = Path(sys.executable).parent
@@ -185,3 +187,22 @@ def test_elements_that_are_not_finite_are_refused_and_do_not_hang(tiny_labels, t
 
     with pytest.raises(DataError, match="not finite"):
         evaluate(Damaged(tiny_labels), reference)
+
+
+@pytest.mark.parametrize("damage", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
+@pytest.mark.parametrize("name", ["zarr.json", "atoms/number/zarr.json", "atoms/number/c/0"])
+def test_a_file_of_a_store_that_never_ends_is_refused(store, tmp_path, name, damage):
+    copy = tmp_path / "copy.zarr"
+    shutil.copytree(store, copy)
+    (copy / name).unlink()
+    damage(copy / name)
+    with pytest.raises(DataError, match=r"copy\.zarr"):
+        open_store(copy)
+
+
+def test_a_store_of_links_to_files_is_a_store(store, tmp_path):
+    for file in [file for file in store.rglob("*") if file.is_file()]:
+        link = tmp_path / "links.zarr" / file.relative_to(store)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(file)
+    assert open_store(tmp_path / "links.zarr")["atoms/number"].tolist() == [1]
