@@ -67,6 +67,9 @@ class BandStructure:
         energies: absolute, eV.
         fermi_level: eV.
         gap: on the path and the k grid that the Fermi level comes from, eV; 0 in a metal.
+        lattice: long name of the lattice that the names refer to, as ``face-centred cubic``.
+        strain: largest principal strain between the cell and the nearest one of this lattice, a fraction.
+        points: coordinates of the points of high symmetry, by name (Γ is ``G``).
     """
 
     distance: Float[np.ndarray, "kpoints"]
@@ -75,6 +78,9 @@ class BandStructure:
     energies: Float[np.ndarray, "spins kpoints bands"]
     fermi_level: float
     gap: float
+    lattice: str
+    strain: float
+    points: dict[str, list[float]]
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as lists and numbers, with energies relative to the Fermi level."""
@@ -85,6 +91,9 @@ class BandStructure:
             "energies": (self.energies - self.fermi_level).tolist(),
             "fermi_level": self.fermi_level,
             "gap": self.gap,
+            "lattice": self.lattice,
+            "strain": self.strain,
+            "special_points": self.points,
         }
 
 
@@ -161,6 +170,9 @@ def band_structure(
         levels.energies[:, len(grid) :],
         fermi_level_of(hamiltonian, levels, config),
         band_edges(levels, electrons_of(hamiltonian)).gap,
+        named.lattice,
+        named.strain,
+        named.points,
     )
 
 

@@ -181,6 +181,8 @@ def test_spin_channels_and_files(graphene, tmp_path):
     )
     assert data["structure"] == "bn" and data["special"][0] == {"distance": 0.0, "name": "Γ"}
     assert data["reference"]["gap"] == other.gap
+    assert data["lattice"] == "primitive hexagonal" and data["strain"] < 1e-9
+    assert data["special_points"] == path.points
 
     paired = band_structure(graphene(mass=0.5), path, CONFIG)
     with pytest.raises(DataError, match="spin"):
