@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from gh_tools.store.provenance import Provenance
     from gh_tools.store.read import Store
-    from gh_tools.workers.task import Crew
+    from gh_tools.workers.task import Executor
 
 Config = TypeVar("Config", bound="pydantic.BaseModel")
 
@@ -576,13 +576,13 @@ def shard(given: str | None) -> tuple[int, int]:
 
 
 @contextlib.contextmanager
-def crew(scheduler: str | None, jobs: int, here: Callable[[], Crew]) -> Iterator[Crew]:
+def executor(scheduler: str | None, jobs: int, here: Callable[[], Executor]) -> Iterator[Executor]:
     """Find who works on tasks.
 
     Args:
         scheduler: the option ``--scheduler``.
         jobs: the option ``--jobs``.
-        here: makes the crew of this machine.
+        here: makes the executor of this machine.
 
     Raises:
         UsageError: both options were given.

@@ -187,7 +187,7 @@ def main(
     from gh_tools.resources import cores, memory_limit
     from gh_tools.spectra.report import draw
     from gh_tools.spectra.run import make_spectra
-    from gh_tools.workers.here import Here
+    from gh_tools.workers.local import Local
     from gh_tools.workers.processes import Processes
 
     # Without a word on memory, each worker of a cluster takes what it has.
@@ -196,9 +196,9 @@ def main(
     at_once = min(jobs, max(store.shape("structures/name")[0] for store in stores))
 
     def here():
-        return Processes(at_once, max(1, cores() // at_once)) if at_once > 1 else Here()
+        return Processes(at_once, max(1, cores() // at_once)) if at_once > 1 else Local()
 
-    with common.crew(scheduler, jobs, here) as crew:
+    with common.executor(scheduler, jobs, here) as executor:
         for store, target in zip(stores, targets, strict=True):
             provenance = common.provenance(config=options, inputs=[store])
             done, failures = make_spectra(
@@ -206,7 +206,7 @@ def main(
                 target,
                 options,
                 provenance,
-                crew=crew,
+                executor=executor,
                 memory=limit,
                 shard=share,
                 resume=resume,
@@ -214,7 +214,7 @@ def main(
             )
             failed += failures
             if done is not None:
-                facts = draw(plot, target, reference, options, crew) if plot is not None else {}
+                facts = draw(plot, target, reference, options, executor) if plot is not None else {}
                 common.emit(target, as_json, **facts)
     if failed:
         # A worker that died may do better next time; a spectrum that is ill-defined will not.

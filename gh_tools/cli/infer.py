@@ -112,7 +112,7 @@ def main(
         return
 
     failed = []
-    with common.crew(scheduler, jobs, lambda: None) as cluster:
+    with common.executor(scheduler, jobs, lambda: None) as cluster:
         from gh_tools.inference.predict import Predictor
         from gh_tools.inference.run import predict_structures
         from gh_tools.trained_model.store import load_model

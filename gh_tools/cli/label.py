@@ -98,14 +98,14 @@ def main(
         from gh_tools.dft.label import label_structures
 
         failed = []
-        with common.crew(scheduler, jobs, lambda: ranks or Processes(jobs)) as crew:
+        with common.executor(scheduler, jobs, lambda: ranks or Processes(jobs)) as executor:
             for store, path in zip(stores, paths, strict=True):
                 done, failures = label_structures(
                     path,
                     read_structures(store),
                     options,
                     common.provenance(config=options, inputs=[store]),
-                    crew=crew,
+                    executor=executor,
                     shard=share,
                     resume=resume,
                     overwrite=overwrite,
@@ -123,15 +123,15 @@ def main(
 
 
 def _ranks(shard: str | None):
-    """Return the crew of the processes that MPI started, if there are some."""
+    """Return the executor of the processes that MPI started, if there are some."""
     from gh_tools.errors import UsageError
 
     rank, size = common.mpi_process()
     if size == 1:
         return None
-    from gh_tools.dft.ranks import Ranks
+    from gh_tools.dft.mpi import MPI
 
-    ranks = Ranks()
+    ranks = MPI()
     if ranks.size == size:
         return ranks
     if shard is not None:

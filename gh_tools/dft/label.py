@@ -19,7 +19,7 @@ from gh_tools.store.partial import Parts
 from gh_tools.store.provenance import Provenance
 from gh_tools.store.structures import Structures
 from gh_tools.workers.processes import Processes
-from gh_tools.workers.task import Crew
+from gh_tools.workers.task import Executor
 
 
 def label_structures(
@@ -28,7 +28,7 @@ def label_structures(
     config: LabelConfig,
     provenance: Provenance,
     *,
-    crew: Crew | None = None,
+    executor: Executor | None = None,
     shard: tuple[int, int] = (1, 1),
     resume: bool = False,
     overwrite: bool = False,
@@ -42,7 +42,7 @@ def label_structures(
         structures: what to label.
         config: the calculation.
         provenance: how the store is being made.
-        crew: who works; one process of this machine if not given.
+        executor: who works; one process of this machine if not given.
         shard: number I of N runs that share the work. They may go on at once, on several machines; none
             of them joins the store: a last run with ``resume`` does.
         resume: keep what an earlier run finished; failed structures are tried again.
@@ -77,7 +77,7 @@ def label_structures(
         for file in [logs / _log_name(structures.names[index], index)]
     ]
     with progress("labelling", len(tasks)) as shown:
-        for index, result in (crew or Processes(1)).run(label_part, tasks):
+        for index, result in (executor or Processes(1)).run(label_part, tasks):
             writer.partial.settle(index, structures.names[index], result)
             shown.advance()
     failures = [failure for failure in writer.partial.failures() if failure["index"] in mine]

@@ -26,8 +26,8 @@ from gh_tools.store.provenance import Provenance
 from gh_tools.store.read import Store, open_store, partial_path
 from gh_tools.store.structures import Structures
 from gh_tools.trained_model.store import load_model
-from gh_tools.workers.here import Here
-from gh_tools.workers.task import Crew
+from gh_tools.workers.local import Local
+from gh_tools.workers.task import Executor
 
 # Bytes of H and S of a domain, at least and at most: in smaller ones halos outweigh what is wanted, larger
 # ones save little.
@@ -65,7 +65,7 @@ def predict_structures(
     provenance: Provenance,
     *,
     n_workers: int = 1,
-    cluster: Crew | None = None,
+    cluster: Executor | None = None,
     model: Store | None = None,
     memory: int | None = None,
     shard: tuple[int, int] = (1, 1),
@@ -121,15 +121,15 @@ def predict_structures(
     parts = writer.partial.parts
     if cluster is None:
         # One more thread than workers: one may be writing.
-        crew, function = Here(n_workers + 1), _predict
+        executor, function = Local(n_workers + 1), _predict
         tasks = (((i, n), (parts, i, n, pending[i].work, pending[i].todo)) for i, n in domains)
     else:
-        crew, function = cluster, predict_domain
+        executor, function = cluster, predict_domain
         whose = model.path.absolute(), model.id, domain_bytes
         tasks = (((i, n), (parts, i, n, structures.atoms[i], *whose)) for i, n in domains)
     failed = set()
     with progress("predicting atoms", sum(map(len, structures.atoms))) as shown:
-        for (index, number), result in crew.run(function, tasks):
+        for (index, number), result in executor.run(function, tasks):
             work, _, left = pending[index]
             piece = _piece(work, number)
             if not writer.partial.settle(index, structures.names[index], result, piece):

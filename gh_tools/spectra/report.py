@@ -18,11 +18,15 @@ from gh_tools.spectra.plot import describe_gap, plot_bands, plot_dos
 from gh_tools.spectra.run import reference_spectra
 from gh_tools.spectra.store import Spectra, read_spectra
 from gh_tools.store.hamiltonians import HamiltonianReader
-from gh_tools.workers.task import Crew
+from gh_tools.workers.task import Executor
 
 
 def draw(
-    picture: Path, store: Path, reference: Path | None, config: DosConfig, crew: Crew | None = None
+    picture: Path,
+    store: Path,
+    reference: Path | None,
+    config: DosConfig,
+    executor: Executor | None = None,
 ) -> dict[str, Any]:
     """Draw a store of spectra, over a reference if there is one.
 
@@ -31,7 +35,7 @@ def draw(
         store: of kind ``spectra``.
         reference: store of Hamiltonians or spectra with some of the structures, by name.
         config: what is computed for the reference's Hamiltonians.
-        crew: who computes the reference's spectra; this process if not given.
+        executor: who computes the reference's spectra; this process if not given.
 
     Returns:
         Facts for the result line: the picture, and errors as in `spectra_errors`.
@@ -43,7 +47,7 @@ def draw(
     facts: dict[str, Any] = {"plot": str(picture)}
     known = None
     if reference is not None:
-        known = reference_spectra(reference, spectra.names, config, crew)
+        known = reference_spectra(reference, spectra.names, config, executor)
         if len(known) < len(spectra):
             log.info("%s: knows %d of the %d structures", reference, len(known), len(spectra))
         spectra = spectra.select([spectra.names.index(name) for name in known.names])

@@ -23,8 +23,8 @@ from gh_tools.store.partial import Parts, Pieces
 from gh_tools.store.provenance import Provenance
 from gh_tools.store.read import Store, open_store
 from gh_tools.workers.cluster import free_here
-from gh_tools.workers.here import Here
-from gh_tools.workers.task import Crew, Failure
+from gh_tools.workers.local import Local
+from gh_tools.workers.task import Executor, Failure
 
 
 def make_spectra(
@@ -33,7 +33,7 @@ def make_spectra(
     config: DosConfig,
     provenance: Provenance,
     *,
-    crew: Crew | None = None,
+    executor: Executor | None = None,
     memory: int | None = None,
     shard: tuple[int, int] = (1, 1),
     resume: bool = False,
@@ -46,7 +46,7 @@ def make_spectra(
         output: store of kind ``spectra``.
         config: what is computed.
         provenance: how it is being made.
-        crew: who works; this process, one structure after the other, if not given.
+        executor: who works; this process, one structure after the other, if not given.
         memory: bytes that a machine's tasks may use together, or each worker of a cluster; None for what is
             free.
         shard: number I of N runs that share the work. They may go on at once, on several machines; none
@@ -64,7 +64,7 @@ def make_spectra(
         NoInputError: there is none.
         TryAgainError: nobody is left to work.
     """
-    crew, shared = crew or Here(), shard[1] > 1
+    executor, shared = executor or Local(), shard[1] > 1
     reader = HamiltonianReader(source)
     if len(reader) == 0:
         raise NoInputError(f"{reader.store.path}: structures/name: the store holds no structure")
@@ -83,17 +83,17 @@ def make_spectra(
     mine = range(shard[0] - 1, len(reader), shard[1])
     left = [index for index in mine if not writer.partial.has_part(index)]
     writer.partial.forget_failures(left)
-    memory, dense = _share(memory, crew, len(left)), True
-    if crew.at_once is not None:
+    memory, dense = _share(memory, executor, len(left)), True
+    if executor.at_once is not None:
         dense = _announce(reader, left, config, memory)
     tasks = (
         (index, (writer.partial.parts, *task))
         for index, task in _tasks(reader, left, config, memory)
     )
     # Slices show their own progress, in this process.
-    bar = progress("spectra", len(left)) if dense or crew.at_once != 1 else nullcontext()
+    bar = progress("spectra", len(left)) if dense or executor.at_once != 1 else nullcontext()
     with bar as shown:
-        for index, result in crew.run(spectrum_part, tasks):
+        for index, result in executor.run(spectrum_part, tasks):
             writer.partial.settle(index, reader.names[index], result)
             if shown is not None:
                 shown.advance()
@@ -159,16 +159,16 @@ def _tasks(
         yield index, (store.path.absolute(), store.id, index, config, memory)
 
 
-def _share(memory: int | None, crew: Crew, n_tasks: int) -> int | None:
+def _share(memory: int | None, executor: Executor, n_tasks: int) -> int | None:
     """Memory of each task; None where its machine decides."""
-    if crew.at_once is None:
+    if executor.at_once is None:
         return memory
     memory = free_memory() if memory is None else memory
-    return memory // min(crew.at_once, max(1, n_tasks))
+    return memory // min(executor.at_once, max(1, n_tasks))
 
 
 def reference_spectra(
-    path: Path, names: Sequence[str], config: DosConfig, crew: Crew | None = None
+    path: Path, names: Sequence[str], config: DosConfig, executor: Executor | None = None
 ) -> Spectra:
     """Return the spectra of structures with given names from a store of Hamiltonians or spectra.
 
@@ -176,7 +176,7 @@ def reference_spectra(
         path: the reference, such as the labels of predicted structures.
         names: of the structures; the reference may know only some.
         config: what is computed for Hamiltonians.
-        crew: who works; this process if not given.
+        executor: who works; this process if not given.
 
     Raises:
         DataError: the reference knows none of the structures, or its spectrum is ill-defined.
@@ -192,9 +192,9 @@ def reference_spectra(
         )
     if reader is None:
         return spectra.select(shared)
-    crew, found = crew or Here(), {}
-    tasks = _tasks(reader, shared, config, _share(None, crew, len(shared)))
-    for index, result in crew.run(one_spectrum, tasks):
+    executor, found = executor or Local(), {}
+    tasks = _tasks(reader, shared, config, _share(None, executor, len(shared)))
+    for index, result in executor.run(one_spectrum, tasks):
         if isinstance(result, Failure):
             raise DataError(f"{path}: {reader.names[index]}: {result}")
         found[index] = result

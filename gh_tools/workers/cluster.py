@@ -19,7 +19,7 @@ import gh_tools
 from gh_tools.console import log
 from gh_tools.errors import DataError, MissingExtraError, NoInputError, TryAgainError
 from gh_tools.resources import free_memory, memory_used
-from gh_tools.workers.task import Death, Key, Tasks, attempt, checked
+from gh_tools.workers.task import Key, Tasks, WorkerDied, attempt, checked
 
 # Tasks that the scheduler knows of at most: enough for any cluster, and for one that grows with its tasks.
 _AHEAD = 1000
@@ -28,7 +28,7 @@ _FILE_PATIENCE, _LARGEST_FILE = 10.0, 1 << 20
 
 
 class Cluster:
-    """A crew of the workers of a Dask cluster, as many as there are, also if some come later.
+    """An executor of the workers of a Dask cluster, as many as there are, also if some come later.
 
     Dask runs a task elsewhere if its worker dies, and gives up when several have died of it (three more than
     the first, by default: the scheduler's setting ``distributed.scheduler.allowed-failures``).
@@ -83,10 +83,10 @@ class Cluster:
             )
 
     def run(self, function: Callable[..., Any], tasks: Tasks) -> Iterator[tuple[Key, Any]]:
-        """See `Crew.run`."""
+        """See `Executor.run`."""
         suspects = []
         for task, result in self._round(function, tasks, lambda: _AHEAD):
-            if isinstance(result, Death):
+            if isinstance(result, WorkerDied):
                 suspects.append(task)
             else:
                 yield task[0], result
@@ -141,7 +141,7 @@ class Cluster:
                 "with --resume"
             ) from None
         except KilledWorker as error:
-            return Death(f"{error.allowed_failures + 1} workers died of it (out of memory?)")
+            return WorkerDied(f"{error.allowed_failures + 1} workers died of it (out of memory?)")
         except Exception as error:
             # Tasks hand over what they raise. So this is of the machine that was to run one.
             raise TryAgainError(

@@ -14,13 +14,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from gh_tools.console import configure, log
-from gh_tools.workers.task import Death, Key, Tasks, attempt, checked
+from gh_tools.workers.task import Key, Tasks, WorkerDied, attempt, checked
 
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
 class Processes:
-    """A crew of freshly spawned processes; there are never more of them than tasks.
+    """An executor of freshly spawned processes; there are never more of them than tasks.
 
     Args:
         number: how many processes work at once.
@@ -32,7 +32,7 @@ class Processes:
         self._threads = threads
 
     def run(self, function: Callable[..., Any], tasks: Tasks) -> Iterator[tuple[Key, Any]]:
-        """See `Crew.run`."""
+        """See `Executor.run`."""
         waiting = iter(tasks)
         task = next(waiting, None)
         busy: dict[multiprocessing.connection.Connection, _Worker] = {}
@@ -48,7 +48,7 @@ class Processes:
                     try:
                         result = pipe.recv()
                     except (EOFError, ConnectionResetError):
-                        result = Death(worker.epitaph())
+                        result = WorkerDied(worker.exit_reason())
                         del busy[pipe]
                     yield worker.key, checked(result)
                     if pipe in busy and task is not None:
@@ -89,7 +89,7 @@ class _Worker:
         self.process.terminate()
         self.process.join()
 
-    def epitaph(self) -> str:
+    def exit_reason(self) -> str:
         self.process.join()
         code = self.process.exitcode or 0
         if code == -signal.SIGKILL:

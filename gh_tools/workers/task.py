@@ -1,4 +1,4 @@
-"""What a crew is, and what becomes of a task that fails."""
+"""What an executor is, and what becomes of a task that fails."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Key = Hashable
 Tasks = Iterable[tuple[Key, tuple]]
 
 
-class Crew(Protocol):
+class Executor(Protocol):
     """Who runs tasks.
 
     Attributes:
@@ -25,7 +25,7 @@ class Crew(Protocol):
         """Call ``function`` with the arguments of each task.
 
         Args:
-            function: importable by name, unless the crew is of this process.
+            function: importable by name, unless the executor is of this process.
             tasks: key and arguments of each; taken one by one, when there is somebody to do it.
 
         Yields:
@@ -43,7 +43,7 @@ class Failure(str):
     died = False
 
 
-class Death(Failure):
+class WorkerDied(Failure):
     """What is known of the end of the process that worked on a task."""
 
     died = True

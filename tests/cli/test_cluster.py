@@ -24,7 +24,7 @@ from gh_tools.store.read import open_store
 from gh_tools.store.structures import Structures, read_structures, write_structures
 from gh_tools.trained_model.store import load_model
 from gh_tools.workers.cluster import Cluster
-from gh_tools.workers.task import Death
+from gh_tools.workers.task import WorkerDied
 
 from .conftest import BIN
 
@@ -78,7 +78,7 @@ def dask(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def crew(dask):
+def executor(dask):
     until(dask.file.exists)
     cluster = Cluster(str(dask.file))
     yield cluster
@@ -129,7 +129,7 @@ def sharded(shell, tmp_path_factory):
     return folder / "h2.hamiltonians.zarr"
 
 
-def test_interrupted_then_a_worker_is_killed_and_nothing_is_lost(dask, crew, gh, sharded):
+def test_interrupted_then_a_worker_is_killed_and_nothing_is_lost(dask, executor, gh, sharded):
     """The store has the bits of the shards, which one process labelled each."""
     write_molecules(gh.folder)
     line = f"{LABEL} --scheduler {dask.file}"
@@ -140,12 +140,14 @@ def test_interrupted_then_a_worker_is_killed_and_nothing_is_lost(dask, crew, gh,
     assert stderr == "gh-label: error: interrupted\n"
     # What was under way ends, though nobody waits for it any more; what waited is taken back.
     until(
-        lambda: not crew._client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.tasks))
+        lambda: (
+            not executor._client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.tasks))
+        )
     )
     until(
         lambda: (
             not any(
-                crew._client.run(lambda dask_worker: dask_worker.state.executing_count).values()
+                executor._client.run(lambda dask_worker: dask_worker.state.executing_count).values()
             )
         )
     )
@@ -162,28 +164,28 @@ def test_interrupted_then_a_worker_is_killed_and_nothing_is_lost(dask, crew, gh,
     assert not (gh.folder / "h2.hamiltonians.zarr.logs").exists()
 
 
-def test_a_task_that_kills_workers_costs_itself_alone(dask, crew):
+def test_a_task_that_kills_workers_costs_itself_alone(dask, executor):
     harmless = [(n, (signal.SIGCHLD,)) for n in range(4)]
     tasks = [(0, (signal.SIGCHLD,)), ("deadly", (signal.SIGKILL,)), *harmless[1:]]
-    results = dict(crew.run(signal.raise_signal, tasks))
+    results = dict(executor.run(signal.raise_signal, tasks))
     deadly = results.pop("deadly")
-    assert isinstance(deadly, Death) and deadly.startswith("2 workers died of it")
+    assert isinstance(deadly, WorkerDied) and deadly.startswith("2 workers died of it")
     assert results == dict.fromkeys(range(4))
 
 
-def test_workers_that_cannot_do_the_work_are_told_of(dask, crew, tmp_path, monkeypatch):
+def test_workers_that_cannot_do_the_work_are_told_of(dask, executor, tmp_path, monkeypatch):
     parts = Parts(tmp_path / "x.zarr.partial/parts", "token")
     task = parts, 0, ase.Atoms("H"), LabelConfig(), None, tmp_path / "text"
     with pytest.raises(TryAgainError, match=r"does not see .*x\.zarr\.partial; all machines need"):
-        list(crew.run(label_part, [(0, task)]))
+        list(executor.run(label_part, [(0, task)]))
     monkeypatch.setattr(gh_tools, "__version__", "99.0")
     with pytest.raises(
         TryAgainError, match=r"the worker on .* has gh-tools 0.*; all workers need 99"
     ):
-        list(crew.run(label_part, [(0, task)]))
+        list(executor.run(label_part, [(0, task)]))
 
 
-def test_spectra_of_cluster_and_shards(dask, crew, gh, tiny_labels):
+def test_spectra_of_cluster_and_shards(dask, executor, gh, tiny_labels):
     line = f"gh-dos {tiny_labels} --kpts 2 2 1 --points 300 -q"
     done = gh(
         f"{line} -o one.zarr; {line} -o two.zarr --scheduler {dask.file}; "
@@ -195,7 +197,7 @@ def test_spectra_of_cluster_and_shards(dask, crew, gh, tiny_labels):
 
 
 def test_domains_on_a_cluster_give_what_the_whole_gives(
-    dask, crew, gh, random_model, tiny_labels, monkeypatch
+    dask, executor, gh, random_model, tiny_labels, monkeypatch
 ):
     model, predictor = open_store(random_model), Predictor(load_model(random_model))
     small, first = read_structures(tiny_labels).atoms[:2]
@@ -222,7 +224,7 @@ def test_domains_on_a_cluster_give_what_the_whole_gives(
         return settle(*arguments)
 
     monkeypatch.setattr(PartialStore, "settle", spy)
-    divided = predict("divided.zarr", cluster=crew, model=model)
+    divided = predict("divided.zarr", cluster=executor, model=model)
     assert len(pieces) > 4
     for key in whole.keys():
         if whole[key].dtype == np.float32:

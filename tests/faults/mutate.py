@@ -179,7 +179,7 @@ ABSURD: list[tuple[str, list[Any]]] = [
     ("basis/element/n_valence", [_NAN, _INF, -1.0, 0.0, 1e12]),
     ("split/train", [-1]),
     ("*onsite/*/shift", [_NAN, _INF, 1e12]),
-    ("*onsite/*/deviation", [_NAN, _INF, -1.0, 0.0, 1e12]),
+    ("*onsite/*/scale", [_NAN, _INF, -1.0, 0.0, 1e12]),
     ("*pairs/*/shift_length", [_NAN, _INF, -1.0, 0.0]),
     ("*pairs/*/scale_power", [_NAN, _INF, -1.0, 0.0]),
     ("*pairs/*/scale_floor", [_NAN, _INF, -1.0]),

@@ -77,7 +77,7 @@ def test_store_holds_what_was_computed(source, finished):
 
 
 def test_processes_give_the_same_store(source, finished, tmp_path):
-    run(source, tmp_path / "two.zarr", crew=Processes(2))
+    run(source, tmp_path / "two.zarr", executor=Processes(2))
     assert open_store(tmp_path / "two.zarr").id == open_store(finished).id
 
 

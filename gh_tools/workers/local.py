@@ -9,8 +9,8 @@ from typing import Any
 from gh_tools.workers.task import Key, Tasks, attempt, checked
 
 
-class Here:
-    """A crew in this process.
+class Local:
+    """An executor in this process.
 
     Args:
         threads: how many tasks run at once; with 0 the caller's own thread does one after the other, so
@@ -22,7 +22,7 @@ class Here:
         self._threads = threads
 
     def run(self, function: Callable[..., Any], tasks: Tasks) -> Iterator[tuple[Key, Any]]:
-        """See `Crew.run`."""
+        """See `Executor.run`."""
         if not self._threads:
             for key, arguments in tasks:
                 yield key, checked(attempt(function, arguments))

@@ -1,4 +1,4 @@
-"""The processes of one MPI run of GPAW as a crew: all take part in each task, the first one decides."""
+"""The processes of one MPI run of GPAW as an executor: all take part in each task, the first one decides."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from gh_tools.errors import DataError, TryAgainError, UsageError
 from gh_tools.workers.task import Failure, Key, Tasks
 
 
-class Ranks:
-    """A crew that does one task at a time, all processes together.
+class MPI:
+    """An executor that does one task at a time, all processes together.
 
     The first process goes through the whole command; the others `follow` it.
 
@@ -32,7 +32,7 @@ class Ranks:
             self._abort("the processes of MPI were given different arguments", UsageError.exit_code)
 
     def run(self, function: Callable[..., Any], tasks: Tasks) -> Iterator[tuple[Key, Any]]:
-        """See `Crew.run`; for the first process."""
+        """See `Executor.run`; for the first process."""
         for key, arguments in tasks:
             self._broadcast((function, arguments))
             yield key, self._attempt(function, arguments)
