@@ -46,20 +46,20 @@ class Design:
     formula: Formula
     terms: tuple[str, ...]
     predictors: Float[np.ndarray, "n terms"]
-    response: Float[np.ndarray, "n"]
-    predictor_center: Float[np.ndarray, "terms"]
-    predictor_scale: Float[np.ndarray, "terms"]
+    response: Float[np.ndarray, " n"]
+    predictor_center: Float[np.ndarray, " terms"]
+    predictor_scale: Float[np.ndarray, " terms"]
     response_center: float
     response_scale: float
     units: dict[str, str]
-    inflation: Float[np.ndarray, "terms"]
+    inflation: Float[np.ndarray, " terms"]
 
     @property
     def coefficients(self) -> tuple[str, ...]:
         """Names of what is estimated, but for sigma: the intercept, if any, and the terms."""
         return (INTERCEPT, *self.terms) if self.formula.intercept else self.terms
 
-    def standardised(self) -> tuple[Float[np.ndarray, "n terms"], Float[np.ndarray, "n"]]:
+    def standardised(self) -> tuple[Float[np.ndarray, "n terms"], Float[np.ndarray, " n"]]:
         """Return predictors and response, centred and scaled."""
         return (
             (self.predictors - self.predictor_center) / self.predictor_scale,
@@ -197,7 +197,7 @@ def _check_scatter(
     formula: Formula,
     terms: tuple[str, ...],
     predictors: Float[np.ndarray, "n terms"],
-    response: Float[np.ndarray, "n"],
+    response: Float[np.ndarray, " n"],
     sizes: tuple[np.ndarray, np.ndarray, float],
 ) -> None:
     """Raise an error if the response is the terms' linear combination to rounding.
@@ -229,7 +229,7 @@ def _check_scatter(
     )
 
 
-def _inflation(standardised: Float[np.ndarray, "n terms"]) -> Float[np.ndarray, "terms"]:
+def _inflation(standardised: Float[np.ndarray, "n terms"]) -> Float[np.ndarray, " terms"]:
     """Return the diagonal of the inverse correlation matrix; huge where a term depends on others.
 
     With singular values s and right vectors V of the standardised matrix X, the k-th diagonal element

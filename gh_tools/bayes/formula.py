@@ -43,7 +43,7 @@ class Term:
     def __str__(self) -> str:
         return ":".join(map(str, self.factors))
 
-    def evaluate(self, columns: Mapping[str, Float[np.ndarray, "n"]]) -> Float[np.ndarray, "n"]:
+    def evaluate(self, columns: Mapping[str, Float[np.ndarray, " n"]]) -> Float[np.ndarray, " n"]:
         """Return the term's values, from the columns' values by name."""
         values = 1.0
         for factor in self.factors:

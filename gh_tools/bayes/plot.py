@@ -126,7 +126,7 @@ def _size(k: int) -> tuple[float, float]:
     return side, side
 
 
-def _power(values: Float[np.ndarray, "n"]) -> int:
+def _power(values: Float[np.ndarray, " n"]) -> int:
     """Return the power of ten that makes values short to write; 0 where they are already."""
     largest = float(np.abs(values).max())
     power = int(np.floor(np.log10(largest))) if largest > 0 else 0
@@ -162,7 +162,7 @@ def _mark_zero(axes: Axes, limits: tuple[float, float], line) -> None:
 
 
 def _draw_marginal(
-    axes: Axes, draws: Float[np.ndarray, "draws"], estimate: Estimate, power: int
+    axes: Axes, draws: Float[np.ndarray, " draws"], estimate: Estimate, power: int
 ) -> None:
     density, edges = np.histogram(draws, bins=_GRID, range=axes.get_xlim(), density=True)
     centers = (edges[1:] + edges[:-1]) / 2
@@ -181,8 +181,8 @@ def _draw_marginal(
 
 def _draw_contours(
     axes: Axes,
-    x: Float[np.ndarray, "draws"],
-    y: Float[np.ndarray, "draws"],
+    x: Float[np.ndarray, " draws"],
+    y: Float[np.ndarray, " draws"],
     x_limits: tuple[float, float],
     y_limits: tuple[float, float],
 ) -> None:

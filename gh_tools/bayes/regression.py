@@ -187,10 +187,10 @@ class Conditional:
         freedom: n - k.
     """
 
-    mean: Float[np.ndarray, "k"]
+    mean: Float[np.ndarray, " k"]
     basis: Float[np.ndarray, "k k"]
-    singular: Float[np.ndarray, "k"]
-    projection: Float[np.ndarray, "k"]
+    singular: Float[np.ndarray, " k"]
+    projection: Float[np.ndarray, " k"]
     residual: float
     freedom: int
 
@@ -198,9 +198,9 @@ class Conditional:
     def of(
         cls,
         predictors: Float[np.ndarray, "n k"],
-        response: Float[np.ndarray, "n"],
-        mean: Float[np.ndarray, "k"],
-        sd: Float[np.ndarray, "k"],
+        response: Float[np.ndarray, " n"],
+        mean: Float[np.ndarray, " k"],
+        sd: Float[np.ndarray, " k"],
     ) -> Conditional:
         """Make it of data and of mean and standard deviation of the coefficients' priors."""
         left, singular, right = np.linalg.svd(predictors * sd, full_matrices=False)

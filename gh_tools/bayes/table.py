@@ -24,7 +24,7 @@ class Table:
     """
 
     rows: list[str]
-    columns: dict[str, Float[np.ndarray, "n"]]
+    columns: dict[str, Float[np.ndarray, " n"]]
     units: dict[str, str]
     source: str
 

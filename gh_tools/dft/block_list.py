@@ -26,8 +26,8 @@ class BlockList(NamedTuple):
 
     zi: int
     zj: int
-    i: Int[np.ndarray, "pairs"]
-    j: Int[np.ndarray, "pairs"]
+    i: Int[np.ndarray, " pairs"]
+    j: Int[np.ndarray, " pairs"]
     shift: Int[np.ndarray, "pairs 3"]
     vector: Float[np.ndarray, "pairs 3"]
 
@@ -35,7 +35,7 @@ class BlockList(NamedTuple):
 def block_lists(
     atoms: ase.Atoms,
     pairs: Mapping[SpeciesPair, tuple],
-    onsite: Int[np.ndarray, "some"] | None = None,
+    onsite: Int[np.ndarray, " some"] | None = None,
 ) -> dict[int | SpeciesPair, BlockList]:
     """List the on-site blocks of all (or some) atoms by atomic number, then those of ``pairs`` (i, j, shift, ...)."""
     onsite = np.arange(len(atoms)) if onsite is None else onsite

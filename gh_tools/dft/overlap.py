@@ -60,7 +60,7 @@ class Overlap:
         self,
         atoms: ase.Atoms,
         pairs: Mapping[SpeciesPair, tuple],
-        onsite: Int[np.ndarray, "some"] | None = None,
+        onsite: Int[np.ndarray, " some"] | None = None,
         neighbours: Neighbours | None = None,
     ) -> tuple[OnsiteMatrices, PairMatrices]:
         """Compute blocks, with memory in proportion to them.

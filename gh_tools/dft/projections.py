@@ -34,7 +34,7 @@ class Projections:
         self,
         atoms: ase.Atoms,
         integrals: TwoCenterIntegrals,
-        sites: Int[np.ndarray, "sites"] | None = None,
+        sites: Int[np.ndarray, " sites"] | None = None,
         neighbours: Neighbours | None = None,
     ):
         numbers = atoms.numbers
@@ -129,7 +129,7 @@ def _weigh(coefficients, za, centers, block, out) -> None:
         np.matmul(matrices, block[rows], out=out[rows])
 
 
-def _flatten(blocks: list) -> tuple[Float[np.ndarray, "values"], list]:
+def _flatten(blocks: list) -> tuple[Float[np.ndarray, " values"], list]:
     """Move blocks behind each other; they are taken out of the list, and views come back."""
     shapes = [block.shape for block in blocks]
     flat = np.empty(sum(block.size for block in blocks))
@@ -142,8 +142,8 @@ def _flatten(blocks: list) -> tuple[Float[np.ndarray, "values"], list]:
 
 
 def _key(
-    atom: Int[np.ndarray, "entries"], shift: Int[np.ndarray, "entries 3"]
-) -> Int[np.ndarray, "entries"]:
+    atom: Int[np.ndarray, " entries"], shift: Int[np.ndarray, "entries 3"]
+) -> Int[np.ndarray, " entries"]:
     """One integer for an atom in a cell; the keys of two cells differ by the key of their distance."""
     x, y, z = shift.astype(np.int64).T
     return ((atom * _SHIFT_BASE + x) * _SHIFT_BASE + y) * _SHIFT_BASE + z

@@ -143,7 +143,7 @@ class _GridPotential:
     def _orbitals(self, number: int, atom) -> Int[np.ndarray, "pairs k"]:
         return self._start[atom][:, None] + np.arange(self._basis[number].n_orbitals)
 
-    def _find(self, shift: Int[np.ndarray, "pairs 3"]) -> Int[np.ndarray, "pairs"]:
+    def _find(self, shift: Int[np.ndarray, "pairs 3"]) -> Int[np.ndarray, " pairs"]:
         inside = (np.abs(shift) <= self._reach).all(axis=1)
         found = self._index[tuple(np.where(inside[:, None], shift + self._reach, 0).T)]
         return np.where(inside, found, -1)

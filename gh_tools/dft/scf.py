@@ -207,7 +207,9 @@ def _grid(size, pbc) -> dict:
     return {"size": tuple(np.where(pbc, size, 1).tolist()), "gamma": True}
 
 
-def _kept(block: BlockList, hamiltonian, overlap, config: LabelConfig) -> Bool[np.ndarray, "pairs"]:
+def _kept(
+    block: BlockList, hamiltonian, overlap, config: LabelConfig
+) -> Bool[np.ndarray, " pairs"]:
     large = np.abs(hamiltonian).max(axis=(0, 2, 3)) > config.threshold
     large |= np.abs(overlap).max(axis=(1, 2)) > config.threshold
     if config.pair_cutoff is not None:
@@ -255,7 +257,7 @@ def eigenvalue_error(hamiltonian: Hamiltonian, window: float = 5.0) -> float:
     return MEV * float(largest)
 
 
-def _eigenvalues(hamiltonian: Hamiltonian, k, spin: int) -> Float[np.ndarray, "orbitals"]:
+def _eigenvalues(hamiltonian: Hamiltonian, k, spin: int) -> Float[np.ndarray, " orbitals"]:
     matrix = bloch_matrix(hamiltonian, k, "hamiltonian", spin)
     return scipy.linalg.eigh(matrix, bloch_matrix(hamiltonian, k, "overlap"), eigvals_only=True)
 

@@ -31,9 +31,9 @@ class ErrorHistogram:
 
     def add(
         self,
-        reference: Float[np.ndarray, "values"],
-        error: Float[np.ndarray, "values"],
-        weight: Float[np.ndarray, "values"],
+        reference: Float[np.ndarray, " values"],
+        error: Float[np.ndarray, " values"],
+        weight: Float[np.ndarray, " values"],
     ) -> None:
         """Count values.
 
@@ -66,8 +66,8 @@ class ErrorHistogram:
         self, most: int
     ) -> tuple[
         Float[np.ndarray, "rows columns"],
-        Float[np.ndarray, "rows+1"],
-        Float[np.ndarray, "columns+1"],
+        Float[np.ndarray, " rows+1"],
+        Float[np.ndarray, " columns+1"],
     ]:
         """Return the part that holds counts, in few bins.
 
@@ -150,7 +150,7 @@ class ErrorDistribution:
         weight = self.below + self.cumulative.sum()
         return float(self.cumulative.sum() / weight) if weight else float("nan")
 
-    def cdf(self) -> tuple[Float[np.ndarray, "edges"], Float[np.ndarray, "edges"]]:
+    def cdf(self) -> tuple[Float[np.ndarray, " edges"], Float[np.ndarray, " edges"]]:
         """Return absolute errors (eV) and the part of those above the threshold that is smaller."""
         edges = CDF_THRESHOLD * 10.0 ** (np.arange(len(self.cumulative) + 1) / _PER_DECADE)
         summed = np.concatenate([[0.0], np.cumsum(self.cumulative)])
@@ -163,7 +163,7 @@ class ErrorDistribution:
         return float(np.interp(part, smaller, edges)) if len(edges) > 1 else float("nan")
 
 
-def _chunks(*arrays: np.ndarray) -> Iterator[list[Float[np.ndarray, "values"]]]:
+def _chunks(*arrays: np.ndarray) -> Iterator[list[Float[np.ndarray, " values"]]]:
     flat = [array.reshape(-1) for array in arrays]
     for start in range(0, flat[0].size, _CHUNK):
         yield [part[start : start + _CHUNK].astype(np.float64) for part in flat]

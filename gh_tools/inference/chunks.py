@@ -21,15 +21,15 @@ class AtomChunk(NamedTuple):
         graph: padded, without pairs.
     """
 
-    atoms: Int[np.ndarray, "chunk"]
-    rows: Int[np.ndarray, "chunk"]
+    atoms: Int[np.ndarray, " chunk"]
+    rows: Int[np.ndarray, " chunk"]
     graph: Graph
 
 
 def local_graph(
-    species: Int[np.ndarray, "atoms"],
+    species: Int[np.ndarray, " atoms"],
     neighbours: Neighbours,
-    targets: Int[np.ndarray, "targets"],
+    targets: Int[np.ndarray, " targets"],
     cutoff: float,
     n_message_steps: int,
 ) -> Graph:
@@ -111,7 +111,7 @@ def atom_chunks(
 
 def _with_stand_ins(
     graph: Graph, inside: np.ndarray, n_species: int
-) -> tuple[Graph, Int[np.ndarray, "inside"]]:
+) -> tuple[Graph, Int[np.ndarray, " inside"]]:
     """Cut out atoms with their edges; neighbours that are not among them become stand-ins."""
     atoms = np.flatnonzero(inside)
     place = np.full(len(inside), -1, dtype=np.int32)
@@ -152,8 +152,8 @@ class PairChunk(NamedTuple):
 
 def pair_chunks(
     ends: Float[np.ndarray, "atoms ..."],
-    i: Int[np.ndarray, "pairs"],
-    j: Int[np.ndarray, "pairs"],
+    i: Int[np.ndarray, " pairs"],
+    j: Int[np.ndarray, " pairs"],
     vector: Float[np.ndarray, "pairs 3"],
     pair_type: int,
     sizes: tuple[int, ...],

@@ -43,7 +43,7 @@ class Descriptors(NamedTuple):
         onsite: scaled irreps of the on-site block; likewise.
     """
 
-    row: Int[np.ndarray, "atoms"]
+    row: Int[np.ndarray, " atoms"]
     ends: Float[np.ndarray, "some ..."]
     onsite: Float[np.ndarray, "some components"]
 
@@ -94,14 +94,14 @@ class Predictor:
         self.atom_bytes = self._programs.atom_bytes(self._alone())
 
     def pairs(
-        self, atoms: ase.Atoms, neighbours: Neighbours, domain: Int[np.ndarray, "some"]
+        self, atoms: ase.Atoms, neighbours: Neighbours, domain: Int[np.ndarray, " some"]
     ) -> dict[SpeciesPair, DirectedPairs]:
         """List the pairs to predict whose first atom is in a domain, by species pair."""
         near = neighbours.of(domain, max(self.cutoffs.pairs.values()))
         return canonical_pairs(atoms, near, self.cutoffs.pairs)
 
     def describe(
-        self, atoms: ase.Atoms, neighbours: Neighbours, chosen: Int[np.ndarray, "some"]
+        self, atoms: ase.Atoms, neighbours: Neighbours, chosen: Int[np.ndarray, " some"]
     ) -> Descriptors:
         """Compute the descriptors of some atoms.
 
@@ -144,7 +144,7 @@ class Predictor:
         self,
         atoms: ase.Atoms,
         descriptors: Descriptors,
-        domain: Int[np.ndarray, "some"],
+        domain: Int[np.ndarray, " some"],
         pairs: Mapping[SpeciesPair, DirectedPairs],
     ) -> Hamiltonian:
         """Predict the blocks of a domain: on-site ones of its atoms, and those of pairs.
@@ -185,7 +185,7 @@ class Predictor:
         return Hamiltonian(atoms, self.basis, onsite, bonds)
 
     def _onsite(
-        self, descriptors: Descriptors, number: int, atom: Int[np.ndarray, "some"]
+        self, descriptors: Descriptors, number: int, atom: Int[np.ndarray, " some"]
     ) -> list[Float[np.ndarray, "*spin some k k"]]:
         irreps, terms = self.layout.onsite[number], self._scaleshift.onsite_terms[number]
         scaled = descriptors.onsite[descriptors.row[atom], ..., : irreps.size]

@@ -130,7 +130,7 @@ class StructureWork:
             self._energies[needed] = onsite_energy(self.atoms, self._neighbours, needed)
         return self._predictor.describe(self.atoms, self._neighbours, needed)
 
-    def _halo(self, domain: Int[np.ndarray, "some"]) -> Int[np.ndarray, "more"]:
+    def _halo(self, domain: Int[np.ndarray, " some"]) -> Int[np.ndarray, " more"]:
         """A domain's atoms and the second atoms of its pairs."""
         pairs = self._predictor.pairs(self.atoms, self._neighbours, domain)
         return np.unique(np.concatenate([domain, *(j for _, j, *_ in pairs.values())]))

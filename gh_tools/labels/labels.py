@@ -69,7 +69,7 @@ def open_labels(stores: Sequence[Store]) -> Labels:
     return Labels(list(stores), readers, basis, names, spins[0])
 
 
-def read_labels(readers: Sequence, indices: Int[np.ndarray, "n"]) -> Iterator[Hamiltonian]:
+def read_labels(readers: Sequence, indices: Int[np.ndarray, " n"]) -> Iterator[Hamiltonian]:
     """Read structures that are counted over several label stores.
 
     Args:

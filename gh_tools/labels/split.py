@@ -28,9 +28,9 @@ class Split:
         test: Indices of those that are kept for the end.
     """
 
-    train: Int[np.ndarray, "train"]
-    validation: Int[np.ndarray, "validation"]
-    test: Int[np.ndarray, "test"]
+    train: Int[np.ndarray, " train"]
+    validation: Int[np.ndarray, " validation"]
+    test: Int[np.ndarray, " test"]
 
     def __post_init__(self) -> None:
         for part in PARTS:

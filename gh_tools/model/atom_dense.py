@@ -30,7 +30,7 @@ class AtomDense(nn.Module):
     features: int
 
     @nn.compact
-    def __call__(self, inputs: Float[Array, "lm in atoms"]) -> Float[Array, "lm out atoms"]:
+    def __call__(self, inputs: Float[Array, " lm in atoms"]) -> Float[Array, "lm out atoms"]:
         """Map the features."""
         width = inputs.shape[1]
         shape = (round(len(inputs) ** 0.5), self.features, width)

@@ -32,11 +32,11 @@ class BondCentered(nn.Module):
     def __call__(
         self,
         atoms: Float[Array, "atoms 2 lm features"],
-        i: Int[Array, "pairs"],
-        j: Int[Array, "pairs"],
+        i: Int[Array, " pairs"],
+        j: Int[Array, " pairs"],
         vector: Float[Array, "pairs 3"],
-        cutoff: Float[Array, "pairs"],
-        pair_type: Int[Array, "pairs"],
+        cutoff: Float[Array, " pairs"],
+        pair_type: Int[Array, " pairs"],
     ) -> Float[Array, "pairs 2 LM bond"]:
         """Return the features of pairs.
 

@@ -39,10 +39,10 @@ class BondLayers(nn.Module):
     def __call__(
         self,
         ends: Float[Array, "atoms lm features"],
-        i: Int[Array, "pairs"],
-        j: Int[Array, "pairs"],
+        i: Int[Array, " pairs"],
+        j: Int[Array, " pairs"],
         vector: Float[Array, "pairs 3"],
-        cutoff: Float[Array, "pairs"],
+        cutoff: Float[Array, " pairs"],
         kind: Float[Array, "types pairs"],
     ) -> tuple[Features, Float[Array, "scalars pairs"]]:
         """Return features of each order, and scalars, the kind of the pair among them.
@@ -112,8 +112,8 @@ class BondLayers(nn.Module):
 
 def _sums_and_differences(
     ends: Float[Array, "atoms lm features"],
-    i: Int[Array, "pairs"],
-    j: Int[Array, "pairs"],
+    i: Int[Array, " pairs"],
+    j: Int[Array, " pairs"],
     n_tensors: int,
 ) -> Float[Array, "swap lm features pairs"]:
     """Add and subtract what the ends have, the second one with the sign of an inversion.

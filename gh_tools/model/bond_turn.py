@@ -28,9 +28,9 @@ class Components(NamedTuple):
         rows: for each degree, where its components stand, by m.
     """
 
-    degree: Int[np.ndarray, "lm"]
-    m: Int[np.ndarray, "lm"]
-    usual: Int[np.ndarray, "lm"]
+    degree: Int[np.ndarray, " lm"]
+    m: Int[np.ndarray, " lm"]
+    usual: Int[np.ndarray, " lm"]
     rows: list[dict[int, int]]
 
 

@@ -33,17 +33,17 @@ class Graph(NamedTuple):
         pair_mask: False for padding.
     """
 
-    species: Int[np.ndarray, "atoms"]
-    atom_mask: Bool[np.ndarray, "atoms"]
-    center: Int[np.ndarray, "edges"]
-    neighbour: Int[np.ndarray, "edges"]
+    species: Int[np.ndarray, " atoms"]
+    atom_mask: Bool[np.ndarray, " atoms"]
+    center: Int[np.ndarray, " edges"]
+    neighbour: Int[np.ndarray, " edges"]
     vector: Float[np.ndarray, "edges 3"]
-    edge_mask: Bool[np.ndarray, "edges"]
-    i: Int[np.ndarray, "pairs"]
-    j: Int[np.ndarray, "pairs"]
+    edge_mask: Bool[np.ndarray, " edges"]
+    i: Int[np.ndarray, " pairs"]
+    j: Int[np.ndarray, " pairs"]
     pair_vector: Float[np.ndarray, "pairs 3"]
-    pair_type: Int[np.ndarray, "pairs"]
-    pair_mask: Bool[np.ndarray, "pairs"]
+    pair_type: Int[np.ndarray, " pairs"]
+    pair_mask: Bool[np.ndarray, " pairs"]
 
 
 def build_graph(atoms: ase.Atoms, basis: Basis, cutoffs: Cutoffs) -> Graph:
@@ -75,7 +75,7 @@ def graph_of_pairs(
     cutoff: float,
     pairs: Mapping[
         SpeciesPair,
-        tuple[Int[np.ndarray, "pairs"], Int[np.ndarray, "pairs"], Int[np.ndarray, "pairs 3"]],
+        tuple[Int[np.ndarray, " pairs"], Int[np.ndarray, " pairs"], Int[np.ndarray, "pairs 3"]],
     ],
 ) -> Graph:
     """Describe a structure and ask for given pairs, such as those of a label.

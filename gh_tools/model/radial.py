@@ -9,8 +9,8 @@ from jaxtyping import Array, Float
 
 def radial_functions(
     name: str,
-    distance: Float[Array, "vectors"],
-    cutoff: Float[Array, "vectors"] | float,
+    distance: Float[Array, " vectors"],
+    cutoff: Float[Array, " vectors"] | float,
     count: int,
 ) -> Float[Array, "vectors radial"]:
     """Evaluate e3x's radial functions of the distance over the cutoff.

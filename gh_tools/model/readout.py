@@ -23,7 +23,7 @@ class Readout(nn.Module):
 
     @nn.compact
     def __call__(
-        self, features: Float[Array, "rows 2 lm features"], kind: Int[Array, "rows"]
+        self, features: Float[Array, "rows 2 lm features"], kind: Int[Array, " rows"]
     ) -> Float[Array, "rows components"]:
         """Return irreps in the order of the layout, and zeros behind those that a kind has.
 
@@ -56,7 +56,7 @@ class Readout(nn.Module):
         )
 
 
-def _parity(irreps: Irreps) -> Int[np.ndarray, "components"]:
+def _parity(irreps: Irreps) -> Int[np.ndarray, " components"]:
     """Parity under inversion: e3x keeps even features first and odd ones second."""
     return (irreps.l + irreps.parity) % 2
 

@@ -25,7 +25,7 @@ def select(
     values: Float[Array, "kinds values rows"],
     kind: Float[Array, "kinds rows"],
     table: Table,
-    kinds: Int[Array, "kinds"] | None = None,
+    kinds: Int[Array, " kinds"] | None = None,
 ) -> Float[Array, "components rows"]:
     """Sort, for each row, the values that belong to its kind.
 
@@ -64,7 +64,9 @@ select.defvjp(
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(1,))
-def exchange(values: Float[Array, "n ..."], partner: Int[np.ndarray, "n"]) -> Float[Array, "n ..."]:
+def exchange(
+    values: Float[Array, "n ..."], partner: Int[np.ndarray, " n"]
+) -> Float[Array, "n ..."]:
     """Take values[partner], where the partner of each one's partner is itself."""
     return values[partner]
 

@@ -91,15 +91,15 @@ class Basis:
             counts[number] = element.n_orbitals
         return counts
 
-    def n_orbitals(self, numbers: Int[np.ndarray, "atoms"]) -> Int[np.ndarray, "atoms"]:
+    def n_orbitals(self, numbers: Int[np.ndarray, " atoms"]) -> Int[np.ndarray, " atoms"]:
         """Number of orbitals of each atom."""
         return self._orbital_counts[np.asarray(numbers)]
 
-    def orbital_ptr(self, numbers: Int[np.ndarray, "atoms"]) -> Int[np.ndarray, "atoms+1"]:
+    def orbital_ptr(self, numbers: Int[np.ndarray, " atoms"]) -> Int[np.ndarray, " atoms+1"]:
         """Index of each atom's first orbital, and at the end the number of all orbitals."""
         return np.concatenate([[0], np.cumsum(self.n_orbitals(numbers))])
 
-    def n_electrons(self, numbers: Int[np.ndarray, "atoms"]) -> float:
+    def n_electrons(self, numbers: Int[np.ndarray, " atoms"]) -> float:
         """Valence electrons of neutral atoms."""
         return float(sum(self[int(number)].n_valence for number in numbers))
 

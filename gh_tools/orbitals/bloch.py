@@ -109,10 +109,10 @@ class BlochSum:
 def _half(
     hamiltonian: Hamiltonian, field: Field, spin: int
 ) -> tuple[
-    Int[np.ndarray, "entries"],
-    Int[np.ndarray, "entries"],
-    Float[np.ndarray, "entries"],
-    Int[np.ndarray, "entries"],
+    Int[np.ndarray, " entries"],
+    Int[np.ndarray, " entries"],
+    Float[np.ndarray, " entries"],
+    Int[np.ndarray, " entries"],
     Int[np.ndarray, "cells 3"],
 ]:
     """Gather the elements of a matrix whose sum with its adjoint is H(R).

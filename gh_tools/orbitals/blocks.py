@@ -25,7 +25,7 @@ class OnsiteBlocks:
         uncertainty: of the hamiltonian, in eV, shaped like it.
     """
 
-    atom: Int[np.ndarray, "atoms"]
+    atom: Int[np.ndarray, " atoms"]
     hamiltonian: Float[np.ndarray, "*spin atoms k k"] | None = None
     overlap: Float[np.ndarray, "atoms k k"] | None = None
     uncertainty: Float[np.ndarray, "*spin atoms k k"] | None = None
@@ -45,8 +45,8 @@ class PairBlocks:
         uncertainty: of the hamiltonian, in eV, shaped like it.
     """
 
-    i: Int[np.ndarray, "pairs"]
-    j: Int[np.ndarray, "pairs"]
+    i: Int[np.ndarray, " pairs"]
+    j: Int[np.ndarray, " pairs"]
     shift: Int[np.ndarray, "pairs 3"]
     hamiltonian: Float[np.ndarray, "*spin pairs ki kj"] | None = None
     overlap: Float[np.ndarray, "pairs ki kj"] | None = None
@@ -109,16 +109,16 @@ class Bands:
     """
 
     kpoint: Float[np.ndarray, "kpoints 3"]
-    weight: Float[np.ndarray, "kpoints"]
+    weight: Float[np.ndarray, " kpoints"]
     eigenvalue: Float[np.ndarray, "spins kpoints bands"]
 
 
 def canonical(
-    i: Int[np.ndarray, "pairs"],
-    j: Int[np.ndarray, "pairs"],
+    i: Int[np.ndarray, " pairs"],
+    j: Int[np.ndarray, " pairs"],
     shift: Int[np.ndarray, "pairs 3"],
-    numbers: Int[np.ndarray, "atoms"],
-) -> Bool[np.ndarray, "pairs"]:
+    numbers: Int[np.ndarray, " atoms"],
+) -> Bool[np.ndarray, " pairs"]:
     """Tell which directed pairs are the stored ones.
 
     Of (i,j,R) and (j,i,-R) that is the one with Zi < Zj, or for Zi = Zj the lexicographically

@@ -126,7 +126,7 @@ def _turn_z(components, irreps: Irreps, cosine, sine):
     )
 
 
-def _opposite(irreps: Irreps) -> Int[np.ndarray, "components"]:
+def _opposite(irreps: Irreps) -> Int[np.ndarray, " components"]:
     """Where the component -m of the same irrep stands: components of an irrep follow each other."""
     return np.arange(irreps.size) - 2 * irreps.m
 
@@ -136,7 +136,9 @@ def _sparse_quarter_turn(irreps: Irreps) -> sparse.csr_matrix:
     return sparse.block_diag([quarter_turn(degree) for degree in degrees.tolist()], format="csr")
 
 
-def reversal(irreps: Irreps) -> tuple[Int[np.ndarray, "components"], Int[np.ndarray, "components"]]:
+def reversal(
+    irreps: Irreps,
+) -> tuple[Int[np.ndarray, " components"], Int[np.ndarray, " components"]]:
     """What exchanging the two atoms of a like pair does to irreps in the bond's frame.
 
     The block seen from the other end is the transpose, and its frame is turned by π about y.

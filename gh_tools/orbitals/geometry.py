@@ -20,7 +20,7 @@ _ORDINALS = ("first", "second", "third")
 
 
 def structure_fault(
-    numbers: Int[np.ndarray, "atoms"],
+    numbers: Int[np.ndarray, " atoms"],
     positions: Float[np.ndarray, "atoms 3"],
     cell: Float[np.ndarray, "3 3"],
     pbc: Bool[np.ndarray, "3"],

@@ -38,13 +38,13 @@ class Irreps:
         shape: orbitals of the first and of the second atom.
     """
 
-    parity: Int[np.ndarray, "components"]
-    l: Int[np.ndarray, "components"]  # noqa: E741
-    m: Int[np.ndarray, "components"]
-    channel: Int[np.ndarray, "components"]
-    shell_a: Int[np.ndarray, "components"]
-    shell_b: Int[np.ndarray, "components"]
-    spin: Int[np.ndarray, "components"]
+    parity: Int[np.ndarray, " components"]
+    l: Int[np.ndarray, " components"]  # noqa: E741
+    m: Int[np.ndarray, " components"]
+    channel: Int[np.ndarray, " components"]
+    shell_a: Int[np.ndarray, " components"]
+    shell_b: Int[np.ndarray, " components"]
+    spin: Int[np.ndarray, " components"]
     matrix: Float[np.ndarray, "components/spins ka*kb"]
     shape: tuple[int, int]
 
@@ -59,7 +59,7 @@ class Irreps:
         return self.size // len(self.matrix)
 
     @property
-    def index(self) -> Int[np.ndarray, "components"]:
+    def index(self) -> Int[np.ndarray, " components"]:
         """Which irrep each component belongs to, counted in their order."""
         return np.cumsum(self.m == -self.l) - 1
 

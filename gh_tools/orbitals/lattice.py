@@ -144,7 +144,7 @@ def _most_usual(bases: Float[np.ndarray, "n d 3"]) -> int:
     return int(np.lexsort([yz, xz, yy, xx, -xy, np.abs(yz + xz + xy).round(6), -long, aligned])[-1])
 
 
-def _is_short(bases: Float[np.ndarray, "n d 3"]) -> Bool[np.ndarray, "n"]:
+def _is_short(bases: Float[np.ndarray, "n d 3"]) -> Bool[np.ndarray, " n"]:
     """Tell which bases are reduced in the sense of Minkowski, within the limit."""
     order = np.argsort(np.linalg.norm(bases, axis=2), axis=1, kind="stable")
     bases = np.take_along_axis(bases, order[:, :, None], axis=1)
@@ -159,7 +159,7 @@ def _is_short(bases: Float[np.ndarray, "n d 3"]) -> Bool[np.ndarray, "n"]:
     return short
 
 
-def _measure(bases: Float[np.ndarray, "n d 3"]) -> Float[np.ndarray, "n"]:
+def _measure(bases: Float[np.ndarray, "n d 3"]) -> Float[np.ndarray, " n"]:
     metric = bases @ bases.swapaxes(1, 2)
     return np.einsum("nii,nii->n", metric, np.linalg.inv(metric))
 

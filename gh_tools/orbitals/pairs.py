@@ -16,8 +16,8 @@ from gh_tools.orbitals.basis import Basis, SpeciesPair
 from gh_tools.orbitals.blocks import canonical
 
 DirectedPairs = tuple[
-    Int[np.ndarray, "pairs"],
-    Int[np.ndarray, "pairs"],
+    Int[np.ndarray, " pairs"],
+    Int[np.ndarray, " pairs"],
     Int[np.ndarray, "pairs 3"],
     Float[np.ndarray, "pairs 3"],
 ]
@@ -80,7 +80,7 @@ class Neighbours:
         self._drift = drift.astype(np.int64) @ to_reduced
         self._atom, self._shift = atom, shift @ to_reduced - self._drift[atom]
 
-    def count(self, cutoff: float) -> Int[np.ndarray, "atoms"]:
+    def count(self, cutoff: float) -> Int[np.ndarray, " atoms"]:
         """Number of neighbours of each atom, itself included."""
         return self._tree.query_ball_point(self._wrapped, cutoff, return_length=True)
 
@@ -88,7 +88,7 @@ class Neighbours:
         """Distances in Å of each atom's nearest neighbours, ascending; infinite where there are fewer."""
         return self._tree.query(self._wrapped, k=count + 1)[0][:, 1:]
 
-    def of(self, atoms: Int[np.ndarray, "some"], cutoff: float) -> DirectedPairs:
+    def of(self, atoms: Int[np.ndarray, " some"], cutoff: float) -> DirectedPairs:
         """All pairs closer than ``cutoff`` whose first atom is among ``atoms``, as `directed_pairs`."""
         found = cKDTree(self._wrapped[atoms]).sparse_distance_matrix(
             self._tree, cutoff, output_type="ndarray"

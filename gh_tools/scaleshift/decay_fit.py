@@ -15,8 +15,8 @@ STARTS = 3
 
 
 def fit_decay(
-    r: Float[np.ndarray, "n"], value: Float[np.ndarray, "n"], weight: Float[np.ndarray, "n"]
-) -> tuple[tuple[float, float, float], Float[np.ndarray, "n"]]:
+    r: Float[np.ndarray, " n"], value: Float[np.ndarray, " n"], weight: Float[np.ndarray, " n"]
+) -> tuple[tuple[float, float, float], Float[np.ndarray, " n"]]:
     """Minimise `Σ weight (value - a exp(-(r / λ)^p))²`.
 
     The amplitude enters linearly, so for each (λ, p) of a grid the best one and its residual are known at
@@ -88,9 +88,9 @@ def fit_decay(
 
 
 def fit_log_decay(
-    r: Float[np.ndarray, "n"],
-    value: Float[np.ndarray, "n"],
-    weight: Float[np.ndarray, "n"],
+    r: Float[np.ndarray, " n"],
+    value: Float[np.ndarray, " n"],
+    weight: Float[np.ndarray, " n"],
     floor: float,
 ) -> tuple[float, float, float]:
     """Minimise `Σ weight (ln √(value² + floor²) - ln √((b exp(-(r / λ)^p))² + floor²))²`.

@@ -33,8 +33,8 @@ class DistanceBins:
     def __init__(
         self,
         cutoff: float,
-        summed: Int[np.ndarray, "summed"],
-        group: Int[np.ndarray, "components"],
+        summed: Int[np.ndarray, " summed"],
+        group: Int[np.ndarray, " components"],
     ):
         self.summed, self.group = summed, group
         self._mean_of_group = sparse.csr_matrix(
@@ -49,7 +49,7 @@ class DistanceBins:
 
     def add(
         self,
-        distance: Float[np.ndarray, "pairs"],
+        distance: Float[np.ndarray, " pairs"],
         components: Float[np.ndarray, "pairs components"],
     ) -> None:
         """Count pairs in."""
@@ -69,10 +69,12 @@ class DistanceBins:
 
 
 def widen(
-    distance: Float[np.ndarray, "bins"],
-    count: Float[np.ndarray, "bins"],
+    distance: Float[np.ndarray, " bins"],
+    count: Float[np.ndarray, " bins"],
     squares: Float[np.ndarray, "bins groups"],
-) -> tuple[Float[np.ndarray, "wide"], Float[np.ndarray, "wide"], Float[np.ndarray, "wide groups"]]:
+) -> tuple[
+    Float[np.ndarray, " wide"], Float[np.ndarray, " wide"], Float[np.ndarray, "wide groups"]
+]:
     """Join bins into wider ones, for root mean squares.
 
     Args:

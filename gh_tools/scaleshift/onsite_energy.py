@@ -68,8 +68,8 @@ class OnsiteEnergyModel:
         return max(RANGE, TWO_BODY[0], THREE_BODY[0])
 
     def __call__(
-        self, atoms: ase.Atoms, neighbours: Neighbours, chosen: Int[np.ndarray, "some"]
-    ) -> Float[np.ndarray, "some"]:
+        self, atoms: ase.Atoms, neighbours: Neighbours, chosen: Int[np.ndarray, " some"]
+    ) -> Float[np.ndarray, " some"]:
         """Evaluate the on-site energies of some atoms.
 
         Args:
@@ -96,7 +96,7 @@ class OnsiteEnergyModel:
             energy[part] += contribution[part] + weighted[part]
         return energy[chosen]
 
-    def of_structure(self, atoms: ase.Atoms) -> Float[np.ndarray, "atoms"]:
+    def of_structure(self, atoms: ase.Atoms) -> Float[np.ndarray, " atoms"]:
         """Return the on-site energies v in eV of all atoms of a structure, wrapped."""
         return self(atoms, Neighbours(atoms, self.reach), np.arange(len(atoms)))
 
@@ -120,7 +120,7 @@ class OnsiteEnergyModel:
         return cls(basis, float(r_min[0]), local, neighbour)
 
 
-def mean_onsite_energies(hamiltonian: Hamiltonian) -> Float[np.ndarray, "atoms"]:
+def mean_onsite_energies(hamiltonian: Hamiltonian) -> Float[np.ndarray, " atoms"]:
     """Return each atom's mean on-site energy in eV, tr H_ii / tr S_ii, over both spins."""
     mean = np.zeros(len(hamiltonian.atoms))
     for blocks in hamiltonian.onsite.values():
@@ -130,7 +130,7 @@ def mean_onsite_energies(hamiltonian: Hamiltonian) -> Float[np.ndarray, "atoms"]
     return mean
 
 
-def shifted(hamiltonian: Hamiltonian, energies: Float[np.ndarray, "atoms"]) -> Hamiltonian:
+def shifted(hamiltonian: Hamiltonian, energies: Float[np.ndarray, " atoms"]) -> Hamiltonian:
     """Return H + ½ (v_i + v_j) S_ij.
 
     Args:
@@ -153,7 +153,7 @@ def shifted(hamiltonian: Hamiltonian, energies: Float[np.ndarray, "atoms"]) -> H
 
 
 def fit_onsite_energies(
-    basis: Basis, structures: Sequence[ase.Atoms], energies: Sequence[Float[np.ndarray, "atoms"]]
+    basis: Basis, structures: Sequence[ase.Atoms], energies: Sequence[Float[np.ndarray, " atoms"]]
 ) -> OnsiteEnergyModel | None:
     """Fit the model to atoms' mean on-site energies, by ridge regression.
 
@@ -211,9 +211,9 @@ def fit_onsite_energies(
 
 def left_out(
     inverse: Float[np.ndarray, "atoms atoms"],
-    dual: Float[np.ndarray, "atoms"],
+    dual: Float[np.ndarray, " atoms"],
     stops: Sequence[int],
-) -> Float[np.ndarray, "atoms"]:
+) -> Float[np.ndarray, " atoms"]:
     """Return what ridge regression leaves of each structure if fitted to all others, in closed form.
 
     Args:
@@ -244,10 +244,10 @@ def _standard(x: Float[np.ndarray, "atoms descriptors"], n_species: int):
 
 
 def descriptors(
-    species: Int[np.ndarray, "atoms"],
+    species: Int[np.ndarray, " atoms"],
     n_species: int,
     neighbours: Neighbours,
-    chosen: Int[np.ndarray, "some"],
+    chosen: Int[np.ndarray, " some"],
     r_min: float,
 ) -> Float[np.ndarray, "some descriptors"]:
     """Describe the surroundings of some atoms.
@@ -297,7 +297,7 @@ def descriptors(
 
 
 def _summed(
-    channel: Int[np.ndarray, "n"], n_channels: int, values: Float[np.ndarray, "n columns"]
+    channel: Int[np.ndarray, " n"], n_channels: int, values: Float[np.ndarray, "n columns"]
 ) -> Float[np.ndarray, "channels columns"]:
     """Add up the rows of each channel."""
     order = np.argsort(channel, kind="stable")
@@ -307,18 +307,18 @@ def _summed(
 
 
 def _radial(
-    distance: Float[np.ndarray, "n"], r_min: float, cutoff: float, count: int
+    distance: Float[np.ndarray, " n"], r_min: float, cutoff: float, count: int
 ) -> Float[np.ndarray, "n count"]:
     x = np.clip((distance - r_min) / (cutoff - r_min), 0.0, 1.0)
     return np.cos(np.pi * x[:, None] * np.arange(count)) * smooth_cutoff(distance / cutoff)[:, None]
 
 
-def _window(neighbours: Neighbours, chosen: Int[np.ndarray, "some"]):
+def _window(neighbours: Neighbours, chosen: Int[np.ndarray, " some"]):
     i, j, _, vector = neighbours.of(chosen, RANGE)
     return i, j, (1.0 - np.einsum("pc,pc->p", vector, vector) / RANGE**2) ** 2
 
 
-def _parts(atoms: Int[np.ndarray, "some"]) -> list[Int[np.ndarray, "part"]]:
+def _parts(atoms: Int[np.ndarray, " some"]) -> list[Int[np.ndarray, " part"]]:
     return [atoms[start : start + _LISTED] for start in range(0, len(atoms), _LISTED)]
 
 

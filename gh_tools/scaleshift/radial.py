@@ -7,7 +7,7 @@ from typing import Any
 from jaxtyping import Float
 
 
-def smooth_cutoff(x: Float[Any, "n"]) -> Float[Any, "n"]:
+def smooth_cutoff(x: Float[Any, " n"]) -> Float[Any, " n"]:
     """Return exp(1 - 1/(1 - x²)) for x < 1, and 0 beyond: 1 at x = 0, and smooth everywhere.
 
     Args:

@@ -43,8 +43,8 @@ class OnsiteScaleShift:
         scale: in eV, of each irrep component.
     """
 
-    shift: Float[np.ndarray, "components"]
-    scale: Float[np.ndarray, "components"]
+    shift: Float[np.ndarray, " components"]
+    scale: Float[np.ndarray, " components"]
 
 
 # Group of a store and class of the terms of pairs, by their frame.
@@ -71,7 +71,7 @@ class ScaleShift:
     onsite_energy: OnsiteEnergyModel | None = None
 
     def onsite(
-        self, species: Int[np.ndarray, "atoms"]
+        self, species: Int[np.ndarray, " atoms"]
     ) -> tuple[Float[np.ndarray, "atoms Ko"], Float[np.ndarray, "atoms Ko"]]:
         """Give shift and scale of on-site irreps.
 
@@ -92,7 +92,7 @@ class ScaleShift:
         return shift[species], scale[species]
 
     def pairs(
-        self, pair_type: Int[np.ndarray, "pairs"], distance: Float[np.ndarray, "pairs"]
+        self, pair_type: Int[np.ndarray, " pairs"], distance: Float[np.ndarray, " pairs"]
     ) -> tuple[Float[np.ndarray, "pairs Kp"], Float[np.ndarray, "pairs Kp"]]:
         """Give shift and scale of pair irreps.
 
@@ -177,7 +177,7 @@ class ScaleShift:
 
 def fit_scaleshift(
     readers: Sequence,
-    indices: Int[np.ndarray, "n"],
+    indices: Int[np.ndarray, " n"],
     layout: IrrepLayout,
     frames: Sequence[Frame] = ("global",),
     onsite_energies: bool = False,
@@ -239,7 +239,7 @@ def fit_scaleshift(
 
 
 def _fit_onsite_energy_model(
-    readers: Sequence, indices: Int[np.ndarray, "n"], basis: Basis
+    readers: Sequence, indices: Int[np.ndarray, " n"], basis: Basis
 ) -> OnsiteEnergyModel | None:
     """Fit an on-site energy model to structures spread evenly over those given, not many more atoms than `MOST_ATOMS`."""
     sizes = np.array([len(atoms) for reader in readers for atoms in reader.structures.atoms])

@@ -57,7 +57,7 @@ class BondTerms:
         return self.shift.shape[1]
 
     def __call__(
-        self, distance: Float[Any, "pairs"]
+        self, distance: Float[Any, " pairs"]
     ) -> tuple[Float[Any, "pairs components"], Float[Any, "pairs components"]]:
         """Evaluate shift and scale.
 
@@ -156,7 +156,7 @@ class BondFit:
         return BondTerms(shift, scale, bins.r_min, bins.farthest, self.cutoff)
 
 
-def _radial(distance: Float[Any, "n"], cutoff: float) -> Float[Any, "n radial"]:
+def _radial(distance: Float[Any, " n"], cutoff: float) -> Float[Any, "n radial"]:
     xp = distance.__array_namespace__()
     x = xp.minimum(distance / cutoff, 1.0)
     return xp.cos(np.pi * x[:, None] * np.arange(N_RADIAL)) * smooth_cutoff(x)[:, None]

@@ -53,7 +53,7 @@ class PairScaleShift:
         return self.shift.shape[1]
 
     def __call__(
-        self, distance: Float[Any, "pairs"]
+        self, distance: Float[Any, " pairs"]
     ) -> tuple[Float[Any, "pairs components"], Float[Any, "pairs components"]]:
         """Evaluate shift and scale.
 

@@ -72,7 +72,7 @@ class BandStructure:
         points: coordinates of the points of high symmetry, by name (Γ is ``G``).
     """
 
-    distance: Float[np.ndarray, "kpoints"]
+    distance: Float[np.ndarray, " kpoints"]
     kpoints: Float[np.ndarray, "kpoints 3"]
     special: tuple[tuple[float, str], ...]
     energies: Float[np.ndarray, "spins kpoints bands"]
@@ -177,7 +177,7 @@ def band_structure(
 
 
 def _join_labels(
-    ticks: Float[np.ndarray, "ticks"], names: list[str]
+    ticks: Float[np.ndarray, " ticks"], names: list[str]
 ) -> tuple[tuple[float, str], ...]:
     """Merge the two names of a point where the path jumps, and write Γ for G."""
     joined: list[tuple[float, str]] = []

@@ -18,12 +18,12 @@ REACH = 8.0
 BLOCK, BLOCK_POINTS, BLOCK_ELEMENTS = 8.0, 64, 2**20
 
 
-def energy_grid(window: tuple[float, float], points: int) -> Float[np.ndarray, "points"]:
+def energy_grid(window: tuple[float, float], points: int) -> Float[np.ndarray, " points"]:
     """Return evenly spaced energies of a window, both ends included, in eV."""
     return np.linspace(*window, points)
 
 
-def cell_edges(energy: Float[np.ndarray, "points"]) -> Float[np.ndarray, "points+1"]:
+def cell_edges(energy: Float[np.ndarray, " points"]) -> Float[np.ndarray, " points+1"]:
     """Return the ends of the cells of an energy grid: midpoints, and at both ends the grid's own.
 
     The widths of the cells are the weights of the trapezoid rule.
@@ -33,7 +33,7 @@ def cell_edges(energy: Float[np.ndarray, "points"]) -> Float[np.ndarray, "points
 
 def projected_dos(
     levels: Levels,
-    energy: Float[np.ndarray, "points"],
+    energy: Float[np.ndarray, " points"],
     width: float,
 ) -> Float[np.ndarray, "species points"]:
     """Return the projected density of states, broadened by Gaussians and averaged over grid cells.

@@ -51,7 +51,7 @@ class Levels:
 
     energies: Float[np.ndarray, "spins kpoints bands"]
     kpoints: KPoints
-    species: Int[np.ndarray, "species"]
+    species: Int[np.ndarray, " species"]
     projections: Float[np.ndarray, "species spins kpoints bands"] | None = None
     below: Int[np.ndarray, "spins kpoints"] | None = None
     above: Int[np.ndarray, "spins kpoints"] | None = None

@@ -24,7 +24,7 @@ class KPoints:
     """
 
     points: Float[np.ndarray, "kpoints 3"]
-    weights: Float[np.ndarray, "kpoints"]
+    weights: Float[np.ndarray, " kpoints"]
 
     def __len__(self) -> int:
         return len(self.points)

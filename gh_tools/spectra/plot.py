@@ -145,7 +145,9 @@ def _spin_labels(bands: BandStructure) -> list[str]:
 
 def _curves(
     spectra: Spectra, per_atom: bool
-) -> tuple[dict[str, tuple[Float[np.ndarray, "points"], str]], Float[np.ndarray, "points"] | None]:
+) -> tuple[
+    dict[str, tuple[Float[np.ndarray, " points"], str]], Float[np.ndarray, " points"] | None
+]:
     """Return what to draw, as label: (density, colour), and the total's standard deviation."""
     atoms = np.array([len(a) for a in spectra.atoms])[:, None] if per_atom else 1
     total = spectra.total / atoms

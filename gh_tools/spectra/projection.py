@@ -21,7 +21,7 @@ _ROOT_ERROR = 1e-11
 
 def species_members(
     hamiltonian: Hamiltonian,
-) -> tuple[Int[np.ndarray, "species"], Float[np.ndarray, "species orbitals"]]:
+) -> tuple[Int[np.ndarray, " species"], Float[np.ndarray, "species orbitals"]]:
     """Return the atomic numbers present, ascending, and 1 where an orbital is of one, else 0."""
     numbers = hamiltonian.atoms.numbers
     species = np.unique(numbers)

@@ -65,7 +65,7 @@ class Spectrum:
     density: Float[np.ndarray, "species points"]
     scalars: dict[str, float]
     certificate: Certificate
-    deviation: Float[np.ndarray, "points"] | None = None
+    deviation: Float[np.ndarray, " points"] | None = None
 
 
 def kpoints_for(atoms: ase.Atoms, config: SamplingConfig) -> KPoints:

@@ -181,10 +181,10 @@ class Spectra:
 
     names: list[str]
     atoms: list[ase.Atoms]
-    energy: Float[np.ndarray, "points"]
+    energy: Float[np.ndarray, " points"]
     total: Float[np.ndarray, "structures points"]
     species: Mapping[int, Float[np.ndarray, "structures points"]]
-    scalars: Mapping[str, Float[np.ndarray, "structures"]]
+    scalars: Mapping[str, Float[np.ndarray, " structures"]]
     width: float
 
     def __len__(self) -> int:

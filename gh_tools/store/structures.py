@@ -31,7 +31,7 @@ class Column:
         description: what it is.
     """
 
-    values: Num[np.ndarray, "n"]
+    values: Num[np.ndarray, " n"]
     unit: str = ""
     description: str = ""
 

@@ -12,7 +12,7 @@ LARGEST_MEAN = 1e9
 
 def strain_diagonal(
     atoms: Atoms, limit: float, directions: int, rng: np.random.Generator
-) -> Float[np.ndarray, "directions"]:
+) -> Float[np.ndarray, " directions"]:
     """Stretch a cell and its atoms along x, y (and z), each by a uniform random strain.
 
     Args:

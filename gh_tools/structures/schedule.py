@@ -88,7 +88,7 @@ class Dynamics:
 
 
 def stages(
-    config: AnnealConfig, masses: Float[np.ndarray, "atoms"]
+    config: AnnealConfig, masses: Float[np.ndarray, " atoms"]
 ) -> list[Optimisation | Dynamics]:
     """Return the stages of a schedule in their order.
 
@@ -110,7 +110,7 @@ def _stages(config: AnnealConfig, masses) -> Iterator[Optimisation | Dynamics]:
 
 
 def time_step(
-    config: AnnealConfig, temperature: float, masses: Float[np.ndarray, "atoms"]
+    config: AnnealConfig, temperature: float, masses: Float[np.ndarray, " atoms"]
 ) -> float:
     """Return the time step at a temperature, in fs.
 

@@ -75,7 +75,7 @@ def save_model(
     split: Split,
     names: Sequence[str],
     params: Mapping[str, Mapping[str, Any]],
-    history: Mapping[str, Float[np.ndarray, "measurements"]],
+    history: Mapping[str, Float[np.ndarray, " measurements"]],
     attributes: Mapping[str, Any],
 ) -> Path:
     """Publish a trained model.

@@ -167,7 +167,7 @@ class Devices:
         if jax.process_count() > 1:
             multihost_utils.sync_global_devices("gh-train")
 
-    def agree(self, values: Float[np.ndarray, "n"]) -> Float[np.ndarray, "n"]:
+    def agree(self, values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
         """Return what the first process has for some values that its own clock or rounding decides."""
         if jax.process_count() == 1:
             return values

@@ -34,7 +34,7 @@ RISE = 0.05
 # Matrix elements of structures that were learned are always a little better than those of others.
 GAP = 2.0
 
-History = Mapping[str, Float[np.ndarray, "records"]]
+History = Mapping[str, Float[np.ndarray, " records"]]
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ def error_table(errors: HamiltonianErrors) -> dict[str, dict[str, float]]:
     }
 
 
-def history_of(store: Store) -> dict[str, Float[np.ndarray, "records"]]:
+def history_of(store: Store) -> dict[str, Float[np.ndarray, " records"]]:
     """Read a model's learning curve, with the wall-clock ``seconds`` of each record where known."""
     columns = {key.removeprefix("history/"): store[key] for key in store.keys("history/")}
     clock = store.history[-1].get("notes", {}).get("clock") if store.history else None

@@ -16,7 +16,7 @@ class CountModel:
         known: shift in eV and states below it, as counted.
     """
 
-    def __init__(self, levels: Float[np.ndarray, "m"], states: Float[np.ndarray, "m"]):
+    def __init__(self, levels: Float[np.ndarray, " m"], states: Float[np.ndarray, " m"]):
         """Begin with a model.
 
         Args:

@@ -28,11 +28,11 @@ _ELEMENTS = 2**22  # of the matrices of series, at once
 
 def kernel_polynomial_dos(
     solver: SlicedSolver,
-    energy: Float[np.ndarray, "points"],
+    energy: Float[np.ndarray, " points"],
     width: float,
     probes: int,
     seed: int = 0,
-) -> tuple[Float[np.ndarray, "species points"], Float[np.ndarray, "points"]]:
+) -> tuple[Float[np.ndarray, "species points"], Float[np.ndarray, " points"]]:
     """Estimate the Mulliken-projected density of states, broadened and averaged as `projected_dos`.
 
     With X the eigenvectors and f a function, f(S⁻¹H) = X f(ε) XᴴS, whose diagonal over the orbitals
@@ -103,7 +103,7 @@ def kernel_polynomial_dos(
 
 
 def _gaussian_series(
-    edges: Float[np.ndarray, "cells+1"], width: float, terms: int
+    edges: Float[np.ndarray, " cells+1"], width: float, terms: int
 ) -> Float[np.ndarray, "cells terms"]:
     """Return the Chebyshev coefficients of normalised Gaussians averaged over cells, by quadrature.
 

@@ -92,7 +92,7 @@ class BlockLanczos:
     def ritz(
         self,
     ) -> tuple[
-        Float[np.ndarray, "size"], Shaped[np.ndarray, "size size"], Float[np.ndarray, "size"]
+        Float[np.ndarray, " size"], Shaped[np.ndarray, "size size"], Float[np.ndarray, " size"]
     ]:
         """Return the eigenvalues θ of T, its eigenvectors, and their residual norms in S."""
         t = self._t[: self.size, : self.size]
@@ -101,7 +101,7 @@ class BlockLanczos:
         return theta, vectors, np.linalg.norm(self._coupling @ vectors[-width:], axis=0)
 
     def vectors(
-        self, theta: Float[np.ndarray, "m"], coefficients: Shaped[np.ndarray, "size m"]
+        self, theta: Float[np.ndarray, " m"], coefficients: Shaped[np.ndarray, "size m"]
     ) -> Shaped[np.ndarray, "n m"]:
         """Return S-normalised eigenvectors: the Ritz vectors, multiplied by the operator once more.
 
@@ -167,7 +167,7 @@ class BlockLanczos:
         self._v[:, place], self._sv[:, place] = w, sw
 
 
-def _norms(w: np.ndarray, sw: np.ndarray) -> Float[np.ndarray, "m"]:
+def _norms(w: np.ndarray, sw: np.ndarray) -> Float[np.ndarray, " m"]:
     return np.sqrt(abs(np.einsum("nm,nm->m", w.conj(), sw)))
 
 

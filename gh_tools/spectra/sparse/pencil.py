@@ -35,10 +35,10 @@ class Pencil:
         indptr: first element of each row, and the end.
     """
 
-    hamiltonian: Shaped[np.ndarray, "entries"]
-    overlap: Shaped[np.ndarray, "entries"]
-    indices: Int[np.ndarray, "entries"]
-    indptr: Int[np.ndarray, "n+1"]
+    hamiltonian: Shaped[np.ndarray, " entries"]
+    overlap: Shaped[np.ndarray, " entries"]
+    indices: Int[np.ndarray, " entries"]
+    indptr: Int[np.ndarray, " n+1"]
 
     @property
     def n(self) -> int:
@@ -167,11 +167,11 @@ class _Pattern:
 
     def add(
         self,
-        out: Shaped[np.ndarray, "entries"],
-        i: Int[np.ndarray, "blocks"],
-        j: Int[np.ndarray, "blocks"],
+        out: Shaped[np.ndarray, " entries"],
+        i: Int[np.ndarray, " blocks"],
+        j: Int[np.ndarray, " blocks"],
         block: Float[np.ndarray, "blocks ki kj"],
-        phase: Shaped[np.ndarray, "blocks"],
+        phase: Shaped[np.ndarray, " blocks"],
     ) -> None:
         """Add blocks times phases, and their adjoints, to the upper triangle."""
         chunk = max(1, _CHUNK // block[0].size)
@@ -197,19 +197,19 @@ class _Pattern:
 
 def _ends(
     blocks: OnsiteBlocks | PairBlocks,
-) -> tuple[Int[np.ndarray, "blocks"], Int[np.ndarray, "blocks"], Int[np.ndarray, "blocks 3"]]:
+) -> tuple[Int[np.ndarray, " blocks"], Int[np.ndarray, " blocks"], Int[np.ndarray, "blocks 3"]]:
     """Return the atoms at both ends of blocks, and the lattice vector of the second."""
     if isinstance(blocks, OnsiteBlocks):
         return blocks.atom, blocks.atom, np.zeros((len(blocks.atom), 3), dtype=np.int64)
     return blocks.i, blocks.j, blocks.shift
 
 
-def _key(i: Int[np.ndarray, "blocks"], j: Int[np.ndarray, "blocks"], n_atoms: int) -> np.ndarray:
+def _key(i: Int[np.ndarray, " blocks"], j: Int[np.ndarray, " blocks"], n_atoms: int) -> np.ndarray:
     """Number the blocks of the upper triangle along its rows."""
     return np.minimum(i, j).astype(np.int64) * n_atoms + np.maximum(i, j)
 
 
-def _distinct(place: Int[np.ndarray, "blocks"], chunk: int) -> Iterator[np.ndarray]:
+def _distinct(place: Int[np.ndarray, " blocks"], chunk: int) -> Iterator[np.ndarray]:
     """Divide blocks into chunks in which no two have the same place."""
     order = np.argsort(place, kind="stable")
     new = np.diff(place[order], prepend=-1) != 0
@@ -221,8 +221,8 @@ def _distinct(place: Int[np.ndarray, "blocks"], chunk: int) -> Iterator[np.ndarr
 
 
 def model_levels(
-    pencil: Pencil, owner: Int[np.ndarray, "n"], positions: Float[np.ndarray, "atoms 3"]
-) -> Float[np.ndarray, "n"]:
+    pencil: Pencil, owner: Int[np.ndarray, " n"], positions: Float[np.ndarray, "atoms 3"]
+) -> Float[np.ndarray, " n"]:
     """Return levels of compact parts of the structure, each by itself, all together ascending.
 
     They say roughly where the levels of the whole lie, for guesses that inertia then corrects.

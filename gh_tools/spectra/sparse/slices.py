@@ -59,7 +59,7 @@ class Slice:
         residual: largest ‖Hx - εSx‖ in eV, for xᴴSx = 1.
     """
 
-    energies: Float[np.ndarray, "m"]
+    energies: Float[np.ndarray, " m"]
     projections: Float[np.ndarray, "species m"]
     residual: float
 
@@ -428,7 +428,7 @@ def _ends(first: Count, last: Count) -> dict[str, np.ndarray]:
     return {"ends": np.array([[first.shift, first.below], [last.shift, last.below]])}
 
 
-def _gap(shift: float, above: Float[np.ndarray, "m"]) -> float:
+def _gap(shift: float, above: Float[np.ndarray, " m"]) -> float:
     """Return the middle of the widest gap among the last levels above a shift; the shift if none is."""
     levels = np.concatenate([[shift], above])
     gaps = np.diff(levels)

@@ -286,7 +286,7 @@ class SlicedSolver:
         self._live = channel, slicer
         return slicer
 
-    def _owner(self) -> Int[np.ndarray, "orbitals"]:
+    def _owner(self) -> Int[np.ndarray, " orbitals"]:
         counts = self.hamiltonian.basis.n_orbitals(self.hamiltonian.atoms.numbers)
         return np.repeat(np.arange(len(counts)), counts)
 

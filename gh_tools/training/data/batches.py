@@ -77,7 +77,7 @@ def make_buckets(sizes: Int[np.ndarray, "n 3"], batch_size: int, count: int) -> 
     return buckets
 
 
-def _best_bounds(rows: Int[np.ndarray, "n"], count: int) -> list[int]:
+def _best_bounds(rows: Int[np.ndarray, " n"], count: int) -> list[int]:
     """Return the upper bounds of the intervals that need the fewest rows when each is padded to its own.
 
     The best division of the smallest sizes into k intervals ends with one interval behind the best

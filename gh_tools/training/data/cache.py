@@ -190,7 +190,7 @@ def _tuples() -> dict[str, type]:
     }
 
 
-def _open(file: Path, dtype: str, count: int) -> Shaped[np.ndarray, "values"]:
+def _open(file: Path, dtype: str, count: int) -> Shaped[np.ndarray, " values"]:
     if count == 0:
         return np.empty(0, dtype)
     return np.asarray(np.memmap(file, dtype, mode="r", shape=(count,)))

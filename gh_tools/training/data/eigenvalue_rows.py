@@ -42,7 +42,7 @@ class LevelRows(NamedTuple):
 
     onsite: Float[np.ndarray, "atoms rows Ko"]
     pairs: Float[np.ndarray, "pairs rows Kp"]
-    structure: Int[np.ndarray, "atoms"]
+    structure: Int[np.ndarray, " atoms"]
 
 
 class _States(NamedTuple):
@@ -50,14 +50,14 @@ class _States(NamedTuple):
 
     vectors: Complex[np.ndarray, "orbitals rows"]
     kpoints: Float[np.ndarray, "rows 3"]
-    spins: Int[np.ndarray, "rows"]
+    spins: Int[np.ndarray, " rows"]
 
 
 def level_rows(
     label: Hamiltonian,
     name: str,
     graph: Graph,
-    kept: Mapping[SpeciesPair, Bool[np.ndarray, "pairs"]],
+    kept: Mapping[SpeciesPair, Bool[np.ndarray, " pairs"]],
     scales: tuple[Float[np.ndarray, "atoms Ko"], Float[np.ndarray, "pairs Kp"]],
     layout: IrrepLayout,
     frame: Frame,
@@ -80,7 +80,7 @@ def level_rows(
     start = layout.basis.orbital_ptr(label.atoms.numbers)[:-1]
     n_rows = len(states.spins)
 
-    def of(atom: Int[np.ndarray, "n"], count: int) -> Complex[np.ndarray, "n orbitals rows"]:
+    def of(atom: Int[np.ndarray, " n"], count: int) -> Complex[np.ndarray, "n orbitals rows"]:
         return states.vectors[start[atom][:, None] + np.arange(count)]
 
     onsite = np.zeros((len(label.atoms), n_rows, layout.onsite_size))
@@ -148,7 +148,7 @@ def _choose(label: Hamiltonian, random: np.random.Generator) -> _States:
 def _components(
     irreps: Irreps,
     density: Float[np.ndarray, "blocks rows ka kb"],
-    spins: Int[np.ndarray, "rows"],
+    spins: Int[np.ndarray, " rows"],
 ) -> Float[np.ndarray, "blocks rows components"]:
     """Take what blocks of a state's own spin are contracted with to the irreps of both spins.
 

@@ -61,10 +61,10 @@ class LabelledSample(Sample):
     """
 
     label: Hamiltonian
-    kept: dict[SpeciesPair, Bool[np.ndarray, "pairs"]]
+    kept: dict[SpeciesPair, Bool[np.ndarray, " pairs"]]
     onsite_terms: tuple[Float[np.ndarray, "atoms Ko"], Float[np.ndarray, "atoms Ko"]]
     pairs_terms: tuple[Float[np.ndarray, "pairs Kp"], Float[np.ndarray, "pairs Kp"]]
-    onsite_energies: Float[np.ndarray, "atoms"] | None = None
+    onsite_energies: Float[np.ndarray, " atoms"] | None = None
 
 
 class SampleMaker:
@@ -186,11 +186,11 @@ class SampleMaker:
             onsite_energies=self._onsite_energies(label),
         )
 
-    def _onsite_energies(self, label: Hamiltonian) -> Float[np.ndarray, "atoms"] | None:
+    def _onsite_energies(self, label: Hamiltonian) -> Float[np.ndarray, " atoms"] | None:
         model = self.scaleshift.onsite_energy
         return None if model is None else model.of_structure(label.atoms)
 
-    def _kept(self, label: Hamiltonian) -> dict[SpeciesPair, Bool[np.ndarray, "pairs"]]:
+    def _kept(self, label: Hamiltonian) -> dict[SpeciesPair, Bool[np.ndarray, " pairs"]]:
         return {
             key: np.linalg.norm(label.vectors(key), axis=1) < self.cutoffs.pairs[key]
             for key in self.layout.basis.species_pairs()

@@ -102,7 +102,7 @@ def real_form(upper: scipy.sparse.csr_array) -> scipy.sparse.csr_array:
     ).tocoo()
     real = upper.real.tocoo()
     n = upper.shape[0]
-    rows: Int[np.ndarray, "entries"] = np.concatenate(
+    rows: Int[np.ndarray, " entries"] = np.concatenate(
         [real.row, real.row + n, coupling.row, coupling.col]
     )
     columns = np.concatenate([real.col, real.col + n, coupling.col + n, coupling.row + n])
