@@ -56,7 +56,8 @@ def open_streams() -> None:
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, flags)  # gives the lowest number that is free: this one
+            # Opening gives the lowest number that is free: this one. Processes that are started have it, too.
+            os.set_inheritable(os.open(os.devnull, flags), True)
     if sys.stdout is sys.__stdout__:
         sys.stdout = _text(_Output(1, "w", closefd=False), sys.stdout)
     if sys.stderr is sys.__stderr__:

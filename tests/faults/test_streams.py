@@ -85,9 +85,15 @@ def test_a_stream_that_cannot_be_used_is_a_sentence_or_no_matter(store, line, co
 
 def test_a_closed_stream_is_not_what_a_store_is_written_to(store):
     """The next file that is opened gets the lowest free descriptor, which libraries print to."""
-    code = "import os; from gh_tools.console import open_streams; open_streams(); print(os.open('/', 0))"
+    code = (
+        "import os, subprocess, sys; from gh_tools.console import open_streams; open_streams()\n"
+        "child = 'import os, sys; sys.stderr.fileno(); os.fstat(0)'\n"
+        "print(os.open('/', 0), subprocess.run([sys.executable, '-c', child]).returncode)"
+    )
     done = bash(f'{sys.executable} -c "{code}" <&- 2>&-', store.parent)
-    assert int(done.stdout) > 2
+    opened, returncode = map(int, done.stdout.split())
+    assert opened > 2
+    assert returncode == 0, "processes that are started have the streams, too"
 
 
 def test_what_an_encoding_lacks_is_escaped_and_paths_stay_what_they_are(store):
