@@ -339,7 +339,7 @@ def claim_files(paths: Sequence[Path | None], *, overwrite: bool, data: bool = F
         CannotCreateError: something is there already, or cannot be written.
         TryAgainError: another run is at work on one of them.
     """
-    from gh_tools.outputs.publish import check_file
+    from gh_tools.outputs.publish import check_file, sweep
     from gh_tools.plotting import check_picture
 
     seen = set()
@@ -349,8 +349,10 @@ def claim_files(paths: Sequence[Path | None], *, overwrite: bool, data: bool = F
         if os.path.realpath(path) in seen:
             raise UsageError(f"{path}: is named for two files; give each a name of its own")
         seen.add(os.path.realpath(path))
-        claim(path)
+        held = claim(path)
         check_file(path, overwrite)
+        if held.certain:
+            sweep(path)
 
 
 def derived(source: Path, kind: str) -> Path:

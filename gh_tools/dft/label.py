@@ -12,7 +12,7 @@ from gh_tools.console import log, progress
 from gh_tools.dft.basis_sets import basis_table
 from gh_tools.dft.config import LabelConfig
 from gh_tools.dft.scf import label
-from gh_tools.errors import NoInputError
+from gh_tools.errors import CannotCreateError, NoInputError
 from gh_tools.orbitals.basis import Basis
 from gh_tools.store.hamiltonians import HamiltonianWriter, to_part
 from gh_tools.store.partial import Parts
@@ -52,6 +52,7 @@ def label_structures(
         The path (None of a shard), and the failures of these structures: index, name and reason of each.
 
     Raises:
+        CannotCreateError: something is at ``path`` or where its logs would be.
         NoInputError: there are no structures.
         TryAgainError: not one structure was finished, or nobody is left to do it.
     """
@@ -59,6 +60,11 @@ def label_structures(
         raise NoInputError("there are no structures to label")
     basis = basis_table(config, structures.numbers)
     shared = shard[1] > 1
+    logs = path.absolute().with_name(path.name + ".logs")
+    if logs.is_symlink():
+        raise CannotCreateError(
+            f"{logs}: a symbolic link is where the folder of logs would be, and is not followed; remove it"
+        )
     writer = HamiltonianWriter(
         path, structures, provenance, resume=resume, overwrite=overwrite, shared=shared
     )
@@ -69,7 +75,6 @@ def label_structures(
     writer.partial.forget_failures(left)
     if len(left) < len(mine):
         log.info("%d of %d structures are there already", len(mine) - len(left), len(mine))
-    logs = path.absolute().with_name(path.name + ".logs")
     logs.mkdir(exist_ok=True)
     tasks = [
         (index, (writer.partial.parts, index, structures.atoms[index], config, basis, file))

@@ -129,15 +129,16 @@ def check_folder(path: Path) -> None:
 
 def _acquire(path: Path, file: Path, shared: bool) -> tuple[int, bool]:
     """Open and lock the file; return its descriptor and whether it is locked."""
-    while True:
+    for attempt in range(_ATTEMPTS):
         descriptor = _open(path, file)
         try:
             locked = _lock(descriptor, shared, path, file)
         except BaseException:
             os.close(descriptor)
             raise
-        # Who held it before may have removed the file between our opening and locking it.
-        if not locked or _is_file(descriptor, file):
+        # Who held it before may have removed the file between our opening and locking it. Some file systems
+        # give a file another number each time that it is asked for.
+        if not locked or _is_file(descriptor, file) or attempt == _ATTEMPTS - 1:
             break
         os.close(descriptor)
     with contextlib.suppress(OSError):  # another user's file can be locked, but not written

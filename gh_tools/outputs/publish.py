@@ -52,7 +52,11 @@ def sweep(path: Path) -> None:
     """Remove what runs that were killed left beside ``path``; only for a run that has claimed it alone."""
     path = path.absolute()
     own = re.compile(rf"\.{re.escape(path.name)}\.(?:[a-z0-9_]{{8}}|replaced-(\d+))")
-    for entry in os.scandir(path.parent):
+    try:
+        entries = list(os.scandir(path.parent))
+    except PermissionError:
+        return
+    for entry in entries:
         match = own.fullmatch(entry.name)
         if match is None or not entry.is_dir(follow_symlinks=False):
             continue
@@ -190,7 +194,10 @@ def sync(path: Path) -> None:
 
 
 def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except PermissionError:  # a folder in which one may create, but that one may not list
+        return
     try:
         os.fsync(descriptor)
     except OSError as error:

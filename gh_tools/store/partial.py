@@ -338,17 +338,20 @@ class PartialStore(Parts):
             super().__init__(self.directory.absolute() / "parts", "")
             return
         begun = read_json(self.directory / "run.json")
-        if not isinstance(begun, dict) or not {*run, "extends", "replaces", "token"} <= set(begun):
+        if not isinstance(begun, dict) or not {*run, "extends", "token"} <= set(begun):
             raise CannotCreateError(
                 f"{self.directory / 'run.json'}: cannot be read; start anew with --overwrite"
             )
         _check_same(self.path, run, begun)
-        if standing is not None and not overwrite and standing.get("id") != begun["replaces"]:
+        identity = None if standing is None else standing.get("id")
+        # Earlier versions did not note what they would replace.
+        replaces = begun.get("replaces", identity)
+        if standing is not None and not overwrite and identity != replaces:
             raise CannotCreateError(
                 f"{self.path}: has appeared, or was replaced, since the run to be resumed began; move it away, "
                 "or replace it by going on with --resume --overwrite"
             )
-        self.extends, self._replaces = begun["extends"], begun["replaces"]
+        self.extends, self._replaces = begun["extends"], replaces
         # Absolute, so that it means the same to other processes
         super().__init__(self.directory.absolute() / "parts", begun["token"])
 

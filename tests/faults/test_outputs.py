@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 import zarr
 
+from gh_tools.dft.config import LabelConfig
+from gh_tools.dft.label import label_structures
 from gh_tools.errors import CannotCreateError, TryAgainError, UsageError
 from gh_tools.inference.run import DOMAIN_BYTES, _domain_memory, _plan
 from gh_tools.outputs import claim as claims
@@ -122,6 +124,14 @@ def test_gh_build_refuses_a_folder_with_code_73(tmp_path):
     assert (done.returncode, done.stdout) == (73, "")
     assert "x.zarr: a folder is there, and no store of gh-tools" in done.stderr
     assert everything(tmp_path) == before
+
+
+def test_a_link_in_place_of_logs_is_not_followed(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "x.zarr.logs").symlink_to("elsewhere")
+    with pytest.raises(CannotCreateError, match="is not followed"):
+        label_structures(tmp_path / "x.zarr", structures(1), LabelConfig(), MADE)
+    assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
 def test_a_damaged_store_can_be_replaced(tmp_path):
@@ -324,3 +334,22 @@ def test_a_finished_claim_lets_others_in(processes, tmp_path):
     assert processes.run("write", tmp_path / "x.zarr", 1, False) == TryAgainError.exit_code
     held.drop()
     assert processes.run("write", tmp_path / "x.zarr", 1, False) == 0
+
+
+def test_an_unfinished_store_of_an_earlier_version_is_gone_on_with(tmp_path):
+    partial = PartialStore(tmp_path / "x.zarr", MADE)
+    partial.write_part(0, {"x": np.zeros(1)})
+    del partial
+    file = tmp_path / "x.zarr.partial/run.json"
+    run = json.loads(file.read_text())
+    del run["replaces"]
+    file.write_text(json.dumps(run))
+    assert PartialStore(tmp_path / "x.zarr", MADE, resume=True).has_part(0)
+
+
+def test_the_store_that_an_interrupted_run_was_to_replace_is_replaced_when_it_goes_on(tmp_path):
+    """As make does it: --overwrite, and --resume once there is something unfinished."""
+    path = write_structures(tmp_path / "x.zarr", structures(1), MADE)
+    PartialStore(path, MADE, overwrite=True)
+    PartialStore(path, MADE, resume=True).publish("structures", lambda group: None)
+    assert list(path.iterdir()) == [path / "zarr.json"]
