@@ -29,6 +29,16 @@ def structures(distance):
     return Structures([Atoms("H2", [[0, 0, 0], [0, 0, float(distance)]])], ["h2"])
 
 
+def filled(distance):
+    """Return a function that fills a store."""
+
+    def fill(group):
+        for key, values in structure_arrays(structures(distance)).items():
+            put(group, key, values)
+
+    return fill
+
+
 def write(path, distance, overwrite):
     """Write a store at once."""
     write_structures(path, structures(distance), MADE, overwrite)
@@ -60,8 +70,7 @@ def combine(path, resume, overwrite, pause=0.0):
     whole = [partial.open_part(index) for index in range(PARTS)]
 
     def fill(group):
-        for key, values in structure_arrays(structures(1.0)).items():
-            put(group, key, values)
+        filled(1)(group)
         for index, part in enumerate(whole):
             with part as arrays:
                 put(group, f"column/c{index}", arrays["x"][:1])
