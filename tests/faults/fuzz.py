@@ -73,7 +73,7 @@ COMMANDS: dict[str, list[tuple[str, str]]] = {
     ],
     "spectra": [
         ("gh-info --deep --json x.spectra.zarr", "sm"),
-        ("gh-bayes 'carriers ~ strain' x.spectra.zarr --dry-run -o y.zarr", ""),
+        ("gh-bayes 'fermi_level ~ strain' x.spectra.zarr --dry-run -o y.zarr", ""),
     ],
     "posterior": [("gh-info --deep --json x.posterior.zarr", "sm")],
 }
@@ -100,14 +100,14 @@ def call(line: str) -> tuple[int, str, str]:
     name, *arguments = shlex.split(line)
     module, attribute = SCRIPTS[name].split(":")
     app = getattr(importlib.import_module(module), attribute)
-    out, err = io.StringIO(), io.StringIO()
+    out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
             app(arguments, prog_name=name)
             code = 0
         except SystemExit as stop:
             code = stop.code
-    return code, out.getvalue(), err.getvalue()
+    return code, *(stream.buffer.getvalue().decode() for stream in (out, err))
 
 
 def results(line: str) -> list[str]:
