@@ -100,6 +100,8 @@ def open_store(path: Path | str, kind: str | Iterable[str] | None = None) -> Sto
         )
         if fault := next(faults, None):
             raise DataError(f"{path}: {fault}; make the store anew")
+    except (TypeError, ValueError, LookupError, OverflowError, MemoryError) as error:
+        raise DataError(f"{path}: cannot be read ({error}); make the store anew") from error
     except FileNotFoundError as error:
         raise DataError(
             f"{path}: {error.filename} vanished while the store was opened; is it being replaced?"
@@ -183,6 +185,8 @@ def _damaged_metadata(path: Path, nodes: Iterable[str]) -> tuple[str, Exception]
 
 def _check_metadata(array: zarr.Array) -> None:
     metadata = array.metadata
+    if not isinstance(metadata.attributes, dict):
+        raise ValueError("expected attributes by name")
     if metadata.chunk_grid.__class__.__name__ != "RegularChunkGrid":
         raise ValueError("expected a regular chunk grid")
     encoding = metadata.chunk_key_encoding

@@ -35,10 +35,9 @@ ROOT = Path(__file__).parents[2]
 SCRIPTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
 CODES = (0, 2, 65, 66, 73, 75)
 MEMORY = 3 * 2**30  # bytes that a case may take beside what was imported
-CPU_SECONDS, SECONDS = (
-    60,
-    600,
-)  # a case takes a fraction of a second, and ten where all cores are busy
+# A process runs so many cases; they take some seconds, and a minute where all cores are busy.
+BATCH = 10
+CPU_SECONDS, SECONDS = 100, 900
 
 # What reads a store of each kind, and how much of it: small arrays all do, "s" structures, "m" matrices, too.
 COMMANDS: dict[str, list[tuple[str, str]]] = {
@@ -293,8 +292,8 @@ def prepare(stores: Path) -> None:
     (stores / "sound.json").write_text(json.dumps(sound))
 
 
-def forked(work: Callable[[], object], answer: Path) -> int:
-    """Start a process that does some work under limits, and writes what it returns as JSON."""
+def forked(work: Callable[[], None]) -> int:
+    """Start a process that does some work under limits; return its number."""
     child = os.fork()
     if child:
         return child
@@ -303,11 +302,18 @@ def forked(work: Callable[[], object], answer: Path) -> int:
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
     status = 1
     try:
-        answer.write_text(json.dumps(work()))
+        work()
         status = 0
     except BaseException:
         traceback.print_exc()
     os._exit(status)
+
+
+def run_cases(stores: Path, seed: int, cases: list[int], every: bool, answers: Path) -> None:
+    """Run cases one after the other; write a line of JSON for each."""
+    with answers.open("w") as stream:
+        for case in cases:
+            print(json.dumps(run_case(stores, seed, case, every)), file=stream, flush=True)
 
 
 def fuzz(seed: int, cases: range, jobs: int, every: bool) -> int:
@@ -316,34 +322,42 @@ def fuzz(seed: int, cases: range, jobs: int, every: bool) -> int:
         importlib.import_module(module)
     for script in SCRIPTS.values():
         importlib.import_module(script.split(":")[0])
-    failures, waiting, running = 0, list(cases)[::-1], {}
+    # A process takes several: to fork one that has imported everything takes longer than a case.
+    waiting = [list(cases[start : start + BATCH]) for start in range(0, len(cases), BATCH)][::-1]
+    failures, running = 0, {}
+
+    def tell(case: int, what: str, wrong: list[str]) -> None:
+        nonlocal failures
+        failures += 1
+        print(f"--seed {seed} --case {case}: {what}", *wrong, sep="\n    ", flush=True)
+
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-
-        _, status = os.waitpid(forked(lambda: prepare(folder), folder / "made.json"), 0)
+        _, status = os.waitpid(forked(lambda: prepare(folder)), 0)
         assert status == 0, "the stores could not be made"
         while waiting or running:
             while waiting and len(running) < jobs:
-                case = waiting.pop()
-                answer = folder / f"{case}.json"
-                child = forked(lambda case=case: run_case(folder, seed, case, every), answer)
-                running[child] = case, answer, time.monotonic()
+                batch = waiting.pop()
+                answers = folder / f"{batch[0]}.jsonl"
+                child = forked(lambda b=batch, a=answers: run_cases(folder, seed, b, every, a))
+                running[child] = batch, answers, time.monotonic()
             child, status = os.waitpid(-1, os.WNOHANG)
             if not child:
                 for pid, (_, _, begun) in running.items():
                     if time.monotonic() - begun > SECONDS:
                         os.kill(pid, signal.SIGKILL)
-                time.sleep(0.005)
+                time.sleep(0.01)
                 continue
-            case, answer, _ = running.pop(child)
-            if answer.exists():
-                what, wrong = json.loads(answer.read_text())
-                answer.unlink()
-            else:
-                what, wrong = "", [f"killed, or out of its limits (status {status})"]
-            if wrong:
-                failures += 1
-                print(f"--seed {seed} --case {case}: {what}", *wrong, sep="\n    ", flush=True)
+            batch, answers, _ = running.pop(child)
+            lines = answers.read_text().splitlines() if answers.exists() else []
+            for case, line in zip(batch, lines, strict=False):
+                what, wrong = json.loads(line)
+                if wrong:
+                    tell(case, what, wrong)
+            if len(lines) < len(batch):
+                tell(batch[len(lines)], f"killed, or out of its limits (status {status})", [])
+                if rest := batch[len(lines) + 1 :]:
+                    waiting.append(rest)
     return failures
 
 
