@@ -145,7 +145,7 @@ def _random_model(tiny_scaleshift: Path, path: Path, network: dict) -> Path:
         basis=reader.basis,
         scaleshift=ScaleShift.from_arrays(store, reader.basis, frame=config.model.frame),
         split=Split.from_arrays(store),
-        names=reader.names,
+        structures=reader.structures,
         params={"hamiltonian": params},
         history={},
         attributes={"config": config.model_dump(mode="json")},

@@ -9,7 +9,9 @@ import numpy as np
 from jaxtyping import Float
 
 from gh_tools.errors import DataError
+from gh_tools.store.identity import copies
 from gh_tools.store.read import Store
+from gh_tools.store.structures import Structures, read_structures
 
 
 @dataclass
@@ -37,7 +39,7 @@ def read_table(stores: Sequence[Store], names: Iterable[str]) -> Table:
         names: of the columns (``column/<name>``) and scalars (``scalar/<name>``) to read.
 
     Raises:
-        DataError: a store is given twice; a store lacks a name, or has it as column and as scalar; a
+        DataError: a store is given twice, or two hold the same structure; a store lacks a name, or has it as column and as scalar; a
             column is not numeric; units differ between stores.
     """
     _check_different(stores)
@@ -71,6 +73,24 @@ def _check_different(stores: Sequence[Store]) -> None:
                 "would count twice; give it once"
             )
         seen[store.id] = store
+    if len(stores) > 1:
+        _check_no_copies([read_structures(store) for store in stores])
+
+
+def _check_no_copies(parts: Sequence[Structures]) -> None:
+    """Make sure that no structure, with its design variables, stands in two stores."""
+    number = iter(copies([atoms for part in parts for atoms in part.atoms]).tolist())
+    seen: dict[tuple, tuple[Structures, int]] = {}
+    for part in parts:
+        for index in range(len(part)):
+            variables = {name: float(c.values[index]) for name, c in part.columns.items()}
+            key = next(number), *sorted((name, repr(value)) for name, value in variables.items())
+            other, place = seen.setdefault(key, (part, index))
+            if other is not part:
+                raise DataError(
+                    f"{part.source}: {part.names[index]!r} is the same structure as {other.names[place]!r} "
+                    f"of {other.source}, so that it would count twice; leave it out of one of them"
+                )
 
 
 def _keys(store: Store) -> dict[str, list[str]]:

@@ -113,12 +113,17 @@ def main(
     from gh_tools.spectra.bands import band_path, band_structure
     from gh_tools.spectra.report import find_structure, write_bands
     from gh_tools.store.hamiltonians import HamiltonianReader
+    from gh_tools.store.identity import check_same
 
     reader = HamiltonianReader(paths[0])
     index = find_structure(reader, structure)
     name, along = reader.names[index], band_path(reader.structures.atoms[index], path, points)
     expected = None if reference is None else HamiltonianReader(reference)
-    other = None if expected is None else find_structure(expected, name)
+    other = None
+    if expected is not None:
+        other = find_structure(expected, name)
+        where = f"{paths[0]} against {reference}"
+        check_same(reader.structures, index, expected.structures, other, where)
     for line in along.describe():
         log.info(line)
     if dry_run:

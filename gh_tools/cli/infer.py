@@ -93,13 +93,16 @@ def main(
         paths, [*sources, model], overwrite=overwrite, resume=resume, shared=shard is not None
     )
 
-    from gh_tools.inference.checks import check_structures, select_part
+    from gh_tools.inference.checks import charged_like, check_structures, select_part
 
     basis = Basis.from_arrays(model_store)
     for store, found in zip(stores, sets, strict=True):
         check_structures(store, found, basis)
+    sets = [charged_like(model_store, *both) for both in zip(stores, sets, strict=True)]
     if part is not None:
-        sets = [select_part(model_store, found, part.value) for found in sets]
+        sets = [
+            select_part(model_store, *both, part.value) for both in zip(stores, sets, strict=True)
+        ]
     if dry_run:
         for found, path in zip(sets, paths, strict=True):
             largest = max(map(len, found.atoms))

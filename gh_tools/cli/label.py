@@ -160,10 +160,13 @@ def _preset(name: str | None) -> dict:
 def _describe(structures, options, path: Path) -> None:
     from gh_tools import console
     from gh_tools.dft.basis_sets import basis_table
+    from gh_tools.dft.charged import charged
     from gh_tools.dft.scf import describe, kpoint_sampling
 
+    basis = basis_table(options, structures.numbers)
+    charges = charged(structures, options.charge, basis).charges
     console.table(
-        describe(basis_table(options, structures.numbers)),
+        describe(basis),
         ["element", "basis", "setup", "orbitals", "shells (cutoff in Å)"],
         title=f"Basis of {path}",
     )
@@ -175,6 +178,8 @@ def _describe(structures, options, path: Path) -> None:
         grid = "x".join(map(str, size))
         grids[grid] = grids.get(grid, 0) + 1
     counts = ", ".join(f"{count} with {grid} k-points" for grid, count in grids.items())
+    if charges.any():
+        counts += f", {(charges != 0).sum()} of them charged"
     console.log.info("would label %d structures (%s) and write %s", len(structures), counts, path)
 
 

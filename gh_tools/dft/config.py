@@ -66,8 +66,8 @@ class LabelConfig(BaseModel):
     """Whether spin channels are equal, or polarised along one axis."""
     magmoms: dict[Element, float] = {}
     """Initial magnetic moments in μB by element, for collinear spin; zero for all others."""
-    charge: float = 0.0
-    """Charge of the cell in units of |e|."""
+    charge: float | None = Field(None, allow_inf_nan=False)
+    """Charge of every structure in units of |e|. By default each has that of its column ``charge``, and none without such a column."""
     vacuum: float = Field(5.0, gt=0.0, le=1000.0)
     """Least distance in Å from any atom to the calculation's box along directions that are not periodic; missing or smaller cells are enlarged for the calculation."""
     threshold: float = Field(1e-7, ge=0.0)

@@ -10,6 +10,7 @@ import ase
 
 from gh_tools.console import log, progress
 from gh_tools.dft.basis_sets import basis_table
+from gh_tools.dft.charged import charged
 from gh_tools.dft.config import LabelConfig
 from gh_tools.dft.scf import label
 from gh_tools.errors import CannotCreateError, NoInputError
@@ -53,12 +54,15 @@ def label_structures(
 
     Raises:
         CannotCreateError: something is at ``path`` or where its logs would be.
+        DataError: a charge is not known, contradicts the configuration, or cannot be.
         NoInputError: there are no structures.
         TryAgainError: not one structure was finished, or nobody is left to do it.
     """
     if not len(structures):
         raise NoInputError("there are no structures to label")
     basis = basis_table(config, structures.numbers)
+    structures = charged(structures, config.charge, basis)
+    charges = structures.charges
     shared = shard[1] > 1
     logs = path.absolute().with_name(path.name + ".logs")
     if logs.is_symlink():
@@ -77,8 +81,9 @@ def label_structures(
         log.info("%d of %d structures are there already", len(mine) - len(left), len(mine))
     logs.mkdir(exist_ok=True)
     tasks = [
-        (index, (writer.partial.parts, index, structures.atoms[index], config, basis, file))
+        (index, (writer.partial.parts, index, structures.atoms[index], own, basis, file))
         for index in left
+        for own in [config.model_copy(update={"charge": float(charges[index])})]
         for file in [logs / _log_name(structures.names[index], index)]
     ]
     with progress("labelling", len(tasks)) as shown:
@@ -109,7 +114,7 @@ def label_part(
         parts: of the unfinished store.
         index: of the structure.
         atoms: the structure.
-        config: the calculation.
+        config: the calculation, with the charge of this structure.
         basis: the basis table.
         text: file for GPAW's own text; removed if all goes well.
 

@@ -43,6 +43,7 @@ def write_overlaps(
     if writer.partial.finished:
         return path
     warn_if_poor(overlap, basis, cutoffs, structures.atoms)
+    charges = structures.charges
     with progress("overlap", len(structures)) as shown:
         for index, atoms in enumerate(map(wrapped, structures.atoms)):
             if not writer.done(index):
@@ -61,7 +62,7 @@ def write_overlaps(
                             pair: PairBlocks(*pairs[pair][:3], overlap=blocks)
                             for pair, blocks in bonds.items()
                         },
-                        {"n_electrons": basis.n_electrons(atoms.numbers)},
+                        {"n_electrons": basis.n_electrons(atoms.numbers, charges[index])},
                     ),
                 )
             shown.advance()

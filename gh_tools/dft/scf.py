@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float
 
 from gh_tools.dft.basis_sets import gpaw_arguments
 from gh_tools.dft.block_list import BlockList
+from gh_tools.dft.charged import check_charge, count_charge_in_density
 from gh_tools.dft.config import LabelConfig
 from gh_tools.dft.realspace import calculation_cell, realspace_blocks
 from gh_tools.errors import DataError
@@ -44,10 +45,11 @@ def label(
         log: file for GPAW's own text.
 
     Raises:
-        DataError: the run did not converge.
+        DataError: the run did not converge, or the structure cannot have the charge.
     """
     atoms = wrapped(atoms)
     basis.check_covers(atoms.numbers, "label")
+    check_charge(atoms, config.charge or 0.0, basis, atoms.get_chemical_formula())
     basis = Basis({z: basis[z] for z in set(atoms.numbers.tolist())})
     return extract(atoms, run(atoms, config, basis, log), config, basis)
 
@@ -113,8 +115,14 @@ def run(atoms: ase.Atoms, config: LabelConfig, basis: Basis, log: Path | str):
     from gpaw import KohnShamConvergenceError
     from gpaw.new.ase_interface import GPAW
 
+    count_charge_in_density()
+    charge = config.charge or 0.0
     arguments = {"kpts": kpoint_sampling(atoms, config)} if atoms.pbc.any() else {}
     atoms = boxed(with_reduced_cell(atoms), config.vacuum)
+    if charge:
+        # The solver takes off the monopole in the middle of the box; what is left of it elsewhere is a
+        # dipole, which the box's zero potential disturbs.
+        atoms.center(axis=np.flatnonzero(~atoms.pbc).tolist())
     spin_polarised = config.spin == "collinear"
     moments = [config.magmoms.get(symbol, 0.0) for symbol in atoms.symbols]
     atoms.calc = GPAW(
@@ -127,7 +135,7 @@ def run(atoms: ase.Atoms, config: LabelConfig, basis: Basis, log: Path | str):
         maxiter=config.max_iterations,
         spinpol=spin_polarised,
         magmoms=moments if spin_polarised else None,
-        charge=config.charge,
+        charge=charge,
         txt=str(log),
         **arguments,
         **gpaw_arguments(basis),

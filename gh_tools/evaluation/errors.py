@@ -17,13 +17,13 @@ from gh_tools.spectra.dos import share_in_window
 from gh_tools.spectra.eigen import Levels, solve
 from gh_tools.spectra.fermi import electrons_of, fermi_level
 from gh_tools.spectra.kpoints import KPoints, monkhorst_pack
+from gh_tools.store.identity import CHARGE_TOLERANCE, TOLERANCE, difference
 
 WINDOW = 5.0  # eV on both sides of the Fermi level
 SMEARING = 0.05  # eV, for the Fermi levels of both sides alike
 # A predicted level with no level of the reference this near (eV) has no counterpart: errors of H in a
 # direction that S hardly holds make such states.
 GHOST_DISTANCE = 0.3
-POSITION_TOLERANCE = 1e-3  # Å; labels and predictions of the same structure differ by rounding only
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ class EigenvalueErrors:
 
 
 def check_same_structure(predicted: Hamiltonian, reference: Hamiltonian, where: str) -> None:
-    """Make sure that two Hamiltonians are of the same structure, basis and spin treatment.
+    """Make sure that two Hamiltonians are of the same structure, charge, basis and spin treatment.
 
     Args:
         predicted: The one.
@@ -131,19 +131,21 @@ def check_same_structure(predicted: Hamiltonian, reference: Hamiltonian, where: 
         where: What is named in the error.
 
     Raises:
-        DataError: If atoms, cell, positions, basis or number of spins differ.
+        DataError: If atoms, cell, positions, electron count, basis or number of spins differ.
     """
     a, b = predicted.atoms, reference.atoms
-    if len(a) != len(b) or np.any(a.numbers != b.numbers):
+    if unlike := difference(a, b):
+        raise DataError(f"{where}: {unlike}; compare predictions of the labelled structures")
+    if np.abs(a.positions - b.positions).max() > TOLERANCE:
         raise DataError(
-            f"{where}: the atoms differ: expected {b.get_chemical_formula()} in the reference's order, "
-            f"found {a.get_chemical_formula()}; compare predictions of the labelled structures"
+            f"{where}: an atom stands in another cell than in the reference, so that R means other pairs; "
+            "predict the structures of the labels' own store"
         )
-    off = max(abs(a.cell.array - b.cell.array).max(), abs(a.positions - b.positions).max())
-    if off > POSITION_TOLERANCE or np.any(a.pbc != b.pbc):
+    counts = electrons_of(reference), electrons_of(predicted)
+    if abs(counts[0] - counts[1]) > CHARGE_TOLERANCE:
         raise DataError(
-            f"{where}: cell, periodic directions or positions differ (by up to {off:.2g} Å after "
-            "wrapping); compare predictions of the labelled structures"
+            f"{where}: expected {counts[0]:g} electrons as in the reference, found {counts[1]:g}; predict with "
+            "the charges of the labels"
         )
     predicted.basis.check_same(reference.basis, where)
     if predicted.n_spins != reference.n_spins:
@@ -348,30 +350,3 @@ def mean_of_known(values: Sequence[float]) -> float:
     known = np.asarray(values, dtype=float)
     known = known[~np.isnan(known)]
     return float(known.mean()) if len(known) else np.nan
-
-
-def match_names(
-    predicted: Sequence[str], reference: Sequence[str], where: str
-) -> list[tuple[int, int]]:
-    """Pair up structures by name, in the order of the predictions.
-
-    Args:
-        predicted: Names of the predicted structures.
-        reference: Names of the reference's; it may hold more.
-        where: What is named in the error.
-
-    Returns:
-        Index of each predicted structure, and of its reference.
-
-    Raises:
-        DataError: If a name is missing in the reference.
-    """
-    place = {name: index for index, name in enumerate(reference)}
-    missing = [name for name in predicted if name not in place]
-    if missing:
-        raise DataError(
-            f"{where}: the reference has no structure named {missing[0]!r}"
-            f"{f' (and {len(missing) - 1} more)' if len(missing) > 1 else ''}; "
-            "label these structures, or compare with their labels"
-        )
-    return [(index, place[name]) for index, name in enumerate(predicted)]

@@ -23,7 +23,6 @@ from gh_tools.evaluation.errors import (
     check_same_structure,
     hamiltonian_errors,
     level_errors,
-    match_names,
     matched_blocks,
     mean_of_known,
 )
@@ -32,6 +31,7 @@ from gh_tools.spectra.choice import DENSE_LIMIT
 from gh_tools.spectra.eigen import Levels
 from gh_tools.spectra.fermi import fermi_level
 from gh_tools.store.hamiltonians import HamiltonianReader
+from gh_tools.store.identity import match
 from gh_tools.units import MEV
 
 
@@ -115,7 +115,7 @@ def evaluate(predicted: HamiltonianReader, reference: HamiltonianReader) -> Eval
             are not finite.
     """
     where = f"{predicted.store.path} against {reference.store.path}"
-    matches = match_names(predicted.names, reference.names, where)
+    matches = match(predicted.structures, reference.structures, where)
     result = Evaluation()
     for mine, theirs in track(matches, "comparing"):
         name = predicted.names[mine]

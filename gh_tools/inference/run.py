@@ -78,7 +78,8 @@ def predict_structures(
 
     Args:
         predictor: the model.
-        structures: of any size; the model must know their elements.
+        structures: of any size; the model must know their elements. Their column ``charge`` says how many
+            electrons each has, see `charged_like`.
         output: where the store will appear.
         provenance: how it is being made.
         n_workers: domains (small structures are one each) at once, as far as memory allows.
@@ -113,8 +114,11 @@ def predict_structures(
         warn_if_poor(overlap, predictor.basis, predictor.cutoffs.pairs, structures.atoms)
     domain_bytes, n_workers = _plan(writer.partial.directory / _PLAN, memory, free, n_workers)
 
-    def divide(atoms: ase.Atoms) -> StructureWork:
-        return StructureWork(predictor, overlap, atoms, domain_bytes)
+    charges = structures.charges.tolist()
+
+    def divide(index: int) -> StructureWork:
+        atoms = structures.atoms[index]
+        return StructureWork(predictor, overlap, atoms, domain_bytes, charges[index])
 
     pending: dict[int, Pending] = {}
     domains = _todo(writer, divide, shard, pending)
@@ -126,7 +130,9 @@ def predict_structures(
     else:
         executor, function = cluster, predict_domain
         whose = model.path.absolute(), model.id, domain_bytes
-        tasks = (((i, n), (parts, i, n, structures.atoms[i], *whose)) for i, n in domains)
+        tasks = (
+            ((i, n), (parts, i, n, structures.atoms[i], charges[i], *whose)) for i, n in domains
+        )
     failed = set()
     with progress("predicting atoms", sum(map(len, structures.atoms))) as shown:
         for (index, number), result in executor.run(function, tasks):
@@ -156,6 +162,7 @@ def predict_domain(
     index: int,
     number: int,
     atoms: ase.Atoms,
+    charge: float,
     model: Path,
     model_id: str,
     domain_bytes: float,
@@ -167,6 +174,7 @@ def predict_domain(
         index: of the structure in the store to be made.
         number: of the domain; one that is there already is left alone.
         atoms: the structure.
+        charge: of the structure, in |e|.
         model: path of the model store.
         model_id: what its ``id`` must be.
         domain_bytes: of H and S of a domain, at most; decides how the structure is divided.
@@ -180,7 +188,7 @@ def predict_domain(
     key = parts.token, index
     if key not in _latest:
         _latest.clear()
-        _latest[key] = StructureWork(predictor, overlap, atoms, domain_bytes)
+        _latest[key] = StructureWork(predictor, overlap, atoms, domain_bytes, charge)
     _predict(parts, index, number, _latest[key], [number])
 
 
@@ -218,7 +226,7 @@ def _piece(work: StructureWork, number: int) -> int | None:
 
 def _todo(
     writer: HamiltonianWriter,
-    divide: Callable[[ase.Atoms], StructureWork],
+    divide: Callable[[int], StructureWork],
     shard: tuple[int, int],
     pending: dict[int, Pending],
 ) -> Iterator[tuple[int, int]]:
@@ -226,18 +234,18 @@ def _todo(
 
     A structure stands in ``pending`` before its first domain is yielded.
     """
-    structures = writer.structures.atoms
-    starts, first, last = np.zeros(len(structures), dtype=int), 0, np.inf
+    n_structures = len(writer.structures)
+    starts, first, last = np.zeros(n_structures, dtype=int), 0, np.inf
     if shard[1] > 1:
         # Over all structures, finished or not: all runs must count alike.
-        ends = np.cumsum([len(divide(atoms).domains) for atoms in structures])
+        ends = np.cumsum([len(divide(index).domains) for index in range(n_structures)])
         starts[1:] = ends[:-1]
         first, last = (int(ends[-1]) * part // shard[1] for part in (shard[0] - 1, shard[0]))
-    for index, (atoms, start) in enumerate(zip(structures, starts.tolist(), strict=True)):
+    for index, start in enumerate(starts.tolist()):
         if writer.done(index):
             continue
         writer.partial.forget_failures([index])
-        work = divide(atoms)
+        work = divide(index)
         mine = [n for n in range(len(work.domains)) if first <= start + n < last]
         todo = [n for n in mine if not writer.partial.has_part(index, _piece(work, n))]
         if not todo:

@@ -50,6 +50,7 @@ class StructureWork:
         overlap: computes S; None for H alone, where there is no on-site energy model.
         atoms: the structure; it is wrapped into the cell.
         domain_bytes: of H and S of a domain, at most (but one atom is the least).
+        charge: of the structure, in |e|.
 
     Attributes:
         atoms: the structure, wrapped.
@@ -62,8 +63,9 @@ class StructureWork:
         overlap: Overlap | None,
         atoms: ase.Atoms,
         domain_bytes: float,
+        charge: float = 0.0,
     ):
-        self.atoms = wrapped(atoms)
+        self.atoms, self._charge = wrapped(atoms), charge
         self._predictor, self._overlap = predictor, overlap
         cutoff = max(predictor.cutoffs.pairs.values())
         self._neighbours = Neighbours(
@@ -116,7 +118,7 @@ class StructureWork:
     def head(self) -> Hamiltonian:
         """Return the structure without blocks, with scalars."""
         basis = self._predictor.basis
-        scalars = {"n_electrons": basis.n_electrons(self.atoms.numbers)}
+        scalars = {"n_electrons": basis.n_electrons(self.atoms.numbers, self._charge)}
         return Hamiltonian(self.atoms, basis, {}, {}, scalars)
 
     def _describe(self, numbers: Sequence[int]) -> Descriptors:

@@ -66,6 +66,30 @@ class Split:
                 f"{n_structures} (0 to {n_structures - 1}); use the split that belongs to these labels"
             )
 
+    def check_copies(
+        self, copies: Int[np.ndarray, "structures"], names: Sequence[str], where: str | Path
+    ) -> None:
+        """Make sure that no structure stands in two parts, under whatever names.
+
+        Args:
+            copies: For each structure a number that it shares with its copies.
+            names: Names of the structures.
+            where: What is named in the error: a file or store.
+
+        Raises:
+            DataError: If two parts hold copies of one structure.
+        """
+        seen: dict[int, tuple[str, int]] = {}
+        for part in PARTS:
+            for index in getattr(self, part).tolist():
+                other, first = seen.setdefault(int(copies[index]), (part, index))
+                if other != part:
+                    raise DataError(
+                        f"{where}: {names[first]} in the {other} part and {names[index]} in the {part} part "
+                        "are copies of one structure, so that errors would look smaller than they are; put "
+                        "them into one part"
+                    )
+
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Give the parts as the arrays `split/<part>` of a store.
 

@@ -13,6 +13,17 @@ from gh_tools.errors import DataError
 
 SpeciesPair = tuple[int, int]
 
+# What two tables that belong together agree in, of each element that both know
+_COMPARED = (
+    "shells",
+    "n_valence",
+    "basis_name",
+    "basis_text",
+    "setup",
+    "fingerprint",
+    "hubbard",
+)
+
 
 @dataclass(frozen=True)
 class Shell:
@@ -99,9 +110,10 @@ class Basis:
         """Index of each atom's first orbital, and at the end the number of all orbitals."""
         return np.concatenate([[0], np.cumsum(self.n_orbitals(numbers))])
 
-    def n_electrons(self, numbers: Int[np.ndarray, " atoms"]) -> float:
-        """Valence electrons of neutral atoms."""
-        return float(sum(self[int(number)].n_valence for number in numbers))
+    def n_electrons(self, numbers: Int[np.ndarray, " atoms"], charge: float = 0.0) -> float:
+        """Valence electrons of a structure: those of its neutral atoms, less its charge in |e|."""
+        species, counts = np.unique(np.asarray(numbers), return_counts=True)
+        return float(counts @ [self[int(number)].n_valence for number in species]) - charge
 
     def pair_range(self, zi: int, zj: int) -> float:
         """Distance in Å up to which orbitals of the two elements overlap: the sum of their reaches."""
@@ -126,7 +138,7 @@ class Basis:
         from ase.data import chemical_symbols
 
         for number in set(self.numbers) & set(other.numbers):
-            for field in ("shells", "basis_name", "basis_text", "setup", "fingerprint", "hubbard"):
+            for field in _COMPARED:
                 expected, found = getattr(self[number], field), getattr(other[number], field)
                 if expected != found:
                     raise DataError(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gh_tools.console import track
+from gh_tools.console import log, track
 from gh_tools.errors import UsageError
 from gh_tools.evaluation.errors import HamiltonianErrors, hamiltonian_errors
 from gh_tools.labels.labels import Labels, read_labels
@@ -16,6 +16,7 @@ from gh_tools.orbitals.irreps import IrrepLayout
 from gh_tools.scaleshift.scaleshift import fit_scaleshift, shift_only
 from gh_tools.store.io import write
 from gh_tools.store.provenance import Provenance
+from gh_tools.store.structures import column_attributes, structure_arrays
 from gh_tools.units import MEV
 
 # What the shift explains is measured on at most so many structures: a mean over all their elements moves by
@@ -24,7 +25,7 @@ MEASURED = 20
 
 
 def choose_split(labels: Labels, file: Path | None, fractions: str, seed: int) -> Split:
-    """Read the split, or draw one.
+    """Read the split, or draw one; copies of a structure never stand in two parts.
 
     Args:
         labels: what is divided.
@@ -34,16 +35,30 @@ def choose_split(labels: Labels, file: Path | None, fractions: str, seed: int) -
 
     Raises:
         UsageError: the fractions are not three numbers that can be used.
+        DataError: the file puts copies of a structure into two parts, or see `read_split`.
     """
     if file is not None:
-        return read_split(file, labels.names)
+        split = read_split(file, labels.names)
+        split.check_copies(labels.copies, labels.names, file)
+        return split
     try:
         shares = tuple(float(share) for share in fractions.split(","))
     except ValueError:
         raise UsageError(
             f"--fractions {fractions}: expected three numbers, as in 0.8,0.1,0.1"
         ) from None
-    return make_split(len(labels.names), shares, seed)
+    copies = labels.copies
+    split = make_split(len(np.unique(copies)), shares, seed)
+    if len(split.train) + len(split.validation) + len(split.test) == len(copies):
+        return split
+    first = np.unique(copies, return_index=True)[1]
+    copied = np.setdiff1d(np.arange(len(copies)), first)
+    log.warning(
+        "%d of %d structures are copies of others, such as %s of %s: copies go into one part of the split",
+        *(len(copied), len(copies)),
+        *(labels.names[copied[0]], labels.names[first[copies[copied[0]]]]),
+    )
+    return Split(*(np.flatnonzero(np.isin(copies, getattr(split, part))) for part in PARTS))
 
 
 def fit_store(
@@ -86,22 +101,17 @@ def fit_store(
             means = {frame: errors[frame].means() for frame in FRAMES}
             explained[part] = {name: MEV * mae for name, mae in means["global"].items()}
             explained[part]["pairs_bond_frame"] = MEV * means["bond"]["pairs"]
-    names = {
-        f"split/{part}_name": np.array(
-            [labels.names[index] for index in getattr(split, part)], dtype=np.dtypes.StringDType()
-        )
-        for part in PARTS
-    }
     path = write(
         output,
         "scaleshift",
         {
             **labels.basis.to_arrays(),
             **split.to_arrays(),
-            **names,
+            **structure_arrays(labels.structures),
             **{key: array for frame in FRAMES for key, array in fitted[frame].to_arrays().items()},
         },
         provenance=provenance,
+        array_attributes=column_attributes(labels.structures),
         attributes={"spins": labels.n_spins, "mae_of_shift_mev": explained},
         overwrite=overwrite,
     )

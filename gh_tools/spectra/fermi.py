@@ -139,7 +139,12 @@ def band_edges(levels: Levels, n_electrons: float) -> BandEdges:
 
 
 def electrons_of(hamiltonian: Hamiltonian) -> float:
-    """Return the electron count that was stored, else that of neutral atoms."""
+    """Return the number of electrons that fill a Hamiltonian's levels, of both spins.
+
+    It is the scalar ``n_electrons`` that labels, predictions and all Hamiltonians read from a store have: the
+    valence electrons of the neutral atoms, less the structure's charge. One that was composed without it counts
+    as neutral.
+    """
     stored = hamiltonian.scalars.get("n_electrons", np.nan)
     if np.isfinite(stored):
         return float(stored)

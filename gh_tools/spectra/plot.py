@@ -149,7 +149,7 @@ def _curves(
     dict[str, tuple[Float[np.ndarray, " points"], str]], Float[np.ndarray, " points"] | None
 ]:
     """Return what to draw, as label: (density, colour), and the total's standard deviation."""
-    atoms = np.array([len(a) for a in spectra.atoms])[:, None] if per_atom else 1
+    atoms = np.array([len(a) for a in spectra.structures.atoms])[:, None] if per_atom else 1
     total = spectra.total / atoms
     curves = {"total": (total.mean(axis=0), INK)}
     # The projection on the only species would hide the total.

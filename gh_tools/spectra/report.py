@@ -41,16 +41,16 @@ def draw(
         Facts for the result line: the picture, and errors as in `spectra_errors`.
 
     Raises:
-        DataError: if the reference has none of the structures.
+        DataError: if the reference has none of the structures, or others of the same names.
     """
     spectra = read_spectra(store)
     facts: dict[str, Any] = {"plot": str(picture)}
     known = None
     if reference is not None:
-        known = reference_spectra(reference, spectra.names, config, executor)
-        if len(known) < len(spectra):
-            log.info("%s: knows %d of the %d structures", reference, len(known), len(spectra))
-        spectra = spectra.select([spectra.names.index(name) for name in known.names])
+        n_all = len(spectra)
+        spectra, known = reference_spectra(reference, spectra, config, executor)
+        if len(known) < n_all:
+            log.info("%s: knows %d of the %d structures", reference, len(known), n_all)
         facts.update(spectra_errors(spectra, known))
     plot_dos(picture, spectra, known, carrier_window=config.carrier_window)
     return facts

@@ -19,6 +19,7 @@ from gh_tools.spectra.sparse.factor import available_engines
 from gh_tools.spectra.spectrum import Spectrum, compute_spectrum, kpoints_for
 from gh_tools.spectra.store import Spectra, SpectraWriter, gather, read_spectra, to_part
 from gh_tools.store.hamiltonians import HamiltonianReader
+from gh_tools.store.identity import match
 from gh_tools.store.partial import Parts, Pieces
 from gh_tools.store.provenance import Provenance
 from gh_tools.store.read import Store, open_store
@@ -168,37 +169,46 @@ def _share(memory: int | None, executor: Executor, n_tasks: int) -> int | None:
 
 
 def reference_spectra(
-    path: Path, names: Sequence[str], config: DosConfig, executor: Executor | None = None
-) -> Spectra:
-    """Return the spectra of structures with given names from a store of Hamiltonians or spectra.
+    path: Path, spectra: Spectra, config: DosConfig, executor: Executor | None = None
+) -> tuple[Spectra, Spectra]:
+    """Find what spectra are to be compared with in a store of Hamiltonians or spectra.
 
     Args:
         path: the reference, such as the labels of predicted structures.
-        names: of the structures; the reference may know only some.
+        spectra: of the structures; the reference may know only some, by name.
         config: what is computed for Hamiltonians.
         executor: who works; this process if not given.
 
+    Returns:
+        The spectra of the structures that both know, and those of the reference, in the same order.
+
     Raises:
-        DataError: the reference knows none of the structures, or its spectrum is ill-defined.
+        DataError: the reference knows none of the structures, has another structure under the name of one or
+            another number of spin channels, or its spectrum is ill-defined.
     """
     store = open_store(path, ("hamiltonians", "spectra"))
     reader = HamiltonianReader(store) if store.kind == "hamiltonians" else None
-    known = reader.names if reader else (spectra := read_spectra(store)).names
-    shared = [known.index(name) for name in names if name in known]
-    if not shared:
+    known = None if reader else read_spectra(store)
+    n_spins = int(store.attributes.get("spins", 1)) if reader else known.n_spins
+    structures = reader.structures if reader else known.structures
+    pairs = match(spectra.structures, structures, f"spectra against {path}", partly=True)
+    if n_spins != spectra.n_spins:
         raise DataError(
-            f"{path}: structures/name: the reference holds none of the structures "
-            f"({', '.join(names[:3])}, ...); name the store that they were labelled in"
+            f"{path}: expected {spectra.n_spins} spin channels as in the spectra, found {n_spins}; name a "
+            "reference with the same setting of spin"
         )
+    mine, shared = map(list, zip(*pairs, strict=True))
+    spectra = spectra.select(mine)
     if reader is None:
-        return spectra.select(shared)
+        return spectra, known.select(shared)
     executor, found = executor or Local(), {}
     tasks = _tasks(reader, shared, config, _share(None, executor, len(shared)))
     for index, result in executor.run(one_spectrum, tasks):
         if isinstance(result, Failure):
             raise DataError(f"{path}: {reader.names[index]}: {result}")
         found[index] = result
-    return gather(reader.structures.select(shared), config, [found[index] for index in shared])
+    reference = [found[index] for index in shared]
+    return spectra, gather(structures.select(shared), config, reference)
 
 
 def check_carriers(reader: HamiltonianReader, config: DosConfig) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-import ase
 import numpy as np
 import zarr
 from jaxtyping import Float
@@ -170,8 +169,8 @@ class Spectra:
     """Densities of states of many structures on one energy axis.
 
     Attributes:
-        names: of the structures.
-        atoms: the structures.
+        structures: whose they are.
+        n_spins: spin channels of the levels.
         energy: E - E_F, eV.
         total: total density of states, states/eV.
         species: Mulliken-projected densities by atomic number, states/eV.
@@ -179,8 +178,8 @@ class Spectra:
         width: of the Gaussians, eV.
     """
 
-    names: list[str]
-    atoms: list[ase.Atoms]
+    structures: Structures
+    n_spins: int
     energy: Float[np.ndarray, " points"]
     total: Float[np.ndarray, "structures points"]
     species: Mapping[int, Float[np.ndarray, "structures points"]]
@@ -188,14 +187,19 @@ class Spectra:
     width: float
 
     def __len__(self) -> int:
-        return len(self.names)
+        return len(self.structures)
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the structures."""
+        return self.structures.names
 
     def select(self, indices: Sequence[int]) -> Spectra:
         """Return some of the structures, in the order given."""
         indices = list(indices)
         return Spectra(
-            [self.names[i] for i in indices],
-            [self.atoms[i] for i in indices],
+            self.structures.select(indices),
+            self.n_spins,
             self.energy,
             self.total[indices],
             {z: density[indices] for z, density in self.species.items()},
@@ -209,10 +213,9 @@ def read_spectra(source: Store | Path | str) -> Spectra:
     store = source if isinstance(source, Store) else open_store(source, "spectra")
     if fault := next(check_spectra(store), None):
         raise DataError(f"{store.path}: {fault}; make the store anew")
-    structures = read_structures(store)
     return Spectra(
-        structures.names,
-        structures.atoms,
+        read_structures(store),
+        _n_spins(store),
         store["dos/energy"],
         store["dos/total"],
         {int(z): store[f"dos/species/{z}"] for z in store.group_names("dos/species")},
@@ -227,8 +230,8 @@ def gather(structures: Structures, config: DosConfig, spectra: list[Spectrum]) -
     by_species = [dict(zip(s.levels.species.tolist(), s.density, strict=True)) for s in spectra]
     species = {z: np.array([d.get(z, zero) for d in by_species]) for z in structures.numbers}
     return Spectra(
-        structures.names,
-        structures.atoms,
+        structures,
+        spectra[0].levels.energies.shape[0],
         energy_grid(config.window, config.points),
         sum(species.values()),
         species,
@@ -257,12 +260,16 @@ def to_part(spectrum: Spectrum) -> dict[str, np.ndarray]:
     }
 
 
+def _n_spins(store: Store) -> int:
+    return store.shape("bands/below")[0] // store.shape("bands/kpoint")[0]
+
+
 def _row(store: Store, row: int) -> dict[str, np.ndarray]:
     """Return one structure of a finished store as the arrays of a part."""
     kpoints, levels = (
         slice(*store[f"bands/{name}_ptr"][row : row + 2]) for name in ("kpoint", "eigenvalue")
     )
-    spins = store.shape("bands/below")[0] // store.shape("bands/kpoint")[0]
+    spins = _n_spins(store)
     below = slice(spins * kpoints.start, spins * kpoints.stop)
     rows = {
         "bands/kpoint": kpoints,

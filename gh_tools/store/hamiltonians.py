@@ -27,6 +27,7 @@ from gh_tools.store.structures import (
     structure_arrays,
 )
 
+_ELECTRONS = 1e-6  # far above the rounding of a sum, far below any charge
 _SLICE = 2**22  # elements of an array that are read at once to be joined
 
 SCALAR_UNITS = {
@@ -86,6 +87,28 @@ class HamiltonianReader:
         """Numbers that each structure has one of, by name; NaN where one has none."""
         return {name: self.store[f"scalar/{name}"] for name in self.store.group_names("scalar")}
 
+    def electron_fault(self, index: int) -> str | None:
+        """Return how a structure's ``scalar/n_electrons`` contradicts its atoms and charge; None if it does not.
+
+        It must be the valence electrons of the neutral atoms less the column ``charge``.
+        """
+        stored, counted = self._stored_electrons(index), self._counted_electrons(index)
+        if not abs(stored - counted) > _ELECTRONS:
+            return None
+        return (
+            f"scalar/n_electrons: expected {counted:g}, found {stored:g}, with the charge "
+            f"{self.structures.charges[index]:+g} (column/charge; 0 without); label or predict it again"
+        )
+
+    def _stored_electrons(self, index: int) -> float:
+        return (
+            float(self.scalars["n_electrons"][index]) if "n_electrons" in self.scalars else np.nan
+        )
+
+    def _counted_electrons(self, index: int) -> float:
+        charge = float(self.structures.charges[index])
+        return self.basis.n_electrons(self.structures.atoms[index].numbers, charge)
+
     def read(self, index: int, check: bool = True) -> Hamiltonian:
         """Read one structure's blocks.
 
@@ -94,9 +117,12 @@ class HamiltonianReader:
             check: whether blocks that cannot be are an error; see `gh_tools.orbitals.checks.check_blocks`.
 
         Raises:
-            DataError: they cannot be read, or are not what blocks of H and S must be.
+            DataError: they cannot be read, or are not what blocks of H and S must be, or electrons and charge
+                contradict each other.
         """
         hamiltonian = self._read(index)
+        if check and (fault := self.electron_fault(index)):
+            raise DataError(f"{self.store.path}: {self.names[index]}: {fault}")
         if check and (fault := next(check_blocks(hamiltonian), None)):
             raise DataError(f"{self.store.path}: {self.names[index]}: {fault}; make the store anew")
         return hamiltonian
@@ -120,6 +146,8 @@ class HamiltonianReader:
                 zi, zj = name.split("-")
                 pairs[int(zi), int(zj)] = PairBlocks(**fields)
         scalars = {name: float(values[index]) for name, values in self.scalars.items()}
+        if np.isnan(scalars.get("n_electrons", np.nan)):
+            scalars["n_electrons"] = self._counted_electrons(index)
         atoms = self.structures.atoms[index].copy()
         return Hamiltonian(atoms, self.basis, onsite, pairs, scalars, self._bands(index))
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 SCHEMA = 2
 
@@ -182,8 +182,10 @@ def _scaleshift(group: str = "") -> tuple[Field, ...]:
     )
 
 
-SCALESHIFT = (*BASIS, *SPLIT, *_scaleshift())
-MODEL = (*BASIS, *SPLIT, *_scaleshift("scaleshift/"))
+# What a split counts; stores of earlier versions lack it.
+COUNTED = tuple(replace(field, required=False) for field in STRUCTURES)
+SCALESHIFT = (*COUNTED, *BASIS, *SPLIT, *_scaleshift())
+MODEL = (*COUNTED, *BASIS, *SPLIT, *_scaleshift("scaleshift/"))
 SPECTRA = (
     *STRUCTURES,
     Field("scalar/<name>", "n", "float", "", "a number a structure; unit in attributes", False),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import ase
 import numpy as np
-from jaxtyping import Num
+from jaxtyping import Float, Num
 
 from gh_tools.errors import DataError
 from gh_tools.orbitals.geometry import structure_fault
@@ -19,6 +20,9 @@ from gh_tools.store.read import Store, open_store
 
 # Kinds of stores that carry structures.
 KINDS = ("structures", "hamiltonians", "overlap", "spectra")
+
+CHARGE = "charge"  # the column that says how many electrons a structure lacks
+_CHARGE_UNITS = ("", "1", "e", "|e|")
 
 
 @dataclass
@@ -38,11 +42,19 @@ class Column:
 
 @dataclass
 class Structures:
-    """Atomic structures with unique names and design variables."""
+    """Atomic structures with unique names and design variables.
+
+    Attributes:
+        atoms: the structures.
+        names: a name for each.
+        columns: design variables by name.
+        source: the store that they were read from, for messages.
+    """
 
     atoms: list[ase.Atoms]
     names: list[str]
     columns: dict[str, Column] = field(default_factory=dict)
+    source: str = "structures"
 
     def __post_init__(self):
         if len(set(self.names)) != len(self.names) or len(self.names) != len(self.atoms):
@@ -56,6 +68,34 @@ class Structures:
         """Atomic numbers present, ascending."""
         return tuple(sorted({int(z) for atoms in self.atoms for z in np.unique(atoms.numbers)}))
 
+    @property
+    def charges(self) -> Float[np.ndarray, "n"]:
+        """Charge of each structure in |e|: its column ``charge``, or zero without one.
+
+        Raises:
+            DataError: the column is in another unit, or holds no finite number for a structure.
+        """
+        if CHARGE not in self.columns:
+            return np.zeros(len(self))
+        column = self.columns[CHARGE]
+        if column.unit not in _CHARGE_UNITS:
+            raise DataError(
+                f"{self.source}: column/{CHARGE}: expected charges in units of |e|, found the unit {column.unit!r}; "
+                "convert them, or name the column otherwise if it is no charge of the structures"
+            )
+        charges = np.asarray(column.values, dtype=np.float64)
+        for index in np.flatnonzero(~np.isfinite(charges)):
+            raise DataError(
+                f"{self.source}: column/{CHARGE}: expected the charge of each structure in |e|, found "
+                f"{charges[index]} for {self.names[index]!r}; give it one"
+            )
+        return charges
+
+    def with_charges(self, charges: Float[np.ndarray, "n"]) -> Structures:
+        """Return the same structures with a column ``charge``, in |e|."""
+        column = Column(np.asarray(charges, np.float64), "|e|", "charge of the structure")
+        return replace(self, columns={**self.columns, CHARGE: column})
+
     def select(self, indices: Sequence[int]) -> Structures:
         """Return some of the structures, in the order given."""
         indices = [int(index) for index in indices]
@@ -66,7 +106,21 @@ class Structures:
                 name: Column(np.asarray(column.values)[indices], column.unit, column.description)
                 for name, column in self.columns.items()
             },
+            self.source,
         )
+
+
+def unique_names(names: Sequence[str]) -> list[str]:
+    """Number the second and later structures of one name, ``NAME.1`` and so on, so that each has its own."""
+    unique: dict[str, None] = {}
+    repeats: Counter[str] = Counter()
+    for name in names:
+        candidate = name
+        while candidate in unique:
+            repeats[name] += 1
+            candidate = f"{name}.{repeats[name]}"
+        unique[candidate] = None
+    return list(unique)
 
 
 def structure_arrays(structures: Structures) -> dict[str, np.ndarray]:
@@ -134,7 +188,7 @@ def read_structures(source: Store | Path | str) -> Structures:
         key = f"column/{name}"
         description = str(store.array_attributes(key).get("description", ""))
         columns[name] = Column(store[key], store.unit(key), description)
-    return Structures(atoms, names, columns)
+    return Structures(atoms, names, columns, str(store.path))
 
 
 def check_structure(atoms: ase.Atoms, where: str) -> None:

@@ -85,7 +85,7 @@ def build_annealed(
     made = _serial(job, left, calculator) if n_workers == 1 else _parallel(job, left, n_workers)
     for index, result in made:
         if isinstance(result, Failure):
-            name = f"{recipe.name}-{index:04d}"
+            name = recipe.name_of(config, seed, index)
             log.error("%s failed: %s", name, result)
             partial.fail(index, name, str(result))
         else:

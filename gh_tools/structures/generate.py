@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,7 +11,7 @@ from ase import Atoms
 from gh_tools.console import log, progress
 from gh_tools.errors import DataError, UsageError
 from gh_tools.orbitals.geometry import structure_fault
-from gh_tools.store.structures import Column, Structures
+from gh_tools.store.structures import Column, Structures, unique_names
 from gh_tools.structures.geometry import closest_approach, geometry_columns
 from gh_tools.structures.recipe import BuiltStructure, Quantity, Recipe, RecipeConfig
 
@@ -38,7 +37,7 @@ def build_one(recipe: Recipe, config: RecipeConfig, seed: int, index: int) -> Bu
     drawn = recipe.draws(config)
     for _ in range(ATTEMPTS if drawn else 1):
         sample = recipe.build(config, rng, index)
-        sample.name = sample.name or f"{recipe.name}-{index:04d}"
+        sample.name = recipe.name_of(config, seed, index, sample.name)
         fault = too_close(sample.atoms, config.minimum_distance)
         if fault is None:
             sample.columns = geometry_columns(sample.atoms) | sample.columns
@@ -121,7 +120,7 @@ def joined(samples: Sequence[BuiltStructure]) -> Structures:
     """Join samples; a column that some lack holds nan there, and repeated names are numbered."""
     return Structures(
         atoms=[sample.atoms for sample in samples],
-        names=_unique([sample.name for sample in samples]),
+        names=unique_names([sample.name for sample in samples]),
         columns=_columns(samples),
     )
 
@@ -141,16 +140,3 @@ def _columns(samples: list[BuiltStructure]) -> dict[str, Column]:
         )
         for name, quantity in first.items()
     }
-
-
-def _unique(names: list[str]) -> list[str]:
-    """Number the second and later structures of one name, so that each name is its own."""
-    unique: dict[str, None] = {}
-    repeats: Counter[str] = Counter()
-    for name in names:
-        candidate = name
-        while candidate in unique:
-            repeats[name] += 1
-            candidate = f"{name}.{repeats[name]}"
-        unique[candidate] = None
-    return list(unique)

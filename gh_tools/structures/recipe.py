@@ -58,7 +58,8 @@ class BuiltStructure:
     Args:
         atoms: the structure, lengths in Å.
         columns: its design variables by name.
-        name: what to call it; without one it is called after the recipe and its number.
+        name: what to call it, before seed and number where it is drawn; without one it is called after the
+            recipe.
     """
 
     atoms: Atoms
@@ -92,3 +93,13 @@ class Recipe(Generic[Config]):
     def draws(self, config: Config) -> bool:
         """Return whether structures are drawn at random, as many as are asked for."""
         return self.count is None or (self.changes is not None and self.changes(config))
+
+    def name_of(self, config: Config, seed: int, index: int, given: str | None = None) -> str:
+        """Return the name of structure number ``index``.
+
+        Structures that are drawn carry the seed, such as ``wse2-s1-0003``, so that two runs give different
+        structures different names; those that are read are called as they are ``given``.
+        """
+        if self.draws(config):
+            return f"{given or self.name}-s{seed}-{index:04d}"
+        return given or f"{self.name}-{index:04d}"

@@ -4,18 +4,19 @@
 | --- | --- |
 | ``basis/...`` | the basis table that H and S belong to |
 | ``split/<part>`` | indices of the structures of each part, in the order of the label stores |
-| ``split/<part>_name`` | their names |
+| ``structures/...``, ``atoms/...``, ``column/charge`` | the structures that they count |
 | ``scaleshift/...`` | the scale-shift store's parameters, of the frame that the model needs |
 | ``parameters/<flax path>`` | weights of the epoch with the lowest validation H MAE |
 | ``parameters_eigenvalue/<flax path>`` | weights of the epoch with the lowest validation eigenvalue MAE |
 | ``history/<metric>`` | one row a measurement; NaN where a metric was not measured |
 
-The attribute ``config`` is the training configuration, whole; ``spins`` the number of spin channels.
+The attribute ``config`` is the training configuration, whole; ``spins`` the number of spin channels;
+``charges`` the charges in |e| that its labels had.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,7 +28,7 @@ import numpy as np
 from jaxtyping import Float
 
 from gh_tools.errors import DataError, UsageError
-from gh_tools.labels.split import PARTS, Split
+from gh_tools.labels.split import Split
 from gh_tools.model.build import build_model
 from gh_tools.model.graph import build_graph
 from gh_tools.orbitals.basis import Basis
@@ -35,6 +36,7 @@ from gh_tools.scaleshift.scaleshift import ScaleShift
 from gh_tools.store.io import put
 from gh_tools.store.partial import PartialStore
 from gh_tools.store.read import Store, open_store
+from gh_tools.store.structures import Structures, column_attributes, structure_arrays
 from gh_tools.trained_model.config import NetworkConfig
 
 # Group of the weights that are best by each metric.
@@ -73,7 +75,7 @@ def save_model(
     basis: Basis,
     scaleshift: ScaleShift,
     split: Split,
-    names: Sequence[str],
+    structures: Structures,
     params: Mapping[str, Mapping[str, Any]],
     history: Mapping[str, Float[np.ndarray, " measurements"]],
     attributes: Mapping[str, Any],
@@ -85,7 +87,7 @@ def save_model(
         basis: the basis table.
         scaleshift: scale and shift of its irreps.
         split: which structures were used for what.
-        names: of all structures that the split counts.
+        structures: all that the split counts.
         params: weights, as ``module.apply`` takes them, by the metric that they are best by.
         history: by metric.
         attributes: of the root; ``config`` must be there.
@@ -96,18 +98,18 @@ def save_model(
     arrays = {
         **basis.to_arrays(),
         **split.to_arrays(),
+        **structure_arrays(structures),
         **{f"scaleshift/{key}": values for key, values in scaleshift.to_arrays().items()},
     }
-    for part in PARTS:
-        chosen = [names[index] for index in getattr(split, part)]
-        arrays[f"split/{part}_name"] = np.array(chosen, dtype=np.dtypes.StringDType())
     for metric, tree in params.items():
         for path, weights in flax.traverse_util.flatten_dict(tree["params"], sep="/").items():
             arrays[f"{GROUPS[metric]}/{path}"] = np.asarray(weights)
 
+    array_attributes = column_attributes(structures)
+
     def fill(group) -> None:
         for key, values in arrays.items():
-            put(group, key, values)
+            put(group, key, values, array_attributes.get(key))
         for metric, values in history.items():
             unit = "" if metric in _NO_UNIT else "meV"
             put(group, f"history/{metric}", values, {"unit": unit})

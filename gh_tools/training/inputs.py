@@ -7,15 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from gh_tools.errors import DataError
-from gh_tools.labels.labels import open_labels
+from gh_tools.labels.labels import Labels, open_labels
 from gh_tools.labels.split import Split, read_split
 from gh_tools.orbitals.basis import Basis
 from gh_tools.orbitals.bond_frame import FRAMES, Frame
 from gh_tools.scaleshift.scaleshift import ScaleShift
 from gh_tools.store.hamiltonians import HamiltonianReader
+from gh_tools.store.identity import difference
 from gh_tools.store.provenance import find_inputs
 from gh_tools.store.read import Store, open_store
+from gh_tools.store.structures import Structures, read_structures
 
 
 @dataclass
@@ -28,7 +32,8 @@ class Inputs:
         basis: the table that all of them share.
         scaleshifts: the fitted scale-shifts, by frame.
         split: which structures are used for what, counted over the label stores in order.
-        names: of all structures, in this order.
+        structures: all structures, in this order, with names of their own and their charges.
+        charges: that a model will know: those of the training part, and of a parent's.
         n_spins: spin channels of all of them.
         weights: of a parent, to start from; None draws them.
     """
@@ -38,9 +43,15 @@ class Inputs:
     basis: Basis
     scaleshifts: dict[Frame, ScaleShift]
     split: Split
-    names: list[str]
+    structures: Structures
+    charges: list[float]
     n_spins: int
     weights: Any = None
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the structures."""
+        return self.structures.names
 
 
 def open_inputs(
@@ -72,9 +83,10 @@ def open_inputs(
         )
     if split is None:
         chosen = Split.from_arrays(store)
-        chosen.check(len(labels.names), scaleshift)
+        _check_split(store, labels, named=bool(stores))
     else:
         chosen = read_split(split, labels.names)
+    chosen.check_copies(labels.copies, labels.names, split or scaleshift)
     if chosen.validation.size == 0:
         raise DataError(
             f"{split or scaleshift}: the split's validation part is empty; the best epoch is chosen "
@@ -86,6 +98,36 @@ def open_inputs(
         basis,
         {frame: ScaleShift.from_arrays(store, basis, frame=frame) for frame in FRAMES},
         chosen,
-        labels.names,
+        labels.structures,
+        np.unique(labels.structures.charges[chosen.train]).tolist(),
         labels.n_spins,
     )
+
+
+def _check_split(store: Store, labels: Labels, named: bool) -> None:
+    """Make sure that a scale-shift's split counts the structures of these labels.
+
+    Args:
+        store: of the scale-shift.
+        labels: what its split is to be used for.
+        named: whether somebody chose the labels, who need not be those that it was fitted to.
+    """
+    mend = "give the labels that it was fitted to, or a split of these with --split"
+    if "structures/name" not in store:  # made before stores told them
+        Split.from_arrays(store).check(len(labels.names), store.path)
+        if named:
+            raise DataError(f"{store.path}: does not tell the structures of its split; {mend}")
+        return
+    counted = read_structures(store)
+    if len(counted) != len(labels.names):
+        raise DataError(
+            f"{store.path}: its split counts {len(counted)} structures, but the labels hold "
+            f"{len(labels.names)}; {mend}"
+        )
+    for name, found, expected in zip(
+        labels.names, labels.structures.atoms, counted.atoms, strict=True
+    ):
+        if unlike := difference(found, expected):
+            raise DataError(
+                f"{store.path}: its split counts another structure in the place of {name}: {unlike}; {mend}"
+            )

@@ -7,9 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from ase.data import chemical_symbols
 
+from gh_tools.console import log
 from gh_tools.errors import DataError, UsageError
+from gh_tools.store.identity import copies
+from gh_tools.store.read import Store
+from gh_tools.store.structures import read_structures
 from gh_tools.trained_model.store import LoadedModel
 from gh_tools.training.config import TrainConfig
 from gh_tools.training.inputs import Inputs
@@ -43,8 +48,8 @@ def continue_from(inputs: Inputs, path: Path, parent: LoadedModel, config: Train
 
     Raises:
         UsageError: the configuration names another network.
-        DataError: the parent does not know an element, or knows it with another basis, or the number of
-            spin channels differs.
+        DataError: the parent does not know an element, or knows it with another basis, the number of
+            spin channels differs, or it has learned from a structure of the validation or test part.
     """
     if config.model != parent.config.model:
         old, new = parent.config.model.model_dump(), config.model.model_dump()
@@ -72,10 +77,33 @@ def continue_from(inputs: Inputs, path: Path, parent: LoadedModel, config: Train
             f"{path}: expected {inputs.n_spins} spin channels as in the labels, found {parent.n_spins}; "
             "fine-tune with labels of the same kind"
         )
+    _check_unseen(inputs, parent.store)
     return dataclasses.replace(
         inputs,
         stores=[*inputs.stores, parent.store],
         basis=parent.basis,
         scaleshifts={parent.scaleshift.frame: parent.scaleshift},
         weights=parent.params,
+        charges=sorted({*inputs.charges, *parent.attributes.get("charges", [0.0])}),
     )
+
+
+def _check_unseen(inputs: Inputs, parent: Store) -> None:
+    """Make sure that a parent has not learned from what its child is judged by."""
+    if "structures/name" not in parent:  # made before stores told them
+        log.warning("%s: does not tell which structures it learned from", parent.path)
+        return
+    learned = read_structures(parent).select(parent["split/train"])
+    kept = np.concatenate([inputs.split.validation, inputs.split.test])
+    judges = inputs.structures.select(kept)
+    number = copies([*learned.atoms, *judges.atoms])
+    first = {
+        group: row for row, group in reversed(list(enumerate(number[: len(learned)].tolist())))
+    }
+    for row, group in enumerate(number[len(learned) :].tolist()):
+        if group in first:
+            raise DataError(
+                f"{parent.path}: learned from {learned.names[first[group]]}, of which {judges.names[row]} in the "
+                "validation or test part is a copy, so that errors would look smaller than they are; put it into "
+                "the training part with --split"
+            )

@@ -63,3 +63,17 @@ def test_what_cannot_be_joined_is_refused(store, names, stores, complaint):
     with pytest.raises(DataError) as caught:
         read_table(opened, names)
     assert complaint in str(caught.value)
+
+
+def test_a_structure_counts_once(store):
+    """The second store repeats some of the first one's rows, under names of its own and with results of its own."""
+    first = store("a", n=8)
+    names = np.array(list("stuvwxyz"), np.dtypes.StringDType())
+    other = store("b", n=8, scalar__holes=np.ones(8), structures__name=names)
+    with pytest.raises(
+        DataError, match=r"b.spectra.zarr: 's' is the same structure as '0-s0' of .*a.spec"
+    ):
+        read_table([first, other], ["holes"])
+    assert len(read_table([other], ["holes"]).rows) == 8
+    shifted = store("c", n=8, scalar__holes=np.ones(8), column__density=np.arange(8.0))
+    assert len(read_table([first, shifted], ["holes"]).rows) == 16

@@ -11,7 +11,7 @@ def test_picture_with_reference(gh, tiny_labels):
     assert done.returncode == 0, done.stderr
     facts = json.loads(done.stdout)
     assert facts["path"] == "bands.png" and facts["points"] == "GMKG"
-    assert facts["structure"] == "wse2-0002"
+    assert facts["structure"] == "wse2-s0-0002"
     # Strained by up to 2 %, the letters are those of the hexagonal lattice, and it is told where they are.
     assert facts["lattice"] == "primitive hexagonal" and 0 < facts["strain"] < 0.021
     assert sorted(facts["special_points"]) == ["G", "K", "M"]
@@ -39,7 +39,7 @@ def test_data_through_a_pipe(gh, tiny_labels):
         ("--path GXQ", 2, "expected points of the"),
         ("--path ''", 2, "--path '': expected two points or more in each part"),
         ("--window -1 inf", 2, "--window: expected two numbers, the lower energy first"),
-        ("--structure nobody", 2, "wse2-0000"),
+        ("--structure nobody", 2, "wse2-s0-0000"),
         ("-o bands.bmp", 2, ".png, .pdf, .svg"),
         ("--window 1 0", 2, "lower energy first"),
         ("--reference missing.zarr", 66, "missing.zarr"),

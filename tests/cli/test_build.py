@@ -36,7 +36,7 @@ def test_recipe_with_seed(gh):
     assert (done.returncode, done.stdout) == (0, "wse2.structures.zarr\n")
     store = open_store(gh.folder / "wse2.structures.zarr", "structures")
     structures = read_structures(store)
-    assert structures.names == [f"wse2-{k:04d}" for k in range(5)]
+    assert structures.names == [f"wse2-s3-{k:04d}" for k in range(5)]
     assert {
         len(a) + int(v)
         for a, v in zip(structures.atoms, structures.columns["se_vacancies"].values, strict=True)
@@ -170,8 +170,8 @@ def test_annealed_structures_and_their_snapshots(annealed):
         assert np.linalg.norm(atoms.get_forces(), axis=1).max() < 0.1
         assert atoms.get_potential_energy() == pytest.approx(column["annealing_energy"][row])
     assert structures.columns["max_force"].unit == "eV/Å"
-    assert structures.names[4] == "agau-0000"
-    assert structures.names[0].startswith("agau-0000-")
+    assert structures.names[4] == "agau-s4-0000"
+    assert structures.names[0].startswith("agau-s4-0000-")
     # Cells were relaxed, and densities are those of the relaxed ones.
     mass = structures.atoms[0].get_masses().sum() * 1.66053907e-24
     volume = structures.atoms[0].get_volume() * 1e-24
@@ -236,7 +236,7 @@ def test_forces_above_the_threshold_are_told(call, tmp_path):
     options = "--set anneal.temperatures=[] --set anneal.final_fmax=1e-4 --set anneal.max_steps=1"
     done = call(f"gh-build agau --anneal emt --set size=[1,1,1] {options}", tmp_path)
     assert done.returncode == 0
-    assert "agau-0000: the largest force is" in done.stderr
+    assert "agau-s0-0000: the largest force is" in done.stderr
     structures = read_structures(tmp_path / "agau.structures.zarr")
     assert structures.columns["relaxed"].values.tolist() == [0]
     assert structures.columns["max_force"].values[0] > 1e-4

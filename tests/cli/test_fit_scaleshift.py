@@ -42,7 +42,8 @@ def test_a_given_split_is_kept(gh, tiny_labels):
     assert (done.returncode, done.stdout, done.stderr) == (0, "x.zarr\n", "")
     store = open_store(gh.folder / "x.zarr")
     assert store["split/train"].tolist() == [0, 2]
-    assert store["split/validation_name"].tolist() == [names[3]]
+    assert store["split/validation"].tolist() == [3]
+    assert store["structures/name"].tolist() == names
     again = gh(line)
     assert again.returncode == 73 and "--overwrite" in again.stderr
     assert gh(line + " --overwrite").returncode == 0

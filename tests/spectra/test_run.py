@@ -164,10 +164,12 @@ def test_bad_requests(source, tmp_path):
 
 def test_reference_by_name(source, finished):
     spectra = read_spectra(finished)
+    asked = spectra.select([2, 1, 0])
+    asked.structures.names[1] = "unknown"
     # From Hamiltonians and from their spectra, in the order asked for.
     for reference in (source, finished):
-        known = reference_spectra(reference, ["s2", "unknown", "s0"], CONFIG)
-        assert known.names == ["s2", "s0"]
+        mine, known = reference_spectra(reference, asked, CONFIG)
+        assert mine.names == known.names == ["s2", "s0"]
         np.testing.assert_array_equal(known.total, spectra.total[[2, 0]])
         errors = spectra_errors(spectra.select([2, 0]), known)
         assert errors == {
@@ -177,8 +179,12 @@ def test_reference_by_name(source, finished):
             "dos_error": 0,
         }
         assert spectra_errors(spectra.select([1, 0]), known)["band_gap_mae"] == pytest.approx(0.1)
-    with pytest.raises(DataError, match="none of the structures"):
-        reference_spectra(source, ["unknown"], CONFIG)
+    with pytest.raises(DataError, match="no structure named 'unknown'"):
+        reference_spectra(source, asked.select([1]), CONFIG)
+    asked.structures.atoms[0].positions[0, 0] += 0.01
+    for reference in (source, finished):
+        with pytest.raises(DataError, match=r"structure 's2' is another one .* positions differ"):
+            reference_spectra(reference, asked, CONFIG)
 
 
 @pytest.mark.parametrize("ending", ["png", "pdf", "svg"])

@@ -22,13 +22,14 @@ def test_same_seed_same_structures_and_another_seed_others():
     one, two, other = (generate(WSE2, SMALL, 4, seed) for seed in (7, 7, 8))
     assert all(map(same, one.atoms, two.atoms))
     assert not any(map(same, one.atoms, other.atoms))
+    assert one.names == two.names and not set(one.names) & set(other.names)
     assert not same(one.atoms[0], one.atoms[1])
 
 
 def test_a_structure_does_not_depend_on_how_many_are_made():
     few, many = generate(WSE2, SMALL, 2), generate(WSE2, SMALL, 6)
     assert all(map(same, few.atoms, many.atoms))
-    assert many.names == [f"wse2-{k:04d}" for k in range(6)]
+    assert many.names == [f"wse2-s0-{k:04d}" for k in range(6)]
     np.testing.assert_array_equal(
         few.columns["strain_x"].values, many.columns["strain_x"].values[:2]
     )
@@ -47,5 +48,5 @@ def test_too_close_structures_are_drawn_again():
 
 
 def test_a_recipe_that_never_fits_says_so():
-    with pytest.raises(DataError, match=r"wse2-0000: atoms .* apart"):
+    with pytest.raises(DataError, match=r"wse2-s0-0000: atoms .* apart"):
         generate(WSE2, WSe2Config(size=(3, 3), rattle=1.5), 1)

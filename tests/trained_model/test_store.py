@@ -37,7 +37,7 @@ def path(tmp_path, inputs, make_config, weights):
         basis=inputs.basis,
         scaleshift=inputs.scaleshifts["global"],
         split=inputs.split,
-        names=inputs.names,
+        structures=inputs.structures,
         params={"hamiltonian": weights, "eigenvalue": other},
         history={"loss": np.array([2.0, 1.0])},
         attributes={"config": make_config().model_dump(mode="json")},
@@ -58,7 +58,7 @@ def test_what_goes_in_comes_out(path, inputs, make_config, weights):
     ):
         np.testing.assert_array_equal(found, wanted)
     store = open_store(path, "model")
-    assert store["split/train_name"].tolist() == inputs.names[:2]
+    assert store["structures/name"].tolist() == inputs.names
     assert store["history/loss"].tolist() == [2.0, 1.0]
     assert not path.with_name(path.name + ".partial").exists()
 

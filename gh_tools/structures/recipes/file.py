@@ -18,6 +18,7 @@ from pydantic import Field
 
 from gh_tools.console import log
 from gh_tools.errors import DataError, NoInputError
+from gh_tools.store.structures import CHARGE
 from gh_tools.structures.geometry import empty_heights
 from gh_tools.structures.reading import finite_number, left_out, read_file
 from gh_tools.structures.recipe import BuiltStructure, Quantity, Recipe, RecipeConfig
@@ -174,12 +175,18 @@ def build(config: FileConfig, rng: np.random.Generator, index: int) -> BuiltStru
         atoms, changes = transform(sample.atoms, config, rng)
     except DataError as error:
         raise DataError(f"{sample.name}: {error}") from None
+    charge = sample.columns.get(CHARGE)
+    if charge and charge.value and sorted(atoms.numbers) != sorted(sample.atoms.numbers):
+        raise DataError(
+            f"{sample.name}: its charge {charge.value:+g} is that of {sample.atoms.symbols}, but the options make "
+            f"{atoms.symbols} of it, whose charge nobody tells; leave {CHARGE} out of the file, or build the "
+            "structures first and read them with their charges"
+        )
     columns = {
         key: column._replace(unit=config.units.get(key, column.unit))
         for key, column in sample.columns.items()
     }
-    name = f"{sample.name}-{index:04d}" if config.random else sample.name
-    return BuiltStructure(atoms, columns | changes, name)
+    return BuiltStructure(atoms, columns | changes, sample.name)
 
 
 RECIPE = Recipe(

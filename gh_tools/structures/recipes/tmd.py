@@ -91,7 +91,7 @@ def build(config: TmdConfig, rng: np.random.Generator, index: int) -> BuiltStruc
         "strain_x": Quantity(strain_x, "", "strain along x"),
         "strain_y": Quantity(strain_y, "", "strain along y"),
     }
-    return BuiltStructure(atoms, columns, f"{material}-{index:04d}")
+    return BuiltStructure(atoms, columns, material)
 
 
 RECIPE = Recipe("tmd", "nine two-dimensional crystals: strain, displacements", TmdConfig, build)

@@ -24,7 +24,7 @@ from gh_tools.orbitals.blocks import Hamiltonian
 from gh_tools.orbitals.bond_frame import Frame, to_frame
 from gh_tools.orbitals.irreps import IrrepLayout, Irreps
 from gh_tools.spectra.eigen import Levels
-from gh_tools.spectra.fermi import fermi_level
+from gh_tools.spectra.fermi import electrons_of, fermi_level
 from gh_tools.spectra.kpoints import KPoints
 
 N_KPOINTS = 8
@@ -130,7 +130,7 @@ def _choose(label: Hamiltonian, random: np.random.Generator) -> _States:
         np.unique(label.atoms.numbers),
     )
     # Of these k-points: labels that were imported may not say where it is.
-    fermi = fermi_level(levels, label.basis.n_electrons(label.atoms.numbers), SMEARING)
+    fermi = fermi_level(levels, electrons_of(label), SMEARING)
     vectors, points, spins = [], [], []
     for spin, channel in enumerate(solved):
         for k, (values, states) in zip(kpoints, channel, strict=True):

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from gh_tools.evaluation.errors import (
     HamiltonianErrors,
     hamiltonian_errors,
@@ -16,6 +14,7 @@ from gh_tools.evaluation.errors import (
 )
 from gh_tools.orbitals.blocks import Hamiltonian
 from gh_tools.spectra.eigen import Levels, solve
+from gh_tools.spectra.fermi import electrons_of
 from gh_tools.units import MEV
 
 
@@ -51,11 +50,8 @@ class Reference:
     @classmethod
     def of(cls, label: Hamiltonian) -> Reference:
         """Solve the label's eigenproblem."""
-        counted = label.scalars.get("n_electrons", np.nan)
-        # A store may not know it for every structure.
-        neutral = label.basis.n_electrons(label.atoms.numbers)
         levels = solve(label, reference_kpoints(label), projected=False)
-        return cls(levels, neutral if np.isnan(counted) else counted)
+        return cls(levels, electrons_of(label))
 
 
 def eigenvalue_mae(

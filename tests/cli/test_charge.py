@@ -1,0 +1,220 @@
+"""Charges from a file to carriers, and who structures are, through a shell."""
+
+from __future__ import annotations
+
+import json
+
+import ase
+import ase.io
+import numpy as np
+import pytest
+from ase.build import molecule
+
+from gh_tools.dft.config import LabelConfig
+from gh_tools.dft.label import label_structures
+from gh_tools.labels.labels import open_labels
+from gh_tools.labels.split import Split
+from gh_tools.scaleshift.fit import fit_store
+from gh_tools.store.hamiltonians import HamiltonianReader
+from gh_tools.store.partial import PartialStore
+from gh_tools.store.provenance import Provenance
+from gh_tools.store.read import open_store
+from gh_tools.store.structures import Structures, read_structures, write_structures
+from gh_tools.trained_model.store import save_model
+from gh_tools.training.config import TrainConfig
+from gh_tools.training.inputs import open_inputs
+from tests.conftest import GEARS_H
+
+
+def ions() -> list[ase.Atoms]:
+    hydronium = molecule("NH3")
+    hydronium.symbols[0] = "O"
+    return [ase.Atoms("OH", [(0, 0, 0), (0, 0, 0.97)], info={"charge": -1}), hydronium]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Labels of OH- and H3O+, real ones, and a model of them with the weights that training starts from."""
+    from gh_tools.model.build import build_model
+    from gh_tools.model.graph import build_graph
+    from gh_tools.model.initial import draw_weights
+    from gh_tools.trained_model.runtime import configure_jax
+
+    folder = tmp_path_factory.mktemp("ions")
+    structures = Structures(ions(), ["hydroxide", "hydronium"])
+    charged = structures.with_charges([-1.0, 1.0])
+    write_structures(folder / "bare.structures.zarr", structures, Provenance("test"))
+    config = LabelConfig(h=0.3, vacuum=3.0)
+    path = folder / "ions.hamiltonians.zarr"
+    _, failures = label_structures(path, charged, config, Provenance("gh-label"))
+    assert failures == []
+    labels = open_labels([open_store(path)])
+    provenance = Provenance("gh-fit-scaleshift", inputs=labels.stores)
+    scaleshift = folder / "ions.scaleshift.zarr"
+    fit_store(labels, Split([0], [1], []), scaleshift, provenance, potential=False)
+    inputs = open_inputs(scaleshift)
+    train = TrainConfig.model_validate({"model": GEARS_H})
+    configure_jax(train.precision)
+    model, basis = train.model, inputs.basis
+    reach = model.descriptor_cutoff(basis), model.pair_cutoffs(basis)
+    graph = build_graph(inputs.structures.atoms[1], basis, *reach)
+    for name, charges in (("ions", [-1.0, 1.0]), ("anions", [-1.0]), ("neutral", [0.0])):
+        save_model(
+            PartialStore(folder / f"{name}.model.zarr", Provenance("gh-train")),
+            basis=basis,
+            scaleshift=inputs.scaleshifts[model.frame],
+            split=inputs.split,
+            structures=inputs.structures,
+            params={"hamiltonian": draw_weights(build_model(model, basis), graph, 0)},
+            history={},
+            attributes={"config": train.model_dump(mode="json"), "charges": charges},
+        )
+    return folder
+
+
+def test_the_charge_of_a_file_reaches_the_labels(gh):
+    atoms = ions()
+    atoms[1].info["charge"] = 1.0
+    ase.io.write(gh.folder / "ions.extxyz", atoms)
+    done = gh("gh-build ions.extxyz && gh-label ions.structures.zarr --dry-run")
+    assert done.returncode == 0, done.stderr
+    assert "2 of them charged" in done.stderr
+    assert read_structures(gh.folder / "ions.structures.zarr").charges.tolist() == [-1, 1]
+    refused = gh("gh-label ions.structures.zarr --dry-run --set charge=-1")
+    assert refused.returncode == 65 and refused.stderr.count("\n") == 1
+    assert "ions.structures.zarr: column/charge says +1 for 'ions-0001'" in refused.stderr
+    assert gh("gh-label ions.structures.zarr --set charge=nan").returncode == 2
+    # A charge belongs to the atoms of the file.
+    refused = gh("gh-build ions.extxyz --set substitute={O={S=1.0}} -o x.zarr")
+    assert refused.returncode == 65 and "its charge -1 is that of OH" in refused.stderr
+
+
+def test_predictions_count_the_electrons_of_the_labels(folder, shell, tmp_path):
+    """H3O+ and OH- have eight electrons each; the neutral ones had nine and seven, and no gap."""
+    line = f"gh-infer {folder}/ions.hamiltonians.zarr -m {folder}/ions.model.zarr -o ions.zarr | gh-dos --json"
+    done = shell(line, tmp_path)
+    assert done.returncode == 0, done.stderr
+    spectra = open_store(tmp_path / "ions.spectra.zarr")
+    for key in ("scalar/n_electrons", "column/charge"):
+        expected = [-1, 1] if key == "column/charge" else [8, 8]
+        assert spectra[key].tolist() == open_store(tmp_path / "ions.zarr")[key].tolist() == expected
+    pointer = spectra["bands/eigenvalue_ptr"]
+    for index in range(2):
+        levels = np.sort(spectra["bands/eigenvalue"][slice(*pointer[index : index + 2])])
+        edges = [
+            spectra[f"scalar/{name}"][index]
+            for name in ("valence_band_maximum", "conduction_band_minimum")
+        ]
+        assert edges == levels[3:5].tolist()
+    # The same of the labels, whose gaps are physical, and through their Hamiltonians
+    done = shell(f"gh-dos {folder}/ions.hamiltonians.zarr -o l.zarr", tmp_path)
+    assert done.returncode == 0, done.stderr
+    gaps = open_store(tmp_path / "l.zarr")["scalar/band_gap"]
+    reader = HamiltonianReader(folder / "ions.hamiltonians.zarr")
+    for index in range(2):
+        filled = reader.read(index).bands.eigenvalue[0, 0]
+        assert gaps[index] == pytest.approx(filled[4] - filled[3], abs=1e-5) and gaps[index] > 7
+
+
+def test_structures_that_do_not_tell_their_charge(folder, call, tmp_path):
+    bare = f"gh-infer {folder}/bare.structures.zarr --dry-run -m {folder}"
+    done = call(f"{bare}/ions.model.zarr", tmp_path)
+    assert done.returncode == 65 and done.stderr.count("\n") == 1
+    assert "column/charge is missing, and the labels of" in done.stderr and "-1, +1" in done.stderr
+    done = call(f"{bare}/anions.model.zarr", tmp_path)
+    assert done.returncode == 0 and "to have the charge -1 of all labels" in done.stderr
+    charged = f"gh-infer {folder}/ions.hamiltonians.zarr --dry-run -m {folder}"
+    done = call(f"{charged}/neutral.model.zarr", tmp_path)
+    assert done.returncode == 65 and "'hydroxide' has the charge -1, but all labels" in done.stderr
+    done = call(f"{charged}/anions.model.zarr", tmp_path)
+    assert done.returncode == 0 and "'hydronium' has the charge +1, which none" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def rewritten(folder, path, change):
+    """Write structures of the ions' labels anew after a change to atoms, names or columns."""
+    structures = read_structures(folder / "ions.hamiltonians.zarr")
+    structures = Structures(
+        [a.copy() for a in structures.atoms], list(structures.names), structures.columns
+    )
+    return write_structures(path, change(structures) or structures, Provenance("test"))
+
+
+def test_a_part_of_the_split_is_known_by_its_structures(folder, call, tmp_path):
+    def rename(structures):
+        structures.names[:] = ["a", "b"]
+
+    def move(structures):
+        structures.atoms[0].positions[1, 2] += 0.01
+
+    infer = f"gh-infer x.zarr --dry-run -m {folder}/ions.model.zarr --part"
+    rewritten(folder, tmp_path / "x.zarr", rename)
+    done = call(f"{infer} train", tmp_path)
+    assert done.returncode == 0 and "would predict 1 structures (up to 2 atoms)" in done.stderr
+    done = call(f"{infer} test", tmp_path)
+    assert done.returncode == 65 and "none of its structures is in the test part" in done.stderr
+    write = tmp_path / "y.zarr"
+    rewritten(folder, write, move)
+    done = call(f"{infer} train".replace("x.zarr", "y.zarr"), tmp_path)
+    assert done.returncode == 65 and done.stderr.count("\n") == 1
+    assert "y.zarr: hydroxide is another structure than the one of this name" in done.stderr
+    assert "differ by up to 0.01 Å" in done.stderr
+
+
+def test_references_of_the_same_name_are_refused(call, tiny_labels, tmp_path, tmp_path_factory):
+    """Labels of other cells under the names of these, as recipes used to give them."""
+    other = tmp_path_factory.mktemp("other") / "other.hamiltonians.zarr"
+    copy_with_names_of_others(tiny_labels, other)
+    lines = [
+        f"gh-bands {tiny_labels} --structure 0 --path GK --points 5 --reference {other} -o x.png",
+        f"gh-eval {tiny_labels} {other}",
+    ]
+    for line in lines:
+        done = call(line, tmp_path)
+        assert (done.returncode, done.stdout) == (65, ""), (line, done.stderr)
+        assert "is another one in the second store: " in done.stderr
+        assert done.stderr.count("\n") == 1 and list(tmp_path.iterdir()) == []
+    line = (
+        f"gh-dos {tiny_labels} --kpts 1 1 1 --plot x.png --reference {other} -o x.spectra.zarr -q"
+    )
+    done = call(line, tmp_path)
+    assert done.returncode == 65 and "is another one in the second store: " in done.stderr
+
+
+def copy_with_names_of_others(source, path):
+    from gh_tools.store.hamiltonians import HamiltonianWriter
+
+    reader = HamiltonianReader(source)
+    order = [1, 0, 3, 2]
+    structures = reader.structures.select(order)
+    structures.names[:] = reader.names
+    writer = HamiltonianWriter(path, structures, Provenance("test"))
+    for row, index in enumerate(order):
+        writer.write(row, reader.read(index))
+    return writer.publish(reader.basis)
+
+
+def test_copies_go_into_one_part(gh, tiny_labels):
+    copy_with_names_of_others(tiny_labels, gh.folder / "again.zarr")
+    both = f"gh-fit-scaleshift {tiny_labels} again.zarr --no-potential"
+    done = gh(f"{both} --fractions 2,1,1 --json -o x.zarr")
+    assert done.returncode == 0, done.stderr
+    assert "4 of 8 structures are copies of others, such as" in done.stderr
+    facts = json.loads(done.stdout)
+    assert [facts[part] for part in ("train", "validation", "test")] == [4, 2, 2]
+    store = open_store(gh.folder / "x.zarr")
+    for part in ("train", "validation", "test"):
+        rows = store[f"split/{part}"]
+        # The second store holds the first one's structures 1, 0, 3, 2.
+        assert {row if row < 4 else (5, 4, 7, 6)[row - 4] - 4 for row in rows.tolist()} == {
+            row for row in rows.tolist() if row < 4
+        }
+    names = read_structures(store).names
+    assert names[4:] == [f"{name}.1" for name in names[:4]]
+    (gh.folder / "split.json").write_text('{"train": [0, 1], "validation": [2], "test": [5]}')
+    done = gh(f"{both} --split split.json -o y.zarr -q")
+    assert done.returncode == 65 and "are copies of one structure" in done.stderr
+    assert not (gh.folder / "y.zarr").exists()
+    # gh-train counts the split of the structures that it was made for.
+    done = gh(f"gh-train x.zarr --hamiltonians again.zarr --hamiltonians {tiny_labels} --dry-run")
+    assert done.returncode == 65 and "counts another structure in the place of" in done.stderr
