@@ -24,7 +24,7 @@ from jaxtyping import Float, Shaped
 
 from gh_tools.errors import DataError
 from gh_tools.store.read import Store, open_store
-from gh_tools.store.structures import Structures, read_structures
+from gh_tools.store.structures import CHARGE, Structures, read_structures
 from gh_tools.store.summary import render, summarize
 
 if TYPE_CHECKING:
@@ -76,8 +76,12 @@ class StructureSet(Opened):
 
     @cached_property
     def structures(self) -> Structures:
-        """The structures with their names and design variables."""
-        return read_structures(self._store)
+        """The structures with their names and design variables; atoms tell their charge as ``info["charge"]``."""
+        found = read_structures(self._store)
+        if CHARGE in found.columns:
+            for atoms, charge in zip(found.atoms, found.charges.tolist(), strict=True):
+                atoms.info[CHARGE] = charge
+        return found
 
     @property
     def names(self) -> list[str]:
@@ -139,7 +143,9 @@ class HamiltonianSet(StructureSet):
         from gh_tools.store.hamiltonians import HamiltonianReader
 
         index = self.index(structure)
-        return Matrices(HamiltonianReader(self._store).read(index), self.names[index])
+        blocks = HamiltonianReader(self._store).read(index)
+        blocks.atoms.info.update(self.atoms[index].info)
+        return Matrices(blocks, self.names[index])
 
 
 class SpectraSet(StructureSet):
@@ -296,22 +302,26 @@ class Model(Opened):
         """Predict a structure.
 
         Args:
-            atoms: the structure; lengths in Å.
+            atoms: the structure; lengths in Å. ``atoms.info["charge"]`` is its charge in |e|; without it, that of the
+                labels that the model was trained with.
 
         Returns:
             H(R) in eV and S(R), in single precision as `gh-infer` stores them.
 
         Raises:
-            DataError: the structure cannot be computed, or the model does not know an element of it.
+            DataError: the structure cannot be computed, the model does not know an element of it, or its charge is
+                not known.
         """
         from gh_tools.dft.overlap import Overlap
+        from gh_tools.inference.checks import charged_like
         from gh_tools.inference.structure import StructureWork
         from gh_tools.store.structures import check_structure
 
         check_structure(atoms, atoms.get_chemical_formula())
         basis = self._predictor.basis
         basis.check_covers(atoms.numbers, atoms.get_chemical_formula())
-        work = StructureWork(self._predictor, Overlap(basis, atoms.numbers), atoms, np.inf)
+        charge = float(charged_like(self._store, _single(atoms)).charges[0])
+        work = StructureWork(self._predictor, Overlap(basis, atoms.numbers), atoms, np.inf, charge)
         blocks = work.blocks(0, range(1))
         blocks.scalars.update(work.head().scalars)
         return Matrices(blocks, str(atoms.info.get("name", "")))
@@ -342,11 +352,25 @@ def open(path: Path | str) -> Any:
     return _KINDS.get(store.kind, Opened)(store)
 
 
+def _single(atoms: ase.Atoms) -> Structures:
+    """Return one structure with its charge, if ``info`` tells it."""
+    formula = atoms.get_chemical_formula()
+    found = Structures([atoms], [str(atoms.info.get("name", formula))], source="atoms")
+    if CHARGE not in atoms.info:
+        return found
+    try:
+        return found.with_charges(np.array([float(atoms.info[CHARGE])]))
+    except (TypeError, ValueError):
+        raise DataError(
+            f"{formula}: info[{CHARGE!r}]: expected a charge in |e|, found {atoms.info[CHARGE]!r}; give a number"
+        ) from None
+
+
 def label(atoms: ase.Atoms, text: Path | str = "/dev/null", **settings: Any) -> Matrices:
     """Compute H(R) and S(R) of a structure with GPAW.
 
     Args:
-        atoms: the structure; lengths in Å.
+        atoms: the structure; lengths in Å. ``atoms.info["charge"]`` is its charge in |e|, if it has any.
         text: file for GPAW's own text.
         **settings: keys of the configuration of `gh-label`, such as ``kpts=(3, 3, 1), setups={"W": "6"}``.
 
@@ -358,12 +382,15 @@ def label(atoms: ase.Atoms, text: Path | str = "/dev/null", **settings: Any) -> 
     """
     from gh_tools.dft import scf
     from gh_tools.dft.basis_sets import basis_table
+    from gh_tools.dft.charged import charged
     from gh_tools.dft.config import LabelConfig
     from gh_tools.store.structures import check_structure
 
     check_structure(atoms, atoms.get_chemical_formula())
     config = LabelConfig(**settings)
-    blocks = scf.label(atoms, config, basis_table(config, atoms.numbers), text)
+    basis = basis_table(config, atoms.numbers)
+    charge = float(charged(_single(atoms), config.charge, basis).charges[0])
+    blocks = scf.label(atoms, config.model_copy(update={"charge": charge}), basis, text)
     if blocks is None:
         raise DataError("under MPI only the first process gets labels; use gh-label there")
     return Matrices(blocks, str(atoms.info.get("name", "")))

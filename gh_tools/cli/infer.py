@@ -98,7 +98,7 @@ def main(
     basis = Basis.from_arrays(model_store)
     for store, found in zip(stores, sets, strict=True):
         check_structures(store, found, basis)
-    sets = [charged_like(model_store, *both) for both in zip(stores, sets, strict=True)]
+    sets = [charged_like(model_store, found) for found in sets]
     if part is not None:
         sets = [
             select_part(model_store, *both, part.value) for both in zip(stores, sets, strict=True)

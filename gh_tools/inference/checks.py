@@ -29,7 +29,7 @@ def check_structures(store: Store, structures: Structures, basis: Basis) -> None
         basis.check_same(Basis.from_arrays(store), where)
 
 
-def charged_like(model: Store, store: Store, structures: Structures) -> Structures:
+def charged_like(model: Store, structures: Structures) -> Structures:
     """Give each structure its charge: that of its column ``charge``, else that of the model's labels.
 
     Networks see atoms alone. So a model predicts structures of the charges that its labels had, and what a
@@ -37,8 +37,7 @@ def charged_like(model: Store, store: Store, structures: Structures) -> Structur
 
     Args:
         model: the model store; its attribute ``charges`` lists those of its labels.
-        store: where the structures come from.
-        structures: its structures.
+        structures: what is to be predicted.
 
     Returns:
         The same structures with a column ``charge``.
@@ -51,14 +50,14 @@ def charged_like(model: Store, store: Store, structures: Structures) -> Structur
     if CHARGE not in structures.columns:
         if len(learned) > 1:
             raise DataError(
-                f"{store.path}: column/{CHARGE} is missing, and the labels of {model.path} had the charges "
+                f"{structures.source}: column/{CHARGE} is missing, and the labels of {model.path} had the charges "
                 f"{told}; give each structure its charge in |e|, as a number called charge in the file that "
                 "gh-build reads"
             )
         if learned[0]:
             log.warning(
                 "%s: without column/%s, each structure is taken to have the charge %s of all labels of %s",
-                *(store.path, CHARGE, told, model.path),
+                *(structures.source, CHARGE, told, model.path),
             )
         return structures.with_charges(np.full(len(structures), learned[0]))
     charges = structures.charges
@@ -67,12 +66,12 @@ def charged_like(model: Store, store: Store, structures: Structures) -> Structur
         first = f"{structures.names[unseen[0]]!r} has the charge {charges[unseen[0]]:+g}"
         if not any(learned):
             raise DataError(
-                f"{store.path}: column/{CHARGE}: {first}, but all labels of {model.path} were neutral, so "
+                f"{structures.source}: column/{CHARGE}: {first}, but all labels of {model.path} were neutral, so "
                 "that it would predict the neutral structure; train a model on charged labels"
             )
         log.warning(
             "%s: %s, which none of the labels of %s had (%s): it decides on the electron count alone",
-            *(store.path, first, model.path, told),
+            *(structures.source, first, model.path, told),
         )
     return structures
 

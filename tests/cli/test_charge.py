@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from ase.build import molecule
 
+import gh_tools
 from gh_tools.dft.config import LabelConfig
 from gh_tools.dft.label import label_structures
+from gh_tools.errors import DataError
 from gh_tools.labels.labels import open_labels
 from gh_tools.labels.split import Split
 from gh_tools.scaleshift.fit import fit_store
@@ -129,6 +131,26 @@ def test_structures_that_do_not_tell_their_charge(folder, call, tmp_path):
     done = call(f"{charged}/anions.model.zarr", tmp_path)
     assert done.returncode == 0 and "'hydronium' has the charge +1, which none" in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_same_from_python(folder):
+    labels = gh_tools.open(folder / "ions.hamiltonians.zarr")
+    model = gh_tools.open(folder / "ions.model.zarr")
+    for index, charge in enumerate((-1, 1)):
+        atoms = labels[index].atoms
+        assert atoms.info["charge"] == charge
+        assert model(atoms).scalars["n_electrons"] == 8
+        del atoms.info["charge"]
+        with pytest.raises(DataError, match="column/charge is missing"):
+            model(atoms)
+    assert gh_tools.open(folder / "anions.model.zarr")(ions()[0]).scalars["n_electrons"] == 8
+    atoms = ions()[0]
+    atoms.info["charge"] = "minus one"
+    with pytest.raises(DataError, match="expected a charge in"):
+        model(atoms)
+    atoms.info["charge"] = -1
+    with pytest.raises(DataError, match=r"says -1 for 'HO', but the configuration \+0"):
+        gh_tools.label(atoms, charge=0.0)
 
 
 def rewritten(folder, path, change):
