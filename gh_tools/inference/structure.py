@@ -19,23 +19,24 @@ from gh_tools.orbitals.partition import divide
 from gh_tools.scaleshift.onsite_energy import shifted
 
 
-def predict_structure(predictor: Predictor, atoms: ase.Atoms) -> Hamiltonian:
+def predict_structure(predictor: Predictor, atoms: ase.Atoms, charge: float = 0.0) -> Hamiltonian:
     """Predict a structure in one piece.
 
     Args:
         predictor: the model.
         atoms: any number of atoms; they are wrapped into the cell.
+        charge: of the structure, in |e|; decides on nothing but the electron count.
 
     Returns:
         H(R) in eV in single precision, exactly Hermitian, without overlap (but where the on-site energy model needs it);
-        of an ensemble with the uncertainty of each element; scalar ``n_electrons`` of neutral atoms.
+        of an ensemble with the uncertainty of each element; scalar ``n_electrons``.
 
     Raises:
         DataError: the model does not know an element.
     """
     predictor.basis.check_covers(atoms.numbers, atoms.get_chemical_formula())
     overlap = None if predictor.onsite_energy is None else Overlap(predictor.basis, atoms.numbers)
-    work = StructureWork(predictor, overlap, atoms, np.inf)
+    work = StructureWork(predictor, overlap, atoms, np.inf, charge)
     return replace(work.blocks(0, [0]), scalars=work.head().scalars)
 
 
