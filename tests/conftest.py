@@ -116,7 +116,7 @@ def random_bond_model(tiny_scaleshift) -> Path:
     return _random_model(tiny_scaleshift, tiny_scaleshift.with_name("bond.model.zarr"), BOND_FRAME)
 
 
-def _random_model(tiny_scaleshift: Path, path: Path, network: dict) -> Path:
+def _random_model(tiny_scaleshift: Path, path: Path, network: dict, **attributes) -> Path:
     from gh_tools.labels.split import Split
     from gh_tools.model.build import build_model
     from gh_tools.model.graph import build_graph
@@ -148,7 +148,7 @@ def _random_model(tiny_scaleshift: Path, path: Path, network: dict) -> Path:
         structures=reader.structures,
         params={"hamiltonian": params},
         history={},
-        attributes={"config": config.model_dump(mode="json")},
+        attributes={"config": config.model_dump(mode="json"), **attributes},
     )
 
 

@@ -18,14 +18,11 @@ from gh_tools.labels.labels import open_labels
 from gh_tools.labels.split import Split
 from gh_tools.scaleshift.fit import fit_store
 from gh_tools.store.hamiltonians import HamiltonianReader
-from gh_tools.store.partial import PartialStore
 from gh_tools.store.provenance import Provenance
 from gh_tools.store.read import open_store
 from gh_tools.store.structures import Structures, read_structures, write_structures
-from gh_tools.trained_model.store import save_model
-from gh_tools.training.config import TrainConfig
 from gh_tools.training.inputs import open_inputs
-from tests.conftest import GEARS_H
+from tests.conftest import GEARS_H, _random_model
 
 
 def ions() -> list[ase.Atoms]:
@@ -37,11 +34,6 @@ def ions() -> list[ase.Atoms]:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """Labels of OH- and H3O+, real ones, and a model of them with the weights that training starts from."""
-    from gh_tools.model.build import build_model
-    from gh_tools.model.graph import build_graph
-    from gh_tools.model.initial import draw_weights
-    from gh_tools.trained_model.runtime import configure_jax
-
     folder = tmp_path_factory.mktemp("ions")
     structures = Structures(ions(), ["hydroxide", "hydronium"])
     charged = structures.with_charges([-1.0, 1.0])
@@ -54,23 +46,9 @@ def folder(tmp_path_factory):
     provenance = Provenance("gh-fit-scaleshift", inputs=labels.stores)
     scaleshift = folder / "ions.scaleshift.zarr"
     fit_store(labels, Split([0], [1], []), scaleshift, provenance, potential=False)
-    inputs = open_inputs(scaleshift)
-    train = TrainConfig.model_validate({"model": GEARS_H})
-    configure_jax(train.precision)
-    model, basis = train.model, inputs.basis
-    reach = model.descriptor_cutoff(basis), model.pair_cutoffs(basis)
-    graph = build_graph(inputs.structures.atoms[1], basis, *reach)
+    assert open_inputs(scaleshift).charges == [-1]
     for name, charges in (("ions", [-1.0, 1.0]), ("anions", [-1.0]), ("neutral", [0.0])):
-        save_model(
-            PartialStore(folder / f"{name}.model.zarr", Provenance("gh-train")),
-            basis=basis,
-            scaleshift=inputs.scaleshifts[model.frame],
-            split=inputs.split,
-            structures=inputs.structures,
-            params={"hamiltonian": draw_weights(build_model(model, basis), graph, 0)},
-            history={},
-            attributes={"config": train.model_dump(mode="json"), "charges": charges},
-        )
+        _random_model(scaleshift, folder / f"{name}.model.zarr", GEARS_H, charges=charges)
     return folder
 
 
