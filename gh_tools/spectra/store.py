@@ -261,6 +261,8 @@ def to_part(spectrum: Spectrum) -> dict[str, np.ndarray]:
 
 
 def _n_spins(store: Store) -> int:
+    if "bands/below" not in store:  # of a version that had one channel alone
+        return 1
     return store.shape("bands/below")[0] // store.shape("bands/kpoint")[0]
 
 

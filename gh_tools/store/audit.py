@@ -39,6 +39,10 @@ def check_store(store: Store, deep: bool) -> tuple[list[str], str]:
     if store.kind == "spectra":
         faults += check_spectra(store)
     if store.kind in ("hamiltonians", "overlap"):
+        reader = HamiltonianReader(store)
+        for index, name in enumerate(reader.names):
+            if fault := reader.electron_fault(index):
+                faults.append(f"{name}: {fault}")
         if deep:
             faults += _check_matrices(store)
         checked += ", matrices" if deep else "; not of matrices, which --deep checks"

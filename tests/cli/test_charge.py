@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import ase
 import ase.io
 import numpy as np
 import pytest
+import zarr
 from ase.build import molecule
 
 import gh_tools
@@ -129,6 +131,17 @@ def test_the_same_from_python(folder):
     atoms.info["charge"] = -1
     with pytest.raises(DataError, match=r"says -1 for 'HO', but the configuration \+0"):
         gh_tools.label(atoms, charge=0.0)
+
+
+def test_a_count_that_contradicts_the_charge(folder, call, tmp_path):
+    """As in labels of a version that took charges from its configuration alone."""
+    shutil.copytree(folder / "ions.hamiltonians.zarr", tmp_path / "x.zarr")
+    zarr.open_group(tmp_path / "x.zarr")["column/charge"][0] = 0.0
+    for line in ("gh-dos x.zarr", "gh-info --check x.zarr"):
+        done = call(line, tmp_path)
+        assert done.returncode == 65, done.stderr
+        told = done.stdout + done.stderr
+        assert "hydroxide: scalar/n_electrons: expected 7, found 8, with the charge +0" in told
 
 
 def rewritten(folder, path, change):
