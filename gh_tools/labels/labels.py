@@ -44,7 +44,7 @@ class Labels:
         return self.structures.names
 
     @cached_property
-    def copies(self) -> Int[np.ndarray, "structures"]:
+    def copies(self) -> Int[np.ndarray, " structures"]:
         """For each structure a number that it shares with its copies, see `copies`."""
         return copies(self.structures.atoms)
 

@@ -67,7 +67,7 @@ class Split:
             )
 
     def check_copies(
-        self, copies: Int[np.ndarray, "structures"], names: Sequence[str], where: str | Path
+        self, copies: Int[np.ndarray, " structures"], names: Sequence[str], where: str | Path
     ) -> None:
         """Make sure that no structure stands in two parts, under whatever names.
 

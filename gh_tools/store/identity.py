@@ -56,7 +56,7 @@ def difference(found: ase.Atoms, expected: ase.Atoms) -> str | None:
     return None
 
 
-def _apart(one: ase.Atoms, other: ase.Atoms) -> Float[np.ndarray, "atoms"]:
+def _apart(one: ase.Atoms, other: ase.Atoms) -> Float[np.ndarray, " atoms"]:
     """Distance in Å between each two atoms of one place in the order, up to lattice vectors."""
     vector = one.positions - other.positions
     if one.pbc.any():
@@ -120,7 +120,7 @@ def match(
     return pairs
 
 
-def copies(structures: Sequence[ase.Atoms]) -> Int[np.ndarray, "n"]:
+def copies(structures: Sequence[ase.Atoms]) -> Int[np.ndarray, " n"]:
     """Number the structures so that copies of one structure have one number.
 
     Copies have the same periodic lattice vectors and the same atoms up to their order, to lattice vectors
@@ -163,7 +163,7 @@ def _frame(atoms: ase.Atoms) -> tuple[Float[np.ndarray, "3 3"], Float[np.ndarray
     return cell, np.linalg.solve(cell.T, atoms.positions.T).T
 
 
-def _invariants(atoms: ase.Atoms) -> Float[np.ndarray, "numbers"]:
+def _invariants(atoms: ase.Atoms) -> Float[np.ndarray, " numbers"]:
     """Numbers in Å that copies share, and that move by no more than the atoms do."""
     cell, scaled = _frame(atoms)
     weight = atoms.numbers / atoms.numbers.sum()
@@ -201,7 +201,7 @@ class _Periodic:
     def __init__(
         self,
         scaled: Float[np.ndarray, "atoms 3"],
-        numbers: Int[np.ndarray, "atoms"],
+        numbers: Int[np.ndarray, " atoms"],
         pbc: Bool[np.ndarray, "3"],
         cell: Float[np.ndarray, "3 3"],
     ):
@@ -215,7 +215,7 @@ class _Periodic:
         self._tree = cKDTree(images[near] @ cell)
 
     def holds(
-        self, scaled: Float[np.ndarray, "atoms 3"], numbers: Int[np.ndarray, "atoms"]
+        self, scaled: Float[np.ndarray, "atoms 3"], numbers: Int[np.ndarray, " atoms"]
     ) -> bool:
         """Tell whether each of some atoms is one of these, and each of these is one of them."""
         inside = scaled - np.floor(scaled) * self._pbc

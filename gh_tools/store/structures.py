@@ -69,7 +69,7 @@ class Structures:
         return tuple(sorted({int(z) for atoms in self.atoms for z in np.unique(atoms.numbers)}))
 
     @property
-    def charges(self) -> Float[np.ndarray, "n"]:
+    def charges(self) -> Float[np.ndarray, " n"]:
         """Charge of each structure in |e|: its column ``charge``, or zero without one.
 
         Raises:
@@ -91,7 +91,7 @@ class Structures:
             )
         return charges
 
-    def with_charges(self, charges: Float[np.ndarray, "n"]) -> Structures:
+    def with_charges(self, charges: Float[np.ndarray, " n"]) -> Structures:
         """Return the same structures with a column ``charge``, in |e|."""
         column = Column(np.asarray(charges, np.float64), "|e|", "charge of the structure")
         return replace(self, columns={**self.columns, CHARGE: column})

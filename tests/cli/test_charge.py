@@ -45,7 +45,7 @@ def folder(tmp_path_factory):
     labels = open_labels([open_store(path)])
     provenance = Provenance("gh-fit-scaleshift", inputs=labels.stores)
     scaleshift = folder / "ions.scaleshift.zarr"
-    fit_store(labels, Split([0], [1], []), scaleshift, provenance, potential=False)
+    fit_store(labels, Split([0], [1], []), scaleshift, provenance, onsite_energies=False)
     assert open_inputs(scaleshift).charges == [-1]
     for name, charges in (("ions", [-1.0, 1.0]), ("anions", [-1.0]), ("neutral", [0.0])):
         _random_model(scaleshift, folder / f"{name}.model.zarr", GEARS_H, charges=charges)
@@ -209,7 +209,7 @@ def copy_with_names_of_others(source, path):
 
 def test_copies_go_into_one_part(gh, tiny_labels):
     copy_with_names_of_others(tiny_labels, gh.folder / "again.zarr")
-    both = f"gh-fit-scaleshift {tiny_labels} again.zarr --no-potential"
+    both = f"gh-fit-scaleshift {tiny_labels} again.zarr --no-onsite-fit"
     done = gh(f"{both} --fractions 2,1,1 --json -o x.zarr")
     assert done.returncode == 0, done.stderr
     assert "4 of 8 structures are copies of others, such as" in done.stderr
