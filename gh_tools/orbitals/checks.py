@@ -21,6 +21,8 @@ from gh_tools.orbitals.pairs import basis_cutoffs, stored_pairs
 SYMMETRY_TOLERANCE = 1e-5
 # eV. The deepest levels that a basis of valence orbitals describes are some hundred eV deep.
 LARGEST_ENERGY = 1e5
+# Orbitals are normalised, those of other codes within an order of magnitude or two.
+LARGEST_OVERLAP = 1e3
 # Of float32, and of the grids and splines that S comes from.
 OVERLAP_TOLERANCE = 1e-3
 # Orbitals from which on Lanczos iterations find the lowest eigenvalue sooner than a dense solver.
@@ -52,6 +54,11 @@ def check_values(hamiltonian: Hamiltonian) -> Iterator[str]:
                 yield f"{_group(key)}/{field}: {bad} of {matrix.size} numbers are not finite"
             elif field == "uncertainty" and low < 0:
                 yield f"{_group(key)}/{field}: expected none below zero, found {low:g}"
+            elif field == "overlap" and max(high, -low) > LARGEST_OVERLAP:
+                yield (
+                    f"{_group(key)}/{field}: expected overlaps within ±{LARGEST_OVERLAP:g}, "
+                    f"found {max(high, low, key=abs):g}"
+                )
             elif field != "overlap" and max(high, -low) > LARGEST_ENERGY:
                 yield (
                     f"{_group(key)}/{field}: expected energies within ±{LARGEST_ENERGY:g} eV, "
@@ -60,6 +67,8 @@ def check_values(hamiltonian: Hamiltonian) -> Iterator[str]:
     for name, value in hamiltonian.scalars.items():
         if np.isinf(value):  # nan says that there is none
             yield f"scalar/{name}: expected a finite number, found {value}"
+    if hamiltonian.bands is not None and not np.isfinite(hamiltonian.bands.eigenvalue).all():
+        yield "bands/eigenvalue: expected finite numbers, found others"
 
 
 def check_onsite(hamiltonian: Hamiltonian) -> Iterator[str]:

@@ -101,9 +101,34 @@ def _not_positive(ham):
         blocks.overlap *= 20
 
 
+def _huge_energy(ham):
+    ham.onsite[17].hamiltonian[0] = 1e12
+
+
+def _huge_overlap(ham):
+    ham.onsite[17].overlap[0] = 1e12
+
+
+def _overlap_above_its_diagonal(ham):
+    ham.pairs[11, 17].overlap[2] = -1.1
+
+
+def _negative_diagonal(ham):
+    ham.onsite[11].overlap[0] = -1.0
+
+
+def _far_away(ham):
+    ham.pairs[11, 17].shift[0] = [0, 0, 10**6]
+
+
 @pytest.mark.parametrize(
     "spoil, sentence",
     [
+        (_huge_energy, r"onsite/17/hamiltonian: expected energies within .* found 1e\+12"),
+        (_huge_overlap, r"onsite/17/overlap: expected overlaps within .* found 1e\+12"),
+        (_overlap_above_its_diagonal, "pairs/11-17/overlap: expected at most 1, .* found 1.1"),
+        (_negative_diagonal, "onsite/11/overlap: expected a positive diagonal, found -1"),
+        (_far_away, "pairs/11-17/shift: expected atoms at most 11.6 Å apart"),
         (_nan, "pairs/11-17/hamiltonian: 1 of .* not finite"),
         (_negative_uncertainty, "onsite/17/uncertainty: expected none below zero"),
         (_infinite_scalar, "scalar/fermi_level: expected a finite number"),
