@@ -141,17 +141,17 @@ class PairChunk(NamedTuple):
 
     Attributes:
         pairs: the pairs, as counted among all.
-        ends: of the first atom of each pair, then of the second atoms; zero in the padding.
+        pair_embedding: of the first atom of each pair, then of the second atoms; zero in the padding.
         graph: padded, without edges.
     """
 
     pairs: slice
-    ends: Float[np.ndarray, "2*size ..."]
+    pair_embedding: Float[np.ndarray, "2*size ..."]
     graph: Graph
 
 
 def pair_chunks(
-    ends: Float[np.ndarray, "atoms ..."],
+    pair_embedding: Float[np.ndarray, "atoms ..."],
     i: Int[np.ndarray, " pairs"],
     j: Int[np.ndarray, " pairs"],
     vector: Float[np.ndarray, "pairs 3"],
@@ -161,8 +161,8 @@ def pair_chunks(
     """Divide the pairs of one species pair.
 
     Args:
-        ends: what pairs need of atoms.
-        i: first atom of each pair, as counted in ``ends``.
+        pair_embedding: the pair embedding of atoms.
+        i: first atom of each pair, as counted in ``pair_embedding``.
         j: second atom.
         vector: from the first to the second, in Å.
         pair_type: index of the species pair.
@@ -177,9 +177,9 @@ def pair_chunks(
         size = next((size for size in sizes if len(i) - start >= size), sizes[-1])
         stop = min(start + size, len(i))
         rows, count = slice(start, stop), stop - start
-        gathered = np.zeros((2 * size, *ends.shape[1:]), ends.dtype)
-        gathered[:count] = ends[i[rows]]
-        gathered[size : size + count] = ends[j[rows]]
+        gathered = np.zeros((2 * size, *pair_embedding.shape[1:]), pair_embedding.dtype)
+        gathered[:count] = pair_embedding[i[rows]]
+        gathered[size : size + count] = pair_embedding[j[rows]]
         yield PairChunk(rows, gathered, _pairs_alone(vector[rows], pair_type, size))
         start = stop
 
@@ -201,8 +201,10 @@ def _pairs_alone(vector: np.ndarray, pair_type: int, size: int) -> Graph:
         pair_type=np.full(count, pair_type, dtype=np.int32),
         pair_mask=np.ones(count, dtype=bool),
     )
-    ends = np.arange(size, dtype=np.int32)
-    return pad(graph, 2 * size, 0, size)._replace(i=ends, j=ends + np.int32(size))
+    pair_embedding = np.arange(size, dtype=np.int32)
+    return pad(graph, 2 * size, 0, size)._replace(
+        i=pair_embedding, j=pair_embedding + np.int32(size)
+    )
 
 
 def _doubled(size: int, needed: int) -> int:

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from gh_tools.inference.chunks import atom_chunks, local_graph, pair_chunks
-from gh_tools.inference.programs import Programs, spread_of_members
+from gh_tools.inference.programs import Programs, mean_and_uncertainty
 from gh_tools.model.build import build_model
 from gh_tools.model.graph import Graph, build_graph, pad
 from gh_tools.orbitals.basis import SpeciesPair
@@ -39,12 +39,12 @@ class Descriptors(NamedTuple):
 
     Attributes:
         row: where each atom of the structure stands in the other arrays; -1 if it is not there.
-        ends: what pairs need of an atom; of an ensemble, by member.
+        pair_embedding: the pair embedding of an atom; of an ensemble, by member.
         onsite: scaled irreps of the on-site block; likewise.
     """
 
     row: Int[np.ndarray, " atoms"]
-    ends: Float[np.ndarray, "some ..."]
+    pair_embedding: Float[np.ndarray, "some ..."]
     onsite: Float[np.ndarray, "some components"]
 
 
@@ -83,7 +83,7 @@ class Predictor:
         self._scaleshift = model.scaleshift
         params = jax.tree.map(lambda leaf: jax.numpy.asarray(leaf, self._dtype), model.params)
         # A chunk has pairs of one kind.
-        module = build_model(model.config.model, model.basis, model.n_spins, n_kinds=1)
+        module = build_model(model.config.model, model.basis, model.n_spins, n_pair_types=1)
         self._n_message_steps = module.n_message_steps
         self._members = model.config.ensemble
         self.n_matrices = self.layout.n_spins * min(self._members, 2)
@@ -117,7 +117,7 @@ class Predictor:
         order = chosen[np.concatenate(near)]
         row = np.full(len(atoms), -1)
         row[order] = np.arange(len(order))
-        ends = onsite = None
+        pair_embedding = onsite = None
 
         def chunks():
             for start in range(0, len(order), LISTED_ATOMS):
@@ -131,14 +131,14 @@ class Predictor:
                     yield chunk._replace(atoms=start + chunk.atoms)
 
         for chunk, features, irreps in self._programs.atoms(chunks()):
-            if ends is None:
-                ends, onsite = (
+            if pair_embedding is None:
+                pair_embedding, onsite = (
                     np.zeros((len(order), *part.shape[1:]), part.dtype)
                     for part in (features, irreps)
                 )
-            ends[chunk.atoms] = features
+            pair_embedding[chunk.atoms] = features
             onsite[chunk.atoms] = irreps
-        return Descriptors(row, ends, onsite)
+        return Descriptors(row, pair_embedding, onsite)
 
     def blocks(
         self,
@@ -172,7 +172,7 @@ class Predictor:
             fields = _FIELDS[: min(self._members, 2)]
             blocks = {field: np.empty(shape, np.float32) for field in fields}
             chunks = pair_chunks(
-                descriptors.ends,
+                descriptors.pair_embedding,
                 *(descriptors.row[i], descriptors.row[j]),
                 vector.astype(np.float32).astype(self._dtype),
                 kind,
@@ -193,7 +193,7 @@ class Predictor:
         if self._members == 1:
             return [irreps.to_blocks(values).astype(np.float32)]
         blocks = np.stack([irreps.to_blocks(values[:, own]) for own in range(self._members)])
-        return spread_of_members(blocks, self._calibration.get("onsite", 1.0))
+        return mean_and_uncertainty(blocks, self._calibration.get("onsite", 1.0))
 
     def _alone(self) -> Graph:
         """A graph of one atom, padded."""

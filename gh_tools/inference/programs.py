@@ -58,39 +58,46 @@ class Programs:
             return module.apply(params, graph, method="predict_atoms")
 
         def pairs(own: Any, graph: Graph) -> jax.Array:
-            params, ends = own
-            return module.apply(params, ends, graph, method="predict_pairs")
+            params, pair_embedding = own
+            return module.apply(params, pair_embedding, graph, method="predict_pairs")
 
         # Outside of the network, atoms come first, and then the members of an ensemble.
-        turn = partial(jax.tree.map, lambda array: jnp.moveaxis(array, 0, 1))
+        swap = partial(jax.tree.map, lambda array: jnp.moveaxis(array, 0, 1))
         each = of_members(atoms, members), of_members(pairs, members)
         if members == 1:
-            self._atoms = self._spread(each[0])
-            self._pairs = self._spread(lambda params, chunk: each[1]((params, chunk[0]), chunk[1]))
+            self._atoms = self._on_all_devices(each[0])
+            self._pairs = self._on_all_devices(
+                lambda params, chunk: each[1]((params, chunk[0]), chunk[1])
+            )
         else:
-            self._atoms = self._spread(lambda params, graph: turn(each[0](params, graph)))
-            self._pairs = self._spread(
-                lambda params, chunk: each[1]((params, turn(chunk[0])), chunk[1])
+            self._atoms = self._on_all_devices(lambda params, graph: swap(each[0](params, graph)))
+            self._pairs = self._on_all_devices(
+                lambda params, chunk: each[1]((params, swap(chunk[0])), chunk[1])
             )
         factor = None if members == 1 else calibration.get("pairs", 1.0)
         self._compose = {
-            key: self._spread(partial(_compose, layout, scaleshift, key, factor))
+            key: self._on_all_devices(partial(_compose, layout, scaleshift, key, factor))
             for key in layout.pair
         }
 
     def atom_bytes(self, graph: Graph) -> int:
         """Memory of the first stage's result for an atom, told by any graph."""
         graphs = jax.tree.map(lambda array: np.stack([array] * self._mesh.size), graph)
-        ends, onsite = jax.eval_shape(self._atoms, self._params, graphs)
+        pair_embedding, onsite = jax.eval_shape(self._atoms, self._params, graphs)
         n_atoms = self._mesh.size * len(graph.species)
-        return (ends.size * ends.dtype.itemsize + onsite.size * onsite.dtype.itemsize) // n_atoms
+        return (
+            pair_embedding.size * pair_embedding.dtype.itemsize
+            + onsite.size * onsite.dtype.itemsize
+        ) // n_atoms
 
     def atoms(
         self, chunks: Iterable[AtomChunk]
     ) -> Iterator[tuple[AtomChunk, np.ndarray, np.ndarray]]:
-        """Yield each chunk with what pairs need of its atoms, and with scaled on-site irreps."""
-        for chunk, (ends, onsite) in self._stream(chunks, lambda chunk: chunk.graph, self._atoms):
-            yield chunk, ends[chunk.rows], onsite[chunk.rows]
+        """Yield each chunk with the pair embedding of its atoms, and with scaled on-site irreps."""
+        for chunk, (pair_embedding, onsite) in self._stream(
+            chunks, lambda chunk: chunk.graph, self._atoms
+        ):
+            yield chunk, pair_embedding[chunk.rows], onsite[chunk.rows]
 
     def pairs(
         self, key: SpeciesPair, chunks: Iterable[PairChunk]
@@ -106,12 +113,12 @@ class Programs:
             with jax.enable_x64(True):
                 return self._compose[key]((), (irreps, chunk[1].pair_vector))
 
-        inputs = self._stream(chunks, lambda chunk: (chunk.ends, chunk.graph), blocks)
+        inputs = self._stream(chunks, lambda chunk: (chunk.pair_embedding, chunk.graph), blocks)
         for chunk, found in inputs:
             count = chunk.pairs.stop - chunk.pairs.start
             yield chunk, [blocks[..., :count, :, :] for blocks in found]
 
-    def _spread(self, function: Program) -> Program:
+    def _on_all_devices(self, function: Program) -> Program:
         """Compile a function of weights and a chunk for one chunk on each device."""
 
         def own(params: Any, chunks: Any) -> Any:
@@ -188,10 +195,10 @@ def _compose(
 
     if factor is None:
         return [blocks(scaled).astype(jnp.float32)]
-    return spread_of_members(jax.vmap(blocks)(scaled), factor)
+    return mean_and_uncertainty(jax.vmap(blocks)(scaled), factor)
 
 
-def spread_of_members(blocks: Any, factor: float) -> list[Any]:
+def mean_and_uncertainty(blocks: Any, factor: float) -> list[Any]:
     """Return mean and uncertainty of the members' blocks, in NumPy or JAX, in single precision."""
     uncertainty = factor * blocks.std(axis=0, ddof=1)
     return [part.astype(np.float32) for part in (blocks.mean(axis=0), uncertainty)]

@@ -14,7 +14,7 @@ from gh_tools.model.initial import matrices
 from gh_tools.model.radial import degree_matrix
 
 
-def spread(weights: Float[Array, "degrees ..."]) -> Float[Array, "lm ..."]:
+def broadcast(weights: Float[Array, "degrees ..."]) -> Float[Array, "lm ..."]:
     """Give each component what its degree has."""
     matrix = jnp.asarray(degree_matrix(len(weights) - 1), weights.dtype)
     return (matrix @ weights.reshape(len(weights), -1)).reshape(-1, *weights.shape[1:])
@@ -34,7 +34,7 @@ class AtomDense(nn.Module):
         """Map the features."""
         width = inputs.shape[1]
         shape = (round(len(inputs) ** 0.5), self.features, width)
-        return spread(self.param("kernel", matrices(width), shape)) @ inputs
+        return broadcast(self.param("kernel", matrices(width), shape)) @ inputs
 
 
 def soft_norm(

@@ -38,7 +38,7 @@ class AtomReadout(nn.Module):
             species: one at the atom's element, else zero.
         """
         size, width, n_atoms = tensors.shape
-        n_kinds = len(self.kinds)
+        n_pair_types = len(self.kinds)
         table = AtomSlots(self.kinds, size)
         values = []
         for name, features, column in zip(
@@ -49,12 +49,12 @@ class AtomReadout(nn.Module):
             kernel = self.param(
                 name,
                 normal(0.1 / width**0.5),
-                (column.max() + 1, n_kinds * width),
+                (column.max() + 1, n_pair_types * width),
             )
             spread = jnp.asarray(column[..., None] == np.arange(len(kernel)), kernel.dtype)
             kernel = (spread @ kernel).reshape(size, -1, width)
-            out = (kernel @ features).reshape(size, -1, n_kinds, n_atoms)
-            values.append(out.reshape(-1, n_kinds, n_atoms))
+            out = (kernel @ features).reshape(size, -1, n_pair_types, n_atoms)
+            values.append(out.reshape(-1, n_pair_types, n_atoms))
         return select(jnp.concatenate(values).swapaxes(0, 1), species, table)
 
 

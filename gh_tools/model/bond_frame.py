@@ -12,7 +12,7 @@ from gh_tools.model.atom_dense import AtomDense, soft_norm
 from gh_tools.model.atom_readout import AtomReadout
 from gh_tools.model.bond_layers import BondLayers
 from gh_tools.model.bond_readout import BondReadout
-from gh_tools.model.bond_turn import components
+from gh_tools.model.bond_rotation import components
 from gh_tools.model.config import BondFrameConfig, RadialBasisConfig
 from gh_tools.model.density import Density
 from gh_tools.model.gated_dense import GatedDense
@@ -31,13 +31,13 @@ class BondFrame(nn.Module):
     Attributes:
         config: the hyper-parameters.
         layout: irreps of the blocks to predict.
-        n_kinds: most species pairs in a graph.
+        n_pair_types: most species pairs in a graph.
         n_message_steps: an atom's features need only its own edges.
     """
 
     config: BondFrameConfig
     layout: IrrepLayout
-    n_kinds: int
+    n_pair_types: int
     n_message_steps: int = 0
 
     def setup(self) -> None:
@@ -61,19 +61,19 @@ class BondFrame(nn.Module):
             for count in (config.bond_tensors, config.bond_pseudotensors)
         ]
         self.bond_layers = BondLayers(config, self.layout.max_pair_degree)
-        self.bond_readout = BondReadout(self.layout, self.n_kinds)
+        self.bond_readout = BondReadout(self.layout, self.n_pair_types)
 
     def __call__(self, graph: Graph) -> Prediction:
         """Predict the blocks of a graph."""
-        bond_ends, onsite = self.predict_atoms(graph)
-        return Prediction(onsite, self.predict_pairs(bond_ends, graph))
+        pair_embedding, onsite = self.predict_atoms(graph)
+        return Prediction(onsite, self.predict_pairs(pair_embedding, graph))
 
     # Accelerators round factors of matrix products to fewer bits unless told not to.
     @jax.default_matmul_precision("float32")
     def predict_atoms(
         self, graph: Graph
     ) -> tuple[Float[Array, "atoms lm features"], Float[Array, "atoms components"]]:
-        """Return what pairs need of their atoms, and the irreps of on-site blocks."""
+        """Return the pair embedding of their atoms, and the irreps of on-site blocks."""
         numbers = self.layout.basis.numbers
         species = nn.one_hot(graph.species, len(numbers), dtype=graph.vector.dtype, axis=0)
         density = self._normed(self.density(graph))
@@ -81,14 +81,14 @@ class BondFrame(nn.Module):
         product = self._normed(self.products[0](density))
         tensors = jnp.concatenate([density, product[:size]], axis=1)
         tensors, pseudotensors = self.atoms(tensors, product[size:], species)
-        ends = jnp.concatenate(
+        pair_embedding = jnp.concatenate(
             [
                 (dense(features).reshape(size, len(numbers), -1, n_atoms) * species[:, None]).sum(1)
                 for dense, features in zip(self.ends, (tensors, pseudotensors), strict=True)
             ],
             axis=1,
         )
-        order = components(round(size**0.5) - 1).usual
+        order = components(round(size**0.5) - 1).orbital_order
 
         more = self._normed(self.products[1](tensors))
         tensors = jnp.concatenate([tensors, more[:size]], axis=1)
@@ -98,20 +98,22 @@ class BondFrame(nn.Module):
             pseudotensors = None
         tensors, pseudotensors = self.onsite(tensors, pseudotensors, species)
         onsite = self.onsite_readout(tensors, pseudotensors, species)
-        return ends[order].transpose(2, 0, 1), (onsite * graph.atom_mask).T
+        return pair_embedding[order].transpose(2, 0, 1), (onsite * graph.atom_mask).T
 
     @jax.default_matmul_precision("float32")
     def predict_pairs(
-        self, ends: Float[Array, "atoms lm features"], graph: Graph
+        self, pair_embedding: Float[Array, "atoms lm features"], graph: Graph
     ) -> Float[Array, "pairs components"]:
         """Predict the irreps of pair blocks in the frame of their bond."""
         cutoffs = self.config.cutoffs(self.layout.basis).pairs
-        cutoff = jnp.array([cutoffs[pair] for pair in self.layout.pair], ends.dtype)[
+        cutoff = jnp.array([cutoffs[pair] for pair in self.layout.pair], pair_embedding.dtype)[
             graph.pair_type
         ]
-        kind = nn.one_hot(graph.pair_type, len(self.layout.pair), dtype=ends.dtype, axis=0)
+        kind = nn.one_hot(
+            graph.pair_type, len(self.layout.pair), dtype=pair_embedding.dtype, axis=0
+        )
         features, scalars = self.bond_layers(
-            ends, graph.i, graph.j, graph.pair_vector, cutoff, kind
+            pair_embedding, graph.i, graph.j, graph.pair_vector, cutoff, kind
         )
         irreps = self.bond_readout(features, scalars, kind)
         distance = jnp.linalg.norm(graph.pair_vector, axis=-1)

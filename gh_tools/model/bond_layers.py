@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from gh_tools.model.bond_turn import bond_turns, components, turn_to_bond
+from gh_tools.model.bond_rotation import bond_rotations, components, rotate_to_bond_frame
 from gh_tools.model.config import BondFrameConfig
 from gh_tools.model.initial import matrices
 from gh_tools.model.radial import radial_functions
@@ -19,7 +19,7 @@ Features = Float[Array, "m swap features 2 pairs"]
 class BondLayers(nn.Module):
     """Gated linear maps of each order m.
 
-    Seen from the other end of the bond, the frame is turned by π about y. The sum of what the first
+    Seen from the other end of the bond, the frame is rotated by π about y. The sum of what the first
     atom has and what the second has, with the sign (-1)^l (and -1 for pseudotensors), is then the same
     but for the conjugation of (c, s); the difference changes its sign as well. Maps keep the two apart,
     and the gates come from sums alone: so swapping the atoms does to the result what it does to the
@@ -38,7 +38,7 @@ class BondLayers(nn.Module):
     @nn.compact
     def __call__(
         self,
-        ends: Float[Array, "atoms lm features"],
+        pair_embedding: Float[Array, "atoms lm features"],
         i: Int[Array, " pairs"],
         j: Int[Array, " pairs"],
         vector: Float[Array, "pairs 3"],
@@ -48,8 +48,8 @@ class BondLayers(nn.Module):
         """Return features of each order, and scalars, the kind of the pair among them.
 
         Args:
-            ends: what atoms bring to pairs: tensors, then pseudotensors, with components in the order
-                of :func:`~gh_tools.model.bond_turn.components`.
+            pair_embedding: the pair embedding of the atoms: tensors, then pseudotensors, with components in the order
+                of :func:`~gh_tools.model.bond_rotation.components`.
             i: first atom of each pair.
             j: second atom.
             vector: from the first to the second, in Å.
@@ -57,7 +57,7 @@ class BondLayers(nn.Module):
             kind: one at the index of the species pair, else zero.
         """
         config, n_tensors = self.config, self.config.bond_tensors
-        _, n_components, n_features = ends.shape
+        _, n_components, n_features = pair_embedding.shape
         n_pairs, max_degree = len(i), round(n_components**0.5) - 1
         width, n_orders = config.bond_features, self.max_order + 1
 
@@ -67,16 +67,16 @@ class BondLayers(nn.Module):
         bond = jnp.concatenate([bond, kind])
         weights = 1.0 + self._dense("weights", bond, 2 * (max_degree + 1) * n_features)
         weights = weights.reshape(2, max_degree + 1, n_features, n_pairs)
-        even, odd, *turned = turn_to_bond(
-            _sums_and_differences(ends, i, j, n_tensors),
+        even, odd, *rotated = rotate_to_bond_frame(
+            _sums_and_differences(pair_embedding, i, j, n_tensors),
             weights,
-            bond_turns(vector, max_degree),
+            bond_rotations(vector, max_degree),
             n_tensors,
             self.max_order,
         )
         # Tensors of order 0 are even under mirrors, pseudotensors odd.
         orders = [jnp.stack([self._map("even", even), self._map("odd", odd)], axis=2)]
-        for m, part in enumerate(turned, start=1):
+        for m, part in enumerate(rotated, start=1):
             mapped = self._map(f"order_{m}", part.reshape(2, -1, 2 * n_pairs))
             orders.append(mapped.reshape(2, width, 2, n_pairs))
         features = jnp.stack(orders)
@@ -111,7 +111,7 @@ class BondLayers(nn.Module):
 
 
 def _sums_and_differences(
-    ends: Float[Array, "atoms lm features"],
+    pair_embedding: Float[Array, "atoms lm features"],
     i: Int[Array, " pairs"],
     j: Int[Array, " pairs"],
     n_tensors: int,
@@ -120,12 +120,14 @@ def _sums_and_differences(
 
     The steps are compiled apart: fused, they would read the rows of atoms across, several times each.
     """
-    _, n_components, n_features = ends.shape
+    _, n_components, n_features = pair_embedding.shape
     degree = components(round(n_components**0.5) - 1).degree[:, None]
     tensor = np.arange(n_features) < n_tensors
     inversion = np.where(degree % 2 == 0, 1.0, -1.0) * np.where(tensor, 1.0, -1.0)
-    rows = jax.lax.optimization_barrier((ends[i], (ends * jnp.asarray(inversion, ends.dtype))[j]))
+    rows = jax.lax.optimization_barrier(
+        (pair_embedding[i], (pair_embedding * jnp.asarray(inversion, pair_embedding.dtype))[j])
+    )
     columns = jax.lax.optimization_barrier([part.reshape(len(i), -1).T for part in rows])
     both = jnp.stack(columns).reshape(2, -1)
-    both = jnp.array([[1.0, 1.0], [1.0, -1.0]], ends.dtype) @ both
+    both = jnp.array([[1.0, 1.0], [1.0, -1.0]], pair_embedding.dtype) @ both
     return both.reshape(2, n_components, n_features, len(i))

@@ -24,11 +24,11 @@ class BondReadout(nn.Module):
 
     Attributes:
         layout: irreps of the blocks.
-        n_kinds: most species pairs in a graph; what pairs of more than these get is not a number.
+        n_pair_types: most species pairs in a graph; what pairs of more than these get is not a number.
     """
 
     layout: IrrepLayout
-    n_kinds: int
+    n_pair_types: int
 
     @nn.compact
     def __call__(
@@ -42,15 +42,15 @@ class BondReadout(nn.Module):
         Args:
             features: c and s of each order m; of features that a swap of the atoms conjugates, then of
                 those that it conjugates and negates.
-            scalars: which neither a turn, a mirror nor a swap changes.
+            scalars: which neither a rotation about the bond, a mirror plane through it nor an exchange of the atoms changes.
             kind: one at the index of the species pair, else zero.
         """
         table = BondColumns(self.layout)
         n_types, n_pairs = kind.shape
         kinds = None
-        if self.n_kinds < n_types:
+        if self.n_pair_types < n_types:
             # Those that occur come first.
-            kinds = jnp.argsort(~kind.any(axis=1))[: self.n_kinds]
+            kinds = jnp.argsort(~kind.any(axis=1))[: self.n_pair_types]
             kind = kind[kinds]
         n_orders, _, width, _, _ = features.shape
         orders = features.reshape(n_orders, 2 * width, 2 * n_pairs)

@@ -16,7 +16,7 @@ __all__ = ["Prediction", "build_model"]
 
 
 def build_model(
-    config: ModelConfig, basis: Basis, n_spins: int = 1, n_kinds: int | None = None
+    config: ModelConfig, basis: Basis, n_spins: int = 1, n_pair_types: int | None = None
 ) -> nn.Module:
     """Make the network that a configuration describes.
 
@@ -24,7 +24,7 @@ def build_model(
         config: the ``[model]`` table of a training TOML.
         basis: the table of the elements to know.
         n_spins: spin channels of the blocks to predict.
-        n_kinds: most species pairs in a graph, where that is known: with few of many elements in each
+        n_pair_types: most species pairs in a graph, where that is known: with few of many elements in each
             structure a network is faster then. What pairs of more than these get is not a number.
 
     Returns:
@@ -38,7 +38,7 @@ def build_model(
         case BondFrameConfig():
             _check_degrees({"max_degree": config.degree(layout.max_degree)}, layout)
             n_types = len(layout.pair)
-            return BondFrame(config, layout, min(n_kinds or n_types, n_types))
+            return BondFrame(config, layout, min(n_pair_types or n_types, n_types))
         case GearsHConfig():
             degrees = {
                 "atom_centered.radial_basis.max_degree": config.atom_centered.radial_basis.max_degree,

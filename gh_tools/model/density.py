@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from gh_tools.model.atom_dense import spread
+from gh_tools.model.atom_dense import broadcast
 from gh_tools.model.config import RadialBasisConfig
 from gh_tools.model.graph import Graph
 from gh_tools.model.initial import matrices, normal
@@ -67,4 +67,4 @@ class Density(nn.Module):
         species = nn.one_hot(graph.species, self.n_species, dtype=density.dtype)
         density = jnp.einsum("abmk,bc,ac->mcka", density, neighbour, species @ central)
         mixing = mixing.reshape(n_degrees, config.n_radial, -1)
-        return spread(mixing) @ density.reshape(len(density), -1, n_atoms)
+        return broadcast(mixing) @ density.reshape(len(density), -1, n_atoms)

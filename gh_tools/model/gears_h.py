@@ -65,7 +65,7 @@ class GearsH(nn.Module):
     # Accelerators round factors of matrix products to fewer bits unless told not to.
     @jax.default_matmul_precision("float32")
     def predict_atoms(self, graph: Graph) -> tuple[Features, Float[Array, "atoms components"]]:
-        """Return what pairs need of their atoms, and the irreps of on-site blocks."""
+        """Return the pair embedding of their atoms, and the irreps of on-site blocks."""
         atoms = self.atom_centered(graph)
         irreps = self.onsite_readout(self.onsite_mlp(atoms), graph.species)
         return atoms, irreps * graph.atom_mask[:, None]

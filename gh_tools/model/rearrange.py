@@ -38,12 +38,12 @@ def select(
     return _sorted(values, _of(kinds, table.source), _of(kinds, table.sign), kind).sum(axis=0)
 
 
-def _select_backward(table, kept, slope):
+def _select_backward(table, kept, cotangent):
     # Each value becomes one component or none.
     kind, kinds = kept
-    slopes = jnp.broadcast_to(slope, (len(kind), *slope.shape))
+    cotangents = jnp.broadcast_to(cotangent, (len(kind), *cotangent.shape))
     target, sign = _of(kinds, table.target), _of(kinds, table.value_sign)
-    return _sorted(slopes, target, sign, kind), None, None
+    return _sorted(cotangents, target, sign, kind), None, None
 
 
 def _of(kinds, rows):
@@ -73,5 +73,5 @@ def exchange(
 
 exchange.defvjp(
     lambda values, partner: (values[partner], None),
-    lambda partner, _, slope: (slope[partner],),
+    lambda partner, _, cotangent: (cotangent[partner],),
 )

@@ -1,9 +1,9 @@
 """Irreps of pairs in the frame of their bond, where the bond points along +z.
 
-The rotation is R = Ry(-θ) Rz(-φ) for a bond of polar angle θ and azimuth φ. A turn about z mixes the
-components m and -m alone; a turn about y is one about z between two quarter turns about x, which are
+The rotation is R = Ry(-θ) Rz(-φ) for a bond of polar angle θ and azimuth φ. A rotation about z mixes the
+components m and -m alone; a rotation about y is one about z between two rotations by 90° about x, which are
 constant matrices: so no Wigner matrix is made for any bond. What is built on the frame must not depend
-on turns about the bond, so that the azimuth of a bond along z may be anything; it is zero here.
+on rotations about the bond, so that the azimuth of a bond along z may be anything; it is zero here.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ FRAMES: tuple[Frame, ...] = ("global", "bond")
 POLE = 2.0**-30
 
 # Harmonics of degree 1 are y, z, x: the rotation about x that takes y to z and z to -y.
-_QUARTER_TURN = np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
+_ROTATION_ABOUT_X = np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
 
 
 @lru_cache(maxsize=16)
-def quarter_turn(degree: int) -> Float[np.ndarray, "components components"]:
+def rotation_about_x(degree: int) -> Float[np.ndarray, "components components"]:
     """Matrix of the rotation about x that takes y to z, for harmonics of one degree.
 
-    Degree l is a part of the product of degrees l - 1 and 1, which turn one by one.
+    Degree l is a part of the product of degrees l - 1 and 1, which rotate one by one.
     """
     if degree == 0:
         return np.ones((1, 1))
     if degree == 1:
-        return _QUARTER_TURN
+        return _ROTATION_ABOUT_X
     product = clebsch_gordan(degree - 1, 1)[degree]
-    turned = np.einsum("ai,bj,ijm->abm", quarter_turn(degree - 1), _QUARTER_TURN, product)
-    return np.einsum("abn,abm->nm", product, turned)
+    rotated = np.einsum("ai,bj,ijm->abm", rotation_about_x(degree - 1), _ROTATION_ABOUT_X, product)
+    return np.einsum("abn,abm->nm", product, rotated)
 
 
 def bond_angles(vectors: Any, xp: Any = np) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
@@ -89,9 +89,9 @@ def to_frame(
     if frame == "global":
         return components
     (cos_phi, sin_phi), (cos_theta, sin_theta) = bond_angles(np.asarray(vectors, dtype=float))
-    quarter = _sparse_quarter_turn(irreps)
-    turned = quarter @ _turn_z(components, irreps, cos_phi, -sin_phi).T
-    return (quarter.T @ _turn_z(turned.T, irreps, cos_theta, -sin_theta).T).T
+    about_x = _sparse_rotation_about_x(irreps)
+    rotated = about_x @ _rotate_z(components, irreps, cos_phi, -sin_phi).T
+    return (about_x.T @ _rotate_z(rotated.T, irreps, cos_theta, -sin_theta).T).T
 
 
 def from_frame(
@@ -102,23 +102,23 @@ def from_frame(
 ) -> Float[Any, "pairs components"]:
     """Turn irreps from a frame back to the structure's axes: undo :func:`to_frame`.
 
-    Arrays of JAX are turned by JAX, in the precision of ``vectors``.
+    Arrays of JAX are rotated by JAX, in the precision of ``vectors``.
     """
     if frame == "global":
         return components
     xp = vectors.__array_namespace__()
-    quarter = _sparse_quarter_turn(irreps)
+    about_x = _sparse_rotation_about_x(irreps)
     if xp is np:
         vectors = np.asarray(vectors, dtype=float)
     else:
-        quarter = xp.asarray(quarter.toarray())
+        about_x = xp.asarray(about_x.toarray())
     (cos_phi, sin_phi), (cos_theta, sin_theta) = bond_angles(vectors, xp)
-    turned = _turn_z((quarter @ components.T).T, irreps, cos_theta, sin_theta)
-    return _turn_z((quarter.T @ turned.T).T, irreps, cos_phi, sin_phi)
+    rotated = _rotate_z((about_x @ components.T).T, irreps, cos_theta, sin_theta)
+    return _rotate_z((about_x.T @ rotated.T).T, irreps, cos_phi, sin_phi)
 
 
-def _turn_z(components, irreps: Irreps, cosine, sine):
-    """Turn about z: component m takes cos(mα) of itself and, of -m, sin(mα) with a sign."""
+def _rotate_z(components, irreps: Irreps, cosine, sine):
+    """Rotate about z: component m takes cos(mα) of itself and, of -m, sin(mα) with a sign."""
     cosines, sines = multiples(cosine, sine, int(irreps.l.max()), cosine.__array_namespace__())
     order = np.abs(irreps.m)
     return components * cosines[:, order] + components[:, _opposite(irreps)] * (
@@ -131,17 +131,19 @@ def _opposite(irreps: Irreps) -> Int[np.ndarray, " components"]:
     return np.arange(irreps.size) - 2 * irreps.m
 
 
-def _sparse_quarter_turn(irreps: Irreps) -> sparse.csr_matrix:
+def _sparse_rotation_about_x(irreps: Irreps) -> sparse.csr_matrix:
     degrees = irreps.l[irreps.m == -irreps.l]  # one entry an irrep, in their order
-    return sparse.block_diag([quarter_turn(degree) for degree in degrees.tolist()], format="csr")
+    return sparse.block_diag(
+        [rotation_about_x(degree) for degree in degrees.tolist()], format="csr"
+    )
 
 
-def reversal(
+def exchange_atoms(
     irreps: Irreps,
 ) -> tuple[Int[np.ndarray, " components"], Int[np.ndarray, " components"]]:
     """What exchanging the two atoms of a like pair does to irreps in the bond's frame.
 
-    The block seen from the other end is the transpose, and its frame is turned by π about y.
+    The block seen from the other end is the transpose, and its frame is rotated by π about y.
 
     Args:
         irreps: of a pair of like atoms.
@@ -153,5 +155,5 @@ def reversal(
     place = {name: index for index, name in enumerate(names)}
     partner = [place[spin, b, a, degree, m] for spin, a, b, degree, m in names]
     transposed = 1 - 2 * irreps.parity  # C(l1 l2 l) and C(l2 l1 l) differ by (-1)^(l1 + l2 + l)
-    turned = (1 - 2 * (irreps.l % 2)) * np.where(irreps.m < 0, -1, 1)
-    return np.array(partner), transposed * turned
+    rotated = (1 - 2 * (irreps.l % 2)) * np.where(irreps.m < 0, -1, 1)
+    return np.array(partner), transposed * rotated

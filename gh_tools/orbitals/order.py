@@ -55,9 +55,9 @@ def _clebsch_gordan_table(max_degree: int) -> Float[np.ndarray, "lm1 lm2 lm"]:
 def wigner_d(
     degrees: Sequence[int], rotation: Float[np.ndarray, "3 3"]
 ) -> Float[np.ndarray, "orbitals orbitals"]:
-    """Matrix D that turns orbitals with a rotation or a rotoinversion: Y(R r) = D Y(r).
+    """Matrix D that rotations orbitals with a rotation or a rotoinversion: Y(R r) = D Y(r).
 
-    A block between atoms i and j of the turned system is D_i H_ij D_jᵀ.
+    A block between atoms i and j of the rotated system is D_i H_ij D_jᵀ.
 
     Args:
         degrees: degree l of each shell of the atom.

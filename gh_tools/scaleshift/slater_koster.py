@@ -1,6 +1,6 @@
 """Scale and shift of pairs in the frame of their bond.
 
-Along a bond, the components with m = 0 of true tensors are what no turn about the bond and no mirror
+Along a bond, the components with m = 0 of true tensors are what no rotation about the bond and no mirror
 plane through it changes: as functions of the distance they are the two-centre integrals of Slater and
 Koster, which explain most of a block before any network. All other components vanish on average.
 """
@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 from jaxtyping import Float
 
-from gh_tools.orbitals.bond_frame import reversal, to_frame
+from gh_tools.orbitals.bond_frame import exchange_atoms, to_frame
 from gh_tools.orbitals.irreps import Irreps
 from gh_tools.scaleshift.distance_bins import DistanceBins, widen
 from gh_tools.scaleshift.radial import smooth_cutoff
@@ -120,7 +120,7 @@ class BondFit:
         distance = np.linalg.norm(vectors, axis=1)
         self.bins.add(distance, components)
         if self.like:
-            partner, sign = reversal(self.irreps)
+            partner, sign = exchange_atoms(self.irreps)
             self.bins.add(distance, sign * components[:, partner])
 
     def fit(self) -> BondTerms:

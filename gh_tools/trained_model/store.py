@@ -166,7 +166,7 @@ def _check_weights(
     two = ase.Atoms(numbers=2 * basis.numbers[:1], positions=[(0, 0, 0), (0, 0, near)])
     graph = build_graph(two, basis, cutoffs)
     try:
-        network = build_model(config.model, basis, n_spins, n_kinds=1)
+        network = build_model(config.model, basis, n_spins, n_pair_types=1)
         drawn = jax.eval_shape(network.init, jax.random.key(0), graph)
     except UsageError as error:
         raise DataError(f"{path}: the attribute config: {error}") from None

@@ -29,7 +29,7 @@ from gh_tools.training.data.batches import (
     Bucket,
     collate,
     make_buckets,
-    n_kinds_of,
+    n_pair_types_of,
     plan_epoch,
     sizes_of,
 )
@@ -121,8 +121,8 @@ class Training:
         plan = plan_epoch(self.buckets, config.data.batch_size, config.seed, 0)
         self.steps_per_epoch = len(plan)
 
-        n_kinds = size * max(n_kinds_of(part) for part in (train, validation, probe))
-        model = build_model(config.model, layout.basis, layout.n_spins, n_kinds)
+        n_pair_types = size * max(n_pair_types_of(part) for part in (train, validation, probe))
+        model = build_model(config.model, layout.basis, layout.n_spins, n_pair_types)
         optimizer = build_optimizer(config.optimizer, config.schedule, self.steps_per_epoch)
         first = collate([train[index] for index in plan[0][1][:size]], plan[0][0])
         count = config.ensemble

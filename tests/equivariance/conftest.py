@@ -160,13 +160,13 @@ class Network:
 
     def in_structure_axes(self, graph: Graph, pairs: np.ndarray) -> np.ndarray:
         """Turn pairs out of the frame that the network predicts them in."""
-        turned = np.zeros_like(pairs)
+        rotated = np.zeros_like(pairs)
         for kind, irreps in enumerate(self.layout.pair.values()):
             rows = graph.pair_type == kind
-            turned[rows, : irreps.size] = from_frame(
+            rotated[rows, : irreps.size] = from_frame(
                 self.config.frame, irreps, pairs[rows, : irreps.size], graph.pair_vector[rows]
             )
-        return turned
+        return rotated
 
     def blocks(self, atoms: ase.Atoms) -> tuple[list[np.ndarray], dict]:
         """Predict blocks: one for each atom, and for both directions of each pair.

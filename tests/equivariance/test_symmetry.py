@@ -33,12 +33,12 @@ def _assert_same(found, expected) -> None:
 def test_blocks_turn_with_the_structure(network, structure, mirror, request):
     atoms = request.getfixturevalue(structure)
     matrix = mirror * Rotation.random(random_state=3).as_matrix()
-    turned = atoms.copy()
-    turned.set_cell(atoms.cell.array @ matrix.T)
-    turned.positions = atoms.positions @ matrix.T
+    rotated = atoms.copy()
+    rotated.set_cell(atoms.cell.array @ matrix.T)
+    rotated.positions = atoms.positions @ matrix.T
 
     [(graph, onsite, pairs)] = network.predict(atoms)
-    [(_, onsite_turned, pairs_turned)] = network.predict(turned)
+    [(_, onsite_turned, pairs_turned)] = network.predict(rotated)
     basis, layout = network.basis, network.layout
     turn = {number: wigner_d(basis[number].degrees, matrix) for number in basis.numbers}
 

@@ -85,17 +85,21 @@ def test_local_graphs_hold_all_that_their_atoms_depend_on(atoms, graph, n_messag
 @pytest.mark.parametrize("sizes", [(64, 16), (4096, 512), (7,)])
 def test_pairs_come_once_with_their_atoms(sizes):
     rng = np.random.default_rng(1)
-    ends = rng.normal(size=(64, 2, 3)).astype(np.float32)
+    pair_embedding = rng.normal(size=(64, 2, 3)).astype(np.float32)
     i, j = rng.integers(64, size=(2, 700))
     vector = rng.normal(size=(700, 3)).astype(np.float32)
     seen = np.zeros(len(i), dtype=int)
     padding = 0
-    for chunk in pair_chunks(ends, i, j, vector, 2, sizes):
+    for chunk in pair_chunks(pair_embedding, i, j, vector, 2, sizes):
         count = chunk.pairs.stop - chunk.pairs.start
         part = chunk.graph
         assert len(part.i) in sizes
-        np.testing.assert_array_equal(chunk.ends[part.i[:count]], ends[i[chunk.pairs]])
-        np.testing.assert_array_equal(chunk.ends[part.j[:count]], ends[j[chunk.pairs]])
+        np.testing.assert_array_equal(
+            chunk.pair_embedding[part.i[:count]], pair_embedding[i[chunk.pairs]]
+        )
+        np.testing.assert_array_equal(
+            chunk.pair_embedding[part.j[:count]], pair_embedding[j[chunk.pairs]]
+        )
         np.testing.assert_array_equal(part.pair_vector[:count], vector[chunk.pairs])
         assert np.all(part.pair_type[:count] == 2)
         assert part.pair_mask[:count].all() and not part.pair_mask[count:].any()

@@ -83,7 +83,7 @@ def test_onsite_blocks_are_symmetric_bit_by_bit(predicted):
 
 def test_atoms_in_another_order_give_the_same_matrix(predictor, predicted, atoms):
     """Of each pair the other atom is then the first one: the network must give the transposed block."""
-    other = predictor.predict(atoms[::-1])
+    other = predict_structure(predictor, atoms[::-1])
     start = predicted.basis.orbital_ptr(atoms.numbers)
     order = np.concatenate([np.arange(*start[n : n + 2]) for n in reversed(range(len(atoms)))])
     k = np.array([0.12, 0.34, 0.0])

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from gh_tools.model.bond_turn import (
-    bond_turns,
+from gh_tools.model.bond_rotation import (
+    bond_rotations,
     components,
-    turn_azimuth,
-    turn_polar,
-    turn_to_bond,
+    rotate_azimuth,
+    rotate_polar,
+    rotate_to_bond_frame,
 )
 from gh_tools.model.build import build_model
 from gh_tools.model.config import BondFrameConfig
@@ -42,14 +42,14 @@ def vectors(rng):
     return np.concatenate([rng.normal(size=(6, 3)), special]).astype(np.float32)
 
 
-def turned(tensors, pseudotensors, vectors):
+def rotated(tensors, pseudotensors, vectors):
     """Turn [lm, pairs, features]; for each m: tensors and pseudotensors as [c/s, degrees, pairs, features]."""
     width, pairs = tensors.shape[2], len(vectors)
     features = jnp.concatenate([tensors, pseudotensors], axis=2).transpose(0, 2, 1)[None]
     weights = jnp.ones((1, DEGREE + 1, 2 * width, pairs))
-    turns = bond_turns(jnp.asarray(vectors), DEGREE)
-    usual = components(DEGREE).usual
-    found = turn_to_bond(features[:, usual], weights, turns, width, DEGREE)
+    rotations = bond_rotations(jnp.asarray(vectors), DEGREE)
+    orbital_order = components(DEGREE).orbital_order
+    found = rotate_to_bond_frame(features[:, orbital_order], weights, rotations, width, DEGREE)
     even = np.asarray(found[0]).reshape(1, -1, width, pairs)
     odd = np.asarray(found[1]).reshape(1, -1, width, pairs)
     parts = [(even, np.pad(odd, ((0, 0), (1, 0), (0, 0), (0, 0))))]
@@ -62,7 +62,7 @@ def turned(tensors, pseudotensors, vectors):
 def test_harmonics_of_the_bond_have_no_other_order_than_zero(vectors):
     harmonics = e3x.so3.spherical_harmonics(vectors, DEGREE, cartesian_order=False)
     harmonics = jnp.asarray(harmonics).T[:, :, None]
-    found = turned(harmonics, jnp.zeros_like(harmonics), vectors)
+    found = rotated(harmonics, jnp.zeros_like(harmonics), vectors)
     np.testing.assert_allclose(found[0][0], 1.0, **ROUNDING)  # Racah's normalisation
     for tensors, _ in found[1:]:
         np.testing.assert_allclose(tensors, 0.0, **ROUNDING)
@@ -73,8 +73,10 @@ def rotations(vectors, max_degree):
     size, pairs = (max_degree + 1) ** 2, len(vectors)
     units = jnp.broadcast_to(jnp.eye(size)[None, :, :, None], (1, size, size, pairs))
     weights = jnp.ones((1, max_degree + 1, size, pairs))
-    turns = bond_turns(jnp.asarray(vectors), max_degree)
-    found = turn_to_bond(units[:, components(max_degree).usual], weights, turns, size, max_degree)
+    rotations = bond_rotations(jnp.asarray(vectors), max_degree)
+    found = rotate_to_bond_frame(
+        units[:, components(max_degree).orbital_order], weights, rotations, size, max_degree
+    )
     matrices = [
         np.zeros((pairs, 2 * degree + 1, 2 * degree + 1)) for degree in range(max_degree + 1)
     ]
@@ -103,7 +105,7 @@ def test_rotations_into_the_frame_are_wigners(vectors):
 
 @pytest.mark.parametrize("max_degree", [0, 1, 4, 6])
 def test_the_order_of_components_reversed_exchanges_m_and_minus_m(max_degree):
-    """A rotation about z couples the component m to -m alone: `turn_azimuth` takes it by reversal."""
+    """A rotation about z couples the component m to -m alone: `rotate_azimuth` takes it by exchange_atoms."""
     order = components(max_degree)
     np.testing.assert_array_equal(order.m[::-1], -order.m)
     mixed = order.m != 0  # m = 0 stays what it is
@@ -115,10 +117,10 @@ def test_gradients_of_turning_are_those_of_the_sums(vectors, rng):
     size, pairs = (DEGREE + 1) ** 2, len(vectors)
     features = jnp.asarray(rng.normal(size=(2, size, 3, pairs)), jnp.float32)
     weights = jnp.asarray(rng.normal(size=(2, DEGREE + 1, 3, pairs)), jnp.float32)
-    turns = bond_turns(jnp.asarray(vectors), DEGREE)
+    rotations = bond_rotations(jnp.asarray(vectors), DEGREE)
     cases = (
-        (turn_azimuth, (features, weights, turns.cosine, turns.sine), ()),
-        (turn_polar, (features, turns.polar), (2, 3)),
+        (rotate_azimuth, (features, weights, rotations.cosine, rotations.sine), ()),
+        (rotate_polar, (features, rotations.polar), (2, 3)),
     )
     for function, arguments, static in cases:
         plain = function.fun  # the function without its gradient
@@ -149,7 +151,7 @@ def test_a_product_with_the_bond_is_one_number_for_each_order(l1, l2, vectors, r
     x = np.zeros(((DEGREE + 1) ** 2, len(vectors), 3), np.float32)
     x[block] = rng.normal(size=x[block].shape)
     harmonics = e3x.so3.spherical_harmonics(vectors, l2, cartesian_order=False)[:, l2**2 :]
-    before_product = turned(jnp.asarray(x), jnp.zeros_like(x), vectors)
+    before_product = rotated(jnp.asarray(x), jnp.zeros_like(x), vectors)
     for l3, table in clebsch_gordan(l1, l2).items():
         if l3 > DEGREE:
             continue
@@ -158,7 +160,7 @@ def test_a_product_with_the_bond_is_one_number_for_each_order(l1, l2, vectors, r
         product[out] = np.einsum("apf,pb,abc->cpf", x[block], harmonics, table)
         pseudo = (l1 + l2 + l3) % 2
         both = [product, np.zeros_like(x)]
-        found = turned(*(jnp.asarray(both[part ^ pseudo]) for part in (0, 1)), vectors)
+        found = rotated(*(jnp.asarray(both[part ^ pseudo]) for part in (0, 1)), vectors)
         for m in range(min(l1, l3) + 1):
             # (c, s) of the tensor x_m and of the product; for a pseudotensor the table takes c to s.
             factor = table[l1 + m, l2, l3 - m if pseudo else l3 + m]
@@ -270,8 +272,8 @@ def test_species_pairs_that_do_not_occur_are_left_out(elements):
     graph = network.batch([network.graph(atoms)])
     assert len(np.unique(graph.pair_type)) == 1
 
-    def value_and_gradient(n_kinds):
-        model = build_model(network.config, network.basis, n_kinds=n_kinds)
+    def value_and_gradient(n_pair_types):
+        model = build_model(network.config, network.basis, n_pair_types=n_pair_types)
 
         def total(params):
             pairs = model.apply(params, graph).pairs
@@ -291,7 +293,7 @@ def test_more_species_pairs_than_foreseen_are_seen(molecule):
     """Those that were foreseen have their numbers, and the others none."""
     network = Network(CONFIGS["bond-frame"])
     graph = network.batch([network.graph(molecule)])
-    model = build_model(network.config, network.basis, n_kinds=2)
+    model = build_model(network.config, network.basis, n_pair_types=2)
     pairs = np.asarray(model.apply(network.parameters, graph).pairs)
     kinds, lost = np.unique(graph.pair_type), np.isnan(pairs).all(axis=1)
     assert len(kinds) == 3
@@ -321,10 +323,10 @@ def test_blocks_of_f_shells_turn_with_the_structure():
     assert network.layout.max_degree == 6
     atoms = ase.Atoms("CeOCeO", [[0, 0, 0], [1.6, 0.2, 0], [0.4, 1.9, 1.1], [-0.5, -0.3, 1.7]])
     matrix = -Rotation.random(random_state=2).as_matrix()
-    turned = atoms.copy()
-    turned.positions = atoms.positions @ matrix.T
+    rotated = atoms.copy()
+    rotated.positions = atoms.positions @ matrix.T
     onsite, pairs = network.blocks(atoms)
-    onsite_turned, pairs_turned = network.blocks(turned)
+    onsite_turned, pairs_turned = network.blocks(rotated)
     turn = {number: wigner_d(basis[number].degrees, matrix) for number in basis.numbers}
     found, expected = list(onsite_turned), []
     for number, block in zip(atoms.numbers, onsite, strict=True):

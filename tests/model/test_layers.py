@@ -154,17 +154,17 @@ def test_layers_of_atoms_are_those_with_atoms_first(rng):
 
 def test_readout_of_atoms_puts_each_irrep_where_the_layout_has_it(rng):
     kinds = tuple(IrrepLayout(BASIS).onsite.values())
-    n_kinds, width = len(kinds), 4
+    n_pair_types, width = len(kinds), 4
     tensors, pseudotensors = jnp.asarray(rng.normal(size=(2, 9, width, 6)), jnp.float32)
     kind = jnp.asarray([0, 1, 1, 0, 1, 0])
     layer = AtomReadout(kinds)
-    arguments = (tensors, pseudotensors, jax.nn.one_hot(kind, n_kinds, axis=0))
+    arguments = (tensors, pseudotensors, jax.nn.one_hot(kind, n_pair_types, axis=0))
     shapes = jax.eval_shape(layer.init, jax.random.key(0), *arguments)
     parameters = _random_like(shapes, rng)
     found = layer.apply(parameters, *arguments)
 
     weights = {
-        name: np.asarray(kernel).reshape(-1, n_kinds, width)
+        name: np.asarray(kernel).reshape(-1, n_pair_types, width)
         for name, kernel in parameters["params"].items()
     }
     taken = dict.fromkeys(weights, 0)

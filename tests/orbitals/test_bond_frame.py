@@ -7,7 +7,13 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from gh_tools.orbitals.basis import Basis, ElementBasis, Shell
-from gh_tools.orbitals.bond_frame import bond_angles, from_frame, quarter_turn, reversal, to_frame
+from gh_tools.orbitals.bond_frame import (
+    bond_angles,
+    exchange_atoms,
+    from_frame,
+    rotation_about_x,
+    to_frame,
+)
 from gh_tools.orbitals.irreps import IrrepLayout
 from gh_tools.orbitals.order import wigner_d
 
@@ -52,8 +58,8 @@ def blocks(key, seed=0):
 @pytest.mark.parametrize("key", BASIS.species_pairs())
 def test_blocks_are_those_of_the_turned_system(key):
     irreps, found = LAYOUT.pair[key], blocks(key)
-    turned = irreps.to_blocks(to_frame("bond", irreps, irreps.to_irreps(found), VECTORS))
-    for vector, block, expected in zip(VECTORS, turned, found, strict=True):
+    rotated = irreps.to_blocks(to_frame("bond", irreps, irreps.to_irreps(found), VECTORS))
+    for vector, block, expected in zip(VECTORS, rotated, found, strict=True):
         matrix = rotation(vector)
         np.testing.assert_allclose(matrix @ vector, [0, 0, np.linalg.norm(vector)], atol=1e-12)
         first, second = (wigner_d(BASIS[number].degrees, matrix) for number in key)
@@ -64,10 +70,10 @@ def test_blocks_are_those_of_the_turned_system(key):
 def test_there_and_back(key):
     irreps = LAYOUT.pair[key]
     components = irreps.to_irreps(blocks(key))
-    turned = to_frame("bond", irreps, components, VECTORS)
-    assert np.abs(turned - components).max() > 1.0
+    rotated = to_frame("bond", irreps, components, VECTORS)
+    assert np.abs(rotated - components).max() > 1.0
     np.testing.assert_allclose(
-        from_frame("bond", irreps, turned, VECTORS), components, atol=100 * ROUNDING
+        from_frame("bond", irreps, rotated, VECTORS), components, atol=100 * ROUNDING
     )
     assert to_frame("global", irreps, components, VECTORS) is components
     assert from_frame("global", irreps, components, VECTORS) is components
@@ -79,7 +85,7 @@ def test_quarter_turns_are_wigners_matrices():
     expected = wigner_d(range(7), takes_y_to_z)
     for degree in range(7):
         block = slice(degree**2, (degree + 1) ** 2)
-        np.testing.assert_allclose(quarter_turn(degree), expected[block, block], atol=ROUNDING)
+        np.testing.assert_allclose(rotation_about_x(degree), expected[block, block], atol=ROUNDING)
 
 
 @pytest.mark.parametrize("number", BASIS.numbers)
@@ -87,7 +93,7 @@ def test_a_bond_of_like_atoms_from_its_other_end(number):
     irreps = LAYOUT.pair[number, number]
     found = blocks((number, number))
     components = to_frame("bond", irreps, irreps.to_irreps(found), VECTORS)
-    partner, sign = reversal(irreps)
+    partner, sign = exchange_atoms(irreps)
     from_other_end = to_frame("bond", irreps, irreps.to_irreps(np.swapaxes(found, 1, 2)), -VECTORS)
     # The frame that -VECTORS gives may differ by a turn about the bond: π, because the azimuth is the
     # opposite one, which changes the sign of all components of odd m; or none, at the poles.

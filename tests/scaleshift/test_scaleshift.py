@@ -205,8 +205,8 @@ def test_fit_is_deterministic_and_knows_no_order(fitted, labels):
     again = fit_scaleshift([labels], np.arange(8), LAYOUT)["global"]
     for path, array in fitted.to_arrays().items():
         np.testing.assert_array_equal(again.to_arrays()[path], array)
-    turned, rest = Labels.of(labels.hams[:2:-1]), Labels.of(labels.hams[2::-1])
-    other = fit_scaleshift([turned, rest], np.arange(8), LAYOUT)["global"]
+    rotated, rest = Labels.of(labels.hams[:2:-1]), Labels.of(labels.hams[2::-1])
+    other = fit_scaleshift([rotated, rest], np.arange(8), LAYOUT)["global"]
     r = np.linspace(1.5, 4.0, 20)
     for key in SHIFTS:
         for mine, theirs in zip(fitted.pair_terms[key](r), other.pair_terms[key](r), strict=True):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gh_tools.orbitals.basis import Basis, ElementBasis, Shell
-from gh_tools.orbitals.bond_frame import from_frame, reversal
+from gh_tools.orbitals.bond_frame import exchange_atoms, from_frame
 from gh_tools.orbitals.irreps import IrrepLayout
 from gh_tools.scaleshift.slater_koster import FLOOR, BondFit, BondTerms
 
@@ -67,7 +67,7 @@ def test_deviations_are_scaled_to_order_one():
 @pytest.mark.parametrize("number", BASIS.numbers)
 def test_like_atoms_have_no_first_one(number):
     irreps, terms = fit((number, number), spread=1.0)
-    partner, sign = reversal(irreps)
+    partner, sign = exchange_atoms(irreps)
     shift, scale = terms(np.linspace(NEAREST, CUTOFF, 20))
     np.testing.assert_allclose(sign * shift[:, partner], shift, atol=1e-10)
     np.testing.assert_allclose(scale[:, partner], scale, rtol=1e-10)

@@ -47,7 +47,7 @@ def sizes_of(samples: Sequence[Sample]) -> Int[np.ndarray, "n 3"]:
     return np.array([sample.size for sample in samples]) if known is None else known
 
 
-def n_kinds_of(samples: Sequence[Sample]) -> int:
+def n_pair_types_of(samples: Sequence[Sample]) -> int:
     """Return how many species pairs a sample has at most."""
     return max((len(np.unique(sample.graph.pair_type)) for sample in samples), default=0)
 

@@ -99,13 +99,13 @@ def level_rows(
         ends = of(i, irreps.shape[0]).conj(), of(j, irreps.shape[1]) * phase[:, None]
         # Twice the real part: the pair seen from its other end gives the complex conjugate.
         density = 2 * np.einsum("amr,anr->armn", *ends).real
-        turned = to_frame(
+        rotated = to_frame(
             frame,
             irreps,
             _components(irreps, density, states.spins).reshape(-1, irreps.size),
             np.repeat(graph.pair_vector[rows], n_rows, axis=0),
         )
-        pairs[rows, :, : irreps.size] = turned.reshape(len(i), n_rows, -1)
+        pairs[rows, :, : irreps.size] = rotated.reshape(len(i), n_rows, -1)
     return LevelRows(
         (onsite * scales[0][:, None]).astype(np.float32),
         (pairs * scales[1][:, None]).astype(np.float32),

@@ -1,4 +1,4 @@
-"""Features of pairs, turned into the frame of their bond and sorted by the order m there."""
+"""Features of pairs, rotated into the frame of their bond and sorted by the order m there."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from gh_tools.orbitals.bond_frame import bond_angles, multiples, quarter_turn
+from gh_tools.orbitals.bond_frame import bond_angles, multiples, rotation_about_x
 
-Turned = list[Float[Array, "..."]]
+Rotated = list[Float[Array, "..."]]
 
 
 class Components(NamedTuple):
-    """The order of harmonics in which a turn about z reverses them.
+    """The order of harmonics in which a rotation about z reverses them.
 
     By m, and there by l, which ascends for m > 0 and descends for m < 0, so that the components m and
     -m of a degree stand equally far from the two ends.
@@ -24,13 +24,13 @@ class Components(NamedTuple):
     Attributes:
         degree: of each component.
         m: of each component.
-        usual: where it stands in the order of orbitals.
+        orbital_order: where it stands in the order of orbitals.
         rows: for each degree, where its components stand, by m.
     """
 
     degree: Int[np.ndarray, " lm"]
     m: Int[np.ndarray, " lm"]
-    usual: Int[np.ndarray, " lm"]
+    orbital_order: Int[np.ndarray, " lm"]
     rows: list[dict[int, int]]
 
 
@@ -39,17 +39,17 @@ def components(max_degree: int) -> Components:
     """Return the order of components up to a degree."""
     degrees = np.repeat(np.arange(max_degree + 1), 2 * np.arange(max_degree + 1) + 1)
     m = np.arange(len(degrees)) - degrees * (degrees + 1)
-    usual = np.lexsort((degrees * np.where(m < 0, -1, 1), m))
+    orbital_order = np.lexsort((degrees * np.where(m < 0, -1, 1), m))
     rows: list[dict[int, int]] = [{} for _ in range(max_degree + 1)]
-    for row, index in enumerate(usual.tolist()):
+    for row, index in enumerate(orbital_order.tolist()):
         rows[degrees[index]][int(m[index])] = row
-    return Components(degrees[usual], m[usual], usual, rows)
+    return Components(degrees[orbital_order], m[orbital_order], orbital_order, rows)
 
 
-class BondAngles(NamedTuple):
-    """What turns features into the frame where each pair's vector is along +z.
+class BondRotation(NamedTuple):
+    """What rotates features into the frame where each pair's vector is along +z.
 
-    The turn is one about z by -φ, which takes the component m to itself times `cosine` plus that of -m
+    The rotation is one about z by -φ, which takes the component m to itself times `cosine` plus that of -m
     times `sine`, and one about y by -θ. The latter leaves the mirror plane y -> -y alone, so that only
     elements of equally signed m, and m = 0, do not vanish: they stand in `polar` as
     :func:`_polar_elements` counts them.
@@ -60,8 +60,8 @@ class BondAngles(NamedTuple):
     polar: Float[Array, "elements pairs"]
 
 
-def bond_turns(vector: Float[Array, "pairs 3"], max_degree: int) -> BondAngles:
-    """Evaluate the turns of pairs.
+def bond_rotations(vector: Float[Array, "pairs 3"], max_degree: int) -> BondRotation:
+    """Evaluate the rotations of pairs.
 
     Args:
         vector: from the first to the second atom of each pair, in Å.
@@ -74,7 +74,7 @@ def bond_turns(vector: Float[Array, "pairs 3"], max_degree: int) -> BondAngles:
     # Of minus the polar angle: sin(top·), … sin(1·), cos(0·), … cos(top·).
     cosines, sines = (part.T for part in multiples(polar[0], -polar[1], max_degree, jnp))
     constants = jnp.asarray(_polar_elements(max_degree)[1], vector.dtype)
-    return BondAngles(
+    return BondRotation(
         cosine[np.abs(m), None],
         (sine[np.abs(m)] * sign)[:, None],
         constants @ jnp.concatenate([sines[:0:-1], cosines]),
@@ -85,9 +85,9 @@ def bond_turns(vector: Float[Array, "pairs 3"], max_degree: int) -> BondAngles:
 def _polar_elements(
     max_degree: int,
 ) -> tuple[dict[tuple[int, int, int], int], Float[np.ndarray, "elements products"]]:
-    """Elements of turns about y by minus an angle, as sums of sines and cosines of its multiples.
+    """Elements of rotations about y by minus an angle, as sums of sines and cosines of its multiples.
 
-    A turn about y is one about z between two quarter turns about x.
+    A rotation about y is one about z between two rotations by 90° about x.
 
     Returns:
         The index of (degree, new m, old m), and the sums' coefficients.
@@ -95,12 +95,12 @@ def _polar_elements(
     index, coefficients = {}, []
     for degree in range(max_degree + 1):
         m, n = np.arange(-degree, degree + 1), 2 * degree + 1
-        # A turn about z by α: component m takes cos(mα) of itself and, of -m, sin(mα) with a sign.
-        turn = np.zeros((n, n, 2 * max_degree + 1))
-        turn[degree + m, degree + m, max_degree + abs(m)] = 1.0
-        turn[degree + m, degree - m, max_degree - abs(m)] -= np.sign(m)
-        quarter = quarter_turn(degree)
-        table = np.einsum("mr,mna,nk->rka", quarter, turn, quarter)
+        # A rotation about z by α: component m takes cos(mα) of itself and, of -m, sin(mα) with a sign.
+        about_z = np.zeros((n, n, 2 * max_degree + 1))
+        about_z[degree + m, degree + m, max_degree + abs(m)] = 1.0
+        about_z[degree + m, degree - m, max_degree - abs(m)] -= np.sign(m)
+        about_x = rotation_about_x(degree)
+        table = np.einsum("mr,mna,nk->rka", about_x, about_z, about_x)
         for new in m.tolist():
             for old in m.tolist():
                 if (new < 0) == (old < 0):
@@ -109,16 +109,16 @@ def _polar_elements(
     return index, np.array(coefficients)
 
 
-def turn_to_bond(
+def rotate_to_bond_frame(
     features: Float[Array, "swap lm features pairs"],
     weights: Float[Array, "swap degrees features pairs"],
-    turns: BondAngles,
+    rotations: BondRotation,
     n_tensors: int,
     max_order: int,
-) -> Turned:
-    """Turn features into the frame of their bond, and weigh them.
+) -> Rotated:
+    """Rotate features into the frame of their bond, and weigh them.
 
-    A turn by α about the bond multiplies c + is by exp(imα), where (c, s) are the components (m, -m) of
+    A rotation by α about the bond multiplies c + is by exp(imα), where (c, s) are the components (m, -m) of
     a tensor, or (-s, c) of a pseudotensor: in this form a mirror plane through the bond conjugates
     both, and real weights may mix them.
 
@@ -129,7 +129,7 @@ def turn_to_bond(
     Args:
         features: in the structure's axes, in the order of :func:`components`.
         weights: of each degree.
-        turns: of the pairs, up to the same degree.
+        rotations: of the pairs, up to the same degree.
         n_tensors: so many of the features are tensors, and the others pseudotensors.
         max_order: largest m that is needed.
 
@@ -138,22 +138,22 @@ def turn_to_bond(
         degrees begin with 1; then for each m > 0 an array [swap, degrees·features, 2, pairs] of c and
         s. Degrees begin with m.
     """
-    turned = turn_azimuth(features, weights, turns.cosine, turns.sine)
-    return turn_polar(turned, turns.polar, n_tensors, max_order)
+    rotated = rotate_azimuth(features, weights, rotations.cosine, rotations.sine)
+    return rotate_polar(rotated, rotations.polar, n_tensors, max_order)
 
 
 @jax.custom_vjp
-def turn_azimuth(
+def rotate_azimuth(
     features: Float[Array, "swap lm features pairs"],
     weights: Float[Array, "swap degrees features pairs"],
     cosine: Float[Array, "lm 1 pairs"],
     sine: Float[Array, "lm 1 pairs"],
 ) -> Float[Array, "swap lm features pairs"]:
-    """Turn about z by minus the azimuth, and weigh each degree."""
-    return _spread(weights) * (cosine * features + sine * features[:, ::-1])
+    """Rotate about z by minus the azimuth, and weigh each degree."""
+    return _broadcast(weights) * (cosine * features + sine * features[:, ::-1])
 
 
-def _spread(weights):
+def _broadcast(weights):
     """Give each component what its degree has."""
     of_degree = _split(weights, 1)
     return jnp.concatenate(
@@ -166,17 +166,19 @@ def _split(array, axis):
     return jax.lax.split(array, [1] * array.shape[axis], axis)
 
 
-def _azimuth_backward(kept, slope):
+def _azimuth_backward(kept, cotangent):
     features, weights, cosine, sine = kept
-    product = _split(slope * (cosine * features + sine * features[:, ::-1]), 1)
+    product = _split(cotangent * (cosine * features + sine * features[:, ::-1]), 1)
     rows = components(weights.shape[1] - 1).rows
     of_weights = [sum(product[row] for row in places.values()) for places in rows]
-    slope = slope * _spread(weights)
+    cotangent = cotangent * _broadcast(weights)
     # Sums and differences apart, and then joined: that ends the loops.
-    of_features = [cosine * part + (sine * part)[:, ::-1] for part in jnp.split(slope, len(slope))]
+    of_features = [
+        cosine * part + (sine * part)[:, ::-1] for part in jnp.split(cotangent, len(cotangent))
+    ]
     # Left out of the program where nobody asks for them, as in training.
-    of_cosine = (slope * features).sum((0, 2))[:, None]
-    of_sine = (slope * features[:, ::-1]).sum((0, 2))[:, None]
+    of_cosine = (cotangent * features).sum((0, 2))[:, None]
+    of_sine = (cotangent * features[:, ::-1]).sum((0, 2))[:, None]
     return (
         jnp.concatenate(of_features),
         jnp.concatenate(of_weights, axis=1),
@@ -185,23 +187,23 @@ def _azimuth_backward(kept, slope):
     )
 
 
-turn_azimuth.defvjp(lambda *arguments: (turn_azimuth(*arguments), arguments), _azimuth_backward)
+rotate_azimuth.defvjp(lambda *arguments: (rotate_azimuth(*arguments), arguments), _azimuth_backward)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def turn_polar(
+def rotate_polar(
     features: Float[Array, "swap lm features pairs"],
     polar: Float[Array, "elements pairs"],
     n_tensors: int,
     max_order: int,
-) -> Turned:
-    """Turn about y by minus the polar angle, and sort as :func:`turn_to_bond` says."""
+) -> Rotated:
+    """Rotate about y by minus the polar angle, and sort as :func:`rotate_to_bond_frame` says."""
     max_degree = round(features.shape[1] ** 0.5) - 1
     degrees = range(max_degree + 1)
     index, _ = _polar_elements(max_degree)
     rows = components(max_degree).rows
     elements, features = _split(polar, 0), _split(features, 1)
-    turned = {
+    rotated = {
         (degree, m): sum(
             elements[index[degree, m, k]] * features[row]
             for k, row in rows[degree].items()
@@ -210,8 +212,8 @@ def turn_polar(
         for degree in degrees
         for m in range(-min(degree, max_order), min(degree, max_order) + 1)
     }
-    tensors = {key: part[:, :n_tensors] for key, part in turned.items()}
-    pseudotensors = {key: part[:, n_tensors:] for key, part in turned.items()}
+    tensors = {key: part[:, :n_tensors] for key, part in rotated.items()}
+    pseudotensors = {key: part[:, n_tensors:] for key, part in rotated.items()}
     out = [
         jnp.concatenate([tensors[degree, 0] for degree in degrees], axis=1),
         jnp.concatenate([pseudotensors[degree, 0] for degree in degrees[1:]], axis=1),
@@ -225,46 +227,46 @@ def turn_polar(
     return out
 
 
-def _polar_backward(n_tensors, max_order, kept, slopes):
+def _polar_backward(n_tensors, max_order, kept, cotangents):
     features, polar = kept
     n_swaps, n_components, n_features, n_pairs = features.shape
     max_degree = round(n_components**0.5) - 1
     index, _ = _polar_elements(max_degree)
     table = components(max_degree)
-    # Slopes of the turned components, by degree and m.
-    turned = {}
-    even = jax.lax.split(slopes[0], [n_tensors] * (max_degree + 1), 1)
-    odd = jax.lax.split(slopes[1], [n_features - n_tensors] * max_degree, 1)
+    # Cotangents of the rotated components, by degree and m.
+    rotated = {}
+    even = jax.lax.split(cotangents[0], [n_tensors] * (max_degree + 1), 1)
+    odd = jax.lax.split(cotangents[1], [n_features - n_tensors] * max_degree, 1)
     odd = [jnp.zeros((n_swaps, n_features - n_tensors, n_pairs), features.dtype), *odd]
     for degree in range(max_degree + 1):
-        turned[degree, 0] = jnp.concatenate([even[degree], odd[degree]], axis=1)
+        rotated[degree, 0] = jnp.concatenate([even[degree], odd[degree]], axis=1)
     is_tensor = (np.arange(n_features) < n_tensors)[:, None]
-    for m, slope in enumerate(slopes[2:], start=1):
+    for m, cotangent in enumerate(cotangents[2:], start=1):
         sizes = [n_features] * (max_degree + 1 - m)
-        parts = [jax.lax.split(slope[:, :, part], sizes, 1) for part in (0, 1)]
+        parts = [jax.lax.split(cotangent[:, :, part], sizes, 1) for part in (0, 1)]
         for degree, (c, s) in enumerate(zip(*parts, strict=True), start=m):
-            turned[degree, m] = jnp.where(is_tensor, c, s)
-            turned[degree, -m] = jnp.where(is_tensor, s, -c)
+            rotated[degree, m] = jnp.where(is_tensor, c, s)
+            rotated[degree, -m] = jnp.where(is_tensor, s, -c)
 
     elements, of_features = _split(polar, 0), []
     for degree, k in zip(table.degree.tolist(), table.m.tolist(), strict=True):
         terms = [
-            elements[index[degree, m, k]] * turned[degree, m]
+            elements[index[degree, m, k]] * rotated[degree, m]
             for m in table.rows[degree]
-            if (degree, m, k) in index and (degree, m) in turned
+            if (degree, m, k) in index and (degree, m) in rotated
         ]
-        of_features.append(sum(terms) if terms else jnp.zeros_like(turned[0, 0]))
+        of_features.append(sum(terms) if terms else jnp.zeros_like(rotated[0, 0]))
     # Left out of the program where nobody asks for it, as in training.
     of_polar = [
-        (turned[degree, m] * features[:, table.rows[degree][k]]).sum((0, 1))
-        if (degree, m) in turned
+        (rotated[degree, m] * features[:, table.rows[degree][k]]).sum((0, 1))
+        if (degree, m) in rotated
         else jnp.zeros_like(polar[0])
         for degree, m, k in index
     ]
     return jnp.stack(of_features, axis=1), jnp.stack(of_polar)
 
 
-turn_polar.defvjp(
-    lambda features, polar, *static: (turn_polar(features, polar, *static), (features, polar)),
+rotate_polar.defvjp(
+    lambda features, polar, *static: (rotate_polar(features, polar, *static), (features, polar)),
     _polar_backward,
 )
