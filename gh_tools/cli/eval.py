@@ -69,9 +69,9 @@ def main(
         levels = mean["eigenvalues"]
         rows += [
             ["eigenvalues, E_F ± 5 eV", _text(levels["window"])],
-            ["  after taking off a constant", _text(levels["window_shifted"])],
+            ["  after aligning by a constant shift", _text(levels["window_shifted"])],
             ["eigenvalues, all", _text(levels["all"])],
-            ["  after taking off a constant", _text(levels["all_shifted"])],
+            ["  after aligning by a constant shift", _text(levels["all_shifted"])],
             ["Fermi level", _text(levels["fermi_level"])],
             ["ghost states (number)", levels["ghosts"]],
         ]

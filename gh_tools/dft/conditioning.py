@@ -1,4 +1,4 @@
-"""How well a basis spans its space: eigenvalues of S where atoms are most crowded."""
+"""How well a basis spans its space: eigenvalues of S of the densest environments."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from gh_tools.orbitals.pairs import Neighbours, stored_pairs, wrapped
 # Errors of H grow by the inverse of an eigenvalue of S in its direction: by a hundred below this.
 POOR = 0.01
 _RADIUS = 6.0  # Å around an atom whose orbitals are looked at: some 60 atoms
-_NEAREST = 8  # neighbours that tell how crowded an atom is
+_NEAREST = 8  # neighbours that tell how dense the environment of an atom is
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def warn_if_poor(
     cutoffs: Mapping[SpeciesPair, float],
     structures: Iterable[ase.Atoms],
 ) -> None:
-    """Warn where orbitals are nearly dependent, looking at the most crowded atom of each element.
+    """Warn where orbitals are nearly dependent, looking at the densest environment of each element.
 
     Args:
         overlap: computes S.
@@ -55,7 +55,7 @@ def warn_if_poor(
         structures: to look at.
     """
     poor: dict[int, Conditioning] = {}
-    for atoms, atom in most_crowded(structures).values():
+    for atoms, atom in densest_environments(structures).values():
         found = conditioning(overlap, basis, cutoffs, atoms, atom)
         if found.lowest < POOR:
             worst = min(found, poor.get(found.element, found), key=lambda c: c.lowest)
@@ -70,12 +70,12 @@ def warn_if_poor(
         )
 
 
-def most_crowded(structures: Iterable[ase.Atoms]) -> dict[int, tuple[ase.Atoms, int]]:
+def densest_environments(structures: Iterable[ase.Atoms]) -> dict[int, tuple[ase.Atoms, int]]:
     """Find the atom of each element whose nearest neighbours are closest: structure and index."""
     best: dict[int, tuple[float, ase.Atoms, int]] = {}
     for atoms in structures:
         distance = Neighbours(atoms, _RADIUS).nearest(_NEAREST)
-        # An atom with few neighbours is not crowded.
+        # An atom with few neighbours has no dense environment.
         mean = np.where(np.isfinite(distance), distance, _RADIUS).mean(axis=1)
         for number in np.unique(atoms.numbers).tolist():
             mine = np.flatnonzero(atoms.numbers == number)

@@ -88,7 +88,7 @@ def label_structures(
     ]
     with progress("labelling", len(tasks)) as shown:
         for index, result in (executor or Processes(1)).run(label_part, tasks):
-            writer.partial.settle(index, structures.names[index], result)
+            writer.partial.record_outcome(index, structures.names[index], result)
             shown.advance()
     failures = [failure for failure in writer.partial.failures() if failure["index"] in mine]
     if shared:

@@ -106,9 +106,9 @@ class EigenvalueErrors:
 
     Attributes:
         window: MAE in eV of the levels within ±5 eV of the reference's Fermi level.
-        window_shifted: the same after the mean error of these levels is taken off.
+        window_shifted: the same after aligning by a constant shift, the mean error of these eigenvalues.
         all: MAE in eV of all levels.
-        all_shifted: the same after the mean error of all levels is taken off.
+        all_shifted: the same after aligning by a constant shift, the mean error of all eigenvalues.
         fermi_level: error (predicted - reference) in eV; both from the levels on these k-points.
         ghosts: predicted levels within ±5 eV that have no level of the reference near them, over
             all k-points and spins.
@@ -304,7 +304,7 @@ def _count_ghosts(
 def _mae(
     difference: Float[np.ndarray, "..."], weight: Float[np.ndarray, "..."]
 ) -> tuple[float, float]:
-    """Weighted mean absolute value, before and after the weighted mean is taken off."""
+    """Weighted mean absolute value, before and after aligning by a constant shift, the weighted mean."""
     if not np.any(weight):
         return float("nan"), float("nan")
     mean = np.average(difference, weights=weight)

@@ -138,7 +138,7 @@ def predict_structures(
         for (index, number), result in executor.run(function, tasks):
             work, _, left = pending[index]
             piece = _piece(work, number)
-            if not writer.partial.settle(index, structures.names[index], result, piece):
+            if not writer.partial.record_outcome(index, structures.names[index], result, piece):
                 failed.add(index)
             left.remove(number)
             if not left:

@@ -21,7 +21,7 @@ from gh_tools.store.structures import Structures, unique_names
 
 @dataclass(frozen=True)
 class Labels:
-    """Label stores that can be learned from together.
+    """Label stores that one model can be trained on.
 
     Attributes:
         stores: the stores.

@@ -23,9 +23,9 @@ class Split:
     may be in no part: it is then left aside.
 
     Args:
-        train: Indices of the structures that are learned from.
+        train: Indices of the training set.
         validation: Indices of those that choose the best epoch.
-        test: Indices of those that are kept for the end.
+        test: Indices of the test set.
     """
 
     train: Int[np.ndarray, " train"]

@@ -80,7 +80,7 @@ class BondReadout(nn.Module):
         return irreps if kinds is None else jnp.where(kind.any(axis=0), irreps, jnp.nan)
 
     def _symmetrised(self, kernel, table: BondColumns, m: int, parity, kinds):
-        """Keep the part of like atoms' maps that a swap of the atoms turns into the transposed block.
+        """Keep the part of like atoms' maps that an exchange of the atoms takes to the transposed block.
 
         Returns:
             The maps of the chosen kinds; of all if these are None.

@@ -55,7 +55,7 @@ class RadialBasisConfig(Section):
     radial_function: RadialFunction = "basic_fourier"
     """Radial functions, by their name in e3x."""
     cutoff_function: CutoffFunction = "smooth_cutoff"
-    """Takes them and their slopes to zero at the cutoff, by its name in e3x."""
+    """Takes them and their derivatives to zero at the cutoff, by its name in e3x."""
 
 
 class AttentionConfig(Section):

@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from scipy import sparse
 
 # Å. A stretched exponential of 6 eV with a decay length of 1 Å deviates from a straight line over half
-# a bin by 6 * 0.001**2 / 2 = 3e-6 eV, which is far below the spread of the data within the bin, so the
+# a bin by 6 * 0.001**2 / 2 = 3e-6 eV, which is far below the scatter of the data within the bin, so the
 # minimum is that of the sum over all pairs.
 BIN_WIDTH = 0.002
 SCALE_BIN_WIDTH = 0.1  # Å: wide enough for a root mean square, narrow against the decay

@@ -241,7 +241,7 @@ def fit_scaleshift(
 def _fit_onsite_energy_model(
     readers: Sequence, indices: Int[np.ndarray, " n"], basis: Basis
 ) -> OnsiteEnergyModel | None:
-    """Fit an on-site energy model to structures spread evenly over those given, not many more atoms than `MOST_ATOMS`."""
+    """Fit an on-site energy model to an even choice of the structures given, with not many more atoms than `MOST_ATOMS`."""
     sizes = np.array([len(atoms) for reader in readers for atoms in reader.structures.atoms])
     stride = max(1, round(sizes[indices].sum() / MOST_ATOMS))
     structures, energies = [], []

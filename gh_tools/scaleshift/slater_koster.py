@@ -21,7 +21,7 @@ from gh_tools.scaleshift.radial import smooth_cutoff
 
 N_RADIAL = 16
 # Of the mean square of the radial functions: smooths where data is sparse, and moves fits to thousands
-# of pairs by less than their spread.
+# of pairs by less than their scatter.
 RIDGE = 1e-8
 # Root mean squares fall by orders of magnitude with the distance; below this (eV), a third of the
 # smallest error of matrix elements that is reported for such networks, nothing is blown up.

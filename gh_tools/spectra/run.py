@@ -95,7 +95,7 @@ def make_spectra(
     bar = progress("spectra", len(left)) if dense or executor.at_once != 1 else nullcontext()
     with bar as shown:
         for index, result in executor.run(spectrum_part, tasks):
-            writer.partial.settle(index, reader.names[index], result)
+            writer.partial.record_outcome(index, reader.names[index], result)
             if shown is not None:
                 shown.advance()
     failures = [failure for failure in writer.partial.failures() if failure["index"] in mine]

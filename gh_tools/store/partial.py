@@ -103,7 +103,7 @@ class Parts:
             time.sleep(0.1)
         return True
 
-    def settle(self, index: int, name: str, result: Any, piece: int | None = None) -> bool:
+    def record_outcome(self, index: int, name: str, result: Any, piece: int | None = None) -> bool:
         """Take note of the end of a task that was to write a part; tell and record a failure.
 
         Args:

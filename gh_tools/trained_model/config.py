@@ -17,7 +17,7 @@ class NetworkConfig(Section):
     model: Annotated[ModelConfig, default_choice("model", "bond-frame")] = BondFrameConfig()
     """The network; its key ``model`` selects which."""
     ensemble: int = Field(1, ge=1)
-    """Networks that learn from the same batches, each from initial weights of its own, which takes so many
+    """Networks that are trained on the same batches, each from initial weights of its own, which takes so many
     times as long. Their mean is the prediction, and their deviation its uncertainty."""
     precision: Literal["float32", "float64"] = "float32"
     """Of the network and its gradients; metrics are always float64."""

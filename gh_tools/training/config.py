@@ -110,7 +110,7 @@ class AdamWConfig(OptimizerConfig):
     eps: float = Field(1e-8, gt=0.0)
     """Added to the denominator."""
     weight_decay: float = Field(0.05, ge=0.0)
-    """Pull of the weights to zero: with few structures to learn from, it lowers the errors of others."""
+    """Pull of the weights to zero: with a small training set it lowers the errors of others."""
     nesterov: bool = False
     """Look ahead along the momentum."""
 

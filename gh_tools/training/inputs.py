@@ -66,7 +66,7 @@ def open_inputs(
 
     Raises:
         NoInputError: a store or file is missing.
-        DataError: they do not belong together, or no structure is left to validate with.
+        DataError: they do not belong together, or the validation set is empty.
     """
     store = open_store(scaleshift, "scaleshift")
     stores = [open_store(path, "hamiltonians") for path in hamiltonians]

@@ -85,12 +85,12 @@ class Training:
     Args:
         config: everything that decides it.
         layout: irreps of the basis.
-        train: samples to learn from.
+        train: samples of the training set.
         validation: samples to choose the best weights by.
         directory: where checkpoints are kept; the run goes on from the last one that is there.
         started: ``time.monotonic()`` when the clock of the budget began.
         devices: that share a step.
-        probe: the first samples of the training part, whose error is measured beside that of validation.
+        training_subset: the first samples of the training set, whose error is measured beside that of validation.
         weights: to start from; drawn if None.
     """
 
@@ -103,7 +103,7 @@ class Training:
         directory: Path,
         started: float | None = None,
         devices: Devices | None = None,
-        probe: Sequence[LabelledSample] = (),
+        training_subset: Sequence[LabelledSample] = (),
         weights: Any = None,
     ):
         self.config, self.samples = config, train
@@ -121,7 +121,9 @@ class Training:
         plan = plan_epoch(self.buckets, config.data.batch_size, config.seed, 0)
         self.steps_per_epoch = len(plan)
 
-        n_pair_types = size * max(n_pair_types_of(part) for part in (train, validation, probe))
+        n_pair_types = size * max(
+            n_pair_types_of(part) for part in (train, validation, training_subset)
+        )
         model = build_model(config.model, layout.basis, layout.n_spins, n_pair_types)
         optimizer = build_optimizer(config.optimizer, config.schedule, self.steps_per_epoch)
         first = collate([train[index] for index in plan[0][1][:size]], plan[0][0])
@@ -133,11 +135,11 @@ class Training:
             self.state = fresh_state(weights, optimizer, config.ema, count)
         self.best = {metric: self.state.evaluated.tree for metric in BEST}
         predict = jax.jit(of_members(model.apply, count), compiler_options=compiler_options())
-        self.validation, self.probe = (
+        self.validation, self.training_subset = (
             Validation(part, members, size, layout, predict, config.metrics, config.model.frame)
             for part, members in (
                 (validation, _members(buckets, len(train), len(validation))),
-                (probe, _members(buckets, 0, len(probe))),
+                (training_subset, _members(buckets, 0, len(training_subset))),
             )
         )
         self.progress = Progress()
@@ -154,7 +156,7 @@ class Training:
         self.pace = Pace(
             config,
             self.steps_per_epoch,
-            (len(validation) + len(probe)) / len(train),
+            (len(validation) + len(training_subset)) / len(train),
             (self._saved if started is None else started) - self.progress.elapsed,
             self.progress.reserve,
         )
@@ -240,7 +242,7 @@ class Training:
     def _pulse(self, interrupt: Interrupt) -> tuple[float, bool, bool]:
         """Return what part of the run is done, and whether to stop or to keep a checkpoint after a step."""
         save = time.monotonic() - self._saved > self.config.checkpoint_interval
-        now = np.array([self.pace.part_done(self.progress.step), interrupt.requested, save])
+        now = np.array([self.pace.fraction_done(self.progress.step), interrupt.requested, save])
         part, stop, save = self.devices.agree(now)
         return float(part), bool(stop), bool(save)
 
@@ -272,7 +274,7 @@ class Training:
         part, due, last = self.devices.agree(
             np.array(
                 [
-                    self.pace.part_done(state.step),
+                    self.pace.fraction_done(state.step),
                     self.pace.is_due(state.epoch),
                     self._finished(),
                 ],
@@ -303,8 +305,8 @@ class Training:
             self._compiled = True
         before = time.monotonic()
         metrics = self.validation.measure(weights, eigenvalues)
-        if len(self.probe.samples):
-            trained = self.probe.measure(weights, eigenvalues=False)
+        if len(self.training_subset.samples):
+            trained = self.training_subset.measure(weights, eigenvalues=False)
             metrics["hamiltonian_train"] = trained["hamiltonian"]
         if eigenvalues:
             state.eigenvalue_epoch = state.epoch
@@ -333,7 +335,7 @@ class Training:
 
     def _finished(self) -> bool:
         state, patience = self.progress, self.config.early_stopping.patience
-        part = self.pace.part_done(state.step)
+        part = self.pace.fraction_done(state.step)
         if state.done or state.epoch >= self.config.most_epochs or part >= 1.0:
             return True
         best = state.best.get("hamiltonian")

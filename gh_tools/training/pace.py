@@ -50,7 +50,7 @@ class Pace:
         """Wall-clock seconds that the run has taken, interruptions left out."""
         return time.monotonic() - self.started
 
-    def part_done(self, step: int) -> float:
+    def fraction_done(self, step: int) -> float:
         """Return the part of the run that is done, by steps or by the clock, whichever ends first."""
         part = step / self._n_steps
         if self.config.budget is None:

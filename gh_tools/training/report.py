@@ -108,7 +108,7 @@ def judge(history: History) -> Verdict:
         sentence = (
             f"the validation error {alike}fell by only {fall:.0%} in the last tenth of the steps: "
             + (
-                "the learning rate has run out, so only a longer run, or then a larger network, "
+                "the schedule has ended, so only a longer run, or then a larger network, "
                 "would lower it"
                 if annealed < 0.1
                 else "let the learning rate fall (schedule.name = 'cosine'), or try a larger network"

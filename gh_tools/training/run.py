@@ -33,7 +33,7 @@ from gh_tools.training.loop import Outcome, Training
 from gh_tools.training.report import error_table, thin_clock
 from gh_tools.units import MEV
 
-# One part in so many of the free memory holds labels to validate with; others are read again.
+# One part in so many of the free memory holds labels of the validation set; others are read again.
 _SHARE_OF_MEMORY = 4
 
 
@@ -94,7 +94,7 @@ def train_model(
 
         return LabelledSamples(samples, read, maker, room // 2)
 
-    probe = [train[index] for index in range(min(len(train), len(validation)))]
+    training_subset = [train[index] for index in range(min(len(train), len(validation)))]
     if dropped > 0.0:
         # Tails that projectors of a third atom carry are there in every label, and far below any
         # model's error; a cutoff that is too short costs more than a meV.
@@ -111,7 +111,7 @@ def train_model(
         directory / "checkpoints",
         started,
         devices,
-        labelled(probe, inputs.split.train),
+        labelled(training_subset, inputs.split.train),
         inputs.weights,
     )
     outcome = training.run()

@@ -102,7 +102,7 @@ def make_step(
         loss: what is minimised.
         ema: decay of the moving average of the weights. Early in the run it is (1 + t)/(10 + t) if that
             is less, so that the average does not remember the initial weights.
-        members: of an ensemble, which learn from the same batches.
+        members: of an ensemble, which are trained on the same batches.
 
     Returns:
         A function of state, batch and learning rate to the next state, in the memory of the former, and

@@ -86,7 +86,9 @@ def _command(name: str, target: str) -> Command:
     summary, *paragraphs = [
         _flow(paragraph) for paragraph in inspect.getdoc(function).split("\n\n")
     ]
-    parameters = [_parameter(p, hints[p.name]) for p in command.params if p.name in hints]
+    parameters = [
+        _parameter(p, hints[p.name]) for p in command.params if p.name in hints and not p.hidden
+    ]
     standard = [
         Parameter(["--version"], "", [], "", "Show the version, and stop."),
         Parameter(["-h", "--help"], "", [], "", "Show the help, and stop."),

@@ -1,4 +1,4 @@
-"""Eigenvalues of S around crowded atoms, against those of S(k)."""
+"""Eigenvalues of S of dense environments, against those of S(k)."""
 
 import logging
 
@@ -9,7 +9,7 @@ from ase.build import bulk
 
 from gh_tools.console import log
 from gh_tools.dft.basis_sets import basis_table
-from gh_tools.dft.conditioning import POOR, conditioning, most_crowded, warn_if_poor
+from gh_tools.dft.conditioning import POOR, conditioning, densest_environments, warn_if_poor
 from gh_tools.dft.config import LabelConfig
 from gh_tools.dft.overlap import Overlap
 from gh_tools.orbitals.bloch import bloch_matrix
@@ -48,10 +48,10 @@ def test_a_poor_basis_is_named(basis, caplog, monkeypatch):
     assert confined or f"basis {basis[72].basis_name}" in caplog.text
 
 
-def test_the_most_crowded_atom_of_each_element():
+def test_the_densest_environment_of_each_element():
     loose = ase.Atoms("HO", [(0, 0, 0), (0, 0, 2.0)])
     dense = ase.Atoms("OHHO", [(0, 0, 0), (0, 0, 1.1), (0, 0, 2.0), (0, 0, 5.5)])
-    found = most_crowded([loose, dense])
+    found = densest_environments([loose, dense])
     assert {z: (atoms is dense, atom) for z, (atoms, atom) in found.items()} == {
         1: (True, 1),
         8: (True, 0),

@@ -105,16 +105,16 @@ def cached_samples(
         shutil.rmtree(folder, ignore_errors=True)
     try:
         root.mkdir(parents=True, exist_ok=True)
-        workplace = Path(tempfile.mkdtemp(prefix=".", dir=root))
+        staging = Path(tempfile.mkdtemp(prefix=".", dir=root))
     except OSError as error:
         raise _cannot_write(root, error) from error
     try:
-        _write(workplace, make())
-        found = CachedSamples(workplace)
+        _write(staging, make())
+        found = CachedSamples(staging)
         with contextlib.suppress(OSError):  # another run was faster, with the same samples
-            workplace.rename(folder)
+            staging.rename(folder)
     finally:
-        shutil.rmtree(workplace, ignore_errors=True)
+        shutil.rmtree(staging, ignore_errors=True)
     _tidy(root, keep=folder)
     return found
 

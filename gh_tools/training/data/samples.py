@@ -22,7 +22,7 @@ from gh_tools.training.data.eigenvalue_rows import LevelRows, level_rows
 
 @dataclass
 class Sample:
-    """One structure to learn from.
+    """One structure of the training set.
 
     Attributes:
         graph: unpadded; its pairs are those of the label within the pair cutoffs, grouped by species pair.

@@ -75,7 +75,7 @@ class Validation:
 
         Returns:
             For ``onsite`` and ``pairs``, the root mean square error of matrix elements over the root mean
-            square deviation of the members: members that learned from the same structures agree more than
+            square deviation of the members: members that were trained on the same structures agree more than
             they are right, and what they differ by is multiplied with this to be an uncertainty.
         """
         squares = {kind: np.zeros(2) for kind in ("onsite", "pairs")}

@@ -15,7 +15,7 @@ _gh_tools() {
       words=""
       ;;
     gh-fit-scaleshift)
-      options="-o --output --fractions --split --onsite-fit --no-onsite-fit --potential --no-potential --seed --overwrite --dry-run --json -q --quiet -v --verbose --debug --version -h --help"
+      options="-o --output --fractions --split --onsite-fit --no-onsite-fit --seed --overwrite --dry-run --json -q --quiet -v --verbose --debug --version -h --help"
       words=""
       ;;
     gh-train)

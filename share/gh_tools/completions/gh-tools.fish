@@ -46,7 +46,6 @@ complete -c gh-fit-scaleshift -s o -l output -r -d 'Store to write; by default n
 complete -c gh-fit-scaleshift -l fractions -x -d 'Shares of the training, validation and test set.'
 complete -c gh-fit-scaleshift -l split -r -d 'JSON object with the lists train, validation and test of structure names or indices, instead of drawing them.'
 complete -c gh-fit-scaleshift -l onsite-fit -l no-onsite-fit -d 'Fit first a model of the atoms\' on-site energies, of neighbours up to 12 Å and of theirs up to 6.5 Å. Without it models depend on atoms within their cutoff alone.'
-complete -c gh-fit-scaleshift -l potential -l no-potential -d ''
 complete -c gh-fit-scaleshift -l seed -x -d 'Seed of all random numbers.'
 complete -c gh-fit-scaleshift -l overwrite -d 'Replace an existing output.'
 complete -c gh-fit-scaleshift -l dry-run -d 'Say what would be done, and stop.'
