@@ -236,4 +236,4 @@ def test_reader_that_goes_away_is_no_error(gh):
 
 
 def test_table_covers_every_command(commands):
-    assert {*COMMANDS, "gh-build"} == set(commands)
+    assert {*COMMANDS, "gh-build", "gh-tools"} == set(commands)

@@ -135,7 +135,7 @@ def _write_model(path: Path, scaleshift: Path) -> Path:
         basis=table,
         scaleshift=ScaleShift.from_arrays(store, table, frame=config.model.frame),
         split=Split.from_arrays(store),
-        names=structures().names,
+        structures=structures(),
         params={"hamiltonian": weights},
         history={name: np.arange(4.0) for name in ("step", "hamiltonian", "learning_rate")},
         attributes={
