@@ -208,7 +208,9 @@ class Matrices:
         """
         from gh_tools.orbitals.bloch import bloch_matrix
 
-        return bloch_matrix(self.blocks, np.asarray(k, dtype=float), "hamiltonian", spin, sparse)
+        return bloch_matrix(
+            self.blocks, np.asarray(k, dtype=float), "hamiltonian", spin, sparse=sparse
+        )
 
     def S(
         self, k: Sequence[float] = (0, 0, 0), sparse: bool = False

@@ -13,7 +13,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from typing import Any, TextIO, TypeVar
 
 log = logging.getLogger("gh_tools")
@@ -80,7 +80,7 @@ def _text(raw: io.FileIO, old: TextIO | None) -> io.TextIOWrapper:
 
 
 class _Error(io.FileIO):
-    def write(self, data) -> int | None:
+    def write(self, data, /) -> int:
         try:
             return super().write(data)
         except OSError:
@@ -90,7 +90,7 @@ class _Error(io.FileIO):
 class _Output(io.FileIO):
     reader_gone = False
 
-    def write(self, data) -> int | None:
+    def write(self, data, /) -> int:
         try:
             return super().write(data)
         except BlockingIOError:
@@ -119,7 +119,9 @@ def configure(quiet: bool = False, verbose: bool = False) -> None:
     global _quiet
     _quiet = quiet
     if sys.stderr.isatty():
-        handler = RichHandler(console=stderr(), show_time=False, show_path=False, markup=False)
+        handler: logging.Handler = RichHandler(
+            console=stderr(), show_time=False, show_path=False, markup=False
+        )
         handler.setFormatter(_Formatter("%(message)s"))
     else:
         handler = logging.StreamHandler(sys.stderr)
@@ -142,7 +144,8 @@ class Progress:
     def __init__(self, description: str, total: int | None):
         self.description, self.total, self.done = printable(description), total, 0
         self._start = self._last = time.monotonic()
-        self._bar = self._task = None
+        self._bar: Any = None  # rich's, which is loaded where it is shown
+        self._task: Any = None
         self._text = ""
 
     def _open(self) -> None:
@@ -224,7 +227,7 @@ def progress(description: str, total: int | None = None) -> Iterator[Progress]:
 
 def track(items: Iterable[Item], description: str, total: int | None = None) -> Iterator[Item]:
     """Yield from ``items``, with progress."""
-    if total is None and hasattr(items, "__len__"):
+    if total is None and isinstance(items, Sized):
         total = len(items)
     with progress(description, total) as shown:
         for item in items:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gh_tools.errors import CannotCreateError, UsageError
 from gh_tools.outputs.publish import new_file
@@ -20,7 +20,7 @@ FORMATS = (".png", ".pdf", ".svg")
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D31")
 INK = "#222222"
 
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.size": 9.0,
     "axes.edgecolor": INK,
@@ -59,7 +59,7 @@ def check_picture(path: Path | str) -> None:
 
 @contextmanager
 def picture(
-    path: Path | str, size: Sequence[float] = (5.0, 3.4), **subplots
+    path: Path | str, size: tuple[float, float] = (5.0, 3.4), **subplots
 ) -> Iterator[tuple[Figure, Axes]]:
     """Give a figure with axes to draw on, and write it when the block ends without an error.
 

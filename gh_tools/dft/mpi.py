@@ -31,7 +31,7 @@ class MPI:
         if self.size > 1 and self._broadcast(sys.argv if self.rank == 0 else None) != sys.argv:
             self._abort("the processes of MPI were given different arguments", UsageError.exit_code)
 
-    def run(self, function: Callable[..., Any], tasks: Tasks) -> Iterator[tuple[Key, Any]]:
+    def run(self, function: Callable[..., Any], tasks: Tasks[Key]) -> Iterator[tuple[Key, Any]]:
         """See `Executor.run`; for the first process."""
         for key, arguments in tasks:
             self._broadcast((function, arguments))

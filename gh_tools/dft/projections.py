@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import TypeVar
 
 import ase
 import numba
@@ -12,6 +13,8 @@ from jaxtyping import Float, Int
 from gh_tools.dft.block_list import BlockList
 from gh_tools.dft.two_center import TwoCenterIntegrals
 from gh_tools.orbitals.pairs import Neighbours
+
+Name = TypeVar("Name", bound=Hashable)
 
 _NEGLIGIBLE = (
     1e-9  # a block of projections below changes S by less than 1e-8 and H by less than 1e-6 eV
@@ -77,8 +80,8 @@ class Projections:
         self,
         coefficients: Mapping[int, Float[np.ndarray, "projectors projectors"]]
         | Sequence[Float[np.ndarray, "projectors projectors"]],
-        lists: Mapping[Hashable, BlockList],
-    ) -> dict[Hashable, Float[np.ndarray, "pairs ki kj"]]:
+        lists: Mapping[Name, BlockList],
+    ) -> dict[Name, Float[np.ndarray, "pairs ki kj"]]:
         """Sum over all atoms a for each pair of orbitals' atoms.
 
         Args:

@@ -57,7 +57,9 @@ def realspace_blocks(
     kinetic = {k: integrals.kinetic(b.zi, b.zj, b.vector) for k, b in lists.items()}
     hamiltonian: dict = {key: [] for key in lists}
     for spin in range(dft.ibzwfs.nspins):
-        potential = grid.blocks(grid.matrices(spin), lists)
+        matrices = grid.matrices(spin)
+        assert matrices is not None  # this is the first process
+        potential = grid.blocks(matrices, lists)
         terms = [atomic[a][spin].real for a in range(len(atoms))]
         correction = projections.correction(terms, lists)
         for key in lists:

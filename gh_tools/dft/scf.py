@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import ase
 import numpy as np
@@ -117,7 +118,7 @@ def run(atoms: ase.Atoms, config: LabelConfig, basis: Basis, log: Path | str):
 
     count_charge_in_density()
     charge = config.charge or 0.0
-    arguments = {"kpts": kpoint_sampling(atoms, config)} if atoms.pbc.any() else {}
+    arguments: dict[str, Any] = {"kpts": kpoint_sampling(atoms, config)} if atoms.pbc.any() else {}
     atoms = boxed(with_reduced_cell(atoms), config.vacuum)
     if charge:
         # The solver takes off the monopole in the middle of the box; what is left of it elsewhere is a
@@ -203,7 +204,7 @@ def kpoint_sampling(atoms: ase.Atoms, config: LabelConfig) -> dict:
     change = change_of_basis(atoms.cell.array, reduced.cell.array, pbc)
     # k·a of a vector a = Σ U_i a_i is Σ U_i (k·a_i). In units of 1/unit, so that all are integers.
     unit = np.lcm.reduce(size)
-    points = np.indices(size).reshape(3, -1).T * (unit // size) @ change.T % unit
+    points = np.indices(tuple(size.tolist())).reshape(3, -1).T * (unit // size) @ change.T % unit
     projected = unit // np.gcd.reduce([*points, np.full(3, unit)])
     if projected.prod() == len(points):  # the points are all those that have their components
         return _grid(projected, pbc)
@@ -257,6 +258,7 @@ def eigenvalue_error(hamiltonian: Hamiltonian, window: float = 5.0) -> float:
     """
     bands, fermi = hamiltonian.bands, hamiltonian.scalars["fermi_level"]
     largest = 0.0
+    assert bands is not None  # see above
     for spin, of_spin in enumerate(bands.eigenvalue):
         for k, reference in zip(bands.kpoint, of_spin, strict=True):
             found = _eigenvalues(hamiltonian, k, spin)

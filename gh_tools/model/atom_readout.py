@@ -46,6 +46,7 @@ class AtomReadout(nn.Module):
         ):
             if not column.size:
                 continue
+            assert features is not None  # an element that has such irreps has their features
             kernel = self.param(
                 name,
                 normal(0.1 / width**0.5),

@@ -81,6 +81,7 @@ class BondFrame(nn.Module):
         product = self._normed(self.products[0](density))
         tensors = jnp.concatenate([density, product[:size]], axis=1)
         tensors, pseudotensors = self.atoms(tensors, product[size:], species)
+        assert pseudotensors is not None  # they were given
         pair_embedding = jnp.concatenate(
             [
                 (dense(features).reshape(size, len(numbers), -1, n_atoms) * species[:, None]).sum(1)
@@ -113,7 +114,12 @@ class BondFrame(nn.Module):
             graph.pair_type, len(self.layout.pair), dtype=pair_embedding.dtype, axis=0
         )
         features, scalars = self.bond_layers(
-            pair_embedding, graph.i, graph.j, graph.pair_vector, cutoff, kind
+            pair_embedding,
+            jnp.asarray(graph.i),
+            jnp.asarray(graph.j),
+            jnp.asarray(graph.pair_vector),
+            cutoff,
+            kind,
         )
         irreps = self.bond_readout(features, scalars, kind)
         distance = jnp.linalg.norm(graph.pair_vector, axis=-1)

@@ -92,7 +92,8 @@ def _polar_elements(
     Returns:
         The index of (degree, new m, old m), and the sums' coefficients.
     """
-    index, coefficients = {}, []
+    index: dict[tuple[int, int, int], int] = {}
+    coefficients: list[np.ndarray] = []
     for degree in range(max_degree + 1):
         m, n = np.arange(-degree, degree + 1), 2 * degree + 1
         # A rotation about z by α: component m takes cos(mα) of itself and, of -m, sin(mα) with a sign.

@@ -40,8 +40,8 @@ class GatedDense(nn.Module):
         hidden = nn.silu(self._mapped("hidden_kernel", scalars, self.hidden))
         scalars = jnp.concatenate([hidden, species])
         count = 2 if pseudotensors is None else 3
-        gates = self._mapped("gates_kernel", scalars, count * self.features)
-        more, *gates = jnp.split(gates, count)
+        values = self._mapped("gates_kernel", scalars, count * self.features)
+        more, *gates = jnp.split(values, count)
         first = (jnp.arange(len(tensors)) == 0)[:, None, None]
         tensors = AtomDense(self.features, name="tensors")(tensors) * (1.0 + gates[0])
         tensors += jnp.where(first, more, 0.0)

@@ -75,8 +75,9 @@ def draw_weights(model: nn.Module, graph: Graph, seed: int) -> Any:
     dtype = graph.vector.dtype
     if all(isinstance(leaf, Normal) for leaf in leaves):
         rng = np.random.default_rng(seed)
-        return tree.unflatten(
-            [(leaf.std * rng.standard_normal(leaf.value.shape)).astype(dtype) for leaf in leaves]
+        return jax.tree.unflatten(
+            tree,
+            [(leaf.std * rng.standard_normal(leaf.value.shape)).astype(dtype) for leaf in leaves],
         )
     # e3x's layers draw in JAX: compiled as a whole, because operation by operation it takes minutes, and
     # not optimised, because it runs once.

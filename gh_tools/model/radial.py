@@ -24,7 +24,9 @@ def radial_functions(
     return getattr(e3x.nn, name)(distance / cutoff, num=count, limit=1.0)
 
 
-def harmonics(vector: Float[Array, "vectors 3"], max_degree: int) -> Float[Array, "vectors lm"]:
+def harmonics(
+    vector: Float[Array | np.ndarray, "vectors 3"], max_degree: int
+) -> Float[Array, "vectors lm"]:
     """Evaluate real spherical harmonics (Racah's normalisation) in the order of orbitals."""
     return e3x.so3.spherical_harmonics(vector, max_degree, cartesian_order=False)
 

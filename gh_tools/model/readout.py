@@ -23,7 +23,7 @@ class Readout(nn.Module):
 
     @nn.compact
     def __call__(
-        self, features: Float[Array, "rows 2 lm features"], kind: Int[Array, " rows"]
+        self, features: Float[Array, "rows 2 lm features"], kind: Int[Array | np.ndarray, " rows"]
     ) -> Float[Array, "rows components"]:
         """Return irreps in the order of the layout, and zeros behind those that a kind has.
 
@@ -81,6 +81,6 @@ def _slots(kinds: Sequence[Irreps]) -> Int[np.ndarray, "kinds components"]:
     for row, irreps in zip(slots, kinds, strict=True):
         keys = list(zip(_parity(irreps).tolist(), irreps.l.tolist(), strict=True))
         start = np.array([starts[key] for key in keys])
-        count = np.array([channels[key] for key in keys])
-        row[: irreps.size] = start + (irreps.m + irreps.l) * count + irreps.channel
+        counts = np.array([channels[key] for key in keys])
+        row[: irreps.size] = start + (irreps.m + irreps.l) * counts + irreps.channel
     return slots

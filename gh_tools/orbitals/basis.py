@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int
@@ -178,7 +179,7 @@ class Basis:
         }
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Basis:
+    def from_arrays(cls, arrays: Arrays) -> Basis:
         """Rebuild the table from what `to_arrays` gave (a `Store` serves as the mapping)."""
         number, degree, cutoff = (arrays[f"basis/{name}"] for name in ("number", "l", "cutoff"))
         texts = ("basis_name", "basis_text", "setup", "fingerprint", "hubbard")
@@ -195,6 +196,14 @@ class Basis:
                 **{name: str(columns[name][row]) for name in texts},
             )
         return cls(elements)
+
+
+@runtime_checkable
+class Arrays(Protocol):
+    """Arrays by name, such as a mapping or a store."""
+
+    def __getitem__(self, name: str, /) -> np.ndarray:
+        """Return an array."""
 
 
 def _shorten(value: object, length: int = 60) -> str:

@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, overload
 
 import numpy as np
 import scipy.sparse
 from jaxtyping import Float, Int, Shaped
 
-from gh_tools.orbitals.blocks import Hamiltonian
+from gh_tools.orbitals.blocks import Hamiltonian, OnsiteBlocks
 
 Field = Literal["hamiltonian", "overlap", "uncertainty"]
 
 
+@overload
+def bloch_matrix(
+    hamiltonian: Hamiltonian,
+    k: Float[np.ndarray, "3"],
+    field: Field = "hamiltonian",
+    spin: int = 0,
+    sparse: Literal[False] = False,
+) -> Shaped[np.ndarray, "orbitals orbitals"]: ...
+@overload
+def bloch_matrix(
+    hamiltonian: Hamiltonian,
+    k: Float[np.ndarray, "3"],
+    field: Field = "hamiltonian",
+    spin: int = 0,
+    *,
+    sparse: bool,
+) -> Shaped[np.ndarray, "orbitals orbitals"] | scipy.sparse.csr_array: ...
 def bloch_matrix(
     hamiltonian: Hamiltonian,
     k: Float[np.ndarray, "3"],
@@ -127,7 +144,7 @@ def _half(
         if matrix is None:
             raise ValueError(f"blocks {key} have no {field}")
         matrix = (matrix[spin] if matrix.ndim == 4 else matrix).astype(np.float64)
-        if isinstance(key, int):
+        if isinstance(blocks, OnsiteBlocks):
             i = j = blocks.atom
             shift = np.zeros((len(i), 3), dtype=np.int64)
             matrix = 0.5 * matrix
@@ -144,7 +161,7 @@ def _half(
         sizes.append(np.full(len(i), matrix.shape[1] * matrix.shape[2]))
     cells, cell_of_block = np.unique(np.concatenate(shifts), axis=0, return_inverse=True)
     cell = np.repeat(cell_of_block.ravel(), np.concatenate(sizes))
-    return *(np.concatenate(part) for part in (rows, columns, values)), cell, cells
+    return np.concatenate(rows), np.concatenate(columns), np.concatenate(values), cell, cells
 
 
 def _is_real(kpoints: Float[np.ndarray, "kpoints 3"]) -> np.ndarray:

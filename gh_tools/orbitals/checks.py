@@ -196,11 +196,11 @@ def check_overlap_bound(hamiltonian: Hamiltonian) -> Iterator[str]:
             yield f"onsite/{z}/overlap: expected a positive diagonal, found {diagonal.min():.3g}"
             return
         largest[z] = float(diagonal.max())
-    for (zi, zj), blocks in hamiltonian.pairs.items():
-        if blocks.overlap is None or blocks.overlap.size == 0 or not {zi, zj} <= largest.keys():
+    for (zi, zj), bonds in hamiltonian.pairs.items():
+        if bonds.overlap is None or bonds.overlap.size == 0 or not {zi, zj} <= largest.keys():
             continue
         bound = (largest[zi] * largest[zj]) ** 0.5
-        found = max(float(blocks.overlap.max()), -float(blocks.overlap.min()))
+        found = max(float(bonds.overlap.max()), -float(bonds.overlap.min()))
         if found > bound * (1 + OVERLAP_TOLERANCE):
             yield (
                 f"{_group((zi, zj))}/overlap: expected at most {bound:.3g}, which the on-site blocks "

@@ -123,7 +123,7 @@ class IrrepLayout:
 
     def __init__(self, basis: Basis, n_spins: int = 1):
         self.basis, self.n_spins = basis, n_spins
-        self.onsite: dict[int, SymmetricIrreps] = {
+        self.onsite: dict[int, Irreps] = {
             number: _decompose(element, element, n_spins, symmetric=True)
             for number, element in basis.elements.items()
         }

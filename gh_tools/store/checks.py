@@ -145,9 +145,9 @@ def check(store: Store) -> Iterator[str]:
             group, name = field.path.rsplit("/", 1)
             pattern = Field(group + "/<name>", "", "", "", "").pattern
             groups = {key.rsplit("/", 1)[0] for key in keys if pattern.fullmatch(key)}
-            for found in sorted(groups):
-                if f"{found}/{name}" not in store:
-                    yield f"{found}/{name} is missing"
+            for place in sorted(groups):
+                if f"{place}/{name}" not in store:
+                    yield f"{place}/{name} is missing"
 
 
 def _check_array(

@@ -32,7 +32,7 @@ class Store:
 
     def __init__(self, path: Path, group: zarr.Group, arrays: Mapping[str, zarr.Array]):
         self.path = path
-        attributes = dict(group.attrs)
+        attributes: dict[str, Any] = dict(group.attrs)
         self.kind: str = attributes["kind"]
         self.schema: int = attributes["schema"]
         self.id: str = attributes["id"]

@@ -236,7 +236,9 @@ class HamiltonianWriter:
         """
         if not all(self.partial.has_part(index, piece) for piece in range(n_pieces)):
             return False
-        self.partial.write_part(index, {**to_part(hamiltonian), "pieces": np.int64(n_pieces)})
+        self.partial.write_part(
+            index, {**to_part(hamiltonian), "pieces": np.array(n_pieces, dtype=np.int64)}
+        )
         return True
 
     def publish(
@@ -329,6 +331,7 @@ class _Part:
     def rows(self, key: str) -> Iterator[np.ndarray]:
         """Yield an array in slices: sorted by atom, as if the structure had been written whole."""
         shape = self.shape(key)
+        assert shape is not None  # only arrays that are there are asked for
         axis = row_axis(shape)
         most = max(1, _SLICE // (int(np.prod(shape)) // shape[axis]))
         if len(self.blocks[key]) == 1:

@@ -241,8 +241,7 @@ def create(
     attributes: Mapping[str, Any] | None = None,
 ) -> zarr.Array:
     """Create an array, chunked along its rows: axis 0, or axis 1 behind a spin axis."""
-    if np.dtype(dtype).kind in "UT":
-        dtype = str
+    stored = str if np.dtype(dtype).kind in "UT" else dtype
     axis = row_axis(shape)
     chunks = shards = tuple(max(1, length) for length in shape)
     if shape:
@@ -254,7 +253,7 @@ def create(
     array = group.create_array(
         key,
         shape=shape,
-        dtype=dtype,
+        dtype=stored,
         chunks=chunks if shape else "auto",
         shards=shards if shape and shards != chunks else None,
         compressors=[ZstdCodec(), Crc32cCodec()],

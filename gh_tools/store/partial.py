@@ -83,7 +83,8 @@ class Parts:
         temporary = _temporary(file)
         with temporary.open("wb") as stream:
             # Uncompressed and in C order: `read_rows` maps arrays into memory, and `arrays` checks it
-            np.savez(stream, **{key: np.asarray(a, order="C") for key, a in arrays.items()})
+            contents: dict[str, Any] = {k: np.asarray(a, order="C") for k, a in arrays.items()}
+            np.savez(stream, **contents)
             stream.flush()
             os.fsync(stream.fileno())
         temporary.rename(file)
@@ -175,6 +176,7 @@ class Parts:
                             "be read in place; remove the file, and go on with --resume"
                         )
                     header = stream.tell()
+                assert archive.fp is not None  # it is open
                 archive.fp.seek(entry.header_offset + 26)
                 names = sum(struct.unpack("<HH", archive.fp.read(4)))
                 start = entry.header_offset + 30 + names + header

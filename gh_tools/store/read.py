@@ -184,7 +184,7 @@ def _damaged_metadata(path: Path, nodes: Iterable[str]) -> tuple[str, Exception]
 
 
 def _check_metadata(array: zarr.Array) -> None:
-    metadata = array.metadata
+    metadata: Any = array.metadata  # of format 3: another has been refused
     if not isinstance(metadata.attributes, dict):
         raise ValueError("expected attributes by name")
     if metadata.chunk_grid.__class__.__name__ != "RegularChunkGrid":

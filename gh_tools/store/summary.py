@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -85,7 +85,11 @@ def _structures(store: Store) -> dict[str, Any]:
 def _numbers(store: Store, key: str) -> dict[str, Any]:
     values = np.asarray(store[key], dtype=float)
     known = values[np.isfinite(values)]
-    statistics = {"minimum": np.min, "mean": np.mean, "maximum": np.max}
+    statistics: dict[str, Callable[..., Any]] = {
+        "minimum": np.min,
+        "mean": np.mean,
+        "maximum": np.max,
+    }
     return {
         "unit": store.unit(key),
         "description": str(store.array_attributes(key).get("description", "")),

@@ -12,6 +12,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ase import Atoms, units
@@ -154,7 +155,10 @@ class Annealing:
         scaled = FrechetCellFilter(self.atoms, hydrostatic_strain=True)
         self.atoms.set_momenta(np.zeros((len(self.atoms), 3)))
         limit = min(SEGMENT, stage.steps - self._state.step)
-        with LBFGS(scaled if stage.relax_cell else self.atoms, logfile=None) as optimiser:
+        # Filters serve as atoms, and without a log file there is none: ASE's types know neither.
+        relaxed: Any = scaled if stage.relax_cell else self.atoms
+        no_log: Any = None
+        with LBFGS(relaxed, logfile=no_log) as optimiser:
             for converged in optimiser.irun(stage.fmax, steps=limit):  # noqa: B007, asked for below
                 watch(0, f"LBFGS {self._max_force():.3f} eV/Å, {self._energy()}")
         self._state.step += optimiser.nsteps
@@ -255,7 +259,8 @@ class Annealing:
 def _write(file: Path, arrays: dict[str, np.ndarray]) -> None:
     temporary = file.with_name(f".{file.name}")
     with temporary.open("wb") as stream:
-        np.savez(stream, **arrays)
+        contents: dict[str, Any] = dict(arrays)
+        np.savez(stream, **contents)
     temporary.rename(file)
 
 

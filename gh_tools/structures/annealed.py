@@ -34,6 +34,7 @@ from gh_tools.workers.task import Failure
 _THERMOSTAT = 1  # key of its random numbers beside those of the structure
 
 Arrays = dict[str, np.ndarray]
+_Job = tuple[str, RecipeConfig, int, int, Path]  # the first arguments of `anneal_one`
 
 
 def build_annealed(
@@ -73,7 +74,7 @@ def build_annealed(
     """
     n = how_many(recipe, config, n)
     # What is wrong with the calculator shows before anything is written.
-    calculator = make_calculator(config.anneal.calculator, config.anneal.options)
+    calculator = _calculator(config)
     partial = PartialStore(path, provenance, resume=resume, overwrite=overwrite)
     if partial.finished:
         return path, len(read_structures(path)), []
@@ -106,11 +107,18 @@ def build_annealed(
     return path, len(structures), failures
 
 
+def _calculator(config: RecipeConfig):
+    assert config.anneal.calculator is not None  # without one nothing is annealed
+    return make_calculator(config.anneal.calculator, config.anneal.options)
+
+
 def _folder(directory: Path, index: int) -> Path:
     return directory / "annealing" / f"{index:06d}"
 
 
-def _serial(job, indices: Sequence[int], calculator) -> Iterator[tuple[int, Arrays | Failure]]:
+def _serial(
+    job: _Job, indices: Sequence[int], calculator
+) -> Iterator[tuple[int, Arrays | Failure]]:
     name, config, *_ = job
     # Masses decide on the length of a time step, not on how many there are.
     per_structure = sum(
@@ -131,7 +139,7 @@ def _serial(job, indices: Sequence[int], calculator) -> Iterator[tuple[int, Arra
                 yield index, Failure(f"{type(error).__name__}: {error}")
 
 
-def _parallel(job, indices: Sequence[int], n_workers: int) -> Iterator:
+def _parallel(job: _Job, indices: Sequence[int], n_workers: int) -> Iterator:
     tasks = [(index, (*job, index)) for index in indices]
     with progress(f"annealing {job[0]}", len(tasks)) as shown:
         for index, result in Processes(n_workers).run(anneal_one, tasks):
@@ -165,7 +173,7 @@ def anneal_one(
         Snapshots as the arrays of a part.
     """
     sample = build_one(registry.get(name), config, seed, index)
-    calculator = calculator or make_calculator(config.anneal.calculator, config.anneal.options)
+    calculator = calculator or _calculator(config)
     stream = np.random.SeedSequence(seed, spawn_key=(index, _THERMOSTAT))
     folder = _folder(directory, index)
     annealing = Annealing(sample.atoms, config.anneal, calculator, stream, folder, every)

@@ -10,7 +10,7 @@ from typing import Any
 from gh_tools.errors import MissingExtraError, NoInputError, UsageError
 
 # Name: module, class, arguments, extra that brings it. What takes a file has the argument in FILES.
-CALCULATORS = {
+CALCULATORS: dict[str, tuple[str, str, dict[str, Any], str]] = {
     "emt": ("ase.calculators.emt", "EMT", {}, ""),
     # Else reset() keeps the wave function of the step before as a guess, and a resumed run differs.
     "xtb": ("tblite.ase", "TBLite", {"verbosity": 0, "cache_api": False}, "xtb"),

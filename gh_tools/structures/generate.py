@@ -125,7 +125,7 @@ def joined(samples: Sequence[BuiltStructure]) -> Structures:
     )
 
 
-def _columns(samples: list[BuiltStructure]) -> dict[str, Column]:
+def _columns(samples: Sequence[BuiltStructure]) -> dict[str, Column]:
     """Join the numbers of all structures to columns, in order of first appearance."""
     first: dict[str, Quantity] = {}
     for sample in samples:

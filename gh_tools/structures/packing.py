@@ -107,6 +107,7 @@ def pack(
             (folder / "packmol.inp").write_text("\n".join(lines) + "\n")
             if _run(program, folder, _SECONDS + _SECONDS_PER_ATOM * count * len(molecule)):
                 packed = read(folder / "packed.xyz")
+                assert isinstance(packed, Atoms)  # one image was asked for
                 packed.set_cell(cell)
                 packed.pbc = [True, True, not slab]
                 return packed
@@ -122,12 +123,12 @@ def _packmol() -> str:
         program = Path(package.origin).parent / "binaries" / "packmol"
         if program.is_file():
             return str(program)
-    program = which("packmol")
-    if program is None:
+    found = which("packmol")
+    if found is None:
         raise MissingExtraError(
             "Packmol, which packs molecules, is not installed: pip install 'gh-tools[amorphous]'"
         )
-    return program
+    return found
 
 
 def _run(program: str, folder: Path, seconds: float) -> bool:

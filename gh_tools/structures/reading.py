@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -163,9 +164,10 @@ def _images(path: str, images: str, name: str) -> list[Atoms]:
         from ase.db import connect
 
         with connect(path, type=name, serial=True) as database:
-            rows = list(database.select())[string2index(images)]
+            index: Any = string2index(images)  # no name of an image: those are in other files
+            rows = list(database.select())[index]
         return [_of_row(row) for row in (rows if isinstance(rows, list) else [rows])]
-    options = {"properties_parser": _comment} if name == "extxyz" else {}
+    options: dict[str, Any] = {"properties_parser": _comment} if name == "extxyz" else {}
     found = read(path, index=images, format=name, do_not_split_by_at_sign=True, **options)
     return found if isinstance(found, list) else [found]
 
@@ -248,6 +250,7 @@ def _lines(path: str) -> list[str]:
 def _two_elements(name: str) -> str | None:
     """Say that an atom's name, such as CA, begins with two elements: C and Ca; None if it does not."""
     letters = re.match(r"\d*([A-Za-z]?)([A-Z]?)", name.strip())
+    assert letters is not None  # all of it may be empty
     one, two = letters[1].upper(), letters[1].upper() + letters[2].lower()
     if one == two or not {one, two} <= atomic_numbers.keys():
         return None

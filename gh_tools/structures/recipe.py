@@ -64,7 +64,7 @@ class BuiltStructure:
 
     atoms: Atoms
     columns: dict[str, Quantity] = field(default_factory=dict)
-    name: str | None = None
+    name: str = ""
 
 
 @dataclass(frozen=True)

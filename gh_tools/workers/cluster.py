@@ -82,9 +82,9 @@ class Cluster:
                 threads,
             )
 
-    def run(self, function: Callable[..., Any], tasks: Tasks) -> Iterator[tuple[Key, Any]]:
+    def run(self, function: Callable[..., Any], tasks: Tasks[Key]) -> Iterator[tuple[Key, Any]]:
         """See `Executor.run`."""
-        suspects = []
+        suspects: list[tuple[Key, tuple]] = []
         for task, result in self._round(function, tasks, lambda: _AHEAD):
             if isinstance(result, WorkerDied):
                 suspects.append(task)
@@ -96,14 +96,15 @@ class Cluster:
             yield key, result
 
     def _round(
-        self, function: Callable[..., Any], tasks: Tasks, at_most: Callable[[], int]
+        self, function: Callable[..., Any], tasks: Tasks[Key], at_most: Callable[[], int]
     ) -> Iterator[tuple[tuple[Key, tuple], Any]]:
         """Run tasks, so many at a time; yield each with its result."""
         from distributed import as_completed
 
         work, version = _portable(), gh_tools.__version__
         name = f"{function.__name__}-{uuid.uuid4().hex[:8]}"
-        waiting, busy = enumerate(tasks), {}
+        waiting = enumerate(tasks)
+        busy: dict[Any, Any] = {}
         completed = as_completed(loop=self._client.loop)
         try:
             while True:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any
 
 from gh_tools.workers.task import Key, Tasks, attempt, checked
@@ -21,13 +21,14 @@ class Local:
         self.at_once = max(1, threads)
         self._threads = threads
 
-    def run(self, function: Callable[..., Any], tasks: Tasks) -> Iterator[tuple[Key, Any]]:
+    def run(self, function: Callable[..., Any], tasks: Tasks[Key]) -> Iterator[tuple[Key, Any]]:
         """See `Executor.run`."""
         if not self._threads:
             for key, arguments in tasks:
                 yield key, checked(attempt(function, arguments))
             return
-        waiting, busy = iter(tasks), {}
+        waiting = iter(tasks)
+        busy: dict[Future, Any] = {}
         with ThreadPoolExecutor(self._threads) as pool:
             try:
                 while True:

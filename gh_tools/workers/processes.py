@@ -31,11 +31,11 @@ class Processes:
         self.at_once = number
         self._threads = threads
 
-    def run(self, function: Callable[..., Any], tasks: Tasks) -> Iterator[tuple[Key, Any]]:
+    def run(self, function: Callable[..., Any], tasks: Tasks[Key]) -> Iterator[tuple[Key, Any]]:
         """See `Executor.run`."""
         waiting = iter(tasks)
         task = next(waiting, None)
-        busy: dict[multiprocessing.connection.Connection, _Worker] = {}
+        busy: dict[Any, _Worker] = {}  # by their pipes
         try:
             while task is not None or busy:
                 while task is not None and len(busy) < self.at_once:
@@ -43,6 +43,7 @@ class Processes:
                     worker.start(*task)
                     busy[worker.pipe] = worker
                     task = next(waiting, None)
+                pipe: Any
                 for pipe in multiprocessing.connection.wait(list(busy)):
                     worker = busy[pipe]
                     try:
@@ -79,9 +80,9 @@ class _Worker:
             for name in unset:
                 del os.environ[name]
         theirs.close()  # so that the pipe ends when the process does
-        self.key: Key = None
+        self.key: Any = None
 
-    def start(self, key: Key, arguments: tuple) -> None:
+    def start(self, key: Any, arguments: tuple) -> None:
         self.key = key
         self.pipe.send(arguments)
 
@@ -118,5 +119,7 @@ def _work(
 
 
 def _die_with_parent() -> None:
-    multiprocessing.parent_process().join()
+    parent = multiprocessing.parent_process()
+    assert parent is not None  # this runs in workers
+    parent.join()
     os._exit(1)

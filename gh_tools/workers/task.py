@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from gh_tools.errors import TryAgainError
 from gh_tools.resources import disk_error
 
-Key = Hashable
+Key = TypeVar("Key", bound=Hashable)
 Tasks = Iterable[tuple[Key, tuple]]
 
 
@@ -21,7 +21,7 @@ class Executor(Protocol):
 
     at_once: int | None
 
-    def run(self, function: Callable[..., Any], tasks: Tasks) -> Iterator[tuple[Key, Any]]:
+    def run(self, function: Callable[..., Any], tasks: Tasks[Key]) -> Iterator[tuple[Key, Any]]:
         """Call ``function`` with the arguments of each task.
 
         Args:
@@ -59,6 +59,8 @@ class DiskFull(Stop):
     Args:
         error: what the system says.
     """
+
+    arguments: tuple[Any, ...]
 
     def __new__(cls, error: OSError):
         """Keep what is needed to raise the error where the command runs."""

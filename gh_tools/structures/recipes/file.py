@@ -10,7 +10,7 @@ import os
 import re
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from ase import Atoms
@@ -52,7 +52,9 @@ def _read_all(paths: tuple[str, ...], images: str, file_format: str | None) -> l
     """Read all files, once for all the structures that are asked for one by one."""
     if not paths:
         raise NoInputError("the recipe 'file' needs at least one file: gh-build structures.xyz")
-    samples, omitted, key_of = [], set(), {}
+    samples: list[BuiltStructure] = []
+    omitted: set[str] = set()
+    key_of: dict[str, str] = {}
     for path in paths:
         found = read_file(path, images, file_format)
         for number, atoms in enumerate(found):
@@ -128,7 +130,7 @@ def complete(config: FileConfig, n: int | None) -> FileConfig:
         _warn_of_vacuum(samples)
     if n is None or n <= len(samples):
         return config
-    chosen = {}
+    chosen: dict[str, Any] = {}
     if config.size is None and all(_periodic(sample.atoms, config) for sample in samples):
         chosen["size"] = "varied"
     if not config.random:

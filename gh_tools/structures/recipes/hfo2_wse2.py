@@ -22,7 +22,7 @@ from gh_tools.structures.recipes import hfo2, wse2
 class InterfaceConfig(wse2.WSe2Config, hfo2.HfO2Config):
     """Options of the recipe hfo2-wse2."""
 
-    recipe: Literal["hfo2-wse2"] = "hfo2-wse2"
+    recipe: Literal["hfo2-wse2"] = "hfo2-wse2"  # type: ignore[assignment]  # names its own recipe
     """Name of the recipe."""
     orthogonal: Literal[True] = True
     """The layer is counted in rectangular cells of 6 atoms (a by √3 a): oxide is packed in boxes."""
@@ -34,7 +34,7 @@ class InterfaceConfig(wse2.WSe2Config, hfo2.HfO2Config):
     """Mean number of Hf that Ni replaces (Poisson distributed), over the number of Hf sites."""
     distance: PositiveFloat = 2.3
     """Vertical distance between the outermost atoms of layer and oxide, in Å."""
-    vacuum: PositiveFloat | None = None
+    vacuum: PositiveFloat | None = None  # type: ignore[assignment]  # layers always have some
     """Empty space below and above the stack, in Å. Without it the stack is periodic in three
     directions, with oxide on both sides of the layer."""
 
