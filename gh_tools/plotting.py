@@ -11,7 +11,6 @@ from gh_tools.errors import CannotCreateError, UsageError
 from gh_tools.outputs.publish import new_file
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 FORMATS = (".png", ".pdf", ".svg")
@@ -60,8 +59,8 @@ def check_picture(path: Path | str) -> None:
 @contextmanager
 def picture(
     path: Path | str, size: tuple[float, float] = (5.0, 3.4), **subplots
-) -> Iterator[tuple[Figure, Axes]]:
-    """Give a figure with axes to draw on, and write it when the block ends without an error.
+) -> Iterator[tuple[Figure, Any]]:
+    """Give a figure with axes to draw on (or an array of them), and write it when the block ends without an error.
 
     The file appears whole or not at all. No display is needed: nothing but a renderer for files
     is ever loaded.

@@ -152,8 +152,9 @@ def make_design(formula: Formula, table: Table) -> Design:
     _check_independent(terms, inflation, table.source)
     _check_scatter(table, formula, terms, predictors, response, (center, scale, response_scale))
     units = {SIGMA: table.units[formula.response], R2: ""}
-    for term in formula.terms:
-        units[str(term)] = _quotient(table.units[formula.response], term.unit(table.units))
+    for product in formula.terms:
+        unit = product.unit(table.units)
+        units[str(product)] = _quotient(table.units[formula.response], unit)
     if formula.intercept:
         units[INTERCEPT] = table.units[formula.response]
     return Design(
@@ -198,7 +199,7 @@ def _check_scatter(
     terms: tuple[str, ...],
     predictors: Float[np.ndarray, "n terms"],
     response: Float[np.ndarray, " n"],
-    sizes: tuple[np.ndarray, np.ndarray, float],
+    sizes: tuple[np.ndarray, np.ndarray, np.ndarray],
 ) -> None:
     """Raise an error if the response is the terms' linear combination to rounding.
 

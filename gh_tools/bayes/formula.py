@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -45,7 +46,7 @@ class Term:
 
     def evaluate(self, columns: Mapping[str, Float[np.ndarray, " n"]]) -> Float[np.ndarray, " n"]:
         """Return the term's values, from the columns' values by name."""
-        values = 1.0
+        values: Any = 1.0
         for factor in self.factors:
             column = columns[factor.name]
             if factor.centred:

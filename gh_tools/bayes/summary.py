@@ -96,7 +96,7 @@ def summarize(posterior: xarray.Dataset, probability: float = 0.94) -> list[Esti
                 values.attrs.get("unit", ""),
                 float(draws.mean()),
                 float(draws.std(ddof=1)),
-                tuple(map(float, hdi[name].values)),
+                (float(hdi[name].values[0]), float(hdi[name].values[1])),
                 float((draws > 0).mean()),
                 float(rhat[name]),
                 float(bulk[name]),

@@ -25,7 +25,7 @@ from gh_tools.console import log
 
 
 def main(
-    sources: input_argument("hamiltonians") = None,
+    sources: Annotated[list[str] | None, input_argument("hamiltonians")] = None,
     structure: Annotated[
         str,
         typer.Option("--structure", metavar="NAME|INDEX", help="Which structure; 0 is the first."),
@@ -130,7 +130,11 @@ def main(
         log.info("would write the bands of %s along %s to %s", name, along.path.path, target)
         return
     bands = band_structure(reader.read(index), along, options)
-    known = None if expected is None else band_structure(expected.read(other), along, options)
+    known = (
+        None
+        if expected is None or other is None
+        else band_structure(expected.read(other), along, options)
+    )
     facts = write_bands(target, bands, known, name, window)
     lattice = {"lattice": along.lattice, "strain": along.strain, "special_points": along.points}
     common.emit(target, as_json, structure=name, points=along.path.path, **lattice, **facts)

@@ -19,7 +19,7 @@ def main(
             "a:b a product, center(a) is a minus its mean, and 0 leaves the intercept out.",
         ),
     ],
-    inputs: options.input_argument("SPECTRA") = None,
+    inputs: Annotated[list[str] | None, options.input_argument("SPECTRA")] = None,
     output: options.OutputOption = None,
     chains: Annotated[int, typer.Option("--chains", min=1, help="Independent chains.")] = 8,
     draws: Annotated[int, typer.Option("--draws", min=100, help="Kept draws a chain.")] = 4000,

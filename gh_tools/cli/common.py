@@ -17,7 +17,7 @@ import tomllib
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import typer
 
@@ -138,10 +138,11 @@ def command(main: Callable[..., None], example: str, several: bool = False) -> t
     version = inspect.Parameter(
         "version", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=VersionOption
     )
-    run.__signature__ = signature.replace(parameters=[*signature.parameters.values(), version])
-    run.__annotations__ = {p.name: p.annotation for p in run.__signature__.parameters.values()}
+    shown = signature.replace(parameters=[*signature.parameters.values(), version])
+    vars(run)["__signature__"] = shown
+    run.__annotations__ = {p.name: p.annotation for p in shown.parameters.values()}
     # Typer keeps the line breaks of a docstring; paragraphs are to flow.
-    paragraphs = (" ".join(text.split()) for text in inspect.getdoc(main).split("\n\n"))
+    paragraphs = (" ".join(text.split()) for text in (inspect.getdoc(main) or "").split("\n\n"))
     app.command(
         name=program,
         help="\n\n".join(paragraphs),
@@ -544,7 +545,7 @@ def _known_keys(model: type[pydantic.BaseModel], location: Sequence[Any]) -> lis
         annotation = model.model_fields[part].annotation if part in model.model_fields else None
         if not hasattr(annotation, "model_fields"):
             return []
-        model = annotation
+        model = cast(type[pydantic.BaseModel], annotation)
     return list(model.model_fields)
 
 
@@ -577,8 +578,13 @@ def shard(given: str | None) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
+Here = TypeVar("Here")
+
+
 @contextlib.contextmanager
-def executor(scheduler: str | None, jobs: int, here: Callable[[], Executor]) -> Iterator[Executor]:
+def executor(
+    scheduler: str | None, jobs: int, here: Callable[[], Here]
+) -> Iterator[Here | Executor]:
     """Find who works on tasks.
 
     Args:

@@ -30,7 +30,7 @@ from gh_tools.console import log
 
 
 def main(
-    sources: input_argument("hamiltonians") = None,
+    sources: Annotated[list[str] | None, input_argument("hamiltonians")] = None,
     kpts: Annotated[
         tuple[int, int, int] | None,
         typer.Option("--kpts", help="Γ-centred Monkhorst-Pack grid, such as 6 6 1."),

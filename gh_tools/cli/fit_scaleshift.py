@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -23,7 +23,7 @@ from gh_tools.cli.options import (
 
 
 def main(
-    hamiltonians: input_argument("HAMILTONIANS") = None,
+    hamiltonians: Annotated[list[str] | None, input_argument("HAMILTONIANS")] = None,
     output: OutputOption = None,
     fractions: Annotated[
         str,
@@ -79,7 +79,7 @@ def main(
     if dry_run:
         log.info("would fit to %s structures and write %s", described, path)
         return
-    config = {"split": str(split)} if split else {"fractions": fractions}
+    config: dict[str, Any] = {"split": str(split)} if split else {"fractions": fractions}
     onsite_energies = onsite_energies if before is None else before
     config["onsite_energies"] = onsite_energies
     provenance = common.provenance(None if split else seed, config, labels.stores)

@@ -35,7 +35,7 @@ class Part(StrEnum):
 
 
 def main(
-    structures: input_argument("STRUCTURES") = None,
+    structures: Annotated[list[str] | None, input_argument("STRUCTURES")] = None,
     model: Annotated[
         Path | None,
         typer.Option("--model", "-m", help="Trained model (required).", show_default=False),

@@ -21,7 +21,7 @@ from gh_tools.console import log, printable
 
 
 def main(
-    sources: input_argument("stores") = None,
+    sources: Annotated[list[str] | None, input_argument("stores")] = None,
     check: Annotated[
         bool,
         typer.Option(

@@ -29,7 +29,7 @@ from gh_tools.cli.options import (
 
 
 def main(
-    structures: input_argument("STRUCTURES") = None,
+    structures: Annotated[list[str] | None, input_argument("STRUCTURES")] = None,
     output: OutputOption = None,
     preset: Annotated[
         str | None,
@@ -170,7 +170,7 @@ def _describe(structures, options, path: Path) -> None:
         ["element", "basis", "setup", "orbitals", "shells (cutoff in Å)"],
         title=f"Basis of {path}",
     )
-    grids = {}
+    grids: dict[str, int] = {}
     for atoms in structures.atoms:
         sampling = kpoint_sampling(atoms, options)
         # A grid along the vectors of another cell of the lattice has no sizes, but a number of points.

@@ -96,17 +96,14 @@ VersionOption = Annotated[
 
 
 def input_argument(what: str):
-    """Return the type of a command's inputs: paths, or ``-`` (or none) for standard input.
+    """Return what is said of a command's inputs: paths, or ``-`` (or none) for standard input.
 
     Args:
         what: the metavar, such as ``STRUCTURES``.
     """
-    return Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar=what.upper(),
-            help=f"{what.capitalize()} to read; '-', or nothing behind a pipe, reads their paths "
-            "from standard input.",
-            show_default=False,
-        ),
-    ]
+    return typer.Argument(
+        metavar=what.upper(),
+        help=f"{what.capitalize()} to read; '-', or nothing behind a pipe, reads their paths "
+        "from standard input.",
+        show_default=False,
+    )

@@ -24,7 +24,7 @@ _WITH_BASIS = ("hamiltonians", "model", "overlap")
 
 
 def main(
-    structures: input_argument("STRUCTURES") = None,
+    structures: Annotated[list[str] | None, input_argument("STRUCTURES")] = None,
     basis: Annotated[
         Path | None,
         typer.Option(

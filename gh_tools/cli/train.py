@@ -12,7 +12,7 @@ from gh_tools.cli import common, options
 
 
 def main(
-    inputs: options.input_argument("SCALESHIFT") = None,
+    inputs: Annotated[list[str] | None, options.input_argument("SCALESHIFT")] = None,
     config: options.ConfigOption = None,
     settings: options.SetOption = None,
     hamiltonians: Annotated[
@@ -121,7 +121,7 @@ def main(
     from gh_tools.training.run import train_model
 
     opened = open_inputs(paths[0], hamiltonians or (), split)
-    if ancestor is not None:
+    if ancestor is not None and parent is not None:
         opened = continue_from(opened, parent, ancestor, loaded)
     log.info(
         "%d training, %d validation and %d test structures",

@@ -326,12 +326,14 @@ def _matched(
     labels, place = np.unique(
         np.concatenate([_labels(blocks) for blocks in sides]), axis=0, return_inverse=True
     )
+    assert sides[0].hamiltonian is not None  # stores without H have been refused
     shape = sides[0].hamiltonian.shape
     matched = np.zeros((2, *shape[:-3], len(labels), *shape[-2:]))
     start = 0
     for side, blocks in enumerate((predicted, reference)):
         if blocks is None:
             continue
+        assert blocks.hamiltonian is not None
         size = blocks.hamiltonian.shape[-3]
         rows = place.reshape(-1)[start : start + size]
         matched[side][..., rows, :, :] = blocks.hamiltonian

@@ -143,7 +143,8 @@ def evaluate(predicted: HamiltonianReader, reference: HamiltonianReader) -> Eval
 
 
 def _check_finite(hamiltonian: Hamiltonian, where: str) -> None:
-    for blocks in (*hamiltonian.onsite.values(), *hamiltonian.pairs.values()):
+    for _, blocks in hamiltonian.groups():
+        assert blocks.hamiltonian is not None  # stores without H have been refused
         if not np.isfinite(blocks.hamiltonian).all():
             raise DataError(f"{where}: H has elements that are not finite; make the store anew")
 

@@ -51,7 +51,9 @@ def local_graph(
     for _ in range(n_message_steps):
         new = np.setdiff1d(edges[1], centers)
         centers = np.concatenate([centers, new])
-        edges = tuple(map(np.concatenate, zip(edges, neighbours.of(new, cutoff), strict=True)))
+        more = neighbours.of(new, cutoff)
+        i, j, shift, along = (np.concatenate(part) for part in zip(edges, more, strict=True))
+        edges = i, j, shift, along
     center, neighbour, _, vector = edges
     atoms = np.concatenate([centers, np.setdiff1d(neighbour, centers)])
     place = np.empty(len(species), dtype=np.int32)

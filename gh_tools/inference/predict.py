@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import ase
 import jax
@@ -117,7 +117,8 @@ class Predictor:
         order = chosen[np.concatenate(near)]
         row = np.full(len(atoms), -1)
         row[order] = np.arange(len(order))
-        pair_embedding = onsite = None
+        pair_embedding: Any = None
+        onsite: Any = None
 
         def chunks():
             for start in range(0, len(order), LISTED_ATOMS):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
+from operator import itemgetter
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -57,7 +58,7 @@ class Programs:
         def atoms(params: Any, graph: Graph) -> Any:
             return module.apply(params, graph, method="predict_atoms")
 
-        def pairs(own: Any, graph: Graph) -> jax.Array:
+        def pairs(own: Any, graph: Graph) -> Any:
             params, pair_embedding = own
             return module.apply(params, pair_embedding, graph, method="predict_pairs")
 
@@ -170,7 +171,7 @@ def _stack(*arrays: np.ndarray) -> np.ndarray:
 def _landed(batch: list[Chunk], outputs: Any) -> Iterator[tuple[Chunk, Any]]:
     outputs = jax.device_get(outputs)
     for index, chunk in enumerate(batch):
-        yield chunk, jax.tree.map(lambda array, index=index: array[index], outputs)
+        yield chunk, jax.tree.map(itemgetter(index), outputs)
 
 
 def _compose(

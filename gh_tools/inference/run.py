@@ -123,12 +123,16 @@ def predict_structures(
     pending: dict[int, Pending] = {}
     domains = _todo(writer, divide, shard, pending)
     parts = writer.partial.parts
+    executor: Executor
+    function: Callable[..., None]
+    tasks: Iterator[tuple[tuple[int, int], tuple]]
     if cluster is None:
         # One more thread than workers: one may be writing.
         executor, function = Local(n_workers + 1), _predict
         tasks = (((i, n), (parts, i, n, pending[i].work, pending[i].todo)) for i, n in domains)
     else:
         executor, function = cluster, predict_domain
+        assert model is not None  # it is given with a cluster
         whose = model.path.absolute(), model.id, domain_bytes
         tasks = (
             ((i, n), (parts, i, n, structures.atoms[i], charges[i], *whose)) for i, n in domains
@@ -270,7 +274,7 @@ def _free(predictor: Predictor, structures: Structures, memory: int | None, enou
     needed = 2 * _domain_memory(DOMAIN_BYTES[0])
     if free < needed and not enough:
         raise UsageError(
-            f"--memory: {memory / 2**30:.2f} GiB are too little for {largest} atoms; "
+            f"--memory: {(memory or 0) / 2**30:.2f} GiB are too little for {largest} atoms; "
             f"give {(fixed + needed) / 2**30 + 0.05:.1f}G or more"
         )
     return free

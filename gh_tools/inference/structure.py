@@ -6,6 +6,7 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
 import ase
 import numpy as np
@@ -103,7 +104,8 @@ class StructureWork:
             overlap = aside.submit(self.overlap, number)
             predicted = self._predictor.blocks(self.atoms, descriptors, domain, pairs)
             onsite, bonds = overlap.result()
-        for found, blocks in ((onsite, predicted.onsite), (bonds, predicted.pairs)):
+        groups: Any = ((onsite, predicted.onsite), (bonds, predicted.pairs))
+        for found, blocks in groups:
             for key in blocks:
                 blocks[key] = replace(blocks[key], overlap=found.pop(key).astype(np.float32))
         if self._predictor.onsite_energy is None:
@@ -114,6 +116,7 @@ class StructureWork:
         """Compute a domain's blocks of S in double precision: on-site, and pairs."""
         domain = self.domains[number]
         pairs = self._predictor.pairs(self.atoms, self._neighbours, domain)
+        assert self._overlap is not None  # it is asked for only then
         return self._overlap(self.atoms, pairs, domain, self._neighbours)
 
     def head(self) -> Hamiltonian:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Int
 
 from gh_tools.errors import DataError, NoInputError, UsageError
+from gh_tools.orbitals.basis import Arrays
 
 PARTS = ("train", "validation", "test")
 
@@ -99,7 +100,7 @@ class Split:
         return {f"split/{part}": getattr(self, part) for part in PARTS}
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Split:
+    def from_arrays(cls, arrays: Arrays) -> Split:
         """Take the parts from anything indexed by array path, such as an open store.
 
         Args:
@@ -121,7 +122,7 @@ class Split:
 
 def make_split(
     n_structures: int,
-    fractions: tuple[float, float, float] = (0.8, 0.1, 0.1),
+    fractions: Sequence[float] = (0.8, 0.1, 0.1),
     seed: int = 0,
 ) -> Split:
     """Divide structures at random; the same arguments always give the same split.

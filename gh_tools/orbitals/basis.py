@@ -204,6 +204,11 @@ class Arrays(Protocol):
 
     def __getitem__(self, name: str, /) -> np.ndarray:
         """Return an array."""
+        ...
+
+    def __contains__(self, name: str, /) -> bool:
+        """Tell whether there is an array of this name."""
+        ...
 
 
 def _shorten(value: object, length: int = 60) -> str:

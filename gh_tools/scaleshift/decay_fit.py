@@ -49,10 +49,9 @@ def fit_decay(
         f, by_kappa, by_power = shape(q[1:])
         return root[:, None] * np.stack([f, q[0] * by_kappa, q[0] * by_power], axis=1)
 
+    kappa, power = np.log((1e-3, DECAY[1])), np.log(POWER)
     thetas = np.stack(
-        np.meshgrid(
-            np.linspace(*np.log((1e-3, DECAY[1])), GRID), np.linspace(*np.log(POWER), GRID)
-        ),
+        np.meshgrid(np.linspace(kappa[0], kappa[1], GRID), np.linspace(power[0], power[1], GRID)),
         axis=-1,
     )
     shapes = np.stack([shape(theta)[0] for theta in thetas.reshape(-1, 2)])

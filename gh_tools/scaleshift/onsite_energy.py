@@ -14,7 +14,7 @@ coefficients a and b by ridge regression on each atom's mean on-site energy tr H
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import ase
@@ -23,7 +23,7 @@ from jaxtyping import Float, Int
 from scipy.sparse import csr_array
 
 from gh_tools.console import log
-from gh_tools.orbitals.basis import Basis
+from gh_tools.orbitals.basis import Arrays, Basis
 from gh_tools.orbitals.blocks import Hamiltonian
 from gh_tools.orbitals.pairs import Neighbours
 from gh_tools.scaleshift.radial import smooth_cutoff
@@ -109,9 +109,7 @@ class OnsiteEnergyModel:
         }
 
     @classmethod
-    def from_arrays(
-        cls, arrays: Mapping[str, np.ndarray], basis: Basis, prefix: str
-    ) -> OnsiteEnergyModel:
+    def from_arrays(cls, arrays: Arrays, basis: Basis, prefix: str) -> OnsiteEnergyModel:
         """Build it from what `to_arrays` gave."""
         r_min, local, neighbour = (
             np.asarray(arrays[f"{prefix}onsite_energy/{name}"])
@@ -124,6 +122,7 @@ def mean_onsite_energies(hamiltonian: Hamiltonian) -> Float[np.ndarray, " atoms"
     """Return each atom's mean on-site energy in eV, tr H_ii / tr S_ii, over both spins."""
     mean = np.zeros(len(hamiltonian.atoms))
     for blocks in hamiltonian.onsite.values():
+        assert blocks.hamiltonian is not None and blocks.overlap is not None  # of labels
         of_spins = np.einsum("...aii->...a", blocks.hamiltonian.astype(float))
         trace = np.einsum("aii->a", blocks.overlap.astype(float))
         mean[blocks.atom] = of_spins.reshape(-1, len(trace)).mean(axis=0) / trace
@@ -212,7 +211,7 @@ def fit_onsite_energies(
 def left_out(
     inverse: Float[np.ndarray, "atoms atoms"],
     dual: Float[np.ndarray, " atoms"],
-    stops: Sequence[int],
+    stops: Int[np.ndarray, " stops"],
 ) -> Float[np.ndarray, " atoms"]:
     """Return what ridge regression leaves of each structure if fitted to all others, in closed form.
 

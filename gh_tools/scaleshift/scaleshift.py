@@ -19,7 +19,7 @@ from jaxtyping import Float, Int
 from gh_tools.console import log, track
 from gh_tools.errors import DataError
 from gh_tools.labels.labels import read_labels
-from gh_tools.orbitals.basis import Basis
+from gh_tools.orbitals.basis import Arrays, Basis
 from gh_tools.orbitals.blocks import Hamiltonian, OnsiteBlocks, PairBlocks
 from gh_tools.orbitals.bond_frame import Frame, from_frame
 from gh_tools.orbitals.irreps import IrrepLayout, Irreps
@@ -48,7 +48,10 @@ class OnsiteScaleShift:
 
 
 # Group of a store and class of the terms of pairs, by their frame.
-_PAIR_TERMS = {"global": ("pairs", PairScaleShift), "bond": ("bond_pairs", BondTerms)}
+_PAIR_TERMS: dict[str, tuple[str, type[PairScaleShift] | type[BondTerms]]] = {
+    "global": ("pairs", PairScaleShift),
+    "bond": ("bond_pairs", BondTerms),
+}
 
 
 @dataclass(frozen=True)
@@ -126,15 +129,15 @@ class ScaleShift:
             arrays[f"onsite/{number}/shift"] = term.shift
             arrays[f"onsite/{number}/scale"] = term.scale
         group, _ = _PAIR_TERMS[self.frame]
-        for (zi, zj), term in self.pair_terms.items():
-            for name, array in term.to_arrays().items():
+        for (zi, zj), terms in self.pair_terms.items():
+            for name, array in terms.to_arrays().items():
                 arrays[f"{group}/{zi}-{zj}/{name}"] = array
         return arrays
 
     @classmethod
     def from_arrays(
         cls,
-        arrays: Mapping[str, np.ndarray],
+        arrays: Arrays,
         basis: Basis,
         prefix: str = "",
         frame: Frame = "global",
@@ -218,10 +221,11 @@ def fit_scaleshift(
         if fitted is not None:
             ham = shifted(ham, -fitted.of_structure(ham.atoms))
         for number, blocks in ham.onsite.items():
+            assert blocks.hamiltonian is not None  # of labels
             onsite[number].add(blocks.hamiltonian)
-        for key, blocks in ham.pairs.items():
+        for key, bonds in ham.pairs.items():
             irreps = layout.pair[key]
-            components = irreps.to_irreps(np.asarray(blocks.hamiltonian, dtype=float))
+            components = irreps.to_irreps(np.asarray(bonds.hamiltonian, dtype=float))
             vectors = ham.vectors(key)
             for frame in frames:
                 pairs[frame, key].add(vectors, components)
@@ -281,12 +285,12 @@ def shift_only(ham: Hamiltonian, layout: IrrepLayout, scaleshift: ScaleShift) ->
         onsite_shift = scaleshift.onsite_terms[number].shift
         values = layout.onsite[number].to_blocks(np.tile(onsite_shift, (len(blocks.atom), 1)))
         onsite[number] = OnsiteBlocks(blocks.atom, values, blocks.overlap)
-    for key, blocks in ham.pairs.items():
+    for key, bonds in ham.pairs.items():
         irreps, vectors = layout.pair[key], ham.vectors(key)
         shift, _ = scaleshift.pair_terms[key](np.linalg.norm(vectors, axis=1))
         shift = from_frame(scaleshift.frame, irreps, shift, vectors)
         values = irreps.to_blocks(shift)
-        pairs[key] = PairBlocks(blocks.i, blocks.j, blocks.shift, values, blocks.overlap)
+        pairs[key] = PairBlocks(bonds.i, bonds.j, bonds.shift, values, bonds.overlap)
     explained = Hamiltonian(ham.atoms, ham.basis, onsite, pairs, dict(ham.scalars))
     if scaleshift.onsite_energy is None:
         return explained

@@ -21,7 +21,9 @@ def dense_bytes(n_orbitals: int, real: bool) -> int:
     return DENSE_MATRICES * n_orbitals**2 * (8 if real else 16)
 
 
-def choose_solver(wanted: str, n_orbitals: int, real: bool, memory: int) -> Solver:
+def choose_solver(
+    wanted: Solver | Literal["auto"], n_orbitals: int, real: bool, memory: int
+) -> Solver:
     """Return the solver for a structure.
 
     Args:

@@ -120,4 +120,5 @@ def states_in_window(
     """
     chosen = np.isin(levels.species, species)
     inside = share_in_window(levels.energies, window, width)
+    assert levels.projections is not None  # see above
     return float(np.sum(levels.projections[chosen] * levels.states * inside))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import scipy.linalg
@@ -111,7 +112,7 @@ def solve(
     species, members = species_members(hamiltonian)
     shape = (hamiltonian.n_spins, len(kpoints), hamiltonian.n_orbitals)
     energies = np.empty(shape)
-    projections = np.empty((len(species), *shape)) if projected else None
+    projections: Any = np.empty((len(species), *shape)) if projected else None
 
     batch = max(1, BATCH_BYTES // (32 * hamiltonian.n_orbitals**2))
     smallest = np.inf, 0

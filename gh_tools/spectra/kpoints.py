@@ -52,7 +52,7 @@ def monkhorst_pack(grid: Sequence[int], *, time_reversal: bool = True) -> KPoint
             "give for example 6 6 1"
         )
     counts = np.asarray(grid, dtype=int)
-    index = np.indices(counts).reshape(3, -1).T
+    index = np.indices(tuple(counts.tolist())).reshape(3, -1).T
     multiplicity = np.ones(len(index))
     if time_reversal:
         partner = np.ravel_multi_index(tuple((-index % counts).T), counts)
@@ -83,7 +83,8 @@ def grid_for_density(atoms: ase.Atoms, density: float) -> tuple[int, int, int]:
         )
     if not atoms.pbc.any():
         return (1, 1, 1)
-    return tuple(int(n) for n in kptdensity2monkhorstpack(atoms, density, even=False))
+    a, b, c = (int(n) for n in kptdensity2monkhorstpack(atoms, density, even=False))
+    return a, b, c
 
 
 def kpoints_for_density(atoms: ase.Atoms, density: float) -> KPoints:

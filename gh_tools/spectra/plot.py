@@ -166,7 +166,7 @@ def _colours(count: int) -> list[str]:
 def _extent(spectra: Spectra) -> tuple[float, float]:
     """Return the energies between which there is a density."""
     total = spectra.total.max(axis=0)
-    filled = np.flatnonzero(total > 1e-3 * total.max()) if total.max() > 0 else []
+    filled = np.flatnonzero(total > max(1e-3 * total.max(), 0.0))
     if len(filled) == 0:
         return float(spectra.energy[0]), float(spectra.energy[-1])
     return float(spectra.energy[filled[0]]), float(spectra.energy[filled[-1]])

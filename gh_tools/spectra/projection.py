@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import scipy.linalg
@@ -74,7 +74,11 @@ def apply_root(
     middle, half = 0.5 * (high + low), 0.5 * (high - low)
     condition = np.sqrt(high / low)
     degree = int(np.ceil(np.log(1 / _ROOT_ERROR) / np.log((condition + 1) / (condition - 1))))
-    series = chebyshev.chebinterpolate(lambda t: np.sqrt(middle + half * t), degree)
+
+    def root(t: Any) -> Any:
+        return np.sqrt(middle + half * t)
+
+    series = chebyshev.chebinterpolate(root, degree)
     before, now = x, (apply_overlap(x) - middle * x) / half
     total = series[0] * before + series[1] * now
     for coefficient in series[2:]:

@@ -65,7 +65,8 @@ def make_spectra(
         NoInputError: there is none.
         TryAgainError: nobody is left to work.
     """
-    executor, shared = executor or Local(), shard[1] > 1
+    workers: Executor = executor or Local()
+    shared = shard[1] > 1
     reader = HamiltonianReader(source)
     if len(reader) == 0:
         raise NoInputError(f"{reader.store.path}: structures/name: the store holds no structure")
@@ -84,17 +85,17 @@ def make_spectra(
     mine = range(shard[0] - 1, len(reader), shard[1])
     left = [index for index in mine if not writer.partial.has_part(index)]
     writer.partial.forget_failures(left)
-    memory, dense = _share(memory, executor, len(left)), True
-    if executor.at_once is not None:
-        dense = _announce(reader, left, config, memory)
+    share, dense = _share(memory, workers, len(left)), True
+    if share is not None and workers.at_once is not None:
+        dense = _announce(reader, left, config, share)
     tasks = (
         (index, (writer.partial.parts, *task))
-        for index, task in _tasks(reader, left, config, memory)
+        for index, task in _tasks(reader, left, config, share)
     )
     # Slices show their own progress, in this process.
-    bar = progress("spectra", len(left)) if dense or executor.at_once != 1 else nullcontext()
+    bar = progress("spectra", len(left)) if dense or workers.at_once != 1 else nullcontext()
     with bar as shown:
-        for index, result in executor.run(spectrum_part, tasks):
+        for index, result in workers.run(spectrum_part, tasks):
             writer.partial.record_outcome(index, reader.names[index], result)
             if shown is not None:
                 shown.advance()
@@ -201,9 +202,10 @@ def reference_spectra(
     spectra = spectra.select(mine)
     if reader is None:
         return spectra, known.select(shared)
-    executor, found = executor or Local(), {}
-    tasks = _tasks(reader, shared, config, _share(None, executor, len(shared)))
-    for index, result in executor.run(one_spectrum, tasks):
+    workers: Executor = executor or Local()
+    found: dict[int, Spectrum] = {}
+    tasks = _tasks(reader, shared, config, _share(None, workers, len(shared)))
+    for index, result in workers.run(one_spectrum, tasks):
         if isinstance(result, Failure):
             raise DataError(f"{path}: {reader.names[index]}: {result}")
         found[index] = result

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import zarr
@@ -108,7 +109,7 @@ class SpectraWriter:
 
         scalars = {name: np.full(len(present), np.nan) for name in SCALARS}
         kpoints, weights, sizes = [], [], []
-        solver = {f.name: [] for f in _SOLVER}
+        solver: dict[str, list] = {f.name: [] for f in _SOLVER}
         below, deviations = [], False
         for row, index in enumerate(present):
             with self.partial.open_part(index) as part:
@@ -117,8 +118,8 @@ class SpectraWriter:
                 sizes.append(part["bands/eigenvalue"].size)
                 below.append(part["bands/below"].ravel())
                 deviations |= "dos/error" in part
-                for name, values in solver.items():
-                    values.append(part[f"solver/{name}"])
+                for name, numbers in solver.items():
+                    numbers.append(part[f"solver/{name}"])
                 for name in scalars:
                     if f"scalar/{name}" in part:
                         scalars[name][row] = part[f"scalar/{name}"]
@@ -126,8 +127,8 @@ class SpectraWriter:
             unit, description = SCALARS[name]
             put(group, f"scalar/{name}", values, {"unit": unit, "description": description})
 
-        for name, values in solver.items():
-            put(group, f"solver/{name}", np.array(values))
+        for name, numbers in solver.items():
+            put(group, f"solver/{name}", np.array(numbers))
 
         put(group, "bands/below", np.concatenate(below))
         put(group, "bands/kpoint_ptr", _offsets([len(w) for w in weights]))
@@ -141,7 +142,7 @@ class SpectraWriter:
         put(group, "dos/energy", energy_grid(config.window, config.points))
         shape = (len(present), config.points)
         # The total is the sum of the projections, to the last bit.
-        totals = (sum(self._density(i, z) for z in structures.numbers) for i in present)
+        totals: Any = (sum(self._density(i, z) for z in structures.numbers) for i in present)
         put_stream(group, "dos/total", shape, np.dtype(float), totals)
         if deviations:
             zero = np.zeros((1, config.points))
@@ -229,11 +230,12 @@ def gather(structures: Structures, config: DosConfig, spectra: list[Spectrum]) -
     zero = np.zeros(config.points)
     by_species = [dict(zip(s.levels.species.tolist(), s.density, strict=True)) for s in spectra]
     species = {z: np.array([d.get(z, zero) for d in by_species]) for z in structures.numbers}
+    total: Any = sum(species.values())
     return Spectra(
         structures,
         spectra[0].levels.energies.shape[0],
         energy_grid(config.window, config.points),
-        sum(species.values()),
+        total,
         species,
         {name: np.array([s.scalars.get(name, np.nan) for s in spectra]) for name in SCALARS},
         config.width,

@@ -52,7 +52,7 @@ def join_processes() -> int:
     return jax.process_index()
 
 
-def _join(given: dict[str, int]) -> None:
+def _join(given: dict[str, Any]) -> None:
     """Set JAX up for several processes; what it does not get it finds in the environment."""
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     # Gloo tells of its connections on file descriptor 1, which is for results: Python gets another one.

@@ -330,7 +330,7 @@ class Training:
                 self.progress.best[metric] = {
                     "value": value,
                     "epoch": record["epoch"],
-                    "improved": record["epoch"] if improved else best["improved"],
+                    "improved": record["epoch"] if best is None or improved else best["improved"],
                 }
 
     def _finished(self) -> bool:

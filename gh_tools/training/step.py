@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
@@ -81,8 +82,8 @@ def fresh_state(
         members: of an ensemble.
     """
     # Copies of their own: a step reuses the memory of the state.
-    params = jax.device_put(weights.replace(vector=weights.vector.copy()))
-    average = jax.device_put(weights.replace(vector=weights.vector.copy())) if ema else ()
+    params = jax.device_put(replace(weights, vector=weights.vector.copy()))
+    average = jax.device_put(replace(weights, vector=weights.vector.copy())) if ema else ()
     inner = jax.jit(of_members(optimizer.init, members))(params)
     return TrainState(params, inner, average, jnp.zeros((), jnp.int32))
 
@@ -127,6 +128,7 @@ def make_step(
 
     def step(state: TrainState, batch: Batch, rate: Float[Array, ""]):
         own, losses = learn(state[:3], batch, rate, state.step)
-        return TrainState(*own, state.step + 1), jnp.mean(losses)
+        params, inner, average = own
+        return TrainState(params, inner, average, state.step + 1), jnp.mean(losses)
 
     return jax.jit(step, donate_argnums=0, compiler_options=compiler_options())

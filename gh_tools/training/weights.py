@@ -24,7 +24,7 @@ class Weights:
         shapes: of its arrays.
     """
 
-    vector: Float[Array, "*members weights"]
+    vector: Float[Array | np.ndarray, "*members weights"]
     structure: Any = struct.field(pytree_node=False)
     shapes: tuple[tuple[int, ...], ...] = struct.field(pytree_node=False)
 
@@ -41,7 +41,7 @@ class Weights:
         """The tree of arrays, as ``model.apply`` takes it. Outside of compiled programs: of NumPy's."""
         sizes = [int(np.prod(shape)) for shape in self.shapes]
         if isinstance(self.vector, jax.core.Tracer):
-            parts = jax.lax.split(self.vector, sizes, axis=self.vector.ndim - 1)
+            parts: Any = jax.lax.split(self.vector, sizes, axis=self.vector.ndim - 1)
         else:
             parts = np.split(np.array(self.vector), np.cumsum(sizes)[:-1], axis=-1)
         members = self.vector.shape[:-1]

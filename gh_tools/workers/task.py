@@ -19,7 +19,10 @@ class Executor(Protocol):
         at_once: how many tasks share the memory of this machine; None where it is not this machine's.
     """
 
-    at_once: int | None
+    @property
+    def at_once(self) -> int | None:
+        """See above."""
+        ...
 
     def run(self, function: Callable[..., Any], tasks: Tasks[Key]) -> Iterator[tuple[Key, Any]]:
         """Call ``function`` with the arguments of each task.

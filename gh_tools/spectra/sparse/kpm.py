@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import scipy.fft
 import scipy.sparse.linalg
-from jaxtyping import Float, Shaped
+from jaxtyping import Float
 from scipy.special import ndtr
 
 from gh_tools.console import log, progress
@@ -119,7 +119,7 @@ def _gaussian_series(
     return series
 
 
-def _bounds(apply, n: int, dtype: Shaped) -> tuple[float, float]:
+def _bounds(apply, n: int, dtype: np.dtype) -> tuple[float, float]:
     """Return energies beyond all levels, from the extreme eigenvalues of S⁻¹H."""
     if n < 40:
         value = np.linalg.eigvals(apply(np.eye(n, dtype=dtype))).real

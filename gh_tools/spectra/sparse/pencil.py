@@ -128,7 +128,7 @@ def make_pencil(hamiltonian: Hamiltonian, k: Float[np.ndarray, "3"], spin: int =
     for name, part in zip("HS", values, strict=True):
         if not np.isfinite(part).all():
             raise DataError(f"{name}(k) at k = {k} is not finite: the blocks hold NaN or infinity")
-    return Pencil(*values, pattern.indices, pattern.indptr)
+    return Pencil(values[0], values[1], pattern.indices, pattern.indptr)
 
 
 class _Pattern:

@@ -307,7 +307,7 @@ class Slicer:
         end, wanted = last.shift, missing
         if not final:
             wanted = missing // parts
-            end = self.model.guess(start.below + wanted, tuple(start), tuple(last))
+            end = self.model.guess(start.below + wanted, start[:2], last[:2])
         # Not the very middle: windows are even about E_F, which in a metal is a level.
         at = self._factorized(start.shift + 0.498 * (end - start.shift))
         left = at.below - start.below
@@ -401,6 +401,7 @@ class Slicer:
         """Make sure that the engine holds the factors at a shift."""
         if self._current is None or abs(self._current.shift - sigma) > _NUDGE * _NUDGES:
             self.count(sigma, factors=True)
+        assert self._current is not None  # just counted with factors
         return self._current
 
     def _check_solution(self, shift: float) -> None:

@@ -154,7 +154,8 @@ class SlicedSolver:
         Shifts are guessed from the levels of parts and from all counts so far, until the count is
         nearly right; then the levels around the last shift decide.
         """
-        electrons, close = self._joint_model(), CLOSE
+        electrons = self._joint_model()
+        close: float = CLOSE
         if not 0 < n_electrons < electrons.capacity:
             raise DataError(
                 f"the basis has room for {electrons.capacity:g} electrons and the structure has "

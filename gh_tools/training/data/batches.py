@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -133,15 +133,15 @@ def collate(samples: Iterable[Sample], size: tuple[int, int, int]) -> Batch:
     """
     samples = list(samples)
     atoms, edges, pairs = size
+    # All samples have them, or none has.
+    levels = cast(list[LevelRows], [sample.levels for sample in samples])
     return Batch(
         pad(concatenate([sample.graph for sample in samples]), atoms, edges, pairs),
         _stack([sample.onsite for sample in samples], atoms),
         _stack([sample.onsite_weight for sample in samples], atoms),
         _stack([sample.pairs for sample in samples], pairs),
         _stack([sample.pairs_weight for sample in samples], pairs),
-        None
-        if samples[0].levels is None
-        else stack_levels([sample.levels for sample in samples], atoms, pairs),
+        None if samples[0].levels is None else stack_levels(levels, atoms, pairs),
     )
 
 

@@ -65,7 +65,7 @@ class CachedSamples(Sequence[Sample]):
     def __len__(self) -> int:
         return self._count
 
-    def __getitem__(self, index: int) -> Sample:
+    def __getitem__(self, index: int) -> Sample:  # type: ignore[override]  # one at a time
         if not 0 <= index < self._count:
             raise IndexError(index)
         return _unflatten(
@@ -142,7 +142,9 @@ def _write(folder: Path, samples: Iterable[Sample]) -> None:
         for file in files.values():
             file.flush()
             os.fsync(file.fileno())
-    lists = {name: np.array(shape, dtype=np.int64) for name, shape in shapes.items()}
+    lists: dict[str, Any] = {
+        name: np.array(shape, dtype=np.int64) for name, shape in shapes.items()
+    }
     np.savez(folder / "shapes.npz", **lists)
     (folder / "types.json").write_text(json.dumps(types))
     (folder / _DIGEST).write_text(_digest(folder))

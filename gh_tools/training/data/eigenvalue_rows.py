@@ -92,13 +92,16 @@ def level_rows(
     pairs = np.zeros((len(graph.i), n_rows, layout.pair_size))
     first = 0
     for key, near in kept.items():
-        irreps, blocks = layout.pair[key], label.pairs[key]
-        i, j, shift = blocks.i[near], blocks.j[near], blocks.shift[near]
+        irreps, bonds = layout.pair[key], label.pairs[key]
+        i, j, shift = bonds.i[near], bonds.j[near], bonds.shift[near]
         rows = slice(first, first := first + len(i))
         phase = np.exp(2j * np.pi * (shift @ states.kpoints.T))
-        ends = of(i, irreps.shape[0]).conj(), of(j, irreps.shape[1]) * phase[:, None]
+        first_end, second_end = (
+            of(i, irreps.shape[0]).conj(),
+            of(j, irreps.shape[1]) * phase[:, None],
+        )
         # Twice the real part: the pair seen from its other end gives the complex conjugate.
-        density = 2 * np.einsum("amr,anr->armn", *ends).real
+        density = 2 * np.einsum("amr,anr->armn", first_end, second_end).real
         rotated = to_frame(
             frame,
             irreps,

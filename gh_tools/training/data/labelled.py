@@ -42,7 +42,7 @@ class LabelledSamples(Sequence[LabelledSample]):
     def __len__(self) -> int:
         return len(self._samples)
 
-    def __getitem__(self, index: int) -> LabelledSample:
+    def __getitem__(self, index: int) -> LabelledSample:  # type: ignore[override]  # one at a time
         if index in self._held:
             return self._held[index]
         sample = self._maker.labelled(self._samples[index], self._read(index))

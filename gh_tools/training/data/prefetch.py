@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
@@ -14,7 +14,7 @@ Made = TypeVar("Made")
 
 def prefetch(
     make: Callable[[Item], Made], items: Iterable[Item], n_ahead: int = 2
-) -> Iterator[Made]:
+) -> Generator[Made, None, None]:
     """Yield ``make(item)`` for all items in their order, each made by a thread before it is asked for.
 
     The thread ends with the iterator: close it (``contextlib.closing``) where it may be left early.

@@ -117,6 +117,7 @@ class SampleMaker:
                 f"{self.layout.n_spins}; label all structures with one setting of spin"
             )
         for key, blocks in label.groups():
+            assert blocks.hamiltonian is not None  # of labels
             if not np.isfinite(blocks.hamiltonian).all():
                 raise DataError(
                     f"structure {name}: hamiltonian blocks of {key} are not all finite; label it again"
@@ -128,6 +129,7 @@ class SampleMaker:
         exists = np.zeros(onsite.shape, dtype=bool)
         for number, blocks in rest.onsite.items():
             irreps = self.layout.onsite[number]
+            assert blocks.hamiltonian is not None
             onsite[blocks.atom, : irreps.size] = irreps.to_irreps(blocks.hamiltonian.astype(float))
             exists[blocks.atom, : irreps.size] = True
 
@@ -149,7 +151,9 @@ class SampleMaker:
         for key, near in kept.items():
             irreps = self.layout.pair[key]
             rows = slice(start, start := start + int(near.sum()))
-            values = rest.pairs[key].hamiltonian.astype(float)
+            wanted, given = rest.pairs[key].hamiltonian, label.pairs[key].hamiltonian
+            assert wanted is not None and given is not None
+            values = wanted.astype(float)
             # Of the network's vectors, so that both mean the same frame.
             pairs[rows, : irreps.size] = to_frame(
                 self.scaleshift.frame,
@@ -158,20 +162,20 @@ class SampleMaker:
                 graph.pair_vector[rows],
             )
             pairs_exist[rows, : irreps.size] = True
-            far = label.pairs[key].hamiltonian[..., ~near, :, :]
+            far = given[..., ~near, :, :]
             dropped = max(dropped, float(np.abs(far).max(initial=0.0)))
 
         onsite_terms, pairs_terms = self._terms(graph)
-        rows = None
+        moved = None
         if levels:
             scales = onsite_terms[1], pairs_terms[1]
-            rows = level_rows(label, name, graph, kept, scales, self.layout, self.scaleshift.frame)
+            moved = level_rows(label, name, graph, kept, scales, self.layout, self.scaleshift.frame)
         return Sample(
             Graph(*(_cast(field, self.dtype) for field in graph)),
             *self._scaled(onsite, exists, onsite_terms),
             *self._scaled(pairs, pairs_exist, pairs_terms),
             np.array(dropped),
-            rows,
+            moved,
         )
 
     def labelled(self, sample: Sample, label: Hamiltonian) -> LabelledSample:
@@ -203,7 +207,7 @@ class SampleMaker:
             graph.pair_type, distance
         )
 
-    def _scaled(self, irreps, exists, terms):
+    def _scaled(self, irreps, exists, terms) -> tuple[np.ndarray, np.ndarray]:
         shift, scale = terms
         reference = np.where(exists, (irreps - shift) / scale, 0.0)
         weight = np.where(exists, scale**self.scale_power, 0.0)
@@ -245,9 +249,10 @@ def predicted_hamiltonian(
     values = shift + scale * pairs
     bonds, start = {}, 0
     for key, near in sample.kept.items():
-        irreps, blocks = layout.pair[key], sample.label.pairs[key]
+        irreps, reference = layout.pair[key], sample.label.pairs[key]
+        assert reference.hamiltonian is not None
         stop = start + int(near.sum())
-        predicted = np.zeros(blocks.hamiltonian.shape)
+        predicted = np.zeros(reference.hamiltonian.shape)
         components = from_frame(
             frame,
             irreps,
@@ -255,7 +260,9 @@ def predicted_hamiltonian(
             sample.graph.pair_vector[start:stop],
         )
         predicted[..., near, :, :] = irreps.to_blocks(components)
-        bonds[key] = PairBlocks(blocks.i, blocks.j, blocks.shift, predicted, blocks.overlap)
+        bonds[key] = PairBlocks(
+            reference.i, reference.j, reference.shift, predicted, reference.overlap
+        )
         start = stop
     label = sample.label
     found = Hamiltonian(label.atoms, label.basis, atoms, bonds, label.scalars, label.bands)
@@ -263,5 +270,7 @@ def predicted_hamiltonian(
         return found
     found = shifted(found, sample.onsite_energies)
     for key, near in sample.kept.items():
-        found.pairs[key].hamiltonian[..., ~near, :, :] = 0.0
+        shown = found.pairs[key].hamiltonian
+        assert shown is not None
+        shown[..., ~near, :, :] = 0.0
     return found

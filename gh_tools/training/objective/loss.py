@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -42,7 +44,7 @@ def hamiltonian_loss(prediction, batch, config: LossConfig) -> Float[Array, ""]:
     Returns:
         The loss, which padding does not change.
     """
-    loss = 0.0
+    loss: Any = 0.0
     for part, predicted, reference, weight in (
         (config.onsite, prediction.onsite, batch.onsite, batch.onsite_weight),
         (config.pairs, prediction.pairs, batch.pairs, batch.pairs_weight),

@@ -35,9 +35,13 @@ def make_engine(name: str | None, memory: int) -> Engine:
             f"pip install 'gh-tools[{name}]', or use --engine {installed[0]}"
         )
     if name == "pardiso":
-        from gh_tools.spectra.sparse.factor.pardiso import Pardiso as Chosen
-    elif name == "mumps":
-        from gh_tools.spectra.sparse.factor.mumps import Mumps as Chosen
-    else:
-        from gh_tools.spectra.sparse.factor.superlu import SuperLU as Chosen
-    return Chosen(memory)
+        from gh_tools.spectra.sparse.factor.pardiso import Pardiso
+
+        return Pardiso(memory)
+    if name == "mumps":
+        from gh_tools.spectra.sparse.factor.mumps import Mumps
+
+        return Mumps(memory)
+    from gh_tools.spectra.sparse.factor.superlu import SuperLU
+
+    return SuperLU(memory)
