@@ -189,9 +189,11 @@ def reference_spectra(
     """
     store = open_store(path, ("hamiltonians", "spectra"))
     reader = HamiltonianReader(store) if store.kind == "hamiltonians" else None
-    known = None if reader else read_spectra(store)
-    n_spins = int(store.attributes.get("spins", 1)) if reader else known.n_spins
-    structures = reader.structures if reader else known.structures
+    if reader is None:
+        known = read_spectra(store)
+        n_spins, structures = known.n_spins, known.structures
+    else:
+        n_spins, structures = int(store.attributes.get("spins", 1)), reader.structures
     pairs = match(spectra.structures, structures, f"spectra against {path}", partly=True)
     if n_spins != spectra.n_spins:
         raise DataError(

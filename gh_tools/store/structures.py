@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -96,7 +96,7 @@ class Structures:
         column = Column(np.asarray(charges, np.float64), "|e|", "charge of the structure")
         return replace(self, columns={**self.columns, CHARGE: column})
 
-    def select(self, indices: Sequence[int]) -> Structures:
+    def select(self, indices: Iterable[int]) -> Structures:
         """Return some of the structures, in the order given."""
         indices = [int(index) for index in indices]
         return Structures(
