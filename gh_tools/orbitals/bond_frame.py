@@ -139,14 +139,15 @@ def _sparse_rotation_about_x(irreps: Irreps) -> sparse.csr_matrix:
 
 
 def exchange_atoms(
-    irreps: Irreps,
+    irreps: Irreps, frame: Frame = "bond"
 ) -> tuple[Int[np.ndarray, " components"], Int[np.ndarray, " components"]]:
-    """What exchanging the two atoms of a like pair does to irreps in the bond's frame.
+    """What exchanging the two atoms of a like pair does to irreps.
 
-    The block seen from the other end is the transpose, and its frame is rotated by π about y.
+    The block seen from the other end is the transpose, and the bond's frame is rotated by π about y.
 
     Args:
         irreps: of a pair of like atoms.
+        frame: that they are in.
 
     Returns:
         ``partner`` and ``sign``: component c becomes ``sign[c]`` times component ``partner[c]``.
@@ -155,5 +156,7 @@ def exchange_atoms(
     place = {name: index for index, name in enumerate(names)}
     partner = [place[spin, b, a, degree, m] for spin, a, b, degree, m in names]
     transposed = 1 - 2 * irreps.parity  # C(l1 l2 l) and C(l2 l1 l) differ by (-1)^(l1 + l2 + l)
+    if frame == "global":
+        return np.array(partner), transposed
     rotated = (1 - 2 * (irreps.l % 2)) * np.where(irreps.m < 0, -1, 1)
     return np.array(partner), transposed * rotated

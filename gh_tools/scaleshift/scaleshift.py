@@ -263,10 +263,8 @@ def _fit_onsite_energy_model(
 
 
 def _pair_fit(frame: Frame, layout: IrrepLayout, key: tuple[int, int]) -> PairFit | BondFit:
-    irreps, cutoff = layout.pair[key], layout.basis.pair_range(*key)
-    if frame == "global":
-        return PairFit(irreps, cutoff)
-    return BondFit(irreps, key[0] == key[1], cutoff)
+    fit = PairFit if frame == "global" else BondFit
+    return fit(layout.pair[key], key[0] == key[1], layout.basis.pair_range(*key))
 
 
 def shift_only(ham: Hamiltonian, layout: IrrepLayout, scaleshift: ScaleShift) -> Hamiltonian:

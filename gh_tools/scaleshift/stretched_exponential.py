@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from jaxtyping import Float
 
+from gh_tools.orbitals.bond_frame import exchange_atoms
 from gh_tools.orbitals.irreps import Irreps
 from gh_tools.scaleshift.decay_fit import fit_decay, fit_log_decay
 from gh_tools.scaleshift.distance_bins import DistanceBins, widen
@@ -89,11 +90,14 @@ class PairFit:
 
     Args:
         irreps: of the pair's blocks.
+        like: whether both atoms are of one element. Then each pair counts from both ends, because it
+            has no first one: with other scales for the two orders of its shells, a prediction would depend
+            on the order of atoms.
         cutoff: largest distance in Å.
     """
 
-    def __init__(self, irreps: Irreps, cutoff: float):
-        self.irreps = irreps
+    def __init__(self, irreps: Irreps, like: bool, cutoff: float):
+        self.irreps, self.like = irreps, like
         self.group = irreps.index
         self.scalars = np.flatnonzero(irreps.scalar)
         self.bins = DistanceBins(cutoff, self.scalars, self.group)
@@ -109,7 +113,11 @@ class PairFit:
             vectors: of the bonds, in Å.
             components: irreps in eV.
         """
-        self.bins.add(np.linalg.norm(vectors, axis=1), components)
+        distance = np.linalg.norm(vectors, axis=1)
+        self.bins.add(distance, components)
+        if self.like:
+            partner, sign = exchange_atoms(self.irreps, "global")
+            self.bins.add(distance, sign * components[:, partner])
 
     def fit(self) -> PairScaleShift:
         """Fit; shift 0 and scale 1 where there is no data or the channel vanishes."""

@@ -9,6 +9,7 @@ import pytest
 from gh_tools.errors import DataError
 from gh_tools.orbitals.basis import Basis, ElementBasis, Shell
 from gh_tools.orbitals.blocks import Hamiltonian, OnsiteBlocks, PairBlocks
+from gh_tools.orbitals.bond_frame import exchange_atoms
 from gh_tools.orbitals.irreps import IrrepLayout
 from gh_tools.orbitals.pairs import basis_cutoffs, stored_pairs
 from gh_tools.scaleshift.decay_fit import fit_decay, fit_log_decay
@@ -280,3 +281,16 @@ def test_shift_alone_is_the_mean(fitted, labels):
         ]
     )
     assert np.mean(abs(after)) < 0.3 * np.mean(abs(before))
+
+
+def test_like_atoms_are_scaled_alike_from_both_ends(fitted):
+    """Shells a, b of a pair of like atoms are b, a seen from its other atom."""
+    distance = np.linspace(1.5, 5.0, 7)
+    for key, terms in fitted.pair_terms.items():
+        if key[0] != key[1]:
+            continue
+        partner, sign = exchange_atoms(LAYOUT.pair[key], "global")
+        shift, scale = terms(distance)
+        # Fitted by an optimiser whose own tolerance is 1e-8
+        np.testing.assert_allclose(scale[:, partner], scale, rtol=1e-6)
+        np.testing.assert_allclose(sign * shift[:, partner], shift, rtol=1e-6, atol=1e-9)
