@@ -136,6 +136,10 @@ def main(
         else band_structure(expected.read(other), along, options)
     )
     facts = write_bands(target, bands, known, name, window)
+    for line in bands.edges.describe() if bands.edges else ():
+        log.info(line)
+    if bands.edges is not None:
+        facts["edges"] = bands.edges.to_json()
     lattice = {"lattice": along.lattice, "strain": along.strain, "special_points": along.points}
     common.emit(target, as_json, structure=name, points=along.path.path, **lattice, **facts)
 

@@ -7,7 +7,10 @@ gradient of Hellmann and Feynman, ∂ε/∂k = c†(∂H/∂k − ε ∂S/∂k) 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 import scipy.linalg
@@ -17,18 +20,26 @@ from scipy.constants import electron_mass, elementary_charge, hbar
 
 from gh_tools.orbitals.bloch import BlochSum
 from gh_tools.orbitals.blocks import Hamiltonian
+from gh_tools.spectra.config import RESOLUTION
+from gh_tools.spectra.eigen import Levels
+from gh_tools.spectra.fermi import BandEdges, band_edges
 
 # ħ²/m_e in eV Å².
 HBAR2_PER_MASS = hbar**2 / electron_mass / elementary_charge * 1e20
-# Starting points of a refinement: the grid's best, no two of which are neighbours.
-STARTS = 4
+# Orbitals up to which edges are refined. A larger cell has a small zone, whose grid misses little.
+MOST_ORBITALS = 600
+# Points of the grid, no two of which are neighbours, of which a refinement may start: of a small cell, whose zone is
+# large, and of one with more orbitals than that.
+STARTS = {60: 6, MOST_ORBITALS: 2}
 # eV. The grid of the labels breaks the symmetry of a multiplet by less.
 DEGENERATE = 1e-3
 # 1/Å. Step of the differences that give masses: bands are parabolic over much longer distances, and
 # the gradient is exact to 1e-9 eV Å.
 _STEP = 1e-3
-# eV. A refinement ends where a step gains less.
-_CONVERGED = 1e-7
+# eV Å. With a mass of 10 electrons an edge is 2e-5 eV further where the gradient is this.
+_GRADIENT = 5e-3
+# eV. Where bands touch and the gradient jumps, the search without gradients ends at such differences.
+_CONVERGED = 1e-5
 
 
 @dataclass(frozen=True)
@@ -77,6 +88,41 @@ class Gap:
         """Whether both edges are at one k-point, to what energies can tell."""
         return self.direct - self.gap < 1e-3
 
+    def to_json(self) -> dict[str, Any]:
+        """Return everything as numbers, lists and words; energies in eV, masses in electron masses."""
+        return {
+            "kind": "direct" if self.is_direct else "indirect",
+            "direct_gap": self.direct,
+            "valence": _edge_to_json(self.valence),
+            "conduction": _edge_to_json(self.conduction),
+        }
+
+    def describe(self) -> list[str]:
+        """Return lines for a person: kind of the gap, and where the edges are, with their masses."""
+        kind = "direct" if self.is_direct else f"indirect (direct {self.direct:.3f} eV)"
+        lines = [f"gap {self.gap:.3f} eV, {kind}"]
+        for name, edge in (
+            ("valence band top", self.valence),
+            ("conduction band bottom", self.conduction),
+        ):
+            k = ", ".join(f"{round(float(x), 3) + 0.0:g}" for x in edge.kpoint)
+            mass = "degenerate"
+            if edge.masses is not None:
+                mass = "masses " + ", ".join(f"{m:.2f}" for m in edge.masses)
+            lines.append(f"  {name} {edge.energy:.3f} eV at ({k}), {mass}")
+        return lines
+
+
+def _edge_to_json(edge: Edge) -> dict[str, Any]:
+    return {
+        "energy": edge.energy,
+        "kpoint": edge.kpoint.tolist(),
+        "spin": edge.spin,
+        "degeneracy": edge.degeneracy,
+        "masses": None if edge.masses is None else edge.masses.tolist(),
+        "axes": None if edge.axes is None else edge.axes.tolist(),
+    }
+
 
 class _Bands:
     """Eigenvalues and their gradients at any k.
@@ -84,6 +130,7 @@ class _Bands:
     Attributes:
         axes: orthonormal Cartesian vectors that span the reciprocal vectors of the periodic directions, as columns.
         change: change of fractional k by coordinates along these axes in 1/Å, 2π included.
+        n_orbitals: rows of the matrices.
     """
 
     axes: Float[np.ndarray, "3 periodic"]
@@ -95,6 +142,7 @@ class _Bands:
         self.axes = np.linalg.qr(cell.reciprocal().array[atoms.pbc].T)[0]
         self.change = cell.array @ self.axes / (2 * np.pi)
         self.change[~atoms.pbc] = 0.0
+        self.n_orbitals = hamiltonian.n_orbitals
         self._overlap = BlochSum(hamiltonian, "overlap")
         self._hamiltonian = [
             BlochSum(hamiltonian, "hamiltonian", spin) for spin in range(hamiltonian.n_spins)
@@ -125,52 +173,131 @@ def refined_gap(
     hamiltonian: Hamiltonian,
     kpoints: Float[np.ndarray, "kpoints 3"],
     energies: Float[np.ndarray, "spins kpoints bands"],
-    occupied: tuple[int, ...],
+    occupied: Sequence[int],
 ) -> Gap:
-    """Find the band edges of a structure from its eigenvalues on a k grid.
+    """Find the band edges of an insulator from its eigenvalues on a k grid.
 
     Args:
         hamiltonian: H(R) and S(R).
-        kpoints: of the grid, in units of the reciprocal lattice vectors.
+        kpoints: in units of the reciprocal lattice vectors.
         energies: all eigenvalues there, ascending, in eV.
         occupied: number of occupied bands of each spin.
 
     Returns:
-        Edges, gap, and masses. The energies are right to 0.1 meV, as far as the grid has a point in the valley of each
+        Edges, gap, and masses. Energies are right to 0.1 meV, as far as the grid has a point in the valley of each
         extremum.
     """
     bands = _Bands(hamiltonian)
-    spins = range(len(energies))
-    top = [
-        _edge(bands, kpoints, energies[s, :, n - 1], s, n - 1, -1)
-        for s, n in zip(spins, occupied, strict=True)
-        if n > 0
-    ]
-    bottom = [
-        _edge(bands, kpoints, energies[s, :, n], s, n, 1)
-        for s, n in zip(spins, occupied, strict=True)
-        if n < energies.shape[2]
-    ]
-    valence = max(top, key=lambda edge: edge.energy)
-    conduction = min(bottom, key=lambda edge: edge.energy)
-    direct = min(
-        _direct(bands, kpoints, energies[s, :, n] - energies[s, :, n - 1], s, n)
-        for s, n in zip(spins, occupied, strict=True)
-        if 0 < n < energies.shape[2]
+    n_bands = energies.shape[2]
+    filled = list(enumerate(occupied))
+    valence = max(
+        (_edge(bands, kpoints, energies[s, :, n - 1], s, n - 1, -1) for s, n in filled if n > 0),
+        key=lambda edge: edge.energy,
     )
-    for edge in (valence, conduction):  # both edges are points where a direct gap can be smallest
-        n = occupied[edge.spin]
-        if 0 < n < energies.shape[2]:
-            found = bands.energies(edge.kpoint, edge.spin)
-            direct = min(direct, float(found[n] - found[n - 1]))
+    conduction = min(
+        (_edge(bands, kpoints, energies[s, :, n], s, n, 1) for s, n in filled if n < n_bands),
+        key=lambda edge: edge.energy,
+    )
+    direct = np.inf
+    for s, n in filled:
+        if not 0 < n < n_bands:
+            continue
+        gaps = energies[s, :, n] - energies[s, :, n - 1]
+        found = _minimum(bands, kpoints, gaps, partial(_difference, bands, s, n))[1]
+        # Both edges are points where it can be smallest.
+        ends = [bands.energies(e.kpoint, s) for e in (valence, conduction)]
+        direct = min([direct, found, *(float(e[n] - e[n - 1]) for e in ends)])
     return Gap(valence, conduction, direct)
 
 
-def _edge(bands: _Bands, kpoints, energies, spin: int, band: int, sign: int) -> Edge:
-    def value(k):
-        energy, gradient = bands.band(k, spin, band)
-        return sign * energy, sign * gradient
+def refined_edges(hamiltonian: Hamiltonian, levels: Levels, n_electrons: float) -> BandEdges:
+    """Return the band edges of the sharply filled eigenvalues, refined between the k-points.
 
+    Without refinement (more than 600 orbitals, nothing periodic) they are those of the k-points, as of
+    `fermi.band_edges`. All solvers give the same.
+
+    Args:
+        hamiltonian: H(R) and S(R).
+        levels: its eigenvalues on k-points.
+        n_electrons: electrons in the cell.
+
+    Raises:
+        DataError: as `fermi.fermi_level`.
+        OutsideWindow: as `fermi.fermi_level`.
+    """
+    edges = band_edges(levels, n_electrons)
+    occupied = occupied_bands(hamiltonian, levels, edges)
+    if occupied is None:
+        return edges
+    bands = _Bands(hamiltonian)
+
+    def extremum(spin: int, band: int, sign: int) -> float:
+        kpoints, energies = _on_kpoints(levels, spin, band)
+        return (
+            sign
+            * _minimum(bands, kpoints, sign * energies, partial(_signed, bands, spin, band, sign))[
+                1
+            ]
+        )
+
+    filled = list(enumerate(occupied))
+    valence = max(extremum(s, n - 1, -1) for s, n in filled if n > 0)
+    conduction = min(extremum(s, n, 1) for s, n in filled if n < hamiltonian.n_orbitals)
+    if conduction - valence <= RESOLUTION:  # the grid had missed where bands overlap
+        middle = 0.5 * (edges.valence + edges.conduction)
+        return BandEdges(middle, middle, 0.0)
+    return BandEdges(valence, conduction, conduction - valence)
+
+
+def described_gap(hamiltonian: Hamiltonian, levels: Levels, n_electrons: float) -> Gap | None:
+    """Return edges, kind of gap and masses of an insulator; None of a metal, and where edges are not refined.
+
+    Args:
+        hamiltonian: H(R) and S(R).
+        levels: its eigenvalues on k-points.
+        n_electrons: electrons in the cell.
+    """
+    occupied = occupied_bands(hamiltonian, levels, band_edges(levels, n_electrons))
+    if occupied is None or levels.below is not None:
+        return None
+    found = refined_gap(hamiltonian, levels.kpoints.points, levels.energies, occupied)
+    return found if found.gap > RESOLUTION else None
+
+
+def occupied_bands(hamiltonian: Hamiltonian, levels: Levels, edges: BandEdges) -> list[int] | None:
+    """Return the number of occupied bands of each spin of an insulator that can be refined; else None."""
+    small = hamiltonian.n_orbitals <= MOST_ORBITALS and hamiltonian.atoms.pbc.any()
+    if edges.gap == 0 or not small:
+        return None
+    middle = 0.5 * (edges.valence + edges.conduction)
+    below = 0 if levels.below is None else levels.below[:, 0]
+    return (below + np.sum(levels.energies[:, 0] < middle, axis=-1)).tolist()
+
+
+def _on_kpoints(
+    levels: Levels, spin: int, band: int
+) -> tuple[Float[np.ndarray, "some 3"], Float[np.ndarray, " some"]]:
+    """Return the k-points at which a band is listed, and its eigenvalues there."""
+    below = 0 if levels.below is None else levels.below[spin]
+    index = np.broadcast_to(band - below, len(levels.kpoints))
+    inside = (index >= 0) & (index < levels.energies.shape[2])
+    listed = levels.energies[spin, np.arange(len(index)), np.where(inside, index, 0)]
+    inside &= np.isfinite(listed)
+    return levels.kpoints.points[inside], listed[inside]
+
+
+def _signed(bands: _Bands, spin: int, band: int, sign: int, k):
+    energy, gradient = bands.band(k, spin, band)
+    return sign * energy, sign * gradient
+
+
+def _difference(bands: _Bands, spin: int, n: int, k):
+    upper, lower = bands.band(k, spin, n), bands.band(k, spin, n - 1)
+    return upper[0] - lower[0], upper[1] - lower[1]
+
+
+def _edge(bands: _Bands, kpoints, energies, spin: int, band: int, sign: int) -> Edge:
+    value = partial(_signed, bands, spin, band, sign)
     k, energy = _minimum(bands, kpoints, sign * energies, value)
     found = bands.energies(k, spin)
     degeneracy = int(np.count_nonzero(np.abs(found - sign * energy) < DEGENERATE))
@@ -180,45 +307,62 @@ def _edge(bands: _Bands, kpoints, energies, spin: int, band: int, sign: int) -> 
     return Edge(sign * energy, k, spin, degeneracy, masses, axes)
 
 
-def _direct(bands: _Bands, kpoints, gaps, spin: int, n: int) -> float:
-    def value(k):
-        upper, lower = bands.band(k, spin, n), bands.band(k, spin, n - 1)
-        return upper[0] - lower[0], upper[1] - lower[1]
+def _minimum(
+    bands: _Bands, kpoints, energies, value: Callable
+) -> tuple[Float[np.ndarray, "3"], float]:
+    """Return the lowest minimum that is reached from the grid's best points, and its energy.
 
-    return _minimum(bands, kpoints, gaps, value)[1]
-
-
-def _minimum(bands: _Bands, kpoints, energies, value) -> tuple[Float[np.ndarray, "3"], float]:
-    """Return the lowest minimum that is reached from the grid's best points, and its energy."""
+    Args:
+        bands: of the structure.
+        kpoints: of the grid.
+        energies: of what is minimised there.
+        value: energy at a k-point, and its gradient along the axes.
+    """
     best = int(np.argmin(energies))
     k, lowest = np.asarray(kpoints[best], dtype=float), float(energies[best])
     dimension = bands.axes.shape[1]
-    for start in _starts(bands, kpoints, energies) if dimension else ():
+    if dimension == 0:
+        return k, lowest
+    starts, spacing = _starts(bands, kpoints, energies)
+    # Points of high symmetry can be saddles, where the slope vanishes: begin beside them, in no special direction.
+    aside = 0.3 * spacing * np.array([0.82, 0.47, 0.33])[:dimension]
+    origins = [np.asarray(kpoints[s], dtype=float) + bands.change @ aside for s in starts]
+    values = [value(origin) for origin in origins]
+    # More than a valley beside a point can hold: three times its slope all the way to the next point.
+    bounds = [energy - 3 * spacing * float(np.linalg.norm(slope)) for energy, slope in values]
+    for number in np.argsort(bounds):
+        if bounds[number] >= lowest:
+            break
+        origin = origins[number]
 
-        def function(x, origin=np.asarray(kpoints[start], dtype=float)):
+        def function(x, origin=origin):
             return value(origin + bands.change @ x)
 
-        smooth = scipy.optimize.minimize(
-            function, np.zeros(dimension), jac=True, method="BFGS", options={"gtol": 1e-5}
-        )
-        # Where bands touch, the gradient jumps, and the line search ends early.
         found = scipy.optimize.minimize(
-            lambda x, function=function: function(x)[0],
-            smooth.x,
-            method="Nelder-Mead",
-            options={
-                "initial_simplex": np.vstack([smooth.x, smooth.x + 0.01 * np.eye(dimension)]),
-                "fatol": _CONVERGED,
-                "xatol": 1e-5,
-            },
+            function,
+            np.zeros(dimension),
+            jac=True,
+            method="BFGS",
+            options={"gtol": _GRADIENT, "hess_inv0": np.eye(dimension) / HBAR2_PER_MASS},
         )
+        if not found.success:
+            found = scipy.optimize.minimize(
+                lambda x, function=function: function(x)[0],
+                found.x,
+                method="Nelder-Mead",
+                options={
+                    "initial_simplex": np.vstack([found.x, found.x + 0.01 * np.eye(dimension)]),
+                    "fatol": _CONVERGED,
+                    "xatol": 1e-4,
+                },
+            )
         if found.fun < lowest:
-            k, lowest = kpoints[start] + bands.change @ found.x, float(found.fun)
+            k, lowest = origin + bands.change @ found.x, float(found.fun)
     return 0.5 - (0.5 - k) % 1.0, lowest
 
 
-def _starts(bands: _Bands, kpoints, energies) -> list[int]:
-    """Return the points of lowest energy, no two of which are neighbours on the grid or each other's ±k."""
+def _starts(bands: _Bands, kpoints, energies) -> tuple[list[int], float]:
+    """Return the points of lowest energy, no two of which are neighbours or each other's ±k, and the grid's spacing in 1/Å."""
     points = np.asarray(kpoints, dtype=float)
     periodic = bands.change.any(axis=1)
     # Coordinates along the axes, from fractional ones.
@@ -226,6 +370,7 @@ def _starts(bands: _Bands, kpoints, energies) -> list[int]:
     volume = abs(np.linalg.det(to_axes))
     # Time reversal halves the grid.
     spacing = (volume / (2 * len(points))) ** (1 / periodic.sum())
+    most = next((n for size, n in STARTS.items() if bands.n_orbitals <= size), 1)
     chosen: list[int] = []
     for index in np.argsort(energies, kind="stable").tolist():
         others = points[chosen][:, periodic]
@@ -233,9 +378,9 @@ def _starts(bands: _Bands, kpoints, energies) -> list[int]:
         distance = np.linalg.norm((apart - np.rint(apart)) @ to_axes.T, axis=1)
         if (distance > 1.8 * spacing).all():
             chosen.append(index)
-        if len(chosen) == STARTS:
+        if len(chosen) == most:
             break
-    return chosen
+    return chosen, float(spacing)
 
 
 def _masses(bands: _Bands, k, spin: int, band: int, sign: int):

@@ -14,9 +14,10 @@ from jaxtyping import Float
 
 from gh_tools.errors import UsageError
 from gh_tools.orbitals.blocks import Hamiltonian
+from gh_tools.spectra.band_edges import Gap, described_gap, refined_edges
 from gh_tools.spectra.config import SamplingConfig
 from gh_tools.spectra.eigen import solve
-from gh_tools.spectra.fermi import band_edges, electrons_of, fermi_level_of
+from gh_tools.spectra.fermi import electrons_of, fermi_level_of
 from gh_tools.spectra.kpoints import KPoints
 from gh_tools.spectra.lattice import EXACT, NamedLattice, named_lattices
 from gh_tools.spectra.spectrum import kpoints_for
@@ -66,7 +67,8 @@ class BandStructure:
         special: distance and name of the points of high symmetry.
         energies: absolute, eV.
         fermi_level: eV.
-        gap: on the path and the k grid that the Fermi level comes from, eV; 0 in a metal.
+        gap: eV, refined between the k-points of path and grid as `gh-dos` does; 0 in a metal.
+        edges: edges, kind of gap and masses; None of a metal, and of more than 600 orbitals.
         lattice: long name of the lattice that the names refer to, as ``face-centred cubic``.
         strain: largest principal strain between the cell and the nearest one of this lattice, a fraction.
         points: coordinates of the points of high symmetry, by name (Γ is ``G``).
@@ -78,6 +80,7 @@ class BandStructure:
     energies: Float[np.ndarray, "spins kpoints bands"]
     fermi_level: float
     gap: float
+    edges: Gap | None
     lattice: str
     strain: float
     points: dict[str, list[float]]
@@ -91,6 +94,7 @@ class BandStructure:
             "energies": (self.energies - self.fermi_level).tolist(),
             "fermi_level": self.fermi_level,
             "gap": self.gap,
+            "edges": None if self.edges is None else self.edges.to_json(),
             "lattice": self.lattice,
             "strain": self.strain,
             "special_points": self.points,
@@ -162,6 +166,9 @@ def band_structure(
     points = np.concatenate([grid.points, path.kpts])
     weights = np.concatenate([grid.weights, np.zeros(len(path.kpts))])
     levels = solve(hamiltonian, KPoints(points, weights), projected=False)
+    electrons = electrons_of(hamiltonian)
+    edges = described_gap(hamiltonian, levels, electrons)
+    gap = refined_edges(hamiltonian, levels, electrons).gap if edges is None else edges.gap
     distance, ticks, names = path.get_linear_kpoint_axis()
     return BandStructure(
         distance,
@@ -169,7 +176,8 @@ def band_structure(
         _join_labels(ticks, names),
         levels.energies[:, len(grid) :],
         fermi_level_of(hamiltonian, levels, config),
-        band_edges(levels, electrons_of(hamiltonian)).gap,
+        gap,
+        edges,
         named.lattice,
         named.strain,
         named.points,

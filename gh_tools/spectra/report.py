@@ -113,8 +113,8 @@ def write_bands(
 
     Returns:
         Facts for the result line, in eV: ``band_gap``, ``fermi_level``, and with a reference
-        ``band_gap_error``, ``fermi_level_error`` and ``bands_mae``, the mean absolute error of the
-        levels in the window, each side counted from its own Fermi level.
+        ``band_gap_error``, ``fermi_level_error``, and ``bands_mae`` and ``bands_largest``, the mean absolute and the
+        largest error of the eigenvalues in the window, each side counted from its own Fermi level.
 
     Raises:
         DataError: if the reference has another number of bands or spins.
@@ -136,7 +136,8 @@ def write_bands(
         title += f", reference {describe_gap(reference.gap)}"
         if np.any(near):
             facts["bands_mae"] = float(np.average(difference, weights=near))
-            title += f"\nbands within {1000 * facts['bands_mae']:.0f} meV"
+            facts["bands_largest"] = float(difference[near > 0].max())
+            title += f"\nbands: MAE {1000 * facts['bands_mae']:.0f} meV, largest {1000 * facts['bands_largest']:.0f} meV"
     if path.suffix.lower() == ".json":
         data = {"structure": name, **bands.to_json()}
         if reference is not None:

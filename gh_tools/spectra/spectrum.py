@@ -11,11 +11,12 @@ from jaxtyping import Float
 from gh_tools.orbitals.blocks import Hamiltonian
 from gh_tools.orbitals.geometry import periodic_area
 from gh_tools.resources import free_memory
+from gh_tools.spectra.band_edges import refined_edges
 from gh_tools.spectra.choice import Solver
 from gh_tools.spectra.config import DosConfig, SamplingConfig
 from gh_tools.spectra.dos import energy_grid, projected_dos, states_in_window
 from gh_tools.spectra.eigen import Levels, solve
-from gh_tools.spectra.fermi import band_edges, electrons_of, fermi_level_of
+from gh_tools.spectra.fermi import electrons_of, fermi_level_of
 from gh_tools.spectra.kpoints import KPoints, kpoints_for_density, monkhorst_pack
 from gh_tools.spectra.sparse.around_fermi import certified_levels
 from gh_tools.spectra.sparse.kpm import kernel_polynomial_dos
@@ -33,12 +34,21 @@ _SHARP = (
 )
 _AREA = "; per area of the periodic plane (of cell vectors 1 and 2 where all three are periodic)"
 _VOLUME = "; per volume of the cell, vacuum included"
+_REFINED = (
+    "refined between the k-points (with dense matrices up to 600 orbitals; else on the k-points)"
+)
 SCALARS = {
     "n_electrons": ("", "valence electrons in the cell"),
     "fermi_level": ("eV", "Fermi level on the energy scale of the Hamiltonian"),
-    "band_gap": ("eV", "lowest empty minus highest occupied level on the k-points; 0 in a metal"),
-    "valence_band_maximum": ("eV", "highest occupied level; the sharp Fermi level in a metal"),
-    "conduction_band_minimum": ("eV", "lowest empty level; the sharp Fermi level in a metal"),
+    "band_gap": ("eV", f"lowest empty minus highest occupied eigenvalue, {_REFINED}; 0 in a metal"),
+    "valence_band_maximum": (
+        "eV",
+        f"highest occupied eigenvalue, {_REFINED}; the sharp Fermi level in a metal",
+    ),
+    "conduction_band_minimum": (
+        "eV",
+        f"lowest empty eigenvalue, {_REFINED}; the sharp Fermi level in a metal",
+    ),
     "carriers": ("", f"{_SMEARED}; in the cell"),
     "carriers_per_area": ("1/cm^2", _SMEARED + _AREA),
     "carriers_per_volume": ("1/cm^3", _SMEARED + _VOLUME),
@@ -125,7 +135,7 @@ def compute_spectrum(
         else:
             density = projected_dos(levels, energy + fermi, config.width)
             deviation = None
-    edges = band_edges(levels, electrons)
+    edges = refined_edges(hamiltonian, levels, electrons)
 
     species = config.carrier_numbers or tuple(levels.species)
     low, high = config.carrier_window
