@@ -54,9 +54,10 @@ def test_an_indirect_gap_with_its_masses(tight_binding):
     assert not found.is_direct
     assert abs(np.cos(2 * np.pi * found.conduction.kpoint[0]) + 0.25) < 1e-3
     np.testing.assert_allclose(found.valence.kpoint, 0, atol=1e-3)
+    # The edge is found to 5e-3 eV Å of slope, within which the mass changes by a part in a thousand.
     # Second derivatives by κ = θ / 1 Å: -2t (1 + 4) = -10 at the top, -2t (cos θ + 4 cos 2θ) = 7.5 at the bottom.
-    np.testing.assert_allclose(found.valence.masses, HBAR2_PER_MASS / 10, rtol=1e-4)
-    np.testing.assert_allclose(found.conduction.masses, HBAR2_PER_MASS / 7.5, rtol=1e-4)
+    np.testing.assert_allclose(found.valence.masses, HBAR2_PER_MASS / 10, rtol=2e-3)
+    np.testing.assert_allclose(found.conduction.masses, HBAR2_PER_MASS / 7.5, rtol=2e-3)
     np.testing.assert_allclose(np.abs(found.conduction.axes), [[1, 0, 0]], atol=1e-12)
 
 
