@@ -47,6 +47,13 @@ RETIRED = (
     (r"learning rate has run out", "the schedule has ended", "all"),
     (r"taken off|taking off", "after aligning by a constant shift", "cli evaluation training docs"),
     (r"loops? (are|is) ended by hand", "fusion barriers", "all"),
+    (r"Untrustworthy|NotFound", "UnreliableInertia, NotConverged", "all"),
+    (
+        r"Levels|[lL]evel_errors|EigenvalueRows|make_eigenvalue_rows|(certified|model|both|stack|mean)_levels",
+        "eigenvalues",
+        "all",
+    ),
+    (r"loss\.levels|loss_levels", "loss.eigenvalues", "all"),
 )
 
 

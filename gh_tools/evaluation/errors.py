@@ -14,7 +14,7 @@ from gh_tools.errors import DataError
 from gh_tools.orbitals.basis import SpeciesPair
 from gh_tools.orbitals.blocks import Hamiltonian, OnsiteBlocks, PairBlocks
 from gh_tools.spectra.dos import share_in_window
-from gh_tools.spectra.eigen import Levels, solve
+from gh_tools.spectra.eigen import Eigenvalues, solve
 from gh_tools.spectra.fermi import electrons_of, fermi_level
 from gh_tools.spectra.kpoints import KPoints, monkhorst_pack
 from gh_tools.store.identity import CHARGE_TOLERANCE, TOLERANCE, difference
@@ -218,9 +218,9 @@ def matched_blocks(
         yield key, *_matched(predicted.pairs.get(key), reference.pairs.get(key))
 
 
-def both_levels(
+def both_eigenvalues(
     predicted: Hamiltonian, reference: Hamiltonian, kpoints: KPoints | None = None
-) -> tuple[Levels, Levels, float]:
+) -> tuple[Eigenvalues, Eigenvalues, float]:
     """Solve two Hamiltonians of one structure, each with its own overlap.
 
     Args:
@@ -229,7 +229,7 @@ def both_levels(
         kpoints: where to compare; None for `reference_kpoints`.
 
     Returns:
-        Levels of both, and the electrons that fill them: what `level_errors` takes.
+        Eigenvalues of both, and the electrons that fill them: what `eigenvalue_errors` takes.
 
     Raises:
         DataError: If an overlap is not positive definite.
@@ -242,9 +242,9 @@ def both_levels(
     )
 
 
-def level_errors(
-    predicted: Levels,
-    reference: Levels,
+def eigenvalue_errors(
+    predicted: Eigenvalues,
+    reference: Eigenvalues,
     n_electrons: float,
     window: float = WINDOW,
     ghost_distance: float = GHOST_DISTANCE,

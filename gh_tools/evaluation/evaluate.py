@@ -19,16 +19,16 @@ from gh_tools.evaluation.errors import (
     WINDOW,
     EigenvalueErrors,
     HamiltonianErrors,
-    both_levels,
+    both_eigenvalues,
     check_same_structure,
+    eigenvalue_errors,
     hamiltonian_errors,
-    level_errors,
     matched_blocks,
     mean_of_known,
 )
 from gh_tools.orbitals.blocks import Hamiltonian
 from gh_tools.spectra.choice import DENSE_LIMIT
-from gh_tools.spectra.eigen import Levels
+from gh_tools.spectra.eigen import Eigenvalues
 from gh_tools.spectra.fermi import fermi_level
 from gh_tools.store.hamiltonians import HamiltonianReader
 from gh_tools.store.identity import match
@@ -136,8 +136,8 @@ def evaluate(predicted: HamiltonianReader, reference: HamiltonianReader) -> Eval
             )
             result.eigenvalues.append(None)
             continue
-        levels = both_levels(a, b)
-        result.eigenvalues.append(level_errors(*levels))
+        levels = both_eigenvalues(a, b)
+        result.eigenvalues.append(eigenvalue_errors(*levels))
         _add_levels(result.levels, *levels)
     return result
 
@@ -158,7 +158,10 @@ def _add_elements(
 
 
 def _add_levels(
-    distribution: ErrorDistribution, predicted: Levels, reference: Levels, n_electrons: float
+    distribution: ErrorDistribution,
+    predicted: Eigenvalues,
+    reference: Eigenvalues,
+    n_electrons: float,
 ) -> None:
     fermi = fermi_level(reference, n_electrons, SMEARING)
     # Scaled so that a level of k-points without weights counts as one.

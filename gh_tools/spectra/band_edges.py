@@ -21,7 +21,7 @@ from scipy.constants import electron_mass, elementary_charge, hbar
 from gh_tools.orbitals.bloch import BlochSum
 from gh_tools.orbitals.blocks import Hamiltonian
 from gh_tools.spectra.config import RESOLUTION
-from gh_tools.spectra.eigen import Levels
+from gh_tools.spectra.eigen import Eigenvalues
 from gh_tools.spectra.fermi import BandEdges, band_edges
 
 # ħ²/m_e in eV Å².
@@ -210,7 +210,7 @@ def refined_gap(
     return Gap(valence, conduction, direct)
 
 
-def refined_edges(hamiltonian: Hamiltonian, levels: Levels, n_electrons: float) -> BandEdges:
+def refined_edges(hamiltonian: Hamiltonian, levels: Eigenvalues, n_electrons: float) -> BandEdges:
     """Return the band edges of the sharply filled eigenvalues, refined between the k-points.
 
     Without refinement (more than 600 orbitals, nothing periodic) they are those of the k-points, as of
@@ -249,7 +249,7 @@ def refined_edges(hamiltonian: Hamiltonian, levels: Levels, n_electrons: float) 
     return BandEdges(valence, conduction, conduction - valence)
 
 
-def described_gap(hamiltonian: Hamiltonian, levels: Levels, n_electrons: float) -> Gap | None:
+def described_gap(hamiltonian: Hamiltonian, levels: Eigenvalues, n_electrons: float) -> Gap | None:
     """Return edges, kind of gap and masses of an insulator; None of a metal, and where edges are not refined.
 
     Args:
@@ -264,7 +264,9 @@ def described_gap(hamiltonian: Hamiltonian, levels: Levels, n_electrons: float) 
     return found if found.gap > RESOLUTION else None
 
 
-def occupied_bands(hamiltonian: Hamiltonian, levels: Levels, edges: BandEdges) -> list[int] | None:
+def occupied_bands(
+    hamiltonian: Hamiltonian, levels: Eigenvalues, edges: BandEdges
+) -> list[int] | None:
     """Return the number of occupied bands of each spin of an insulator that can be refined; else None."""
     small = hamiltonian.n_orbitals <= MOST_ORBITALS and hamiltonian.atoms.pbc.any()
     if edges.gap == 0 or not small:
@@ -275,7 +277,7 @@ def occupied_bands(hamiltonian: Hamiltonian, levels: Levels, edges: BandEdges) -
 
 
 def _on_kpoints(
-    levels: Levels, spin: int, band: int
+    levels: Eigenvalues, spin: int, band: int
 ) -> tuple[Float[np.ndarray, "some 3"], Float[np.ndarray, " some"]]:
     """Return the k-points at which a band is listed, and its eigenvalues there."""
     below = 0 if levels.below is None else levels.below[spin]

@@ -59,7 +59,7 @@ class NamedPath:
 
 @dataclass(frozen=True)
 class BandStructure:
-    """Levels along a path.
+    """Eigenvalues along a path.
 
     Attributes:
         distance: position of each k-point along the path, 1/Å (2π included).

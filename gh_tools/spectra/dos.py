@@ -9,7 +9,7 @@ from jaxtyping import Float
 from scipy.special import ndtr
 
 from gh_tools.spectra.config import RESOLUTION
-from gh_tools.spectra.eigen import Levels
+from gh_tools.spectra.eigen import Eigenvalues
 
 # A Gaussian reaches so many widths from its level: beyond are 6e-16 of it, the rounding of the sum.
 REACH = 8.0
@@ -32,7 +32,7 @@ def cell_edges(energy: Float[np.ndarray, " points"]) -> Float[np.ndarray, " poin
 
 
 def projected_dos(
-    levels: Levels,
+    levels: Eigenvalues,
     energy: Float[np.ndarray, " points"],
     width: float,
 ) -> Float[np.ndarray, "species points"]:
@@ -101,7 +101,7 @@ def share_in_window(
 
 
 def states_in_window(
-    levels: Levels,
+    levels: Eigenvalues,
     species: Sequence[int],
     window: tuple[float, float],
     width: float = 0.0,

@@ -33,7 +33,7 @@ POOR_OVERLAP = 1e-3
 
 
 @dataclass(frozen=True)
-class Levels:
+class Eigenvalues:
     """Eigenvalues of one structure on its k-points.
 
     Attributes:
@@ -94,7 +94,7 @@ def solve(
     *,
     projected: bool = True,
     projection: Projection = "mulliken",
-) -> Levels:
+) -> Eigenvalues:
     """Solve the generalised eigenproblem of a structure at each k-point, densely.
 
     Args:
@@ -146,7 +146,7 @@ def solve(
     if smallest[0] < POOR_OVERLAP:
         formula = hamiltonian.atoms.get_chemical_formula()
         log.warning("%s: %s", formula, _describe_overlap(hamiltonian, kpoints, smallest[1]))
-    return Levels(energies, kpoints, species, projections)
+    return Eigenvalues(energies, kpoints, species, projections)
 
 
 def _check_finite(

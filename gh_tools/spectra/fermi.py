@@ -17,7 +17,7 @@ from scipy.special import expit
 from gh_tools.errors import DataError
 from gh_tools.orbitals.blocks import Hamiltonian
 from gh_tools.spectra.config import RESOLUTION, SamplingConfig
-from gh_tools.spectra.eigen import Levels
+from gh_tools.spectra.eigen import Eigenvalues
 
 # Electrons. Far above the rounding of a sum of weights (about 1e-13 for 1e5 levels) and far
 # below what one level of a k grid holds (2 / number of k-points).
@@ -45,7 +45,7 @@ class BandEdges:
     gap: float
 
 
-def fermi_level(levels: Levels, n_electrons: float, smearing: float = 0.0) -> float:
+def fermi_level(levels: Eigenvalues, n_electrons: float, smearing: float = 0.0) -> float:
     """Return the Fermi level that holds an electron count.
 
     Filled sharply, it is the middle between the eigenvalue that takes the last electron and that which
@@ -96,14 +96,14 @@ def fermi_level(levels: Levels, n_electrons: float, smearing: float = 0.0) -> fl
         return 0.5 * (low + high)
 
     below, above = bisect(-COUNT_TOLERANCE), bisect(COUNT_TOLERANCE)
-    # Levels from here on are all filled, or all empty, to far less than the tolerance.
+    # Eigenvalues from here on are all filled, or all empty, to far less than the tolerance.
     tail = TAIL * smearing
     if below - tail < levels.window[0] or above + tail > levels.window[1]:
         raise OutsideWindow
     return float(0.5 * (below + above))
 
 
-def band_edges(levels: Levels, n_electrons: float) -> BandEdges:
+def band_edges(levels: Eigenvalues, n_electrons: float) -> BandEdges:
     """Return the band edges of the sharply filled levels.
 
     The structure is an insulator on the given k-points when, for each spin, all of them have
@@ -151,7 +151,7 @@ def electrons_of(hamiltonian: Hamiltonian) -> float:
     return hamiltonian.basis.n_electrons(hamiltonian.atoms.numbers)
 
 
-def fermi_level_of(hamiltonian: Hamiltonian, levels: Levels, config: SamplingConfig) -> float:
+def fermi_level_of(hamiltonian: Hamiltonian, levels: Eigenvalues, config: SamplingConfig) -> float:
     """Return the Fermi level that the configuration asks for, eV.
 
     Raises:
@@ -177,13 +177,13 @@ def label_fermi_level(hamiltonian: Hamiltonian) -> float:
     return float(stored)
 
 
-def _held(levels: Levels, energy: float) -> float:
+def _held(levels: Eigenvalues, energy: float) -> float:
     """Return the electrons that all levels up to an energy hold, those at it included."""
     counts = np.sum(levels.energies <= energy, axis=-1)
     return levels.states_below + levels.states_of(counts)
 
 
-def _frontier(levels: Levels, n_electrons: float) -> tuple[float, float]:
+def _frontier(levels: Eigenvalues, n_electrons: float) -> tuple[float, float]:
     """Return the eigenvalues that take the last electron and that would take the next one, eV.
 
     Raises:

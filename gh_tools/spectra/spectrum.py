@@ -15,10 +15,10 @@ from gh_tools.spectra.band_edges import refined_edges
 from gh_tools.spectra.choice import Solver
 from gh_tools.spectra.config import DosConfig, SamplingConfig
 from gh_tools.spectra.dos import energy_grid, projected_dos, states_in_window
-from gh_tools.spectra.eigen import Levels, solve
+from gh_tools.spectra.eigen import Eigenvalues, solve
 from gh_tools.spectra.fermi import electrons_of, fermi_level_of
 from gh_tools.spectra.kpoints import KPoints, kpoints_for_density, monkhorst_pack
-from gh_tools.spectra.sparse.around_fermi import certified_levels
+from gh_tools.spectra.sparse.around_fermi import certified_eigenvalues
 from gh_tools.spectra.sparse.kpm import kernel_polynomial_dos
 from gh_tools.spectra.sparse.solver import Certificate, SlicedSolver
 from gh_tools.store.partial import Pieces
@@ -71,7 +71,7 @@ class Spectrum:
         deviation: standard error of the total density, states/eV; None where it is not stochastic.
     """
 
-    levels: Levels
+    levels: Eigenvalues
     density: Float[np.ndarray, "species points"]
     scalars: dict[str, float]
     certificate: Certificate
@@ -126,7 +126,7 @@ def compute_spectrum(
         windows = (
             (config.carrier_window,) if solver == "kpm" else (config.carrier_window, config.window)
         )
-        levels, fermi, certificate = certified_levels(found, hamiltonian, config, windows)
+        levels, fermi, certificate = certified_eigenvalues(found, hamiltonian, config, windows)
         if solver == "kpm":
             density, deviation = kernel_polynomial_dos(
                 found, energy + fermi, config.width, config.probes, config.seed

@@ -11,17 +11,17 @@ import scipy.linalg
 
 from gh_tools.errors import DataError
 from gh_tools.evaluation.errors import (
-    both_levels,
+    both_eigenvalues,
     check_same_structure,
+    eigenvalue_errors,
     hamiltonian_errors,
-    level_errors,
     reference_kpoints,
 )
 from gh_tools.orbitals.basis import Basis, ElementBasis, Shell
 from gh_tools.orbitals.bloch import bloch_matrix
 from gh_tools.orbitals.blocks import Bands, Hamiltonian, OnsiteBlocks, PairBlocks
 from gh_tools.orbitals.pairs import basis_cutoffs, stored_pairs, wrapped
-from gh_tools.spectra.eigen import Levels
+from gh_tools.spectra.eigen import Eigenvalues
 from gh_tools.spectra.kpoints import KPoints
 
 BASIS = Basis(
@@ -138,7 +138,7 @@ def test_missing_pairs_count_as_zero_in_any_order(reference):
 
 
 def test_eigenvalues_against_scipy(predicted, reference):
-    errors = level_errors(*both_levels(predicted, reference))
+    errors = eigenvalue_errors(*both_eigenvalues(predicted, reference))
     mine, theirs = (
         np.array(
             [
@@ -163,18 +163,20 @@ def test_a_constant_is_taken_off(reference):
     found = copy.deepcopy(reference)
     for _, blocks in found.groups():
         blocks.hamiltonian = blocks.hamiltonian + 0.2 * blocks.overlap
-    errors = level_errors(*both_levels(found, reference))
+    errors = eigenvalue_errors(*both_eigenvalues(found, reference))
     for value in (errors.window, errors.all, errors.fermi_level):
         assert value == pytest.approx(0.2, abs=1e-9)
     assert errors.window_shifted < 1e-9 and errors.all_shifted < 1e-9
 
 
 def test_window_and_ghosts_by_hand():
-    def levels(*energies: float) -> Levels:
+    def levels(*energies: float) -> Eigenvalues:
         gamma = KPoints(np.zeros((1, 3)), np.ones(1))
-        return Levels(np.array([[energies]]), gamma, np.array([1]))
+        return Eigenvalues(np.array([[energies]]), gamma, np.array([1]))
 
-    errors = level_errors(levels(-9, -1.1, 1.6, 9.0), levels(-10.0, -1.0, 1.0, 8.5), n_electrons=4)
+    errors = eigenvalue_errors(
+        levels(-9, -1.1, 1.6, 9.0), levels(-10.0, -1.0, 1.0, 8.5), n_electrons=4
+    )
     # Two electrons in each of the lower two levels: the Fermi level lies in the gap.
     assert errors.fermi_level == pytest.approx(0.25, abs=1e-6)
     assert errors.window == pytest.approx((0.1 + 0.6) / 2)

@@ -7,17 +7,17 @@ import numpy as np
 import pytest
 
 from gh_tools.spectra.dos import energy_grid, projected_dos, states_in_window
-from gh_tools.spectra.eigen import Levels, solve
+from gh_tools.spectra.eigen import Eigenvalues, solve
 from gh_tools.spectra.kpoints import KPoints, monkhorst_pack
 
 
-def random_levels(count: int = 300, seed: int = 0) -> Levels:
+def random_levels(count: int = 300, seed: int = 0) -> Eigenvalues:
     rng = np.random.default_rng(seed)
     weights = rng.random(3)
     weights /= weights.sum()
     energies = np.sort(rng.uniform(-8, 8, (1, 3, count)), axis=-1)
     share = rng.random(energies.shape)
-    return Levels(
+    return Eigenvalues(
         energies,
         KPoints(np.zeros((3, 3)), weights),
         np.array([8, 14]),
@@ -93,7 +93,7 @@ def test_supercell_has_twice_the_density(graphene):
     twice = projected_dos(
         solve(graphene((2, 1, 1), **options), monkhorst_pack((2, 4, 1))), energy, 0.05
     )
-    # Levels agree to 1e-12 eV; where they are degenerate eigenvectors may mix, sums do not.
+    # Eigenvalues agree to 1e-12 eV; where they are degenerate eigenvectors may mix, sums do not.
     np.testing.assert_allclose(twice, 2 * once, atol=1e-8)
 
 
@@ -111,7 +111,7 @@ def test_counts_of_a_step_density():
     # 2·N/10 states per eV, evenly over 10 eV: a free electron gas in two dimensions.
     count = 10_000
     energies = (np.arange(count) + 0.5) / count * 10
-    levels = Levels(
+    levels = Eigenvalues(
         energies[None, None],
         KPoints(np.zeros((1, 3)), np.ones(1)),
         np.array([34, 74]),
@@ -144,7 +144,7 @@ def test_smeared_count_is_the_integral_of_the_density():
 
 
 def test_what_lies_on_an_end_counts_half():
-    levels = Levels(
+    levels = Eigenvalues(
         np.array([[[0.0, 0.1, 0.2, 0.3]]]),
         KPoints(np.zeros((1, 3)), np.ones(1)),
         np.array([1]),

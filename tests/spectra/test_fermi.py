@@ -5,15 +5,17 @@ import pytest
 from scipy.special import expit
 
 from gh_tools.errors import DataError
-from gh_tools.spectra.eigen import Levels, solve
+from gh_tools.spectra.eigen import Eigenvalues, solve
 from gh_tools.spectra.fermi import band_edges, fermi_level
 from gh_tools.spectra.kpoints import KPoints, monkhorst_pack
 
 
-def levels_of(*energies: float, spins: int = 1) -> Levels:
+def levels_of(*energies: float, spins: int = 1) -> Eigenvalues:
     """A molecule with given levels."""
     values = np.array(energies).reshape(spins, 1, -1)
-    return Levels(values, KPoints(np.zeros((1, 3)), np.ones(1)), np.array([1]), values[None] ** 0)
+    return Eigenvalues(
+        values, KPoints(np.zeros((1, 3)), np.ones(1)), np.array([1]), values[None] ** 0
+    )
 
 
 def test_half_filled_chain_has_its_fermi_level_at_the_centre(chain):
@@ -50,10 +52,10 @@ def test_overlapping_bands_are_a_metal():
     energies = np.array([[[-1.0, 1.5], [0.2, 0.5]]])
     kpoints = KPoints(np.array([[0, 0, 0], [0.5, 0, 0]]), np.array([0.5, 0.5]))
     # One band each: k = 0 holds -1.0, k = 1/2 holds 0.2; the gap is indirect, 0.5 - 0.2.
-    insulator = Levels(energies, kpoints, np.array([1]))
+    insulator = Eigenvalues(energies, kpoints, np.array([1]))
     assert band_edges(insulator, 2.0).gap == pytest.approx(0.3, abs=1e-9)
     energies = np.array([[[-1.0, 0.1], [0.2, 0.5]]])  # the second band dips below the first's top
-    metal = Levels(energies, kpoints, np.array([1]))
+    metal = Eigenvalues(energies, kpoints, np.array([1]))
     edges = band_edges(metal, 2.0)
     assert edges.gap == 0.0
     assert edges.valence == edges.conduction == fermi_level(metal, 2.0)
@@ -104,5 +106,5 @@ def test_count_that_no_filling_gives_is_an_error(electrons):
 
 def test_units_do_not_move_with_the_energy_zero(chain):
     levels = solve(chain(), monkhorst_pack((7, 1, 1)))
-    shifted = Levels(levels.energies + 137.0, levels.kpoints, levels.species)
+    shifted = Eigenvalues(levels.energies + 137.0, levels.kpoints, levels.species)
     assert fermi_level(shifted, 1.0) - fermi_level(levels, 1.0) == pytest.approx(137.0, abs=1e-9)

@@ -11,7 +11,7 @@ from gh_tools.errors import DataError
 from gh_tools.orbitals.blocks import Hamiltonian
 from gh_tools.spectra.config import DosConfig
 from gh_tools.spectra.dos import REACH
-from gh_tools.spectra.eigen import Levels
+from gh_tools.spectra.eigen import Eigenvalues
 from gh_tools.spectra.fermi import (
     TAIL,
     BandEdges,
@@ -25,12 +25,12 @@ from gh_tools.spectra.fermi import (
 from gh_tools.spectra.sparse.solver import Certificate, SlicedSolver, window_about
 
 
-def certified_levels(
+def certified_eigenvalues(
     solver: SlicedSolver,
     hamiltonian: Hamiltonian,
     config: DosConfig,
     windows: Sequence[tuple[float, float]],
-) -> tuple[Levels, float, Certificate]:
+) -> tuple[Eigenvalues, float, Certificate]:
     """Find the Fermi level, and all levels that windows about it need.
 
     Args:
@@ -40,7 +40,7 @@ def certified_levels(
         windows: energies from E_F.
 
     Returns:
-        Levels, the Fermi level in eV, and what vouches for them.
+        Eigenvalues, the Fermi level in eV, and what vouches for them.
 
     Raises:
         DataError: if levels are missing or inaccurate.

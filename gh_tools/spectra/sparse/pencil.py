@@ -220,7 +220,7 @@ def _distinct(place: Int[np.ndarray, " blocks"], chunk: int) -> Iterator[np.ndar
             yield some[start : start + chunk]
 
 
-def model_levels(
+def model_eigenvalues(
     pencil: Pencil, owner: Int[np.ndarray, " n"], positions: Float[np.ndarray, "atoms 3"]
 ) -> Float[np.ndarray, " n"]:
     """Return levels of compact parts of the structure, each by itself, all together ascending.

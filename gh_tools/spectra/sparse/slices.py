@@ -1,4 +1,4 @@
-"""Levels of one sparse pencil in a window of energies, found by slices and certified by inertia."""
+"""Eigenvalues of one sparse pencil in a window of energies, found by slices and certified by inertia."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from gh_tools.console import log, progress
 from gh_tools.errors import DataError
 from gh_tools.spectra.sparse.count_model import CountModel
 from gh_tools.spectra.sparse.factor import Engine
-from gh_tools.spectra.sparse.factor.engine import Untrustworthy
+from gh_tools.spectra.sparse.factor.engine import UnreliableInertia
 from gh_tools.spectra.sparse.lanczos import BlockLanczos
 from gh_tools.spectra.sparse.pencil import Pencil
 from gh_tools.store.partial import Pieces
 
-# Levels about one shift, at least, and per root of the number of orbitals: a factorisation costs as
+# Eigenvalues about one shift, at least, and per root of the number of orbitals: a factorisation costs as
 # much as it takes to orthogonalise the vectors of a slice against each other.
 SLICE, SLICE_PER_ROOT = 250, 5.0
 # Vectors of the Lanczos basis per level wanted, and beyond: many, where levels crowd outside.
@@ -30,7 +30,7 @@ _HALVINGS = 5
 # A slice ends in the widest gap among so many of its last levels, or this part of them; eV that a gap
 # must have.
 _LAST, _LAST_PART, _GAP = 8, 0.1, 1e-6
-# Levels whose residuals are computed at once.
+# Eigenvalues whose residuals are computed at once.
 _TOGETHER = 256
 # eV; largest ‖Hx - εSx‖ of a level that is accepted. It bounds the error of ε once divided by the
 # root of the smallest eigenvalue of S; the error itself is quadratic in it.
@@ -51,7 +51,7 @@ Project = Callable[
 
 @dataclass(frozen=True)
 class Slice:
-    """Levels of a window, all of them.
+    """Eigenvalues of a window, all of them.
 
     Attributes:
         energies: eV, ascending.
@@ -78,7 +78,7 @@ class Count(NamedTuple):
 
 @dataclass(frozen=True)
 class Step:
-    """Levels about one shift.
+    """Eigenvalues about one shift.
 
     Attributes:
         at: inertia at the shift.
@@ -181,7 +181,7 @@ class Slicer:
                 self._current = None
                 below = self.engine.factorize(self.pencil.shifted(shift))
                 self._check_solution(shift)
-            except Untrustworthy as problem:
+            except UnreliableInertia as problem:
                 log.info("the factorisation at %.5f eV is not trustworthy (%s)", shift, problem)
                 continue
             self._current = Count(shift, below)
@@ -207,7 +207,7 @@ class Slicer:
             The count at the shift, the levels found, and the energies between which they are.
 
         Raises:
-            NotFound: they do not converge; ask nearer to them.
+            NotConverged: they do not converge; ask nearer to them.
         """
         at = self._factorized(sigma)
         need = (min(need[0], at.below), min(need[1], self.pencil.n - at.below))
@@ -256,7 +256,7 @@ class Slicer:
                 start = Count(steps[-1].edge if steps else first.shift, last.below - missing)
                 try:
                     steps.append(self._step(start, last, size))
-                except NotFound as problem:
+                except NotConverged as problem:
                     if not halvings:
                         raise DataError(
                             f"{problem} between {start.shift:.4f} and {last.shift:.4f} eV; the window is "
@@ -298,7 +298,7 @@ class Slicer:
         """Find the levels from an energy in a gap to another above it, or to the end of the window.
 
         Raises:
-            NotFound: some do not converge.
+            NotConverged: some do not converge.
             DataError: there are more than inertia counts.
         """
         missing = last.below - start.below
@@ -330,8 +330,8 @@ class Slicer:
 
         try:
             found = self._lanczos(at, left + right, satisfied)
-        except NotFound:
-            raise NotFound(
+        except NotConverged:
+            raise NotConverged(
                 f"Lanczos found {converged_left} of the {left} levels between {start.shift:.4f} and "
                 f"{at.shift:.4f} eV that inertia counts"
             ) from None
@@ -371,7 +371,7 @@ class Slicer:
             if chosen is not None:
                 break
             if lanczos.finished:
-                raise NotFound
+                raise NotConverged
         return self._certified(energies, theta, coefficients, chosen, lanczos)
 
     def _certified(self, energies, theta, coefficients, chosen, lanczos: BlockLanczos) -> Slice:
@@ -414,14 +414,14 @@ class Slicer:
         # ‖r‖/‖x‖ is the size in eV of the change of H that would make the solution exact, and with
         # it the one to which the inertia belongs.
         if not error < _CLEAR:
-            raise Untrustworthy(f"backward error {error:.1e} eV")
+            raise UnreliableInertia(f"backward error {error:.1e} eV")
         # Once more: what grows most is the level next to the shift.
         growth = np.linalg.norm(self.engine.solve(pencil.apply_overlap(x))) / np.linalg.norm(x)
         if growth * _NEXT > 1:
-            raise Untrustworthy(f"a level lies {1 / growth:.1e} eV away")
+            raise UnreliableInertia(f"a level lies {1 / growth:.1e} eV away")
 
 
-class NotFound(Exception):
+class NotConverged(Exception):
     """The basis is full and something is missing."""
 
 

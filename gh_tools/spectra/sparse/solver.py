@@ -1,4 +1,4 @@
-"""Levels of a large structure in a window about its Fermi level, over spins and k-points."""
+"""Eigenvalues of a large structure in a window about its Fermi level, over spins and k-points."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from jaxtyping import Float, Int, Shaped
 from gh_tools.console import log
 from gh_tools.errors import DataError
 from gh_tools.orbitals.blocks import Hamiltonian
-from gh_tools.spectra.eigen import POOR_OVERLAP, Levels
+from gh_tools.spectra.eigen import POOR_OVERLAP, Eigenvalues
 from gh_tools.spectra.fermi import OutsideWindow, fermi_level
 from gh_tools.spectra.kpoints import KPoints
 from gh_tools.spectra.projection import (
@@ -25,19 +25,19 @@ from gh_tools.spectra.projection import (
 )
 from gh_tools.spectra.sparse.count_model import CountModel
 from gh_tools.spectra.sparse.factor import make_engine
-from gh_tools.spectra.sparse.factor.engine import Untrustworthy
-from gh_tools.spectra.sparse.pencil import Pencil, make_pencil, model_levels
+from gh_tools.spectra.sparse.factor.engine import UnreliableInertia
+from gh_tools.spectra.sparse.pencil import Pencil, make_pencil, model_eigenvalues
 from gh_tools.spectra.sparse.slices import (
     MORE_VECTORS,
     VECTORS,
-    NotFound,
+    NotConverged,
     Slice,
     Slicer,
     slice_size,
 )
 from gh_tools.store.partial import Pieces
 
-# Levels per channel that the count may be off when the levels around the shift are looked at:
+# Eigenvalues per channel that the count may be off when the levels around the shift are looked at:
 # these cost less than another factorisation.
 CLOSE = 24
 _SEARCHES = 40
@@ -148,7 +148,7 @@ class SlicedSolver:
         """Solve with the matrix factorised last."""
         return self._engine.solve(rhs)
 
-    def find_fermi_level(self, n_electrons: float) -> Levels:
+    def find_fermi_level(self, n_electrons: float) -> Eigenvalues:
         """Find the levels next to the sharp Fermi level by counting electrons, uncertified.
 
         Shifts are guessed from the levels of parts and from all counts so far, until the count is
@@ -178,7 +178,7 @@ class SlicedSolver:
             try:
                 levels = self._levels_near(sigma, need)
                 fermi_level(levels, n_electrons)
-            except (NotFound, OutsideWindow):
+            except (NotConverged, OutsideWindow):
                 close = close / 2  # look from nearer by
                 continue
             return levels
@@ -186,7 +186,7 @@ class SlicedSolver:
             "the Fermi level was not found by counting levels; use --solver dense, or --fermi label"
         )
 
-    def levels(self, low: float, high: float) -> tuple[Levels, Certificate]:
+    def levels(self, low: float, high: float) -> tuple[Eigenvalues, Certificate]:
         """Find all levels of all channels in a window, certified.
 
         Args:
@@ -224,7 +224,7 @@ class SlicedSolver:
         )
         return self._pack(found, below, above, window), certificate
 
-    def _levels_near(self, sigma: float, need: tuple[int, int]) -> Levels:
+    def _levels_near(self, sigma: float, need: tuple[int, int]) -> Eigenvalues:
         found, lows, highs = {}, [], []
         below = np.zeros((self.hamiltonian.n_spins, len(self.kpoints)), dtype=np.int64)
         above = np.zeros_like(below)
@@ -244,14 +244,14 @@ class SlicedSolver:
         below: Int[np.ndarray, "spins kpoints"],
         above: Int[np.ndarray, "spins kpoints"],
         window: tuple[float, float],
-    ) -> Levels:
+    ) -> Eigenvalues:
         width = max(len(part.energies) for part in found.values())
         energies = np.full((*below.shape, width), np.inf)
         projections = np.zeros((len(self._species), *below.shape, width))
         for channel, part in found.items():
             energies[channel][: len(part.energies)] = part.energies
             projections[:, channel.spin, channel.kpoint, : len(part.energies)] = part.projections
-        return Levels(energies, self.kpoints, self._species, projections, below, above, window)
+        return Eigenvalues(energies, self.kpoints, self._species, projections, below, above, window)
 
     def _joint_model(self) -> CountModel:
         """Model the electrons of all channels by those of the first k-point."""
@@ -278,7 +278,7 @@ class SlicedSolver:
         held = 3 * pencil.nbytes + min(most, wanted) * basis
         self._engine.memory = max(0, self._memory - held)
         if channel not in self._models:
-            levels = model_levels(pencil, self._owner(), self.hamiltonian.atoms.positions)
+            levels = model_eigenvalues(pencil, self._owner(), self.hamiltonian.atoms.positions)
             self._models[channel] = CountModel(levels, np.ones(len(levels)))
         if channel.kpoint not in self._bounds:
             self._bounds[channel.kpoint] = self._check_overlap(pencil, channel)
@@ -309,7 +309,7 @@ class SlicedSolver:
         mend = "label with a more confined or smaller basis"
         try:
             negative = self._engine.factorize(pencil.upper_overlap())
-        except Untrustworthy:
+        except UnreliableInertia:
             negative = -1
         if negative:
             raise DataError(

@@ -23,7 +23,7 @@ from gh_tools.orbitals.bloch import bloch_matrices
 from gh_tools.orbitals.blocks import Hamiltonian
 from gh_tools.orbitals.bond_frame import Frame, to_frame
 from gh_tools.orbitals.irreps import IrrepLayout, Irreps
-from gh_tools.spectra.eigen import Levels
+from gh_tools.spectra.eigen import Eigenvalues
 from gh_tools.spectra.fermi import electrons_of, fermi_level
 from gh_tools.spectra.kpoints import KPoints
 
@@ -31,7 +31,7 @@ N_KPOINTS = 8
 PER_KPOINT = 4  # levels of each k-point and spin channel
 
 
-class LevelRows(NamedTuple):
+class EigenvalueRows(NamedTuple):
     """Shifts of levels in eV for errors of one in the components that networks predict.
 
     Attributes:
@@ -53,7 +53,7 @@ class _States(NamedTuple):
     spins: Int[np.ndarray, " rows"]
 
 
-def level_rows(
+def make_eigenvalue_rows(
     label: Hamiltonian,
     name: str,
     graph: Graph,
@@ -61,7 +61,7 @@ def level_rows(
     scales: tuple[Float[np.ndarray, "atoms Ko"], Float[np.ndarray, "pairs Kp"]],
     layout: IrrepLayout,
     frame: Frame,
-) -> LevelRows:
+) -> EigenvalueRows:
     """Choose levels within ±5 eV of the Fermi level, and say what moves them.
 
     Args:
@@ -109,7 +109,7 @@ def level_rows(
             np.repeat(graph.pair_vector[rows], n_rows, axis=0),
         )
         pairs[rows, :, : irreps.size] = rotated.reshape(len(i), n_rows, -1)
-    return LevelRows(
+    return EigenvalueRows(
         (onsite * scales[0][:, None]).astype(np.float32),
         (pairs * scales[1][:, None]).astype(np.float32),
         np.zeros(len(label.atoms), dtype=np.int32),
@@ -127,7 +127,7 @@ def _choose(label: Hamiltonian, random: np.random.Generator) -> _States:
         )
     ]
     energies = np.array([[values for values, _ in channel] for channel in solved])
-    levels = Levels(
+    levels = Eigenvalues(
         energies,
         KPoints(kpoints, np.full(N_KPOINTS, 1 / N_KPOINTS)),
         np.unique(label.atoms.numbers),
@@ -163,7 +163,9 @@ def _components(
     return irreps.to_irreps(2 * own * density)
 
 
-def stack_levels(parts: Sequence[LevelRows], n_atoms: int, n_pairs: int) -> LevelRows:
+def stack_eigenvalue_rows(
+    parts: Sequence[EigenvalueRows], n_atoms: int, n_pairs: int
+) -> EigenvalueRows:
     """Put the rows of structures behind each other, and zeros behind them.
 
     Args:
@@ -173,7 +175,7 @@ def stack_levels(parts: Sequence[LevelRows], n_atoms: int, n_pairs: int) -> Leve
     """
     starts = np.cumsum([0, *(len(part.structure) for part in parts[:-1])])
     counted = [part.structure + start for part, start in zip(parts, starts, strict=True)]
-    return LevelRows(
+    return EigenvalueRows(
         _padded([part.onsite for part in parts], n_atoms),
         _padded([part.pairs for part in parts], n_pairs),
         _padded([rows.astype(np.int32) for rows in counted], n_atoms),

@@ -17,7 +17,7 @@ from gh_tools.orbitals.irreps import IrrepLayout
 from gh_tools.orbitals.pairs import Cutoffs
 from gh_tools.scaleshift.onsite_energy import shifted
 from gh_tools.scaleshift.scaleshift import ScaleShift
-from gh_tools.training.data.eigenvalue_rows import LevelRows, level_rows
+from gh_tools.training.data.eigenvalue_rows import EigenvalueRows, make_eigenvalue_rows
 
 
 @dataclass
@@ -40,7 +40,7 @@ class Sample:
     pairs: Float[np.ndarray, "pairs Kp"]
     pairs_weight: Float[np.ndarray, "pairs Kp"]
     dropped: Float[np.ndarray, ""]
-    levels: LevelRows | None = None
+    levels: EigenvalueRows | None = None
 
     @property
     def size(self) -> Int[np.ndarray, "3"]:
@@ -169,7 +169,9 @@ class SampleMaker:
         moved = None
         if levels:
             scales = onsite_terms[1], pairs_terms[1]
-            moved = level_rows(label, name, graph, kept, scales, self.layout, self.scaleshift.frame)
+            moved = make_eigenvalue_rows(
+                label, name, graph, kept, scales, self.layout, self.scaleshift.frame
+            )
         return Sample(
             Graph(*(_cast(field, self.dtype) for field in graph)),
             *self._scaled(onsite, exists, onsite_terms),

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 from gh_tools.evaluation.errors import (
     HamiltonianErrors,
+    eigenvalue_errors,
     hamiltonian_errors,
-    level_errors,
     mean_of_known,
     reference_kpoints,
 )
 from gh_tools.orbitals.blocks import Hamiltonian
-from gh_tools.spectra.eigen import Levels, solve
+from gh_tools.spectra.eigen import Eigenvalues, solve
 from gh_tools.spectra.fermi import electrons_of
 from gh_tools.units import MEV
 
@@ -44,7 +44,7 @@ class Reference:
         n_electrons: that fill them.
     """
 
-    levels: Levels
+    levels: Eigenvalues
     n_electrons: float
 
     @classmethod
@@ -74,7 +74,7 @@ def eigenvalue_mae(
         the mean error), ``fermi`` (absolute error of the Fermi level); and the number of ``ghosts``.
     """
     errors = [
-        level_errors(
+        eigenvalue_errors(
             solve(hamiltonian, reference.levels.kpoints, projected=False),
             reference.levels,
             reference.n_electrons,

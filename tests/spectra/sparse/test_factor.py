@@ -8,7 +8,7 @@ import scipy.sparse
 from gh_tools.errors import DataError, MissingExtraError
 from gh_tools.orbitals.bloch import bloch_matrix
 from gh_tools.spectra.sparse.factor import ENGINES, available_engines, make_engine
-from gh_tools.spectra.sparse.factor.engine import Untrustworthy, real_form
+from gh_tools.spectra.sparse.factor.engine import UnreliableInertia, real_form
 from gh_tools.spectra.sparse.pencil import make_pencil
 from gh_tools.units import GIB
 
@@ -91,7 +91,7 @@ def test_zero_diagonal_is_right_or_refused(name):
     engine = make_engine(name, GIB)
     try:
         assert engine.factorize(matrix) == n // 2
-    except Untrustworthy as doubt:
+    except UnreliableInertia as doubt:
         assert name == "superlu", doubt
 
 

@@ -11,13 +11,13 @@ from gh_tools.spectra.projection import mulliken, species_members
 from gh_tools.spectra.sparse.count_model import CountModel
 from gh_tools.spectra.sparse.factor import available_engines, make_engine
 from gh_tools.spectra.sparse.lanczos import BlockLanczos
-from gh_tools.spectra.sparse.pencil import make_pencil, model_levels
+from gh_tools.spectra.sparse.pencil import make_pencil, model_eigenvalues
 from gh_tools.spectra.sparse.slices import Slicer
 from gh_tools.spectra.sparse.solver import SlicedSolver
 from gh_tools.store.partial import Parts, Pieces
 from gh_tools.units import GIB
 
-# Levels by Lanczos are exact to the square of residuals of 1e-11 eV; dense ones to rounding of ‖H‖.
+# Eigenvalues by Lanczos are exact to the square of residuals of 1e-11 eV; dense ones to rounding of ‖H‖.
 EXACT = 1e-11
 
 
@@ -25,7 +25,7 @@ def slicer_of(hamiltonian, k=(0.0, 0.0, 0.0), engine=None, **options):
     pencil = make_pencil(hamiltonian, np.array(k))
     counts = hamiltonian.basis.n_orbitals(hamiltonian.atoms.numbers)
     owner = np.repeat(np.arange(len(counts)), counts)
-    levels = model_levels(pencil, owner, hamiltonian.atoms.positions)
+    levels = model_eigenvalues(pencil, owner, hamiltonian.atoms.positions)
     members = species_members(hamiltonian)[1]
     return Slicer(
         pencil,
@@ -126,7 +126,7 @@ def test_two_windows_agree_where_they_overlap(sheet):
 
 
 def test_degenerate_levels_are_all_found(graphene):
-    # Levels of a perfect supercell come in sixes and twelves; ±t are 36-fold.
+    # Eigenvalues of a perfect supercell come in sixes and twelves; ±t are 36-fold.
     hamiltonian = graphene((12, 12, 1), mass=0.0)
     expected = dense(hamiltonian)
     found, first, last = slicer_of(hamiltonian).levels(-3.0, 0.9)

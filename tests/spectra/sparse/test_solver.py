@@ -23,7 +23,7 @@ def compare(hamiltonian, config, solver="slices"):
     expected = compute_spectrum(hamiltonian, config)
     found = compute_spectrum(hamiltonian, config, solver, 8 * GIB)
     for name, value in expected.scalars.items():
-        # Levels agree to 1e-11 eV, the Fermi level in a gap to how sharply its ends are found.
+        # Eigenvalues agree to 1e-11 eV, the Fermi level in a gap to how sharply its ends are found.
         assert found.scalars[name] == pytest.approx(value, rel=1e-8, abs=1e-8), name
     # One level moved by 1e-11 eV changes a Gaussian of 0.05 eV by 1e-8 states/eV at most.
     np.testing.assert_allclose(found.density, expected.density, rtol=1e-8, atol=1e-7)

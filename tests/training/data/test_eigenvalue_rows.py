@@ -17,7 +17,12 @@ from gh_tools.orbitals.bond_frame import to_frame
 from gh_tools.orbitals.irreps import IrrepLayout
 from gh_tools.training.config import LossConfig
 from gh_tools.training.data.batches import collate
-from gh_tools.training.data.eigenvalue_rows import N_KPOINTS, PER_KPOINT, _choose, level_rows
+from gh_tools.training.data.eigenvalue_rows import (
+    N_KPOINTS,
+    PER_KPOINT,
+    _choose,
+    make_eigenvalue_rows,
+)
 from gh_tools.training.objective.eigenvalues import first_order_errors
 from gh_tools.training.objective.loss import hamiltonian_loss
 from gh_tools.training.run import load_samples
@@ -98,7 +103,7 @@ def case(request, samples):
     label = polarised(sample.label, n_spins)
     layout = IrrepLayout(label.basis, n_spins)
     ones = [np.ones((1, size)) for size in (layout.onsite_size, layout.pair_size)]
-    rows = level_rows(label, "x", sample.graph, sample.kept, tuple(ones), layout, frame)
+    rows = make_eigenvalue_rows(label, "x", sample.graph, sample.kept, tuple(ones), layout, frame)
     states = _choose(label, np.random.default_rng(zlib.crc32(b"x")))
     return label, sample, layout, frame, rows, states
 

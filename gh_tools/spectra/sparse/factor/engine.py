@@ -12,7 +12,7 @@ from gh_tools.errors import DataError
 from gh_tools.units import GIB
 
 
-class Untrustworthy(Exception):
+class UnreliableInertia(Exception):
     """A factorisation whose inertia cannot be relied on: the matrix is too close to singular."""
 
 
@@ -41,7 +41,7 @@ class Engine(ABC):
 
         Raises:
             DataError: the factors need more than the memory that is allowed.
-            Untrustworthy: pivots vanish, so that the count may be wrong.
+            UnreliableInertia: pivots vanish, so that the count may be wrong.
         """
         known = self._pattern is not None and all(
             mine is its
@@ -64,7 +64,7 @@ class Engine(ABC):
             self._pattern = pattern
         negative = self._factorize(upper)
         if self._halves and negative % 2:
-            raise Untrustworthy(f"{self.name} split a pair of eigenvalues of the real form")
+            raise UnreliableInertia(f"{self.name} split a pair of eigenvalues of the real form")
         return negative // 2 if self._halves else negative
 
     def solve(self, rhs: Shaped[np.ndarray, "n m"]) -> Shaped[np.ndarray, "n m"]:

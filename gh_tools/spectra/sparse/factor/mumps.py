@@ -8,7 +8,7 @@ import scipy.sparse
 from jaxtyping import Shaped
 
 from gh_tools.errors import DataError
-from gh_tools.spectra.sparse.factor.engine import Engine, Untrustworthy
+from gh_tools.spectra.sparse.factor.engine import Engine, UnreliableInertia
 
 _MIB = 2**20
 # MUMPS' estimate leaves no room for pivots that are put off; what it is allowed to add, in percent.
@@ -36,7 +36,7 @@ class Mumps(Engine):
         self._call(self._context.factor, reuse_analysis=True)
         facts = self._context.mumps_instance.infog
         if facts[28] > 0:
-            raise Untrustworthy(f"MUMPS found {facts[28]} null pivots")
+            raise UnreliableInertia(f"MUMPS found {facts[28]} null pivots")
         return int(facts[12])
 
     def _solve(self, rhs: Shaped[np.ndarray, "n m"]) -> Shaped[np.ndarray, "n m"]:
@@ -53,4 +53,4 @@ class Mumps(Engine):
         except mumps.MUMPSError as problem:
             if problem.error in (-5, -7, -13):
                 raise DataError(f"{problem}; use a machine with more memory") from None
-            raise Untrustworthy(str(problem)) from None
+            raise UnreliableInertia(str(problem)) from None

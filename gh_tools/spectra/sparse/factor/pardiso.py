@@ -10,7 +10,7 @@ from jaxtyping import Shaped
 from pypardiso import PyPardisoSolver
 
 from gh_tools.errors import DataError
-from gh_tools.spectra.sparse.factor.engine import Engine, Untrustworthy
+from gh_tools.spectra.sparse.factor.engine import Engine, UnreliableInertia
 
 _INT = ctypes.c_int32
 _SYMMETRIC_INDEFINITE = -2
@@ -52,10 +52,12 @@ class Pardiso(Engine):
         self._matrix = upper
         self._call(_FACTORIZE)
         if self._options[13] > 0:
-            raise Untrustworthy(f"PARDISO perturbed {self._options[13]} pivots")
+            raise UnreliableInertia(f"PARDISO perturbed {self._options[13]} pivots")
         positive, negative = int(self._options[21]), int(self._options[22])
         if positive + negative != self._n:
-            raise Untrustworthy(f"PARDISO counted {positive} + {negative} of {self._n} eigenvalues")
+            raise UnreliableInertia(
+                f"PARDISO counted {positive} + {negative} of {self._n} eigenvalues"
+            )
         return negative
 
     def _solve(self, rhs: Shaped[np.ndarray, "n m"]) -> Shaped[np.ndarray, "n m"]:
@@ -105,4 +107,4 @@ class Pardiso(Engine):
                 f"PARDISO ran out of memory at {self._n} orbitals; use a machine with more"
             )
         if error.value:
-            raise Untrustworthy(f"PARDISO failed with error {error.value} in phase {phase}")
+            raise UnreliableInertia(f"PARDISO failed with error {error.value} in phase {phase}")

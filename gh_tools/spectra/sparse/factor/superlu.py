@@ -8,7 +8,7 @@ from jaxtyping import Shaped
 from scipy.sparse.linalg import splu
 
 from gh_tools.errors import DataError
-from gh_tools.spectra.sparse.factor.engine import Engine, Untrustworthy
+from gh_tools.spectra.sparse.factor.engine import Engine, UnreliableInertia
 
 # Imaginary part of a pivot against its size: rounding, far too small to leave its sign in doubt.
 _ROUNDING = 1e-4
@@ -39,16 +39,16 @@ class SuperLU(Engine):
                 options={"SymmetricMode": True},
             )
         except RuntimeError as problem:
-            raise Untrustworthy(f"SuperLU: {problem}") from None
+            raise UnreliableInertia(f"SuperLU: {problem}") from None
         except MemoryError:
             raise DataError(
                 f"SuperLU ran out of memory at {upper.shape[0]} orbitals; install PARDISO or MUMPS"
             ) from None
         pivots = factors.U.diagonal()
         if not np.array_equal(factors.perm_r, factors.perm_c):
-            raise Untrustworthy("SuperLU took a pivot off the diagonal")
+            raise UnreliableInertia("SuperLU took a pivot off the diagonal")
         if np.any(abs(pivots.imag) > _ROUNDING * abs(pivots)) or np.any(pivots == 0):
-            raise Untrustworthy("SuperLU lost Hermiticity")
+            raise UnreliableInertia("SuperLU lost Hermiticity")
         return int(np.sum(pivots.real < 0))
 
     def _solve(self, rhs: Shaped[np.ndarray, "n m"]) -> Shaped[np.ndarray, "n m"]:
