@@ -49,7 +49,7 @@ RETIRED = (
     (r"loops? (are|is) ended by hand", "fusion barriers", "all"),
     (r"Untrustworthy|NotFound", "UnreliableInertia, NotConverged", "all"),
     (
-        r"Levels|[lL]evel_errors|EigenvalueRows|make_eigenvalue_rows|(certified|model|both|stack|mean)_levels",
+        r"Levels|[lL]evel_errors|LevelRows|level_rows|(certified|model|both|stack|mean)_levels",
         "eigenvalues",
         "all",
     ),
