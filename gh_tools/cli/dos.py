@@ -1,4 +1,4 @@
-"""gh-dos: levels, densities of states, Fermi levels and carriers of Hamiltonians."""
+"""gh-dos: eigenvalues, densities of states, Fermi levels and carriers of Hamiltonians."""
 
 from __future__ import annotations
 
@@ -122,12 +122,12 @@ def main(
 ) -> None:
     """Solve H(k) c = E S(k) c on a k grid; project, broaden and count.
 
-    Writes levels, total and species-projected densities of states against E - E_F, the
+    Writes eigenvalues, total and species-projected densities of states against E - E_F, the
     Fermi level, band gap and band edges, and the carriers: the states that the chosen elements
     hold in a window above (or below) E_F, broadened and sharp, per cell, area and volume.
 
     Small structures are solved densely. Large ones are cut into slices of energy, certified by inertia
-    and residuals; all levels of --window are found, so narrow it to what is needed.
+    and residuals; all eigenvalues of --window are found, so narrow it to what is needed.
 
     With --shard, several runs share the work: they write no store and print nothing, and a last one with
     --resume joins what they did. With --scheduler, structures go to all workers of a cluster, and --memory
