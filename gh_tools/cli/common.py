@@ -545,7 +545,7 @@ def _known_keys(model: type[pydantic.BaseModel], location: Sequence[Any]) -> lis
         annotation = model.model_fields[part].annotation if part in model.model_fields else None
         if not hasattr(annotation, "model_fields"):
             return []
-        model = cast(type[pydantic.BaseModel], annotation)
+        model = cast("type[pydantic.BaseModel]", annotation)
     return list(model.model_fields)
 
 
