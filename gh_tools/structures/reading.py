@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import re
 import stat
 import sys
@@ -13,16 +15,22 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.data import atomic_masses, atomic_numbers
+from ase.data import atomic_masses, atomic_numbers, chemical_symbols
 
 from gh_tools.console import log
 from gh_tools.errors import DataError, NoInputError
-from gh_tools.store.structures import check_structure
+from gh_tools.store.structures import CHARGE, check_structure
 
 # Formats that are databases of ASE's.
 _DATABASES = ("db", "json")
 # What an extxyz comment calls the cell; spelled in another way it would be a number like any other.
 _CELL_KEYS = ("lattice", "cell", "pbc")
+# What a total charge is also called, in lower case. Under another name it would be a number like any other, and the
+# structure neutral.
+_CHARGE_KEYS = ("charge", "total_charge", "tot_charge", "net_charge")
+# Lines of FHI-aims that describe ghost atoms, external charges, cores and fields.
+_MORE_THAN_ATOMS = ("empty", "multipole", "pseudocore", "homogeneous_field")
+_OTHER_LENGTHS = ("bohr", "au", "a.u.", "atomic", "nm", "nanometer", "pm")
 # What ASE notes of a CIF file, which the coordinates tell already.
 _OF_SYMMETRY = ("spacegroup", "unit_cell", "occupancy", "spacegroup_kinds")
 
@@ -59,7 +67,8 @@ def read_file(path: str, images: str, file_format: str | None) -> list[Atoms]:
     for number, atoms in enumerate(found):
         where = f"{path}: image {number}"
         _check_occupancies(atoms, where)
-        for key in atoms.info:
+        for key, value in atoms.info.items():
+            _check_meaning(key, value, where)
             if key.lower() in _CELL_KEYS and not atoms.pbc.any():
                 raise DataError(
                     f"{where}: it has the key {key!r}, which ASE takes for no cell; write "
@@ -198,11 +207,15 @@ def _comment(line: str) -> dict:
 
 
 def _reason(error: Exception) -> str:
+    from ase.io.formats import UnknownFileTypeError
+
     if isinstance(error, KeyError) and error.args and isinstance(error.args[0], str):
         return (
-            f"{error.args[0]!r} is the symbol of no chemical element; write the element alone, such as H for "
+            f"{str(error.args[0])!r} is the symbol of no chemical element; write the element alone, such as H for "
             "deuterium (D) and tritium (T), or C for C1"
         )
+    if isinstance(error, UnknownFileTypeError):
+        return f"it does not know the format {error}; give it with --set format=NAME"
     if isinstance(error, UnicodeDecodeError):
         return "its text is not UTF-8; convert it, such as with iconv -f latin1 -t utf-8"
     if isinstance(error, IndexError | StopIteration):
@@ -219,6 +232,24 @@ def _sentence(warning: warnings.WarningMessage) -> str | None:
     if "castep" in text.lower() or "plugin" in text or text.startswith("crystal system"):
         return None
     return text[:200]
+
+
+def _check_meaning(key: str, value: object, where: str) -> None:
+    """Refuse words of a comment that change what the numbers of a structure mean, and that ASE takes no notice of."""
+    name = re.sub(r"\W+", "_", key)
+    if name != CHARGE and name.lower() in _CHARGE_KEYS and value != 0:
+        raise DataError(
+            f"{where}: it has the key {key!r}, where the charge of a structure is called {CHARGE!r}; rename it"
+        )
+    if name == CHARGE and (isinstance(value, bool | np.bool_) or finite_number(value) is None):
+        raise DataError(
+            f"{where}: the key {key!r} is {value}, where the charge of the structure is expected, a number in |e|"
+        )
+    if name.lower() in ("unit", "units") and str(value).lower() in _OTHER_LENGTHS:
+        raise DataError(
+            f"{where}: it has the key {key}={value}, but its numbers are taken as Å; convert them, and take the key "
+            "out"
+        )
 
 
 def _check_occupancies(atoms: Atoms, where: str) -> None:
@@ -260,6 +291,15 @@ def _two_elements(name: str) -> str | None:
     )
 
 
+def _element_of_mass(mass: float) -> str | None:
+    """Symbol of the element that has a mass in u; None where none has, two have nearly, or ASE finds its dummy of 1 u."""
+    distance = np.abs(atomic_masses - mass)
+    first, second = np.argsort(distance)[:2]
+    if first == 0 or distance[first] > 0.5 or distance[first] > distance[second] / 4:
+        return None
+    return chemical_symbols[first]
+
+
 def _cif(path: str) -> str | None:
     from ase.io.cif import parse_cif
     from ase.io.formats import open_with_compression
@@ -267,7 +307,7 @@ def _cif(path: str) -> str | None:
     with open_with_compression(path, "rb") as file:
         blocks = [block for block in parse_cif(file) if block.has_structure()]
     for block in blocks:
-        if reason := _cif_sites(block) or _cif_symmetry(block):
+        if reason := _cif_beyond(block) or _cif_sites(block) or _cif_symmetry(block):
             return f"data block {block.name!r}: {reason}"
     return None
 
@@ -275,6 +315,32 @@ def _cif(path: str) -> str | None:
 def _column(block, tag: str) -> list:
     found = block.get(tag, [])
     return found if isinstance(found, list) else [found]
+
+
+def _cif_beyond(block) -> str | None:
+    """Find what ASE passes over: symmetry of moments and of waves, hydrogen without sites, sites without atoms."""
+    if any(
+        re.match(r"_(magnetic_)?space_group_(symop[_.])?magn|_magnetic_space_group", t)
+        for t in block
+    ):
+        return (
+            "its symmetry is that of magnetic moments, which ASE does not read; list all atoms of the cell, "
+            "without the tags of its symmetry"
+        )
+    if any(n not in (0, "?", ".") for n in _column(block, "_cell_modulation_dimension")):
+        return "its atoms are modulated by a wave, of which ASE reads the mean; give a supercell of whole atoms"
+    labels = _column(block, "_atom_site_label") or _column(block, "_atom_site_type_symbol")
+    for label, n in zip(labels, _column(block, "_atom_site_attached_hydrogens"), strict=False):
+        if n not in (0, "?", "."):
+            return f"site {label} has {n} attached hydrogens without sites of their own; add their sites"
+    for label, flag in zip(labels, _column(block, "_atom_site_calc_flag"), strict=False):
+        if str(flag).lower() == "dum":
+            return f"site {label} is a dummy (_atom_site_calc_flag), no atom; take it out"
+    for tag in ("x", "y", "z"):
+        for label, place in zip(labels, _column(block, f"_atom_site_fract_{tag}"), strict=False):
+            if isinstance(place, str):
+                return f"site {label} has the coordinate {tag} {place!r}, where a number is expected; mend it"
+    return None
 
 
 def _cif_sites(block) -> str | None:
@@ -298,6 +364,8 @@ def _cif_sites(block) -> str | None:
         # ASE takes a second letter that is a capital for no part of the symbol: FE is F.
         if reason := _two_elements(name):
             return f"{reason}; write its symbol in the column _atom_site_type_symbol, as in Fe"
+        if symbols and re.match(r"[A-Z][a-z]?[^A-Za-z]*[A-Z]", name):
+            return f"a site has the type {name}, where one element is expected; give each atom a site of its own"
     return None
 
 
@@ -376,8 +444,18 @@ def _gromacs(path: str) -> str | None:
     return None
 
 
+def _lammps_unit(units: str) -> str | None:
+    if units in ("metal", "real"):
+        return None
+    return f"its units are {units!r}, which ASE takes for metal, with lengths in Å; convert it to metal units"
+
+
 def _lammps_dump(path: str) -> str | None:
-    for line in _lines(path):
+    lines = _lines(path)
+    for line, following in itertools.pairwise(lines):
+        if line.startswith("ITEM: UNITS") and (reason := _lammps_unit(following.strip())):
+            return reason
+    for line in lines:
         if line.startswith("ITEM: ATOMS"):
             if "element" in line.split():
                 return None
@@ -389,9 +467,84 @@ def _lammps_dump(path: str) -> str | None:
 
 
 def _lammps_data(path: str) -> str | None:
-    if any(line.split("#")[0].strip() == "Masses" for line in _lines(path)):
-        return None
-    return "it has no section Masses, without which ASE would take the types 1, 2, ... for H, He, ...; add it"
+    lines = _lines(path)
+    told = re.search(r"\bunits = (\w+)", lines[0]) if lines else None
+    if told and (reason := _lammps_unit(told[1])):
+        return reason
+    lines = [line.split("#")[0].strip() for line in lines]
+    if "Masses" not in lines:
+        return "it has no section Masses, without which ASE would take the types 1, 2, ... for H, He, ...; add it"
+    for line in filter(None, lines[lines.index("Masses") + 1 :]):
+        found = re.fullmatch(r"(\S+)\s+(\d\S*)", line)
+        if found is None:  # the next section
+            break
+        if _element_of_mass(float(found[2])) is None:
+            return (
+                f"type {found[1]} has the mass {found[2]}, which does not tell one element, and ASE would take the "
+                "nearest; give that of the element to two decimals, and each atom a type of an element"
+            )
+    return None
+
+
+def _espresso(path: str) -> str | None:
+    """Find labels such as Ca that are meant as the type a of C, as the mass tells."""
+    lines = [re.split("[!#]", line)[0] for line in _lines(path)]
+    start = next(
+        (k for k, line in enumerate(lines) if line.strip() == "ATOMIC_SPECIES"), len(lines)
+    )
+    for words in map(str.split, lines[start + 1 :]):
+        if len(words) > 2 and _two_elements(words[0].upper()[:2]):
+            one = words[0][0].upper()
+            with contextlib.suppress(ValueError):
+                if _element_of_mass(float(words[1])) == one:
+                    return (
+                        f"the label {words[0]} has the mass of {one}, and ASE would take it for "
+                        f"{words[0][:2].title()}; call it {one}1"
+                    )
+    for line in lines:
+        if found := re.search(r"\btot_charge\s*=\s*([-+\d.]+)", line):
+            _warn_of_charge(path, found[1])
+    return None
+
+
+def _mol(path: str) -> str | None:
+    """Tell of charges in a file of MDL: the number of pairs, and pairs of an atom and its charge."""
+    words = [line.split()[3:] for line in _lines(path) if line.startswith("M  CHG")]
+    if total := sum(int(charge) for pairs in words for charge in pairs[1::2]):
+        _warn_of_charge(path, f"{total:+d}")
+    return None
+
+
+def _warn_of_charge(path: str, charge: str) -> None:
+    if float(charge):
+        log.warning(
+            "%s: its charge is left out; give it to gh-label with --set charge=%s", path, charge
+        )
+
+
+def _aims(path: str) -> str | None:
+    words = [line.split() for line in _lines(path)]
+    keys = [line[0] for line in words if line]
+    for key in _MORE_THAN_ATOMS:
+        if key in keys:
+            return f"it has a line {key!r}, of which there is no atom, and ASE would leave it out; take the line out"
+    if "atom_frac" in keys and "lattice_vector" not in keys:
+        return "it has fractional coordinates (atom_frac) without a lattice_vector; add three"
+    return None
+
+
+def _turbomole(path: str) -> str | None:
+    for line in _lines(path):
+        words = line.split()
+        if (
+            words[:1] in (["$periodic"], ["$cell"], ["$lattice"])
+            or words[:1] == ["$coord"] != words
+        ):
+            return (
+                f"it has the line {line.strip()!r}, which ASE passes over, taking it for a molecule with "
+                "coordinates in Bohr; convert it to another format, such as extxyz"
+            )
+    return None
 
 
 def _shelx(path: str) -> str | None:
@@ -432,6 +585,11 @@ _TESTS: dict[str, Callable[[str], str | None]] = {
     "gromacs": _gromacs,
     "lammps-dump-text": _lammps_dump,
     "lammps-data": _lammps_data,
+    "aims": _aims,
+    "espresso-in": _espresso,
+    "mol": _mol,
+    "sdf": _mol,
+    "turbomole": _turbomole,
     "res": _shelx,
     "vasp": _vasp,
 }

@@ -157,7 +157,7 @@ def transform(
         )
         index = int(counts[rng.integers(len(counts))])
         atoms = random_supercell(atoms, index, rng)
-        columns["cells"] = Quantity(index, "1", "number of cells in the supercell")
+        columns["cells"] = Quantity(index, "", "number of cells in the supercell")
     elif options.size is not None:
         size = np.asarray(options.size)
         atoms = supercell(atoms, np.diag(size) if size.ndim == 1 else size)
@@ -235,11 +235,11 @@ def _strain(atoms: Atoms, limit: float, shear: float, rng) -> dict[str, Quantity
     if limit:
         for axis in np.flatnonzero(axes):
             name = "xyz"[axis]
-            columns[f"strain_{name}"] = Quantity(normal[axis], "1", f"strain along {name}")
+            columns[f"strain_{name}"] = Quantity(normal[axis], "", f"strain along {name}")
     if shear:
         for plane in np.flatnonzero(planes):
             name = ("yz", "xz", "xy")[plane]
-            columns[f"strain_{name}"] = Quantity(sheared[plane], "1", f"shear strain in {name}")
+            columns[f"strain_{name}"] = Quantity(sheared[plane], "", f"shear strain in {name}")
     return columns
 
 
@@ -272,9 +272,9 @@ def _take_out(atoms: Atoms, symbol: str, amount: Amount, rng) -> dict[str, Quant
     del atoms[rng.choice(sites, size=count, replace=False).tolist()]
     name = symbol.lower()
     return {
-        f"{name}_vacancies": Quantity(count, "1", f"number of {symbol} vacancies"),
+        f"{name}_vacancies": Quantity(count, "", f"number of {symbol} vacancies"),
         f"{name}_vacancy_rate": Quantity(
-            count / len(sites), "1", f"{symbol} vacancies over {symbol} sites"
+            count / len(sites), "", f"{symbol} vacancies over {symbol} sites"
         ),
     }
 
@@ -288,6 +288,6 @@ def _replace(atoms: Atoms, symbol: str, targets: dict[str, Amount], rng) -> dict
         atoms.numbers[chosen] = chemical_symbols.index(new)
         sites = np.setdiff1d(sites, chosen)
         name = f"{new.lower()}_on_{symbol.lower()}"
-        columns[name] = Quantity(count, "1", f"number of {new} on {symbol} sites")
-        columns[f"{name}_rate"] = Quantity(count / total, "1", f"{new} over {symbol} sites")
+        columns[name] = Quantity(count, "", f"number of {new} on {symbol} sites")
+        columns[f"{name}_rate"] = Quantity(count / total, "", f"{new} over {symbol} sites")
     return columns

@@ -67,6 +67,10 @@ def test_images_of_every_container(tmp_path, name, images, expected):
     (lambda path: path.write_text(WATER.format('pbc="T F F"')), "periodic along its first cell vector"),
     (lambda path: path.write_text(WATER.format('lattice="5 0 0 0 5 0 0 0 5"')), "'lattice'"),
     (lambda path: path.write_text(WATER.format("a-b=1 a_b=2")), "'a-b' and 'a_b' would both become"),
+    (lambda path: path.write_text(WATER.format("total_charge=-1")), "'total_charge', .* called 'charge'"),
+    (lambda path: path.write_text(WATER.format("Charge=-1")), "'Charge', .* called 'charge'"),
+    (lambda path: path.write_text(WATER.format("charge=-1e")), "'charge' is -1e, .* a number"),
+    (lambda path: path.write_text(WATER.format("units=Bohr")), "units=Bohr, .* taken as Å"),
     (lambda path: path.write_text(WATER.format("k" * 300 + "=1")), "longer than 200 bytes"),
 ])  # fmt: skip
 def test_files_that_are_refused(tmp_path, make, message):
@@ -161,6 +165,12 @@ FM3M = "_symmetry_Int_Tables_number 225\n_symmetry_space_group_name_H-M 'F m -3 
     (FM3M, "Au1 Au 0 0 0 0.75(2) .", "site Au1 has occupancy 0.75"),
     ("", "C1 C 0 0 0 1 1\nC2 C 0.3 0 0 1 2", "disorder groups 1, 2"),
     ("", "FE1 FE 0 0 0 1 .", "called FE, which may be F or Fe"),
+    ("", "O1 OH 0 0 0 1 .", "type OH, where one element"),
+    ("", "O1 O ? 0 0 1 .", "site O1 has the coordinate x"),
+    ("_cell_modulation_dimension 1", "Au1 Au 0 0 0 1 .", "modulated"),
+    ("loop_\n_space_group_symop_magn_operation.xyz\nx,y,z,+1\n-x,-y,-z,+1", "Fe1 Fe 0.1 0 0 1 .", "magnetic"),
+    ("_magnetic_space_group_BNS_number 62.441\nloop_\n_space_group_symop.magn_operation_xyz\nx,y,z,+1\n-x,-y,-z,+1",
+     "Fe1 Fe 0.1 0 0 1 .", "magnetic"),
     ("_symmetry_space_group_name_Hall '-F 4 2 3'", "Au1 Au 0 0 0 1 .", "in a way that ASE does not read"),
     ("_symmetry_Int_Tables_number 227\n_symmetry_space_group_name_H-M 'F d -3 m :2'",
      "Si1 Si 0.125 0.125 0.125 1 .", "several settings"),
@@ -186,6 +196,23 @@ def test_crystals_with_their_symmetry(tmp_path):
     found = read(tmp_path / "second.cif").atoms[0].get_scaled_positions(wrap=True)
     expected = [(0.1, 0.2, 0.3), (0.4, 0.7, 0.2), (0.9, 0.8, 0.7), (0.6, 0.3, 0.8)]
     np.testing.assert_allclose(sorted(map(tuple, found)), sorted(expected), atol=1e-6)
+
+
+@pytest.mark.parametrize("column, values, message", [
+    ("attached_hydrogens", "0 2", "site O1 has 2 attached hydrogens"),
+    ("attached_hydrogens", "0 .", None),
+    ("calc_flag", "d dum", "site O1 is a dummy"),
+])  # fmt: skip
+def test_sites_that_are_more_or_less_than_an_atom(tmp_path, column, values, message):
+    text = CIF.format("", "Si1 Si 0.5 0.5 0.5 1 {}\nO1 O 0 0 0 1 {}").replace(
+        "disorder_group", column
+    )
+    (tmp_path / "x.cif").write_text(text.format(*values.split()))
+    if message is None:
+        assert read(tmp_path / "x.cif").atoms[0].get_chemical_formula() == "OSi"
+        return
+    with pytest.raises(DataError, match=rf"x\.cif: .*{message}"):
+        read(tmp_path / "x.cif")
 
 
 def pdb(*atoms, cell=""):
@@ -222,19 +249,43 @@ DUMP = (
 POSCAR = "{}\n1.0\n4 0 0\n0 4 0\n0 0 4\n{}1 1\nDirect\n0 0 0\n.5 .5 .5\n"
 SHELX = "TITL x\nCELL 1.0 4 4 4 90 90 90\nLATT -1\nSFAC Si O\nSi 1 0 0 0 {}\nO 2 0.5 0.5 0.5 11.0\nEND\n"
 GROMACS = "x\n    1\n    1ION {:>5s}    1   0.000   0.000   0.000\n   1.00000   1.00000   1.00000\n"
+ESPRESSO = (
+    "&CONTROL\n/\n&SYSTEM\nibrav=0, nat=2, ntyp=2\n/\nATOMIC_SPECIES\n{} 12.011 C.UPF\n{} 12.011 C.UPF\n"
+    "CELL_PARAMETERS angstrom\n6 0 0\n0 6 0\n0 0 6\nATOMIC_POSITIONS crystal\n{} 0 0 0\n{} .5 .5 .5\n"
+)
 LAMMPS = (
     "text\n\n2 atoms\n2 atom types\n0 5 xlo xhi\n0 5 ylo yhi\n0 5 zlo zhi\n\n{}"
     "Atoms # atomic\n\n1 1 0 0 0\n2 2 2 2 2\n"
 )
 
 
+WITH_UNITS = "x, units = {}" + LAMMPS.format("Masses\n\n1 28.1\n2 16.0\n\n").removeprefix("text")
+
+
 @pytest.mark.parametrize("name, wrong, message, right, formula", [
     ("a.lammpstrj", DUMP.format("type", 1, 2), "no elements", DUMP.format("element", "Si", "O"), "OSi"),
+    ("u.lammpstrj", "ITEM: UNITS\nelectron\n" + DUMP.format("element", "Si", "O"), "units are 'electron'",
+     "ITEM: UNITS\nmetal\n" + DUMP.format("element", "Si", "O"), "OSi"),
     ("POSCAR", POSCAR.format("Si C", ""), "line 6", POSCAR.format("cell", "Si C\n"), "CSi"),
     ("a.res", SHELX.format(0.5), "site Si has occupancy 0.5", SHELX.format(1.0), "OSi"),
     ("a.gro", GROMACS.format("NA"), "may be N or Na", GROMACS.format("Na"), "Na"),
     ("a.data", LAMMPS.format(""), "no section Masses",
      LAMMPS.format("Masses\n\n1 28.0855\n2 15.999\n\n"), "OSi"),
+    ("a.data", LAMMPS.format("Masses\n\n1 28.0855\n2 15.035 # CH3\n\n"), "type 2 has the mass 15.035",
+     LAMMPS.format("Masses\n\n1 58.9\n2 12 # C\n\n"), "CCo"),
+    ("a.data", LAMMPS.format("Masses\n\n1 40\n2 16\n\n"), "type 1 has the mass 40",
+     LAMMPS.format("Masses\n\n1 40.078\n2 16\n\n"), "CaO"),
+    ("a.data", WITH_UNITS.format("electron"), "units are 'electron'",
+     WITH_UNITS.format("real"), "OSi"),
+    ("geometry.in", "atom 0 0 0 C\nempty 0 0 1.2 O\n", "'empty'", "atom 0 0 0 C\natom 0 0 1.2 O\n", "CO"),
+    ("geometry.in", "atom 0 0 0 C\nmultipole 0 0 3 0 1.0\n", "'multipole'", "atom 0 0 0 C\n", "C"),
+    ("geometry.in", "atom_frac 0 0 0 C\n", "without a lattice_vector", "atom 0 0 0 C\n", "C"),
+    ("a.pwi", ESPRESSO.format("Ca", "Cb", "Ca", "Cb"), "label Ca has the mass of C",
+     ESPRESSO.format("C1", "C_h", "C1", "C_h"), "C2"),
+    ("coord", "$coord angs\n0 0 0 c\n1.2 0 0 o\n$end\n", "'\\$coord angs'",
+     "$coord\n0 0 0 c\n2.2 0 0 o\n$end\n", "CO"),
+    ("coord", "$coord\n0 0 0 c\n2.2 0 0 o\n$periodic 3\n$end\n", "'\\$periodic 3'",
+     "$coord\n0 0 0 c\n2.2 0 0 o\n$end\n", "CO"),
 ])  # fmt: skip
 def test_elements_and_occupancies_that_ase_would_guess(
     tmp_path, name, wrong, message, right, formula
@@ -245,6 +296,21 @@ def test_elements_and_occupancies_that_ase_would_guess(
         read(tmp_path / name, **options)
     (tmp_path / name).write_text(right)
     assert read(tmp_path / name, **options).atoms[0].get_chemical_formula() == formula
+
+
+def test_charges_that_are_left_out_are_told(tmp_path, said):
+    espresso = ESPRESSO.format("C1", "C2", "C1", "C2")
+    (tmp_path / "a.pwi").write_text(espresso.replace("ntyp=2", "ntyp=2, tot_charge = -1.0"))
+    read(tmp_path / "a.pwi")
+    assert "a.pwi: its charge is left out; give it to gh-label with --set charge=-1.0" in said()
+    atoms = "".join(
+        f"    0.0000    0.0000{z:10.4f} {s}   0  0\n" for s, z in (("O", 0), ("H", 0.97))
+    )
+    (tmp_path / "a.mol").write_text(
+        f"\n\n\n  2  1  0  0  0  0  0  0  0  0999 V2000\n{atoms}  1  2  1  0\nM  CHG  1   1  -1\nM  END\n"
+    )
+    assert read(tmp_path / "a.mol").atoms[0].get_chemical_formula() == "HO"
+    assert "a.mol: its charge is left out; give it to gh-label with --set charge=-1" in said()
 
 
 @pytest.mark.parametrize(
