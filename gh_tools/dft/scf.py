@@ -23,10 +23,15 @@ from gh_tools.orbitals.bloch import bloch_matrix
 from gh_tools.orbitals.blocks import Bands, Hamiltonian, OnsiteBlocks, PairBlocks
 from gh_tools.orbitals.lattice import change_of_basis, kpoints_in_cell, reduced_basis
 from gh_tools.orbitals.pairs import wrapped
+from gh_tools.resources import free_memory
 from gh_tools.units import MEV
 
 # Blocks are exact but for the threshold; more than this (in meV) means that they are wrong.
 _LARGEST_ERROR = 1.0
+# Of helium and hydrogen in boxes of 0.1 to 3.4 million points, the largest part of which GPAW holds on its fine grid.
+_BYTES_A_POINT, _BYTES_A_POINT_AND_SPIN = 550, 500
+# GPAW looks at all points before it takes symmetry into account; no calculation comes near.
+_MOST_KPOINTS = 10**6
 
 
 def label(
@@ -111,7 +116,7 @@ def run(atoms: ase.Atoms, config: LabelConfig, basis: Basis, log: Path | str):
     Its cell is the reduced one, see `with_reduced_cell`, with a box as `boxed` gives it.
 
     Raises:
-        DataError: it did not converge.
+        DataError: it did not converge, or would have more points of its grid than fit into memory.
     """
     from gpaw import KohnShamConvergenceError
     from gpaw.new.ase_interface import GPAW
@@ -124,6 +129,7 @@ def run(atoms: ase.Atoms, config: LabelConfig, basis: Basis, log: Path | str):
         # The solver takes off the monopole in the middle of the box; what is left of it elsewhere is a
         # dipole, which the box's zero potential disturbs.
         atoms.center(axis=np.flatnonzero(~atoms.pbc).tolist())
+    _check_grid(atoms, config)
     spin_polarised = config.spin == "collinear"
     moments = [config.magmoms.get(symbol, 0.0) for symbol in atoms.symbols]
     atoms.calc = GPAW(
@@ -149,6 +155,24 @@ def run(atoms: ase.Atoms, config: LabelConfig, basis: Basis, log: Path | str):
             "max_iterations or the smearing"
         ) from None
     return atoms.calc
+
+
+def _check_grid(atoms: ase.Atoms, config: LabelConfig) -> None:
+    """Make sure that GPAW's grid fits into the memory of the processes that share it."""
+    from gpaw.mpi import world
+
+    points = float(atoms.cell.volume / config.h**3)
+    spins = 2 if config.spin == "collinear" else 1
+    needed = points * (_BYTES_A_POINT + spins * _BYTES_A_POINT_AND_SPIN)
+    # The least of all processes, so that all decide alike.
+    free = world.min_scalar(float(free_memory())) * world.size
+    if needed > free:
+        box = " x ".join(f"{length:.4g}" for length in atoms.cell.lengths())
+        raise DataError(
+            f"a box of {box} Å has {points:.2g} points of a grid with h = {config.h:g} Å, which take "
+            f"{needed / 2**30:.3g} GiB, where {free / 2**30:.3g} GiB are free; make structures of their own of atoms "
+            "that are far apart, leave out empty space, or raise h"
+        )
 
 
 def with_reduced_cell(atoms: ase.Atoms) -> ase.Atoms:
@@ -195,12 +219,16 @@ def kpoint_sampling(atoms: ase.Atoms, config: LabelConfig) -> dict:
         ``size`` and ``gamma`` of a Γ-centred grid; 1 along directions that are not periodic. Where the
         points of the grid ``config.kpts`` are no such grid of the reduced cell, ``kpts``: all of them in
         units of its reciprocal vectors, which GPAW then reduces by symmetry as it does a grid.
+
+    Raises:
+        DataError: there are more than a million points.
     """
     pbc, reduced = atoms.pbc, with_reduced_cell(atoms)
     if config.kpts is None:
         size, _ = kpts2sizeandoffsets(density=config.kpoint_density, gamma=True, atoms=reduced)
         return _grid(size, pbc)
     size = np.where(pbc, config.kpts, 1)
+    _check_kpoints(size)
     change = change_of_basis(atoms.cell.array, reduced.cell.array, pbc)
     # k·a of a vector a = Σ U_i a_i is Σ U_i (k·a_i). In units of 1/unit, so that all are integers.
     unit = np.lcm.reduce(size)
@@ -213,7 +241,18 @@ def kpoint_sampling(atoms: ase.Atoms, config: LabelConfig) -> dict:
 
 
 def _grid(size, pbc) -> dict:
-    return {"size": tuple(np.where(pbc, size, 1).tolist()), "gamma": True}
+    size = np.where(pbc, size, 1)
+    _check_kpoints(size)
+    return {"size": tuple(size.tolist()), "gamma": True}
+
+
+def _check_kpoints(size) -> None:
+    if np.prod(size, dtype=np.float64) > _MOST_KPOINTS:
+        grid = "x".join(map(str, size))
+        raise DataError(
+            f"{grid} k-points are more than {_MOST_KPOINTS:.0g}; lower kpts or kpoint_density, or mend the cell "
+            "if it is smaller than that of a crystal"
+        )
 
 
 def _kept(

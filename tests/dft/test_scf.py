@@ -53,3 +53,23 @@ def test_a_run_that_does_not_converge_says_so(tmp_path):
     with pytest.raises(DataError, match="not self-consistent after 2 iterations"):
         label(atoms, config, basis_table(config, [1]), tmp_path / "gpaw.txt")
     assert "iter:" in (tmp_path / "gpaw.txt").read_text()
+
+
+@pytest.mark.parametrize(
+    "atoms",
+    [
+        ase.Atoms("He2", [[0, 0, 0], [3000, 2000, 2000]]),
+        ase.Atoms("He", cell=[3000, 3000, 3000], pbc=True),
+    ],
+    ids=["far apart", "large cell"],
+)
+def test_grids_that_fit_no_memory_are_refused(atoms, tmp_path):
+    config = LabelConfig(kpts=(1, 1, 1))
+    with pytest.raises(DataError, match=r"(1\.5|3\.4)e\+12 points .* GiB are free; .* raise h"):
+        label(atoms, config, basis_table(config, [2]), tmp_path / "gpaw.txt")
+
+
+@pytest.mark.parametrize("options", [{"kpts": (1000, 1000, 2)}, {"kpoint_density": 100}])
+def test_more_k_points_than_can_be_listed_are_refused(options):
+    with pytest.raises(DataError, match=r"k-points are more than 1e\+06; lower kpts"):
+        kpoint_sampling(bulk("Cu"), LabelConfig(**options))
