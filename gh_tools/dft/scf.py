@@ -191,8 +191,8 @@ def with_reduced_cell(atoms: ase.Atoms) -> ase.Atoms:
 def boxed(atoms: ase.Atoms, vacuum: float) -> ase.Atoms:
     """Return a copy with at least ``vacuum`` Å around the atoms along directions that are not periodic.
 
-    A cell that gives less, or none, is enlarged and the atoms moved to its middle along such a
-    direction, which H and S do not notice.
+    Where an atom is closer to the end of the cell, or beyond it, all are moved to the middle along such a
+    direction, which H and S do not notice; and a cell that is too small for that, or none, is enlarged.
     """
     atoms = atoms.copy()
     cell = atoms.cell.complete()
@@ -201,9 +201,12 @@ def boxed(atoms: ase.Atoms, vacuum: float) -> ase.Atoms:
     along = atoms.positions @ normal.T
     height = np.einsum("cv,cv->c", cell.array, normal)
     room = np.minimum(along.min(axis=0), height - along.max(axis=0))
-    tight = ~atoms.pbc & ((room < vacuum) | ~atoms.cell.any(axis=1))
-    if tight.any():
-        atoms.center(vacuum=vacuum, axis=np.flatnonzero(tight).tolist())
+    small = ~atoms.pbc & ((height - np.ptp(along, axis=0) < 2 * vacuum) | ~atoms.cell.any(axis=1))
+    if small.any():
+        atoms.center(vacuum=vacuum, axis=np.flatnonzero(small).tolist())
+    off = ~atoms.pbc & ~small & (room < vacuum)
+    if off.any():
+        atoms.center(axis=np.flatnonzero(off).tolist())
     return atoms
 
 

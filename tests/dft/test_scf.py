@@ -37,6 +37,18 @@ def test_a_sheet_gets_room_and_keeps_its_periodic_vectors():
     assert boxed(crystal, 5.0) == crystal
 
 
+@pytest.mark.parametrize("third", [20.0, -20.0])
+def test_a_box_that_is_large_enough_keeps_its_size(third):
+    """Wherever its atoms are: about the origin, as molecules often are, and along a vector that points down."""
+    atoms = mx2("WSe2", a=3.32, thickness=3.2, vacuum=2.3)
+    atoms.cell[2] = [0, 0, third]
+    atoms.positions[:, 2] -= atoms.positions[:, 2].mean()
+    box = boxed(atoms, 5.0)
+    np.testing.assert_array_equal(box.cell, atoms.cell)
+    assert room(box)[2] == pytest.approx((20 - 3.2) / 2)
+    np.testing.assert_allclose(np.diff(box.positions, axis=0), np.diff(atoms.positions, axis=0))
+
+
 def test_k_points_follow_the_size_of_the_cell():
     sheet = mx2("WSe2", a=3.32, thickness=3.2, vacuum=5.0)
     config = LabelConfig(kpoint_density=2.0)
