@@ -215,7 +215,7 @@ def _reason(error: Exception) -> str:
             "deuterium (D) and tritium (T), or C for C1"
         )
     if isinstance(error, UnknownFileTypeError):
-        return f"it does not know the format {error}; give it with --set format=NAME"
+        return f"its format is not known ({error}); give it with --set format=NAME"
     if isinstance(error, UnicodeDecodeError):
         return "its text is not UTF-8; convert it, such as with iconv -f latin1 -t utf-8"
     if isinstance(error, IndexError | StopIteration):
@@ -418,6 +418,15 @@ def _short(symbol: str) -> str:
 
 def _pdb(path: str) -> str | None:
     lines, cells = _lines(path), []
+    alternatives = {line[16:17] for line in lines if line.startswith(("ATOM", "HETATM"))} - {
+        " ",
+        "",
+    }
+    if len(alternatives) > 1:
+        return (
+            f"its atoms are in the alternate locations {', '.join(sorted(alternatives))} (column 17); keep one of "
+            "them"
+        )
     for line in lines:
         if line.startswith("CRYST1"):
             cells.append(line)
@@ -508,8 +517,12 @@ def _espresso(path: str) -> str | None:
 
 
 def _mol(path: str) -> str | None:
-    """Tell of charges in a file of MDL: the number of pairs, and pairs of an atom and its charge."""
-    words = [line.split()[3:] for line in _lines(path) if line.startswith("M  CHG")]
+    """Tell of charges in a file of MDL, whose lines hold the number of pairs, and pairs of an atom and its charge."""
+    lines = _lines(path)
+    several = sum(line.strip() == "M  END" for line in lines)
+    if several > 1:
+        return f"it holds {several} molecules, of which ASE reads the first alone; give each a file of its own"
+    words = [line.split()[3:] for line in lines if line.startswith("M  CHG")]
     if total := sum(int(charge) for pairs in words for charge in pairs[1::2]):
         _warn_of_charge(path, f"{total:+d}")
     return None

@@ -229,6 +229,10 @@ def test_records_of_a_protein_data_bank(tmp_path):
     for text, message in [
         (pdb((" C", 0, 0.5, "C"), (" C", 1.5, 0.5, "C")), "occupancy 0.5"),
         (pdb((" CA", 0, 1, "")), "called CA, which may be C or Ca"),
+        (
+            pdb((" C  A", 0, 1, "C"), (" C  B", 1.5, 1, "C")).replace("MOL", "OL"),
+            "alternate locations A, B",
+        ),
         (pdb((" C", 0, 1, "C"), cell="P 21 21 21"), "space group is P 21 21 21"),
         (pdb((" C", 0, 1, "C"), cell="P 1") + pdb((" C", 0, 1, "C")), "one cell"),
     ]:
@@ -311,6 +315,10 @@ def test_charges_that_are_left_out_are_told(tmp_path, said):
     )
     assert read(tmp_path / "a.mol").atoms[0].get_chemical_formula() == "HO"
     assert "a.mol: its charge is left out; give it to gh-label with --set charge=-1" in said()
+    molecule = (tmp_path / "a.mol").read_text() + "$$$$\n"
+    (tmp_path / "a.sdf").write_text(molecule + molecule)
+    with pytest.raises(DataError, match=r"a\.sdf: it holds 2 molecules"):
+        read(tmp_path / "a.sdf")
 
 
 @pytest.mark.parametrize(
