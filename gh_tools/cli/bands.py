@@ -138,10 +138,11 @@ def main(
     facts = write_bands(target, bands, known, name, window)
     for line in bands.edges.describe() if bands.edges else ():
         log.info(line)
-    if bands.edges is not None:
-        facts["edges"] = bands.edges.to_json()
+    edges = None if bands.edges is None else bands.edges.to_json()
     lattice = {"lattice": along.lattice, "strain": along.strain, "special_points": along.points}
-    common.emit(target, as_json, structure=name, points=along.path.path, **lattice, **facts)
+    common.emit(
+        target, as_json, structure=name, points=along.path.path, edges=edges, **lattice, **facts
+    )
 
 
 app = common.command(
