@@ -198,19 +198,23 @@ class Parts:
             "reason": reason,
             **({"died": True} if died else {}),
         }
-        write_atomically(self._failure(index), json.dumps(record).encode())
+        write_atomically(self._failure(index), _sealed(record))
 
     def failures(self) -> list[dict[str, Any]]:
-        """Records of the parts that could not be made: index, name, reason, and whether it `died`."""
+        """Records of the parts that could not be made: index, name, reason, and whether it `died`.
+
+        Raises:
+            TryAgainError: one is damaged, and has been removed.
+        """
         found = []
         for file in sorted(self.folder.glob("*.failed.json")):
-            try:
-                found.append(json.loads(file.read_text()))
-            except ValueError:
-                file.unlink()
+            record = _unsealed(read_json(file))
+            if record is None:
+                file.unlink(missing_ok=True)
                 raise TryAgainError(
                     f"{file}: was damaged, and has been removed; go on with --resume, which tries again"
-                ) from None
+                )
+            found.append(record)
         return found
 
     def forget_failures(self, indices: Iterable[int]) -> None:
@@ -471,14 +475,38 @@ def write_once(file: Path, content: Mapping[str, Any]) -> dict[str, Any]:
     """
     if not file.exists():
         temporary = _temporary(file)
-        temporary.write_text(json.dumps({**content, "crc32": _checksum(content)}))
+        temporary.write_bytes(_sealed(content))
         with contextlib.suppress(FileExistsError):
             rename_new(temporary, file)
         temporary.unlink(missing_ok=True)
     found = read_json(file)
-    if not isinstance(found, dict) or found.pop("crc32", None) != _checksum(found):
-        raise CannotCreateError(f"{file}: is damaged; start anew with --overwrite")
-    return found
+    held = _unsealed(found)
+    if held is None:
+        # Earlier versions wrote no checksum.
+        reason = (
+            "is of an earlier version of gh-tools" if _is_plain(found, content) else "is damaged"
+        )
+        raise CannotCreateError(
+            f"{file}: {reason}, so that what is unfinished cannot be gone on with; start anew with --overwrite"
+        )
+    return held
+
+
+def _is_plain(found: Any, content: Mapping[str, Any]) -> bool:
+    return isinstance(found, dict) and "crc32" not in found and bool(found.keys() & content.keys())
+
+
+def _sealed(content: Mapping[str, Any]) -> bytes:
+    """Return a JSON object with a checksum of it."""
+    return json.dumps({**content, "crc32": _checksum(content)}).encode()
+
+
+def _unsealed(found: Any) -> dict[str, Any] | None:
+    """Return what a sealed object held; None if it is none, or damaged."""
+    if not isinstance(found, dict):
+        return None
+    content = {key: value for key, value in found.items() if key != "crc32"}
+    return content if found.get("crc32") == _checksum(content) else None
 
 
 def _checksum(content: Mapping[str, Any]) -> int:

@@ -23,6 +23,7 @@ import zarr
 
 from gh_tools.errors import DataError, NoInputError
 from gh_tools.store.checks import check, check_attributes, check_values
+from gh_tools.store.codecs import CODECS, bounded
 from gh_tools.store.contents import Store
 from gh_tools.store.folder import OneFolder
 from gh_tools.store.schema import KINDS, SCHEMA
@@ -146,7 +147,7 @@ def _open_arrays(path: Path, schema: int, files: Mapping[str, int]) -> Store:
     # Before schema 2, chunks of nothing but zeros were not written.
     folder = (OneFolder if schema == 1 else _WholeChunks)(path, read_only=True)
     nodes = {file.removesuffix("/zarr.json") for file in files if file.endswith("/zarr.json")}
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), bounded():
         # Of files that are no part of an array, which the hash tells of.
         warnings.simplefilter("ignore")
         try:
@@ -192,8 +193,22 @@ def _check_metadata(array: zarr.Array) -> None:
     encoding = metadata.chunk_key_encoding
     if (encoding.name, getattr(encoding, "separator", None)) != ("default", "/"):
         raise ValueError("expected chunk keys of the default encoding")
+    names = _codec_names(metadata.codecs)
+    if not names <= set(CODECS) or not names >= {"zstd"}:
+        raise ValueError(
+            f"expected chunks encoded by {', '.join(CODECS)}, found {', '.join(sorted(names))}"
+        )
     if min([*array.shape, 0]) < 0 or min([*_chunk_shape(array), *array.chunks, 1]) < 1:
         raise ValueError("expected a shape of no negative, and chunks of positive lengths")
+
+
+def _codec_names(codecs: Iterable[Any]) -> set[str]:
+    """Names of codecs, and of those that shards have within."""
+    names = set()
+    for codec in codecs:
+        names.add(codec.to_dict()["name"])
+        names |= _codec_names([*getattr(codec, "codecs", ()), *getattr(codec, "index_codecs", ())])
+    return names
 
 
 def _chunk_shape(array: zarr.Array) -> tuple[int, ...]:

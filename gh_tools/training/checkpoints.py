@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import errno
+import json
 import logging
 import os
 import shutil
+import zlib
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
+
+from gh_tools.console import log
+from gh_tools.errors import CannotCreateError
 
 # Orbax tells each file that it writes, and of each error what its threads were doing.
 logging.getLogger("absl").setLevel(logging.CRITICAL)
@@ -99,30 +105,62 @@ class Checkpoints:
         self._manager.save(
             0 if latest is None else latest + 1,
             args=ocp.args.Composite(
-                arrays=ocp.args.StandardSave(arrays), progress=ocp.args.JsonSave(asdict(progress))
+                arrays=ocp.args.StandardSave(arrays),
+                progress=ocp.args.JsonSave(
+                    {**asdict(progress), "crc32": _checksum(arrays, progress)}
+                ),
             ),
         )
 
     def restore(self, like: Any) -> tuple[Any, Progress] | None:
-        """Read the last checkpoint.
+        """Read the last checkpoint that is not damaged: training from the one before gives the same.
 
         Args:
             like: a tree of arrays of the same structure, shapes and types.
 
         Returns:
             The arrays and the progress, or None if there is no checkpoint.
+
+        Raises:
+            CannotCreateError: all of them are damaged.
         """
-        latest = self._manager.latest_step()
-        if latest is None:
-            return None
+        steps = sorted(self._manager.all_steps(), reverse=True)
+        for step in steps:
+            try:
+                return self._read(step, like)
+            except (MemoryError, PermissionError):
+                raise
+            except Exception as error:  # of many kinds, by which bytes are damaged
+                reason = " ".join(str(error).split()) or type(error).__name__
+                log.warning("%s: damaged (%.200s)", self._directory / str(step), reason)
+        if steps:
+            raise CannotCreateError(
+                f"{self._directory}: none of the checkpoints can be read; start anew with --overwrite"
+            )
+        return None
+
+    def _read(self, step: int, like: Any) -> tuple[Any, Progress]:
         found = self._manager.restore(
-            latest,
+            step,
             args=ocp.args.Composite(
                 arrays=ocp.args.StandardRestore(like), progress=ocp.args.JsonRestore()
             ),
         )
-        return found["arrays"], Progress(**found["progress"])
+        told = dict(found["progress"])
+        checksum = told.pop("crc32", None)
+        arrays, progress = found["arrays"], Progress(**told)
+        # Orbax has no checksums of large arrays. Earlier versions of gh-tools had none, either.
+        if checksum != _checksum(arrays, progress):
+            raise ValueError("its content is not what was written")
+        return arrays, progress
 
     def close(self) -> None:
         """Let go of the directory."""
         self._manager.close()
+
+
+def _checksum(arrays: Any, progress: Progress) -> int:
+    found = zlib.crc32(json.dumps(asdict(progress), sort_keys=True).encode())
+    for leaf in jax.tree.leaves(arrays):
+        found = zlib.crc32(np.ascontiguousarray(leaf), found)
+    return found

@@ -1,7 +1,8 @@
 """Damaged and hostile stores through the commands: ``python -m tests.faults.fuzz --seed N --count N``.
 
-Each case draws a store of some kind, changes it (see `mutate`), and gives it to commands that read that kind, in
-a process of its own that is forked from one that has imported everything. What must hold: an exit code of the
+Each case draws a store of some kind, changes it (see `mutate`), and opens and checks it as ``gh-info --deep`` does;
+every seventh goes to a command that computes. Processes are forked from one that has imported everything, and take some
+cases each. What must hold: an exit code of the
 table, one sentence on standard error, no traceback, no hang, no memory without bound; damage is refused or has
 no effect; what cannot be is refused. ``--case K`` repeats one case of a seed.
 """
@@ -36,8 +37,14 @@ SCRIPTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scrip
 CODES = (0, 2, 65, 66, 73, 75)
 MEMORY = 3 * 2**30  # bytes that a case may take beside what was imported
 # A process runs so many cases; they take some seconds, and a minute where all cores are busy.
-BATCH = 10
+BATCH = 50
 CPU_SECONDS, SECONDS = 100, 900
+OPEN = (
+    "open x.{}.zarr"  # no command, but what all of them do first, and all that is read of a store
+)
+COMPUTED = 7  # one case of so many goes to a command
+# Files need not reach a disk; what is synced there, the tests of outputs look at.
+FOLDER = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
 # What reads a store of each kind, and how much of it: small arrays all do, "s" structures, "m" matrices, too.
 COMMANDS: dict[str, list[tuple[str, str]]] = {
@@ -109,8 +116,26 @@ def call(line: str) -> tuple[int, str, str]:
     return code, *(stream.buffer.getvalue().decode() for stream in (out, err))
 
 
+def read(path: Path) -> list[str]:
+    """Open, check and read a store; return what `results` returns."""
+    from gh_tools.errors import GhError
+    from gh_tools.store.audit import check_store
+    from gh_tools.store.read import open_store
+
+    try:
+        store = open_store(path)
+        faults, _ = check_store(store, deep=True)
+        content = [(key, store[key].tolist(), store.array_attributes(key)) for key in store.keys()]
+        found = repr((store.kind, store.schema, store.id, store.attributes, content))
+    except GhError as error:
+        return [str(error.exit_code), "", "", f"gh-info: error: {error}"]
+    return ["65" if faults else "0", found, "", "".join(f"gh-info: error: {f}" for f in faults[:1])]
+
+
 def results(line: str) -> list[str]:
     """Run a command here; return exit code, what came of it (without history), and standard error."""
+    if line.startswith("open "):
+        return read(Path(line.split()[1]))
     for path in map(Path, ("y.zarr", "y.zarr.partial", "y.json")):
         shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
     code, out, err = call(line)
@@ -155,9 +180,11 @@ def store_case(stores: Path, rng: np.random.Generator, every: bool) -> tuple[str
     store = Path(f"x.{kind}.zarr")
     store.unlink()
     shutil.copytree(stores / store, store)
-    lines = COMMANDS[kind]
-    if not every:
-        lines = [lines[k] for k in rng.permutation(len(lines))[:2]]
+    lines = [(OPEN.format(kind), "sm")]
+    if every:
+        lines += COMMANDS[kind]
+    elif rng.random() < 1 / COMPUTED:
+        lines = [COMMANDS[kind][rng.integers(len(COMMANDS[kind]))]]
     mutator: Callable = MUTATORS[rng.integers(len(MUTATORS))]
     mutation = mutator(store, rng)
     sound = json.loads((stores / "sound.json").read_text())
@@ -271,7 +298,7 @@ def run_case(stores: Path, seed: int, case: int, every: bool) -> tuple[str, list
         kind = parts_case
     elif case % 250 == 24:
         kind = cache_case
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory(dir=FOLDER) as name:
         enter(stores, Path(name))
         try:
             return kind(stores, rng, every)
@@ -284,9 +311,10 @@ def prepare(stores: Path) -> None:
     from tests.store.small import write_small_stores
 
     write_small_stores(stores)
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory(dir=FOLDER) as name:
         enter(stores, Path(name))
         sound = {line: results(line) for lines in COMMANDS.values() for line, _ in lines}
+        sound |= {line: results(line) for line in map(OPEN.format, COMMANDS)}
     for line, found in sound.items():
         assert found[0] == "0", (line, found)
     (stores / "sound.json").write_text(json.dumps(sound))
@@ -331,7 +359,7 @@ def fuzz(seed: int, cases: range, jobs: int, every: bool) -> int:
         failures += 1
         print(f"--seed {seed} --case {case}: {what}", *wrong, sep="\n    ", flush=True)
 
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory(dir=FOLDER) as name:
         folder = Path(name)
         _, status = os.waitpid(forked(lambda: prepare(folder)), 0)
         assert status == 0, "the stores could not be made"
