@@ -7,6 +7,8 @@ import signal
 import sys
 from pathlib import Path
 
+import numpy as np
+
 # As the commands have it: else GPUs multiply float32 matrices with 10 bits of mantissa.
 os.environ.setdefault("JAX_DEFAULT_MATMUL_PRECISION", "highest")
 
@@ -72,7 +74,7 @@ def tiny_scaleshift(tiny_labels) -> Path:
     labels = open_labels([open_store(tiny_labels, "hamiltonians")])
     path = tiny_labels.with_name("tiny.scaleshift.zarr")
     provenance = Provenance("gh-fit-scaleshift", inputs=labels.stores)
-    fit_store(labels, Split([0, 1], [2], [3]), path, provenance)
+    fit_store(labels, Split(np.array([0, 1]), np.array([2]), np.array([3])), path, provenance)
     return path
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -182,7 +183,8 @@ def _check_finite(table: Table, name: str) -> None:
         )
 
 
-def _center_and_scale(values: np.ndarray, centred: bool) -> tuple[np.ndarray, np.ndarray]:
+def _center_and_scale(values: np.ndarray, centred: bool) -> tuple[Any, Any]:
+    """Return mean and spread: of columns arrays, of one column numbers."""
     # In units of the largest value no square overflows or vanishes.
     peak = np.abs(values).max(axis=0)
     peak = np.where(peak > 0, peak, 1.0)

@@ -14,8 +14,8 @@ from gh_tools.dft.two_center import TwoCenterIntegrals
 from gh_tools.orbitals.basis import Basis, SpeciesPair
 from gh_tools.orbitals.pairs import Neighbours
 
-OnsiteMatrices = dict[int, Float[np.ndarray, "atoms k k"]]
-PairMatrices = dict[SpeciesPair, Float[np.ndarray, "pairs ki kj"]]
+OnsiteMatrices = dict[int, Float[np.ndarray, "_atoms _k _k"]]
+PairMatrices = dict[SpeciesPair, Float[np.ndarray, "_pairs _ki _kj"]]
 
 
 def overlap(
@@ -88,7 +88,7 @@ def overlap_blocks(
     lists: Mapping[int | SpeciesPair, BlockList],
     integrals: TwoCenterIntegrals,
     projections: Projections,
-) -> dict[int | SpeciesPair, Float[np.ndarray, "pairs ki kj"]]:
+) -> dict[int | SpeciesPair, Float[np.ndarray, "_pairs _ki _kj"]]:
     """Compute S for lists of blocks, with PAW correction."""
     corrections = {z: setup.dO_ii for z, setup in integrals.setups.items()}
     result = projections.correction(corrections, lists)

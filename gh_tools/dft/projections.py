@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from typing import TypeVar
+from typing import TypeVar, no_type_check
 
 import ase
 import numba
@@ -78,10 +78,10 @@ class Projections:
 
     def correction(
         self,
-        coefficients: Mapping[int, Float[np.ndarray, "projectors projectors"]]
-        | Sequence[Float[np.ndarray, "projectors projectors"]],
+        coefficients: Mapping[int, Float[np.ndarray, "_projectors _projectors"]]
+        | Sequence[Float[np.ndarray, "_projectors _projectors"]],
         lists: Mapping[Name, BlockList],
-    ) -> dict[Name, Float[np.ndarray, "pairs ki kj"]]:
+    ) -> dict[Name, Float[np.ndarray, "_pairs _ki _kj"]]:
         """Sum over all atoms a for each pair of orbitals' atoms.
 
         Args:
@@ -152,6 +152,7 @@ def _key(
     return ((atom * _SHIFT_BASE + x) * _SHIFT_BASE + y) * _SHIFT_BASE + z
 
 
+@no_type_check  # Numba compiles the function, not what checks its types in the tests
 @numba.njit(cache=True, nogil=True, fastmath=True)
 def _accumulate(i, j, delta, ptr, key, offset, rows, left, right, out):
     """Add leftᵀ·right of all centres that both atoms of a pair see; both lists are sorted by key."""

@@ -22,12 +22,14 @@ from gh_tools.orbitals.basis import Basis, SpeciesPair
 from gh_tools.orbitals.lattice import change_of_basis, inverse
 from gh_tools.orbitals.pairs import stored_pairs
 
-Blocks = dict[int | SpeciesPair, Float[np.ndarray, "*spin pairs ki kj"]]
+Lists = dict[int | SpeciesPair, BlockList]
+Blocks = dict[int | SpeciesPair, Float[np.ndarray, "_pairs _ki _kj"]]
+BlocksOfSpins = dict[int | SpeciesPair, Float[np.ndarray, "spin _pairs _ki _kj"]]
 
 
 def realspace_blocks(
     atoms: ase.Atoms, calculator, basis: Basis
-) -> tuple[dict[int | SpeciesPair, BlockList], Blocks, Blocks] | None:
+) -> tuple[Lists, BlocksOfSpins, Blocks] | None:
     """Extract all blocks of H and S that the basis and the projectors reach.
 
     Where MPI runs the calculation, all of its processes must call this.
@@ -123,7 +125,7 @@ class _GridPotential:
         self,
         matrices: Float[np.ndarray, "shifts orbitals orbitals"],
         lists: Mapping[int | SpeciesPair, BlockList],
-    ) -> dict[int | SpeciesPair, Float[np.ndarray, "pairs ki kj"]]:
+    ) -> dict[int | SpeciesPair, Float[np.ndarray, "_pairs _ki _kj"]]:
         """Take the blocks out of the matrices of one spin."""
         result = {}
         for key, block in lists.items():

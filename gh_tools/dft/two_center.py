@@ -114,7 +114,7 @@ def _gaunt(la: int, lb: int, degree: int) -> Float[np.ndarray, "m ab"]:
 
 def solid_harmonics(
     top: int, vector: Float[np.ndarray, "pairs 3"]
-) -> Float[np.ndarray, " pairs (top+1)**2"]:
+) -> Float[np.ndarray, "pairs lm"]:
     """Real solid harmonics r^l Y_lm up to degree ``top``, in the order of the orbitals."""
     from gpaw.spherical_harmonics import YL
 

@@ -148,7 +148,7 @@ class PairChunk(NamedTuple):
     """
 
     pairs: slice
-    pair_embedding: Float[np.ndarray, "2*size ..."]
+    pair_embedding: Float[np.ndarray, "rows ..."]
     graph: Graph
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import ase
@@ -14,10 +13,9 @@ from gh_tools.inference.chunks import atom_chunks, local_graph, pair_chunks
 from gh_tools.inference.programs import Programs, mean_and_uncertainty
 from gh_tools.model.build import build_model
 from gh_tools.model.graph import Graph, build_graph, pad
-from gh_tools.orbitals.basis import SpeciesPair
 from gh_tools.orbitals.blocks import Hamiltonian, OnsiteBlocks, PairBlocks
 from gh_tools.orbitals.irreps import IrrepLayout
-from gh_tools.orbitals.pairs import DirectedPairs, Neighbours, canonical_pairs
+from gh_tools.orbitals.pairs import Neighbours, PairsBySpecies, canonical_pairs
 from gh_tools.orbitals.partition import divide
 from gh_tools.trained_model.runtime import configure_jax
 from gh_tools.trained_model.store import LoadedModel
@@ -95,7 +93,7 @@ class Predictor:
 
     def pairs(
         self, atoms: ase.Atoms, neighbours: Neighbours, domain: Int[np.ndarray, " some"]
-    ) -> dict[SpeciesPair, DirectedPairs]:
+    ) -> PairsBySpecies:
         """List the pairs to predict whose first atom is in a domain, by species pair."""
         near = neighbours.of(domain, max(self.cutoffs.pairs.values()))
         return canonical_pairs(atoms, near, self.cutoffs.pairs)
@@ -146,7 +144,7 @@ class Predictor:
         atoms: ase.Atoms,
         descriptors: Descriptors,
         domain: Int[np.ndarray, " some"],
-        pairs: Mapping[SpeciesPair, DirectedPairs],
+        pairs: PairsBySpecies,
     ) -> Hamiltonian:
         """Predict the blocks of a domain: on-site ones of its atoms, and those of pairs.
 
@@ -187,7 +185,7 @@ class Predictor:
 
     def _onsite(
         self, descriptors: Descriptors, number: int, atom: Int[np.ndarray, " some"]
-    ) -> list[Float[np.ndarray, "*spin some k k"]]:
+    ) -> list[Float[np.ndarray, "*spin _some _k _k"]]:
         irreps, terms = self.layout.onsite[number], self._scaleshift.onsite_terms[number]
         scaled = descriptors.onsite[descriptors.row[atom], ..., : irreps.size]
         values = terms.shift + terms.scale * scaled

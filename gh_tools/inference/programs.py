@@ -108,7 +108,7 @@ class Programs:
         Of an ensemble, the blocks of its mean and their uncertainty.
         """
 
-        def blocks(params: Any, chunk: tuple) -> jax.Array:
+        def blocks(params: Any, chunk: tuple) -> list[jax.Array]:
             irreps = self._pairs(params, chunk)
             # Blocks of some eV are sums of dozens of terms: single precision would cost 1e-6 eV.
             with jax.enable_x64(True):

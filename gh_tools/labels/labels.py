@@ -125,7 +125,9 @@ def _check_charges(labels: Labels) -> None:
             return
 
 
-def read_labels(readers: Sequence, indices: Int[np.ndarray, " n"]) -> Iterator[Hamiltonian]:
+def read_labels(
+    readers: Sequence, indices: Sequence[int] | Int[np.ndarray, " n"]
+) -> Iterator[Hamiltonian]:
     """Read structures that are counted over several label stores.
 
     Args:

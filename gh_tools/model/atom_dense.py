@@ -38,8 +38,8 @@ class AtomDense(nn.Module):
 
 
 def soft_norm(
-    features: Float[Array, "parts*lm features atoms"], max_degree: int, epsilon: float
-) -> Float[Array, "parts*lm features atoms"]:
+    features: Float[Array, "rows features atoms"], max_degree: int, epsilon: float
+) -> Float[Array, "rows features atoms"]:
     """Divide each atom's features of one part and degree by their root mean square.
 
     y_lm,f = x_lm,f / sqrt(mean_m,f x² + ε), as in :class:`~gh_tools.model.norm.SoftNorm`, but without

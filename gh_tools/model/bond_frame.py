@@ -126,5 +126,5 @@ class BondFrame(nn.Module):
         fade = 1.0 - e3x.nn.smooth_switch(distance / cutoff, _SWITCH_START, 1.0)
         return (irreps * (fade * graph.pair_mask)).T
 
-    def _normed(self, features: Float[Array, "parts*lm features atoms"]) -> Array:
+    def _normed(self, features: Float[Array, "rows features atoms"]) -> Array:
         return soft_norm(features, self.density.config.max_degree, self.config.norm_epsilon)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, model_validator
 
@@ -67,7 +67,7 @@ class AttentionConfig(Section):
     """Features of queries, keys and values; a multiple of the number of heads."""
 
     @model_validator(mode="after")
-    def _heads_share_features(self) -> Self:
+    def _heads_share_features(self) -> AttentionConfig:
         if self.features % self.n_heads:
             raise ValueError(
                 f"features is {self.features}, which is no multiple of n_heads, {self.n_heads}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 
+@runtime_checkable
 class Table(Protocol):
     """Which value becomes which component, for each kind of row; see :class:`BondColumns`."""
 

@@ -97,7 +97,7 @@ class Basis:
         return tuple(self.elements)
 
     @cached_property
-    def _orbital_counts(self) -> Int[np.ndarray, "119"]:
+    def _orbital_counts(self) -> Int[np.ndarray, " numbers"]:
         counts = np.zeros(max(self.numbers, default=0) + 1, dtype=np.int64)
         for number, element in self.elements.items():
             counts[number] = element.n_orbitals

@@ -45,7 +45,7 @@ class Irreps:
     shell_a: Int[np.ndarray, " components"]
     shell_b: Int[np.ndarray, " components"]
     spin: Int[np.ndarray, " components"]
-    matrix: Float[np.ndarray, "components/spins ka*kb"]
+    matrix: Float[np.ndarray, "components_of_spin orbital_pairs"]
     shape: tuple[int, int]
 
     @property

@@ -21,7 +21,9 @@ M_ORDER = "m from -l to l"
 _USUAL_DEGREE = 4
 
 
-def clebsch_gordan(l1: int, l2: int) -> dict[int, Float[np.ndarray, "2*l1+1 2*l2+1 2*l+1"]]:
+def clebsch_gordan(
+    l1: int, l2: int
+) -> dict[int, Float[np.ndarray, "orbitals1 orbitals2 components"]]:
     """Clebsch-Gordan coefficients of real harmonics for l1 ⊗ l2 = ⊕ l.
 
     Args:

@@ -21,6 +21,16 @@ DirectedPairs = tuple[
     Int[np.ndarray, "pairs 3"],
     Float[np.ndarray, "pairs 3"],
 ]
+# Of each species pair, which has a number of its own: a name with an underscore may stand for several.
+PairsBySpecies = dict[
+    SpeciesPair,
+    tuple[
+        Int[np.ndarray, " _pairs"],
+        Int[np.ndarray, " _pairs"],
+        Int[np.ndarray, "_pairs 3"],
+        Float[np.ndarray, "_pairs 3"],
+    ],
+]
 
 
 def wrapped(atoms: ase.Atoms) -> ase.Atoms:
@@ -152,9 +162,7 @@ def basis_cutoffs(basis: Basis, limit: float | None = None) -> dict[SpeciesPair,
     return {pair: min(basis.pair_range(*pair), limit) for pair in basis.species_pairs()}
 
 
-def stored_pairs(
-    atoms: ase.Atoms, cutoffs: Mapping[SpeciesPair, float]
-) -> dict[SpeciesPair, DirectedPairs]:
+def stored_pairs(atoms: ase.Atoms, cutoffs: Mapping[SpeciesPair, float]) -> PairsBySpecies:
     """The canonical pairs of each species pair present, within its cutoff.
 
     Args:
@@ -169,7 +177,7 @@ def stored_pairs(
 
 def canonical_pairs(
     atoms: ase.Atoms, pairs: DirectedPairs, cutoffs: Mapping[SpeciesPair, float]
-) -> dict[SpeciesPair, DirectedPairs]:
+) -> PairsBySpecies:
     """Pick the canonical ones out of directed pairs, by species pair; see `stored_pairs`."""
     i, j, shift, vector = pairs
     zi, zj = atoms.numbers[i], atoms.numbers[j]

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 
 def divide(
     positions: Float[np.ndarray, "atoms 3"], weight: Float[np.ndarray, " atoms"], limit: float
-) -> list[Int[np.ndarray, " some"]]:
+) -> list[Int[np.ndarray, " _part"]]:
     """Divide atoms into domains by bisection across the longest side, so that their halos are small.
 
     Args:

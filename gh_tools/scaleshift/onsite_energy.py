@@ -152,7 +152,7 @@ def shifted(hamiltonian: Hamiltonian, energies: Float[np.ndarray, " atoms"]) -> 
 
 
 def fit_onsite_energies(
-    basis: Basis, structures: Sequence[ase.Atoms], energies: Sequence[Float[np.ndarray, " atoms"]]
+    basis: Basis, structures: Sequence[ase.Atoms], energies: Sequence[Float[np.ndarray, " _atoms"]]
 ) -> OnsiteEnergyModel | None:
     """Fit the model to atoms' mean on-site energies, by ridge regression.
 
@@ -193,7 +193,7 @@ def fit_onsite_energies(
     inverse = np.linalg.inv(columns @ columns.T + NOISE**2 * np.eye(len(columns)))
     wanted = v - mean[kind]
     dual = inverse @ wanted
-    explained = 1.0 - np.mean(left_out(inverse, dual, stops) ** 2) / np.mean(wanted**2)
+    explained = 1.0 - np.mean(left_out(inverse, dual, stops.tolist()) ** 2) / np.mean(wanted**2)
     log.info(
         "the on-site energy model explains %.0f%% of the variance of atoms' mean on-site energies in structures left out",
         100 * max(explained, 0.0),
@@ -211,7 +211,7 @@ def fit_onsite_energies(
 def left_out(
     inverse: Float[np.ndarray, "atoms atoms"],
     dual: Float[np.ndarray, " atoms"],
-    stops: Int[np.ndarray, " stops"],
+    stops: Sequence[int],
 ) -> Float[np.ndarray, " atoms"]:
     """Return what ridge regression leaves of each structure if fitted to all others, in closed form.
 
@@ -317,7 +317,7 @@ def _window(neighbours: Neighbours, chosen: Int[np.ndarray, " some"]):
     return i, j, (1.0 - np.einsum("pc,pc->p", vector, vector) / RANGE**2) ** 2
 
 
-def _parts(atoms: Int[np.ndarray, " some"]) -> list[Int[np.ndarray, " part"]]:
+def _parts(atoms: Int[np.ndarray, " some"]) -> list[Int[np.ndarray, " _part"]]:
     return [atoms[start : start + _LISTED] for start in range(0, len(atoms), _LISTED)]
 
 

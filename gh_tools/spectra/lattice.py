@@ -107,7 +107,7 @@ def _represents(
     return bool(np.allclose(back @ metric @ back.T, vectors @ vectors.T, rtol=0, atol=1e-3))
 
 
-def _symmetries(metric: Float[np.ndarray, "d d"]) -> list[Int[np.ndarray, "operations d d"]]:
+def _symmetries(metric: Float[np.ndarray, "d d"]) -> list[Int[np.ndarray, "_operations _d _d"]]:
     """Return groups of matrices that leave a metric nearly unchanged, the largest first.
 
     The elements of those of a reduced cell are -1, 0 and 1. Of the sets with a strain below a limit, those

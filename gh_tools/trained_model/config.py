@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -23,7 +23,7 @@ class NetworkConfig(Section):
     """Of the network and its gradients; metrics are always float64."""
 
     @classmethod
-    def of_training(cls, config: Mapping[str, Any]) -> Self:
+    def of_training(cls, config: Mapping[str, Any]) -> NetworkConfig:
         """Take it from a whole training configuration, whose other keys do not matter here.
 
         Raises:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from gh_tools.errors import TryAgainError
 from gh_tools.resources import disk_error
@@ -12,6 +12,7 @@ Key = TypeVar("Key", bound=Hashable)
 Tasks = Iterable[tuple[Key, tuple]]
 
 
+@runtime_checkable
 class Executor(Protocol):
     """Who runs tasks.
 

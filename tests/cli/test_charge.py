@@ -36,7 +36,7 @@ def folder(tmp_path_factory):
     """Labels of OH- and H3O+, real ones, and a model of them with the weights that training starts from."""
     folder = tmp_path_factory.mktemp("ions")
     structures = Structures(ions(), ["hydroxide", "hydronium"])
-    charged = structures.with_charges([-1.0, 1.0])
+    charged = structures.with_charges(np.array([-1.0, 1.0]))
     write_structures(folder / "bare.structures.zarr", structures, Provenance("test"))
     config = LabelConfig(h=0.3, vacuum=3.0)
     path = folder / "ions.hamiltonians.zarr"
@@ -45,7 +45,13 @@ def folder(tmp_path_factory):
     labels = open_labels([open_store(path)])
     provenance = Provenance("gh-fit-scaleshift", inputs=labels.stores)
     scaleshift = folder / "ions.scaleshift.zarr"
-    fit_store(labels, Split([0], [1], []), scaleshift, provenance, onsite_energies=False)
+    fit_store(
+        labels,
+        Split(np.array([0]), np.array([1]), np.zeros(0, dtype=int)),
+        scaleshift,
+        provenance,
+        onsite_energies=False,
+    )
     assert open_inputs(scaleshift).charges == [-1]
     for name, charges in (("ions", [-1.0, 1.0]), ("anions", [-1.0]), ("neutral", [0.0])):
         _random_model(scaleshift, folder / f"{name}.model.zarr", GEARS_H, charges=charges)
@@ -134,7 +140,7 @@ def test_the_same_from_python(folder):
 def test_a_count_that_contradicts_the_charge(folder, call, tmp_path):
     """As in labels of a version that took charges from its configuration alone."""
     reader = HamiltonianReader(folder / "ions.hamiltonians.zarr")
-    structures = reader.structures.with_charges([0.0, 1.0])
+    structures = reader.structures.with_charges(np.array([0.0, 1.0]))
     writer = HamiltonianWriter(tmp_path / "x.zarr", structures, Provenance("test"))
     for index in range(2):
         writer.write(index, reader.read(index))

@@ -142,7 +142,7 @@ def test_column_and_configuration_must_agree():
 )
 def test_what_cannot_be_is_refused_before_anything_is_written(tmp_path, charge, pbc, said):
     structures = Structures([hydroxide(), hydroxide(pbc)], ["fine", "odd"])
-    structures = structures.with_charges([0.0, charge])
+    structures = structures.with_charges(np.array([0.0, charge]))
     path = tmp_path / "x.zarr"
     with pytest.raises(DataError, match="odd: .*" + said):
         label_structures(path, structures, LabelConfig(**COARSE), Provenance("test"))

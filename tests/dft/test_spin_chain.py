@@ -76,7 +76,7 @@ def chain(case, rotations, tmp_path_factory):
     labels = open_labels([open_store(path)])
     scaleshift, _ = fit_store(
         labels,
-        Split([0, 1], [2], [3]),
+        Split(np.array([0, 1]), np.array([2]), np.array([3])),
         folder / "o2.scaleshift.zarr",
         Provenance("gh-fit-scaleshift", inputs=labels.stores),
     )
@@ -160,7 +160,7 @@ def test_the_scale_shift_of_all_spins_turned_round_differs_in_sign_alone(chain, 
         )
         flipped.append(replace(label, onsite=onsite, pairs=pairs))
     labels = open_labels([open_store(write_labels(tmp_path / "flipped.zarr", flipped, 2))])
-    split = Split([0, 1], [2], [3])
+    split = Split(np.array([0, 1]), np.array([2]), np.array([3]))
     store, _ = fit_store(labels, split, tmp_path / "s.zarr", Provenance("gh-fit-scaleshift"))
     mine, theirs = (
         ScaleShift.from_arrays(open_store(path), labels.basis, frame="bond")

@@ -104,12 +104,18 @@ def test_a_slab_is_reduced_in_its_plane_and_gets_an_orthogonal_vector():
 def test_boxes_of_wires_and_molecules_become_orthogonal():
     box = np.diag([7.0, 2.2, 6.0])
     wire = np.array([[7.0, 1.1, 0], [0, 2.2, 0], [1.4, 0.7, 6.0]])
-    np.testing.assert_allclose(reduced_basis(wire, [False, True, False])[0], box, atol=1e-12)
+    np.testing.assert_allclose(
+        reduced_basis(wire, np.array([False, True, False]))[0], box, atol=1e-12
+    )
     molecule = np.array([[7.0, 0, 0], [3.0, 2.2, 0], [-1.4, 0.7, 6.0]])
-    np.testing.assert_allclose(reduced_basis(molecule, [False] * 3)[0], box, atol=1e-12)
+    np.testing.assert_allclose(reduced_basis(molecule, np.zeros(3, dtype=bool))[0], box, atol=1e-12)
     missing = np.diag([0, 2.2, 0])
-    np.testing.assert_array_equal(reduced_basis(missing, [False, True, False])[0], missing)
-    np.testing.assert_array_equal(reduced_basis(np.zeros((3, 3)), [False] * 3)[0], np.zeros((3, 3)))
+    np.testing.assert_array_equal(
+        reduced_basis(missing, np.array([False, True, False]))[0], missing
+    )
+    np.testing.assert_array_equal(
+        reduced_basis(np.zeros((3, 3)), np.zeros(3, dtype=bool))[0], np.zeros((3, 3))
+    )
 
 
 def test_k_points_are_the_same_plane_waves_in_both_cells():

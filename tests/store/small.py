@@ -105,7 +105,7 @@ def _write_scaleshift(path: Path, labels: Path) -> Path:
     opened = open_labels([open_store(labels, "hamiltonians")])
     fit_store(
         opened,
-        Split([0, 1], [2], [3]),
+        Split(np.array([0, 1]), np.array([2]), np.array([3])),
         path,
         Provenance("gh-fit-scaleshift", inputs=opened.stores),
     )

@@ -166,9 +166,9 @@ def test_names_alone_do_not_match(found, said):
 
 def test_charges_must_match():
     bare = Structures([ase.Atoms("OH", [(0, 0, 0), (0, 0, 1)])], ["x"])
-    assert match(bare, bare.with_charges([0.0]), "") == [(0, 0)]
+    assert match(bare, bare.with_charges(np.array([0.0])), "") == [(0, 0)]
     with pytest.raises(DataError, match=r"expected charge -1, found \+0"):
-        match(bare, bare.with_charges([-1.0]), "a against b")
+        match(bare, bare.with_charges(np.array([-1.0])), "a against b")
 
 
 def test_what_the_other_store_lacks():

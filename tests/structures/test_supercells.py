@@ -98,7 +98,7 @@ def test_what_cannot_be_repeated_is_refused():
         random_supercell(molecule, 2, np.random.default_rng(0))
     layer = graphene("BN", a=2.51)
     with pytest.raises(DataError, match="no volume"):
-        supercell(layer, [[1, 1, 0], [1, 1, 0], [0, 0, 1]])
+        supercell(layer, np.array([[1, 1, 0], [1, 1, 0], [0, 0, 1]]))
     with pytest.raises(DataError, match="not periodic"):
         supercell(layer, [[2, 0, 0], [0, 2, 0], [0, 0, 2]])
     with pytest.raises(DataError, match="no supercell has 5 to 5 atoms"):

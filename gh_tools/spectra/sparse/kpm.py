@@ -103,8 +103,8 @@ def kernel_polynomial_dos(
 
 
 def _gaussian_series(
-    edges: Float[np.ndarray, " cells+1"], width: float, terms: int
-) -> Float[np.ndarray, "cells terms"]:
+    edges: Float[np.ndarray, " edges"], width: float, terms: int
+) -> Float[np.ndarray, "edges-1 terms"]:
     """Return the Chebyshev coefficients of normalised Gaussians averaged over cells, by quadrature.
 
     c_n = (2 - δ_n0)/π ∫ g(cos φ) cos(nφ) dφ, by the trapezoid rule on [0, π], whose nodes resolve the

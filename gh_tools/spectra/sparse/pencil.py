@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import no_type_check
 
 import numba
 import numpy as np
@@ -38,7 +39,7 @@ class Pencil:
     hamiltonian: Shaped[np.ndarray, " entries"]
     overlap: Shaped[np.ndarray, " entries"]
     indices: Int[np.ndarray, " entries"]
-    indptr: Int[np.ndarray, " n+1"]
+    indptr: Int[np.ndarray, " rows"]
 
     @property
     def n(self) -> int:
@@ -92,6 +93,7 @@ class Pencil:
         return total
 
 
+@no_type_check  # Numba compiles the function, not what checks its types in the tests
 @numba.njit(cache=True, nogil=True, fastmath=True)
 def _multiply(indptr, indices, values, x, first, last, product):
     """Add what rows from ``first`` to ``last`` contribute to a product that begins at ``first``."""

@@ -57,7 +57,7 @@ def make_eigenvalue_rows(
     label: Hamiltonian,
     name: str,
     graph: Graph,
-    kept: Mapping[SpeciesPair, Bool[np.ndarray, " pairs"]],
+    kept: Mapping[SpeciesPair, Bool[np.ndarray, " _pairs"]],
     scales: tuple[Float[np.ndarray, "atoms Ko"], Float[np.ndarray, "pairs Kp"]],
     layout: IrrepLayout,
     frame: Frame,

@@ -61,7 +61,7 @@ class LabelledSample(Sample):
     """
 
     label: Hamiltonian
-    kept: dict[SpeciesPair, Bool[np.ndarray, " pairs"]]
+    kept: dict[SpeciesPair, Bool[np.ndarray, " _pairs"]]
     onsite_terms: tuple[Float[np.ndarray, "atoms Ko"], Float[np.ndarray, "atoms Ko"]]
     pairs_terms: tuple[Float[np.ndarray, "pairs Kp"], Float[np.ndarray, "pairs Kp"]]
     onsite_energies: Float[np.ndarray, " atoms"] | None = None
@@ -196,7 +196,7 @@ class SampleMaker:
         model = self.scaleshift.onsite_energy
         return None if model is None else model.of_structure(label.atoms)
 
-    def _kept(self, label: Hamiltonian) -> dict[SpeciesPair, Bool[np.ndarray, " pairs"]]:
+    def _kept(self, label: Hamiltonian) -> dict[SpeciesPair, Bool[np.ndarray, " _pairs"]]:
         return {
             key: np.linalg.norm(label.vectors(key), axis=1) < self.cutoffs.pairs[key]
             for key in self.layout.basis.species_pairs()

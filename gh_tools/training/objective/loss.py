@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from gh_tools.training.config import LossConfig
@@ -14,7 +15,8 @@ _TINY = 1e-12  # under the root, so that its slope is finite where the error van
 
 
 def rmse_and_mae(
-    error: Float[Array, "rows components"], weight: Float[Array, "rows components"]
+    error: Float[Array | np.ndarray, "rows components"],
+    weight: Float[Array | np.ndarray, "rows components"],
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """Return the weighted root mean square and mean absolute error.
 

@@ -225,7 +225,7 @@ def test_molecules_at_the_paper_s_size_fill_twice_the_reach():
 
 def test_what_does_not_fit_says_so():
     with pytest.raises(DataError, match=r"cannot fit 2 HfO2 into 2\.00 x 2\.00"):
-        pack(hfo2.molecule(), 2, [2, 2, 2], {"Hf": 1.4, "O": 1.0}, np.random.default_rng(0))
+        pack(hfo2.molecule(), 2, np.full(3, 2.0), {"Hf": 1.4, "O": 1.0}, np.random.default_rng(0))
 
 
 def test_without_packmol_the_extra_is_named(monkeypatch):
