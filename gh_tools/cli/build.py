@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -26,6 +28,7 @@ from gh_tools.cli.options import (
     VerboseOption,
 )
 from gh_tools.console import log
+from gh_tools.structures.calculators import FILES
 
 
 def main(
@@ -124,6 +127,7 @@ def main(
         from gh_tools.structures.annealed import build_annealed
 
         run = {"n": number, "every": every, **options.model_dump(mode="json")}
+        run["files"] = _contents(options)
         # Calculators may talk; standard output is for results alone.
         with redirect_stdout(sys.stderr):
             path, n, failures = build_annealed(
@@ -150,6 +154,17 @@ def main(
         raise TryAgainError(
             f"{len(failures)} structures failed: {reasons}; --resume tries them again"
         )
+
+
+def _contents(options) -> dict[str, str]:
+    """Return hashes of the files that structures and forces come from: a run goes on only if they are the same."""
+    name, _, file = options.anneal.calculator.partition(":")
+    paths = [*getattr(options, "paths", []), *([file] if name in FILES else [])]
+    found = {}
+    for path in filter(os.path.isfile, paths):  # who reads them says what is wrong with others
+        with Path(path).open("rb") as stream:
+            found[path] = hashlib.file_digest(stream, "sha256").hexdigest()
+    return found
 
 
 def _refuse_foreign_code(anneal, config: Path | None, settings: list[str]) -> None:

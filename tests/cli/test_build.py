@@ -252,3 +252,19 @@ def test_what_calculators_say_is_no_result(call, tmp_path, monkeypatch):
     done = call(f"{line} --set anneal.options.words=hello", tmp_path)
     assert (done.returncode, done.stdout) == (0, "agau.structures.zarr\n")
     assert "hello" in done.stderr
+
+
+def test_annealing_does_not_go_on_with_another_file(call, tmp_path):
+    """Half of the structures would be of the one file, and half of the other."""
+    file = tmp_path / "x.xyz"
+    line = (
+        "gh-build x.xyz --anneal emt --set anneal.steps=[2] --set anneal.temperatures=[300] "
+        "-o x.zarr --resume"
+    )
+    bulk("Cu", cubic=True).write(file)
+    assert call(line, tmp_path).returncode == 0
+    assert call(line, tmp_path).returncode == 0  # nothing is left to do
+    bulk("Ag", cubic=True).write(file)
+    refused = call(line, tmp_path)
+    assert refused.returncode == 73
+    assert "another config (files: x.xyz: " in refused.stderr
