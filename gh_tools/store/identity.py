@@ -13,8 +13,7 @@ from collections.abc import Sequence
 import ase
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
+from scipy.cluster.hierarchy import DisjointSet
 from scipy.spatial import cKDTree
 
 from gh_tools.errors import DataError
@@ -23,6 +22,8 @@ from gh_tools.store.structures import Structures
 # Å. Positions of one structure in two stores differ by rounding alone: text files hold 1e-8 Å and more, and
 # what is farther apart than this differs in H by meV.
 TOLERANCE = 1e-3
+# Neighbours by whose distances structures are told apart, and how far away they count, in Å.
+_NEIGHBOURS, _FAR = 6, 5.0
 CHARGE_TOLERANCE = 1e-6  # |e|; charges are given, not computed
 
 
@@ -127,8 +128,11 @@ def copies(structures: Sequence[ase.Atoms]) -> Int[np.ndarray, " n"]:
     and to a translation of them all, within `TOLERANCE`. Along directions that are not periodic, the cell
     counts for nothing.
 
-    Numbers that do not change under any of these (moduli of structure factors; spread across directions that are not periodic) find the
-    candidates in a k-d tree, in n log n; those are compared atom by atom.
+    Numbers that do not change under any of these (moduli of structure factors; spread across directions that
+    are not periodic; shortest and longest distances to neighbours) find the candidates in a k-d tree, in n log n;
+    those are compared atom by atom.
+
+    A supercell, another choice of lattice vectors, a rotated structure and its mirror image are no copies.
 
     Args:
         structures: any number of them.
@@ -139,21 +143,19 @@ def copies(structures: Sequence[ase.Atoms]) -> Int[np.ndarray, " n"]:
     kinds: dict[tuple, list[int]] = defaultdict(list)
     for index, atoms in enumerate(structures):
         kinds[tuple(atoms.pbc), tuple(np.sort(atoms.numbers))].append(index)
-    edges = []
+    group = DisjointSet(range(len(structures)))
     for members in kinds.values():
         if len(members) == 1:
             continue
         features = np.array([_invariants(structures[index]) for index in members])
-        reach = TOLERANCE * np.sqrt(features.shape[1]) * 2
-        for a, b in sorted(cKDTree(features).query_pairs(reach)):
-            if _is_copy(structures[members[a]], structures[members[b]]):
-                edges.append((members[a], members[b]))
-    n = len(structures)
-    rows, columns = np.array(edges, dtype=np.int64).reshape(-1, 2).T
-    graph = coo_array((np.ones(len(edges)), (rows, columns)), shape=(n, n))
-    _, group = connected_components(graph, directed=False)
+        # Numbers differ by 2e-3 Å at most, as the atoms of copies do, and by what their cells do.
+        pairs = cKDTree(features).query_pairs(3 * TOLERANCE, p=np.inf, output_type="ndarray")
+        for a, b in np.array(members)[pairs[np.lexsort(pairs.T[::-1])]].tolist():
+            if not group.connected(a, b) and _is_copy(structures[a], structures[b]):
+                group.merge(a, b)
+    roots = [group[index] for index in range(len(structures))]
     # Renumbered by first members, whatever SciPy's order is
-    _, first, place = np.unique(group, return_index=True, return_inverse=True)
+    _, first, place = np.unique(roots, return_index=True, return_inverse=True)
     return np.argsort(np.argsort(first))[place]
 
 
@@ -177,7 +179,29 @@ def _invariants(atoms: ase.Atoms) -> Float[np.ndarray, " numbers"]:
             period = 1 / np.linalg.norm(np.linalg.inv(cell) @ wave)
             factor = weight @ np.exp(2j * np.pi * scaled @ wave)
             found.append(np.array([abs(factor) * period / (2 * np.pi)]))
+    # Each distance moves by twice as much as atoms do. Means over many atoms hardly tell the frames of a crystal's
+    # molecular dynamics apart, but the extremes of their distances do.
+    found.append(0.5 * _extreme_distances(cell, scaled, pbc))
     return np.concatenate(found)
+
+
+def _extreme_distances(
+    cell: Float[np.ndarray, "3 3"], scaled: Float[np.ndarray, "atoms 3"], pbc: Bool[np.ndarray, "3"]
+) -> Float[np.ndarray, " numbers"]:
+    """Return the smallest and the largest distance of an atom to its k-th neighbour, k up to `_NEIGHBOURS`, in Å.
+
+    What is farther away than `_FAR` counts as that far.
+    """
+    inside = scaled - np.floor(scaled) * pbc
+    depth = _FAR * np.linalg.norm(np.linalg.inv(cell), axis=0)
+    number = np.where(pbc, np.ceil(depth), 0).astype(int)
+    shifts = np.array(list(itertools.product(*(range(-n, n + 1) for n in number.tolist()))))
+    images = (inside[None] + shifts[:, None]).reshape(-1, 3)
+    near = np.all(~pbc | ((images > -depth) & (images < 1 + depth)), axis=1)
+    tree = cKDTree(images[near] @ cell)
+    distance, _ = tree.query(inside @ cell, _NEIGHBOURS + 1)
+    distance = np.minimum(distance[:, 1:], _FAR)  # without the atom itself
+    return np.concatenate([distance.min(axis=0), distance.max(axis=0)])
 
 
 def _is_copy(one: ase.Atoms, other: ase.Atoms) -> bool:

@@ -9,6 +9,7 @@ from ase.build import bulk, molecule, mx2
 
 from gh_tools.errors import DataError
 from gh_tools.orbitals.pairs import wrapped
+from gh_tools.store import identity
 from gh_tools.store.identity import copies, difference, match
 from gh_tools.store.structures import Structures
 
@@ -134,6 +135,24 @@ def test_many_structures_are_compared_with_few():
     structures.append(moved(structures[500]))
     found = copies(structures)
     assert found[1000] == 500 and np.unique(found).size == 1000
+
+
+def test_frames_of_a_crystal_are_compared_with_few(monkeypatch):
+    """Their structure factors are means over many atoms, nearly the same in all: each two were compared once."""
+    frames = [bulk("Cu", cubic=True).repeat((3, 3, 3)) for _ in range(12)]
+    for seed, atoms in enumerate(frames):
+        atoms.rattle(0.03, seed=seed)
+    frames.append(moved(shuffled(frames[7])))
+    compared = []
+
+    def compare(one, other):
+        compared.append(one)
+        return is_copy(one, other)
+
+    is_copy = identity._is_copy
+    monkeypatch.setattr(identity, "_is_copy", compare)
+    assert copies(frames).tolist() == [*range(12), 7]
+    assert len(compared) == 1
 
 
 @pytest.mark.parametrize("change", [rounded, elsewhere, wrapped])
