@@ -233,6 +233,8 @@ def refined_edges(hamiltonian: Hamiltonian, levels: Eigenvalues, n_electrons: fl
 
     def extremum(spin: int, band: int, sign: int) -> float:
         kpoints, energies = _on_kpoints(levels, spin, band)
+        if not len(energies):  # of the other spin, and beyond the window of a sparse solver
+            return sign * np.inf
         return (
             sign
             * _minimum(bands, kpoints, sign * energies, partial(_signed, bands, spin, band, sign))[

@@ -6,8 +6,10 @@ import pytest
 
 from gh_tools.orbitals.bloch import BlochSum, bloch_matrix
 from gh_tools.spectra.band_edges import HBAR2_PER_MASS, _Bands, refined_gap
+from gh_tools.spectra.config import DosConfig
 from gh_tools.spectra.eigen import solve
 from gh_tools.spectra.kpoints import monkhorst_pack
+from gh_tools.spectra.spectrum import compute_spectrum
 
 
 def refine(hamiltonian, grid, occupied):
@@ -89,3 +91,14 @@ def test_gradients_are_the_differences(graphene):
         np.testing.assert_allclose(gradient, expected, atol=1e-6)
     sums = BlochSum(hamiltonian)
     np.testing.assert_allclose(sums.at(k[None])[0], bloch_matrix(hamiltonian, k), atol=1e-14)
+
+
+def test_a_spin_without_states_in_the_window_of_slices(tight_binding):
+    """Bands of the one spin about -4 and 6 eV, of the other about 4 and 14: slices list those about 5 eV alone."""
+    atoms = ase.Atoms("HHe", [[0, 0, 0], [0, 5, 0]], cell=[1, 10, 10], pbc=[True, False, False])
+    hamiltonian = tight_binding(atoms, {1: 0.0, 2: 10.0}, 0.3, 1.1, splitting=8.0)
+    config = DosConfig(kpts=(5, 1, 1), window=(-1, 1), width=0.01)
+    for solver in ("dense", "slices"):
+        # From 4 + 2t to 6 + 2t cos 180°
+        found = compute_spectrum(hamiltonian, config, solver).scalars["band_gap"]
+        assert found == pytest.approx(2 - 4 * 0.3, abs=1e-4)
