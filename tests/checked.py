@@ -1,0 +1,19 @@
+"""What checks the types and shapes of arguments and results while tests run."""
+
+from __future__ import annotations
+
+import numpy as np
+from beartype import BeartypeConf, BeartypeHintOverrides, beartype
+
+# NumPy's numbers and truth values count as Python's, and integers as real numbers.
+checked = beartype(
+    conf=BeartypeConf(
+        hint_overrides=BeartypeHintOverrides(
+            {
+                bool: bool | np.bool_,
+                int: int | np.integer,
+                float: float | int | np.floating | np.integer,
+            }
+        )
+    )
+)
