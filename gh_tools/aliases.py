@@ -23,6 +23,9 @@ _ARRAYS = tuple(
     )
 )
 
+# Names that no schema gives to anything else: stores of schema 2 may have them, too.
+_ALWAYS = {"solver/levels": "solver/eigenvalues"}
+
 # Keys of configurations, dotted, and what they are now.
 _KEYS = {"loss.levels": "loss.eigenvalues"}
 
@@ -37,6 +40,7 @@ def array_path(path: str, schema: int) -> str:
         path: in a store.
         schema: of the store.
     """
+    path = _ALWAYS.get(path, path)
     if schema < 2:
         for pattern, new in _ARRAYS:
             if match := pattern.fullmatch(path):

@@ -273,7 +273,7 @@ class Matrices:
         return xarray.DataArray(
             spectrum.density,
             {
-                "species": [chemical_symbols[z] for z in spectrum.levels.species],
+                "species": [chemical_symbols[z] for z in spectrum.eigenvalues.species],
                 "energy": energy_grid(config.window, config.points),
             },
             ("species", "energy"),

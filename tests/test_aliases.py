@@ -17,6 +17,8 @@ def test_arrays_of_schema_1_have_todays_names():
     for same in ("onsite/74/hamiltonian", "posterior/mean", "column/nearest"):
         assert array_path(same, 1) == same
     assert array_path("onsite/74/mean", 2) == "onsite/74/mean"
+    for schema in (1, 2):
+        assert array_path("solver/levels", schema) == "solver/eigenvalues"
 
 
 def test_keys_of_before(tmp_path):

@@ -54,6 +54,12 @@ RETIRED = (
         "all",
     ),
     (r"loss\.levels|loss_levels", "loss.eigenvalues", "all"),
+    (
+        r"(?<!Fermi )(?<!fermi_)levels|(an?|each|one|no|predicted|occupied|empty) level",
+        "eigenvalue",
+        "spectra evaluation training inference cli dft labels store orbitals scaleshift docs",
+    ),
+    (r"(once |with )?a constant (is )?taken off", "after aligning by a constant shift", "docs"),
 )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -135,7 +135,7 @@ def main(
         if expected is None or other is None
         else band_structure(expected.read(other), along, options)
     )
-    facts = write_bands(target, bands, known, name, window)
+    facts: dict[str, Any] = {**write_bands(target, bands, known, name, window)}
     for line in bands.edges.describe() if bands.edges else ():
         log.info(line)
     edges = None if bands.edges is None else bands.edges.to_json()

@@ -66,14 +66,14 @@ def main(
     mean = errors["mean"]
     rows = [[f"H, {name}", _text(value)] for name, value in mean["hamiltonian"].items()]
     if "eigenvalues" in mean:
-        levels = mean["eigenvalues"]
+        eigenvalues = mean["eigenvalues"]
         rows += [
-            ["eigenvalues, E_F ± 5 eV", _text(levels["window"])],
-            ["  after aligning by a constant shift", _text(levels["window_shifted"])],
-            ["eigenvalues, all", _text(levels["all"])],
-            ["  after aligning by a constant shift", _text(levels["all_shifted"])],
-            ["Fermi level", _text(levels["fermi_level"])],
-            ["ghost states (number)", levels["ghosts"]],
+            ["eigenvalues, E_F ± 5 eV", _text(eigenvalues["window"])],
+            ["  after aligning by a constant shift", _text(eigenvalues["window_shifted"])],
+            ["eigenvalues, all", _text(eigenvalues["all"])],
+            ["  after aligning by a constant shift", _text(eigenvalues["all_shifted"])],
+            ["Fermi level", _text(eigenvalues["fermi_level"])],
+            ["ghost states (number)", eigenvalues["ghosts"]],
         ]
     n, skipped = len(errors["structures"]), len(evaluation.skipped)
     title = f"Averages over {n} structures"

@@ -48,7 +48,7 @@ def charged(structures: Structures, given: float | None, basis: Basis) -> Struct
 def check_charge(atoms: ase.Atoms, charge: float, basis: Basis, where: str) -> None:
     """Make sure that a structure can have a charge.
 
-    The potential of a net charge in a plane or a line of cells diverges with the distance, so that levels
+    The potential of a net charge in a plane or a line of cells diverges with the distance, so that eigenvalues
     would depend on the height of the box: there, GPAW and this refuse. Where all directions are periodic, a
     uniform background makes the cell neutral; in a molecule the potential vanishes far away.
 

@@ -21,7 +21,7 @@ from gh_tools.store.identity import CHARGE_TOLERANCE, TOLERANCE, difference
 
 WINDOW = 5.0  # eV on both sides of the Fermi level
 SMEARING = 0.05  # eV, for the Fermi levels of both sides alike
-# A predicted level with no level of the reference this near (eV) has no counterpart: errors of H in a
+# A predicted eigenvalue with no eigenvalue of the reference this near (eV) has no counterpart: errors of H in a
 # direction that S hardly holds make such states.
 GHOST_DISTANCE = 0.3
 
@@ -102,15 +102,15 @@ class HamiltonianErrors:
 
 @dataclass(frozen=True)
 class EigenvalueErrors:
-    """Errors of the levels of one structure; averages over k-points go by their weights.
+    """Errors of the eigenvalues of one structure; averages over k-points go by their weights.
 
     Attributes:
-        window: MAE in eV of the levels within ±5 eV of the reference's Fermi level.
+        window: MAE in eV of the eigenvalues within ±5 eV of the reference's Fermi level.
         window_shifted: the same after aligning by a constant shift, the mean error of these eigenvalues.
-        all: MAE in eV of all levels.
+        all: MAE in eV of all eigenvalues.
         all_shifted: the same after aligning by a constant shift, the mean error of all eigenvalues.
-        fermi_level: error (predicted - reference) in eV; both from the levels on these k-points.
-        ghosts: predicted levels within ±5 eV that have no level of the reference near them, over
+        fermi_level: error (predicted - reference) in eV; both from the eigenvalues on these k-points.
+        ghosts: predicted eigenvalues within ±5 eV that have no eigenvalue of the reference near them, over
             all k-points and spins.
     """
 
@@ -249,14 +249,14 @@ def eigenvalue_errors(
     window: float = WINDOW,
     ghost_distance: float = GHOST_DISTANCE,
 ) -> EigenvalueErrors:
-    """Compare levels on the same k-points, by their order at each.
+    """Compare eigenvalues on the same k-points, by their order at each.
 
     Args:
-        predicted: levels.
-        reference: levels.
+        predicted: eigenvalues.
+        reference: eigenvalues.
         n_electrons: that fill them.
         window: eV on both sides of the reference's Fermi level.
-        ghost_distance: eV; a predicted level in the window with no level of the reference this near
+        ghost_distance: eV; a predicted eigenvalue in the window with no eigenvalue of the reference this near
             is a ghost.
 
     Returns:
@@ -288,7 +288,7 @@ def _count_ghosts(
     window: float,
     distance: float,
 ) -> int:
-    """Count predicted levels in the window that no level of the same spin and k-point is near to."""
+    """Count predicted eigenvalues in the window that no eigenvalue of the same spin and k-point is near to."""
     ghosts = 0
     n_bands = reference.shape[-1]
     for found, true in zip(

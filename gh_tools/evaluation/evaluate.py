@@ -43,10 +43,10 @@ class Evaluation:
         names: of the structures.
         orbitals: number of orbitals of each.
         hamiltonian: errors of the matrix elements of each.
-        eigenvalues: errors of the levels of each; None where it is too large for a dense solver.
+        eigenvalues: errors of the eigenvalues of each; None where a structure is too large for a dense solver.
         elements: how the errors of all matrix elements are distributed.
-        levels: how those of all levels are, against E - E_F of the reference; its histogram holds
-            those within ±5 eV.
+        all_eigenvalues: how the errors of all eigenvalues are distributed, against E - E_F of the reference;
+            its histogram holds those within ±5 eV.
     """
 
     names: list[str] = field(default_factory=list)
@@ -54,20 +54,20 @@ class Evaluation:
     hamiltonian: list[HamiltonianErrors] = field(default_factory=list)
     eigenvalues: list[EigenvalueErrors | None] = field(default_factory=list)
     elements: ErrorDistribution = field(default_factory=ErrorDistribution)
-    levels: ErrorDistribution = field(default_factory=ErrorDistribution)
+    all_eigenvalues: ErrorDistribution = field(default_factory=ErrorDistribution)
 
     def to_json(self) -> dict[str, Any]:
         """Give all errors in meV as nested dictionaries; docs/how-to/evaluation.md tells of each key."""
         records = []
         columns = (self.names, self.orbitals, self.hamiltonian, self.eigenvalues)
-        for name, orbitals, h, levels in zip(*columns, strict=True):
+        for name, orbitals, h, errors in zip(*columns, strict=True):
             record: dict[str, Any] = {"name": name, "n_orbitals": orbitals}
             record["hamiltonian"] = _mev(h.means())
-            record["eigenvalues"] = levels and _mev(asdict(levels)) | {"ghosts": levels.ghosts}
+            record["eigenvalues"] = errors and _mev(asdict(errors)) | {"ghosts": errors.ghosts}
             records.append(record)
         total = reduce(add, self.hamiltonian, HamiltonianErrors())
         means = [h.means() for h in self.hamiltonian]
-        solved = [asdict(levels) for levels in self.eigenvalues if levels is not None]
+        solved = [asdict(errors) for errors in self.eigenvalues if errors is not None]
         mean = {
             "hamiltonian": _mev({key: mean_of_known([m[key] for m in means]) for key in means[0]})
         }
@@ -86,7 +86,7 @@ class Evaluation:
             "by_distance": _mev({str(key): part.mae for key, part in total.distance.items()}),
             "distribution": {
                 "hamiltonian": _describe(self.elements),
-                "eigenvalues": _describe(self.levels) if solved else None,
+                "eigenvalues": _describe(self.all_eigenvalues) if solved else None,
             },
             "eigenvalues_skipped": {"above_n_orbitals": DENSE_LIMIT, "structures": self.skipped},
         }
@@ -95,7 +95,7 @@ class Evaluation:
     def skipped(self) -> list[str]:
         """Names of the structures whose eigenvalues were not compared."""
         found = zip(self.names, self.eigenvalues, strict=True)
-        return [name for name, levels in found if levels is None]
+        return [name for name, errors in found if errors is None]
 
 
 def evaluate(predicted: HamiltonianReader, reference: HamiltonianReader) -> Evaluation:
@@ -136,9 +136,9 @@ def evaluate(predicted: HamiltonianReader, reference: HamiltonianReader) -> Eval
             )
             result.eigenvalues.append(None)
             continue
-        levels = both_eigenvalues(a, b)
-        result.eigenvalues.append(eigenvalue_errors(*levels))
-        _add_levels(result.levels, *levels)
+        eigenvalues = both_eigenvalues(a, b)
+        result.eigenvalues.append(eigenvalue_errors(*eigenvalues))
+        _add_eigenvalues(result.all_eigenvalues, *eigenvalues)
     return result
 
 
@@ -157,14 +157,14 @@ def _add_elements(
         distribution.add(mine, theirs, 1.0 if isinstance(key, int) else 2.0)
 
 
-def _add_levels(
+def _add_eigenvalues(
     distribution: ErrorDistribution,
     predicted: Eigenvalues,
     reference: Eigenvalues,
     n_electrons: float,
 ) -> None:
     fermi = fermi_level(reference, n_electrons, SMEARING)
-    # Scaled so that a level of k-points without weights counts as one.
+    # Scaled so that an eigenvalue at k-points without weights counts as one.
     weight = reference.kpoints.weights * len(reference.kpoints)
     distribution.add(
         predicted.energies - fermi,

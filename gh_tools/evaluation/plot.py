@@ -45,10 +45,10 @@ def plot_errors(path: Path | str, evaluation: Evaluation) -> None:
         shown.insert(
             0,
             (
-                evaluation.levels,
+                evaluation.all_eigenvalues,
                 f"eigenvalues within ±5 eV: MAE {_mev(window)}",
                 "$E - E_\\mathrm{F}$ of the reference (eV)",
-                "levels",
+                "eigenvalues",
             ),
         )
     size = 4.0 * len(shown), 6.4

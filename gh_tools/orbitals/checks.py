@@ -19,7 +19,7 @@ from gh_tools.orbitals.pairs import basis_cutoffs, stored_pairs
 
 # Stored as float32, a matrix element of 100 eV is rounded by 4e-6 eV.
 SYMMETRY_TOLERANCE = 1e-5
-# eV. The deepest levels that a basis of valence orbitals describes are some hundred eV deep.
+# eV. The deepest eigenvalues that a basis of valence orbitals describes are some hundred eV deep.
 LARGEST_ENERGY = 1e5
 # Orbitals are normalised, those of other codes within an order of magnitude or two.
 LARGEST_OVERLAP = 1e3

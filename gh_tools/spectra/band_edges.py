@@ -210,7 +210,9 @@ def refined_gap(
     return Gap(valence, conduction, direct)
 
 
-def refined_edges(hamiltonian: Hamiltonian, levels: Eigenvalues, n_electrons: float) -> BandEdges:
+def refined_edges(
+    hamiltonian: Hamiltonian, eigenvalues: Eigenvalues, n_electrons: float
+) -> BandEdges:
     """Return the band edges of the sharply filled eigenvalues, refined between the k-points.
 
     Without refinement (more than 600 orbitals, nothing periodic) they are those of the k-points, as of
@@ -218,21 +220,21 @@ def refined_edges(hamiltonian: Hamiltonian, levels: Eigenvalues, n_electrons: fl
 
     Args:
         hamiltonian: H(R) and S(R).
-        levels: its eigenvalues on k-points.
+        eigenvalues: its eigenvalues on k-points.
         n_electrons: electrons in the cell.
 
     Raises:
         DataError: as `fermi.fermi_level`.
         OutsideWindow: as `fermi.fermi_level`.
     """
-    edges = band_edges(levels, n_electrons)
-    occupied = occupied_bands(hamiltonian, levels, edges)
+    edges = band_edges(eigenvalues, n_electrons)
+    occupied = occupied_bands(hamiltonian, eigenvalues, edges)
     if occupied is None:
         return edges
     bands = _Bands(hamiltonian)
 
     def extremum(spin: int, band: int, sign: int) -> float:
-        kpoints, energies = _on_kpoints(levels, spin, band)
+        kpoints, energies = _on_kpoints(eigenvalues, spin, band)
         if not len(energies):  # of the other spin, and beyond the window of a sparse solver
             return sign * np.inf
         return (
@@ -251,43 +253,45 @@ def refined_edges(hamiltonian: Hamiltonian, levels: Eigenvalues, n_electrons: fl
     return BandEdges(valence, conduction, conduction - valence)
 
 
-def described_gap(hamiltonian: Hamiltonian, levels: Eigenvalues, n_electrons: float) -> Gap | None:
+def described_gap(
+    hamiltonian: Hamiltonian, eigenvalues: Eigenvalues, n_electrons: float
+) -> Gap | None:
     """Return edges, kind of gap and masses of an insulator; None of a metal, and where edges are not refined.
 
     Args:
         hamiltonian: H(R) and S(R).
-        levels: its eigenvalues on k-points.
+        eigenvalues: its eigenvalues on k-points.
         n_electrons: electrons in the cell.
     """
-    occupied = occupied_bands(hamiltonian, levels, band_edges(levels, n_electrons))
-    if occupied is None or levels.below is not None:
+    occupied = occupied_bands(hamiltonian, eigenvalues, band_edges(eigenvalues, n_electrons))
+    if occupied is None or eigenvalues.below is not None:
         return None
-    found = refined_gap(hamiltonian, levels.kpoints.points, levels.energies, occupied)
+    found = refined_gap(hamiltonian, eigenvalues.kpoints.points, eigenvalues.energies, occupied)
     return found if found.gap > RESOLUTION else None
 
 
 def occupied_bands(
-    hamiltonian: Hamiltonian, levels: Eigenvalues, edges: BandEdges
+    hamiltonian: Hamiltonian, eigenvalues: Eigenvalues, edges: BandEdges
 ) -> list[int] | None:
     """Return the number of occupied bands of each spin of an insulator that can be refined; else None."""
     small = hamiltonian.n_orbitals <= MOST_ORBITALS and hamiltonian.atoms.pbc.any()
     if edges.gap == 0 or not small:
         return None
     middle = 0.5 * (edges.valence + edges.conduction)
-    below = 0 if levels.below is None else levels.below[:, 0]
-    return (below + np.sum(levels.energies[:, 0] < middle, axis=-1)).tolist()
+    below = 0 if eigenvalues.below is None else eigenvalues.below[:, 0]
+    return (below + np.sum(eigenvalues.energies[:, 0] < middle, axis=-1)).tolist()
 
 
 def _on_kpoints(
-    levels: Eigenvalues, spin: int, band: int
+    eigenvalues: Eigenvalues, spin: int, band: int
 ) -> tuple[Float[np.ndarray, "some 3"], Float[np.ndarray, " some"]]:
     """Return the k-points at which a band is listed, and its eigenvalues there."""
-    below = 0 if levels.below is None else levels.below[spin]
-    index = np.broadcast_to(band - below, len(levels.kpoints))
-    inside = (index >= 0) & (index < levels.energies.shape[2])
-    listed = levels.energies[spin, np.arange(len(index)), np.where(inside, index, 0)]
+    below = 0 if eigenvalues.below is None else eigenvalues.below[spin]
+    index = np.broadcast_to(band - below, len(eigenvalues.kpoints))
+    inside = (index >= 0) & (index < eigenvalues.energies.shape[2])
+    listed = eigenvalues.energies[spin, np.arange(len(index)), np.where(inside, index, 0)]
     inside &= np.isfinite(listed)
-    return levels.kpoints.points[inside], listed[inside]
+    return eigenvalues.kpoints.points[inside], listed[inside]
 
 
 def _signed(bands: _Bands, spin: int, band: int, sign: int, k):

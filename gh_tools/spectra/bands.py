@@ -117,7 +117,9 @@ def band_path(atoms: ase.Atoms, path: str | None = None, points: int = 200) -> N
         UsageError: if nothing is periodic, or no lattice has points of all names.
     """
     if not atoms.pbc.any():
-        raise UsageError("the structure is not periodic: it has levels, but no bands; see gh-dos")
+        raise UsageError(
+            "the structure is not periodic: it has eigenvalues, but no bands; see gh-dos"
+        )
     lattices = named_lattices(atoms)
     if not lattices:
         raise UsageError("the cell has no Bravais lattice whose points have names; reduce it first")
@@ -150,7 +152,7 @@ def _known(lattices: list[NamedLattice]) -> str:
 def band_structure(
     hamiltonian: Hamiltonian, named: NamedPath, config: SamplingConfig
 ) -> BandStructure:
-    """Compute the levels along a path, with the Fermi level of a k grid.
+    """Compute the eigenvalues along a path, with the Fermi level of a k grid.
 
     Args:
         hamiltonian: H(R) and S(R).
@@ -165,17 +167,17 @@ def band_structure(
     # The path counts for band edges, which it often meets, but holds no electrons.
     points = np.concatenate([grid.points, path.kpts])
     weights = np.concatenate([grid.weights, np.zeros(len(path.kpts))])
-    levels = solve(hamiltonian, KPoints(points, weights), projected=False)
+    eigenvalues = solve(hamiltonian, KPoints(points, weights), projected=False)
     electrons = electrons_of(hamiltonian)
-    edges = described_gap(hamiltonian, levels, electrons)
-    gap = refined_edges(hamiltonian, levels, electrons).gap if edges is None else edges.gap
+    edges = described_gap(hamiltonian, eigenvalues, electrons)
+    gap = refined_edges(hamiltonian, eigenvalues, electrons).gap if edges is None else edges.gap
     distance, ticks, names = path.get_linear_kpoint_axis()
     return BandStructure(
         distance,
         path.kpts,
         _join_labels(ticks, names),
-        levels.energies[:, len(grid) :],
-        fermi_level_of(hamiltonian, levels, config),
+        eigenvalues.energies[:, len(grid) :],
+        fermi_level_of(hamiltonian, eigenvalues, config),
         gap,
         edges,
         named.lattice,

@@ -9,8 +9,8 @@ from gh_tools.units import GIB
 
 Solver = Literal["dense", "slices", "kpm"]
 
-# Orbitals up to which dense solvers are used: all levels then cost less than a window by slices
-# (docs/how-to/spectra.md). Comparisons, which need all levels, leave larger structures out.
+# Orbitals up to which dense solvers are used: all eigenvalues then cost less than a window by slices
+# (docs/how-to/spectra.md). Comparisons, which need all eigenvalues, leave larger structures out.
 DENSE_LIMIT = 5000
 # Matrices of N² elements that a dense solution holds at its peak: H, S, vectors and work.
 DENSE_MATRICES = 8

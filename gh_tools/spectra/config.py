@@ -23,7 +23,7 @@ GridSize = Annotated[int, Field(gt=0, le=1000)]
 
 
 class SamplingConfig(BaseModel):
-    """How levels are sampled and filled."""
+    """How eigenvalues are sampled and filled."""
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
@@ -32,7 +32,7 @@ class SamplingConfig(BaseModel):
     kpoint_density: float = Field(default=5.0, gt=0, le=1000)
     """k-points per Å⁻¹ along each periodic direction of the reduced cell (as in ASE and GPAW). All cells of a lattice get the same points."""
     fermi: Literal["count", "label"] = "count"
-    """Fermi level from the electron count and the levels, or the one stored with the labels."""
+    """Fermi level from the electron count and the eigenvalues, or the one stored with the labels."""
     smearing: float = Field(default=0.0, ge=0, le=_LARGEST)
     """Fermi-Dirac width kT for the Fermi level, eV; 0 (and below 1e-6) fills sharply, with E_F midgap in a gap."""
 
@@ -41,19 +41,19 @@ class DosConfig(SamplingConfig):
     """Density of states and carriers."""
 
     width: float = Field(default=0.05, ge=RESOLUTION, le=_LARGEST)
-    """Standard deviation of the Gaussian that broadens a level, eV."""
+    """Standard deviation of the Gaussian that broadens an eigenvalue, eV."""
     points: int = Field(default=20_000, ge=2, le=10_000_000)
     """Number of energies of the density of states."""
     window: tuple[Energy, Energy] = (-10.0, 10.0)
     """First and last energy of the density of states, eV from E_F."""
     solver: Literal["auto", "dense", "slices", "kpm"] = "auto"
-    """How levels are found: all by dense matrices; those that the windows need by sparse slices; the
+    """How eigenvalues are found: all by dense matrices; those that the windows need by sparse slices; the
     density of all by Chebyshev polynomials and random vectors, with slices for the carriers. By size
     and memory for auto."""
     engine: Literal["auto", "pardiso", "mumps", "superlu"] = "auto"
     """Library that factorises sparse matrices; the first of these that is installed for auto."""
     projection: Literal["mulliken", "lowdin"] = "mulliken"
-    """How levels are divided among species."""
+    """How eigenvalues are divided among species."""
     probes: int = Field(default=8, ge=2)
     """Random vectors of the solver kpm; the error falls with their square root."""
     seed: int = Field(default=0, ge=0, lt=2**32)
@@ -85,7 +85,7 @@ class DosConfig(SamplingConfig):
     @model_validator(mode="after")
     def _projection_of_kpm(self) -> DosConfig:
         if self.solver == "kpm" and self.projection != "mulliken":
-            raise ValueError("solver kpm has no levels, only Mulliken's projection")
+            raise ValueError("solver kpm has no eigenvalues, only Mulliken's projection")
         return self
 
     @property

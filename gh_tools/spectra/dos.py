@@ -11,9 +11,9 @@ from scipy.special import ndtr
 from gh_tools.spectra.config import RESOLUTION
 from gh_tools.spectra.eigen import Eigenvalues
 
-# A Gaussian reaches so many widths from its level: beyond are 6e-16 of it, the rounding of the sum.
+# A Gaussian reaches so many widths from its eigenvalue: beyond are 6e-16 of it, the rounding of the sum.
 REACH = 8.0
-# Energies handled at once: this many widths, and at least this many points. Matrices hold only levels
+# Energies handled at once: this many widths, and at least this many points. Matrices hold only eigenvalues
 # that reach them, and stay small enough for the cache.
 BLOCK, BLOCK_POINTS, BLOCK_ELEMENTS = 8.0, 64, 2**20
 
@@ -32,7 +32,7 @@ def cell_edges(energy: Float[np.ndarray, " points"]) -> Float[np.ndarray, " poin
 
 
 def projected_dos(
-    levels: Eigenvalues,
+    eigenvalues: Eigenvalues,
     energy: Float[np.ndarray, " points"],
     width: float,
 ) -> Float[np.ndarray, "species points"]:
@@ -42,26 +42,28 @@ def projected_dos(
 
         D_Z(E_i) = Σ_skn g w_k P_Z(skn) [Φ((b_i - ε_skn)/σ) - Φ((a_i - ε_skn)/σ)] / (b_i - a_i),
 
-    with g = 2 for spin-paired levels and 1 otherwise, and Φ the normal distribution function. So the
+    with g = 2 for spin-paired eigenvalues and 1 otherwise, and Φ the normal distribution function. So the
     trapezoid rule over the grid gives the states between its ends exactly, however small the width is
     against the spacing. Where it is not small this is the density at E_i itself, to D'' h²/24 for a
     spacing h. The sum over Z is the total density of states.
 
     Args:
-        levels: eigenvalues with projections.
-        energy: ascending energies, eV, on the scale of the levels; two at least.
+        eigenvalues: eigenvalues with projections.
+        energy: ascending energies, eV, on the scale of the eigenvalues; two at least.
         width: standard deviation σ of the Gaussian, eV.
 
     Returns:
-        Density per species, in the order of `levels.species`, states/eV.
+        Density per species, in the order of `eigenvalues.species`, states/eV.
     """
-    order = np.argsort(levels.energies, axis=None)
-    position = levels.energies.ravel()[order]
-    weight = (levels.projections * levels.states).reshape(len(levels.species), -1)[:, order]
+    order = np.argsort(eigenvalues.energies, axis=None)
+    position = eigenvalues.energies.ravel()[order]
+    weight = (eigenvalues.projections * eigenvalues.states).reshape(len(eigenvalues.species), -1)[
+        :, order
+    ]
     edges = cell_edges(energy)
-    states = np.zeros((len(levels.species), len(energy)))
+    states = np.zeros((len(eigenvalues.species), len(energy)))
     step = max(BLOCK_POINTS, int(BLOCK * width * (len(energy) - 1) / (energy[-1] - energy[0])))
-    # Matrix products of blocks of energies and levels instead of a loop over either.
+    # Matrix products of blocks of energies and eigenvalues instead of a loop over either.
     for first in range(0, len(energy), step):
         block = edges[first : first + step + 1]
         start, stop = np.searchsorted(
@@ -101,7 +103,7 @@ def share_in_window(
 
 
 def states_in_window(
-    levels: Eigenvalues,
+    eigenvalues: Eigenvalues,
     species: Sequence[int],
     window: tuple[float, float],
     width: float = 0.0,
@@ -113,12 +115,12 @@ def states_in_window(
     widths, the number of eigenvalues in the window weighted by projection, with those on an edge by half.
 
     Args:
-        levels: eigenvalues with projections.
+        eigenvalues: eigenvalues with projections.
         species: atomic numbers to sum over.
-        window: E₁ and E₂, eV, on the scale of the levels.
+        window: E₁ and E₂, eV, on the scale of the eigenvalues.
         width: standard deviation σ of the Gaussian, eV; 0 counts sharply.
     """
-    chosen = np.isin(levels.species, species)
-    inside = share_in_window(levels.energies, window, width)
-    assert levels.projections is not None  # see above
-    return float(np.sum(levels.projections[chosen] * levels.states * inside))
+    chosen = np.isin(eigenvalues.species, species)
+    inside = share_in_window(eigenvalues.energies, window, width)
+    assert eigenvalues.projections is not None  # see above
+    return float(np.sum(eigenvalues.projections[chosen] * eigenvalues.states * inside))

@@ -40,14 +40,14 @@ class Eigenvalues:
         energies: ε in eV, ascending along the last axis, on the scale of the Hamiltonian.
         kpoints: where they were computed, with weights.
         species: atomic numbers present, ascending.
-        projections: weight of each species in each level; sums to 1 over species. None if it was
+        projections: weight of each species in each eigenvalue; sums to 1 over species. None if it was
             not asked for.
-        below: number of levels below those listed; None for none.
-        above: number of levels above those listed; None for none.
+        below: number of eigenvalues below those listed; None for none.
+        above: number of eigenvalues above those listed; None for none.
         window: energies between which the list is complete, eV.
 
-    Where k-points or spins have different numbers of levels in the window, the list is filled up
-    with levels at infinity, which stand for no states.
+    Where k-points or spins have different numbers of eigenvalues in the window, the list is filled up
+    with eigenvalues at infinity, which stand for no states.
     """
 
     energies: Float[np.ndarray, "spins kpoints bands"]
@@ -60,12 +60,12 @@ class Eigenvalues:
 
     @property
     def degeneracy(self) -> int:
-        """Electrons that one level holds: 2 when spins are paired, 1 for a spin channel."""
+        """Electrons that one eigenvalue holds: 2 when spins are paired, 1 for a spin channel."""
         return 2 // self.energies.shape[0]
 
     @cached_property
     def states(self) -> Float[np.ndarray, "spins kpoints bands"]:
-        """States per cell that each level stands for: spin degeneracy times k-point weight."""
+        """States per cell that each eigenvalue stands for: spin degeneracy times k-point weight."""
         weight = self.degeneracy * self.kpoints.weights[None, :, None]
         if self.below is not None:
             return weight * np.isfinite(self.energies)
@@ -73,16 +73,16 @@ class Eigenvalues:
 
     @property
     def states_below(self) -> float:
-        """States per cell in levels below those listed."""
+        """States per cell in eigenvalues below those listed."""
         return self.states_of(self.below)
 
     @property
     def states_above(self) -> float:
-        """States per cell in levels above those listed."""
+        """States per cell in eigenvalues above those listed."""
         return self.states_of(self.above)
 
     def states_of(self, counts: Int[np.ndarray, "spins kpoints"] | None) -> float:
-        """Return the states per cell of so many levels of each spin and k-point; 0 for None."""
+        """Return the states per cell of so many eigenvalues of each spin and k-point; 0 for None."""
         if counts is None:
             return 0.0
         return float(np.sum(self.degeneracy * self.kpoints.weights * counts))
@@ -104,7 +104,7 @@ def solve(
         projection: which weights, see `projection`.
 
     Returns:
-        All levels, for each spin channel of the Hamiltonian.
+        All eigenvalues, for each spin channel of the Hamiltonian.
 
     Raises:
         DataError: if H or S is not finite, or S is not positive definite.
@@ -188,4 +188,6 @@ def _describe_overlap(hamiltonian: Hamiltonian, kpoints: KPoints, index: int) ->
     mend = "label with a more confined or smaller basis for it"
     if value[0] <= 0:
         return f"{described}: it is not positive definite, so there are no eigenvalues; {mend}"
-    return f"{described}: errors of H grow up to {1 / value[0]:.0e} times in the levels; {mend}"
+    return (
+        f"{described}: errors of H grow up to {1 / value[0]:.0e} times in the eigenvalues; {mend}"
+    )

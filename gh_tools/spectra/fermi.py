@@ -19,24 +19,24 @@ from gh_tools.orbitals.blocks import Hamiltonian
 from gh_tools.spectra.config import RESOLUTION, SamplingConfig
 from gh_tools.spectra.eigen import Eigenvalues
 
-# Electrons. Far above the rounding of a sum of weights (about 1e-13 for 1e5 levels) and far
-# below what one level of a k grid holds (2 / number of k-points).
+# Electrons. Far above the rounding of a sum of weights (about 1e-13 for 1e5 eigenvalues) and far
+# below what one eigenvalue of a k grid holds (2 / number of k-points).
 COUNT_TOLERANCE = 1e-8
-# In units of kT: so far from the Fermi level 1e5 levels hold less than 1e-8 electrons or holes.
+# In units of kT: so far from the Fermi level 1e5 eigenvalues hold less than 1e-8 electrons or holes.
 TAIL = 30.0
 
 
 class OutsideWindow(Exception):
-    """The Fermi level is not determined by the levels of a window."""
+    """The Fermi level is not determined by the eigenvalues of a window."""
 
 
 @dataclass(frozen=True)
 class BandEdges:
-    """Band edges of the sharply filled levels, in eV on the scale of the Hamiltonian.
+    """Band edges of the sharply filled eigenvalues, in eV on the scale of the Hamiltonian.
 
     Attributes:
-        valence: highest occupied level; the Fermi level in a metal.
-        conduction: lowest empty level; the Fermi level in a metal.
+        valence: highest occupied eigenvalue; the Fermi level in a metal.
+        conduction: lowest empty eigenvalue; the Fermi level in a metal.
         gap: conduction - valence on the k-points given; 0 in a metal.
     """
 
@@ -45,16 +45,16 @@ class BandEdges:
     gap: float
 
 
-def fermi_level(levels: Eigenvalues, n_electrons: float, smearing: float = 0.0) -> float:
+def fermi_level(eigenvalues: Eigenvalues, n_electrons: float, smearing: float = 0.0) -> float:
     """Return the Fermi level that holds an electron count.
 
     Filled sharply, it is the middle between the eigenvalue that takes the last electron and that which
-    would take the next: midgap in an insulator, and the eigenvalue itself where a level, or a degenerate
+    would take the next: midgap in an insulator, and the eigenvalue itself where an eigenvalue, or a degenerate
     multiplet, is partly filled. With a smearing it is the middle of the interval over which the count is
     right to 1e-8 electrons: in a gap that is wide against kT, where there are as many electrons as holes.
 
     Args:
-        levels: eigenvalues with their weights.
+        eigenvalues: eigenvalues with their weights.
         n_electrons: electrons in the cell.
         smearing: Fermi-Dirac width kT, eV; 0 for sharp filling.
 
@@ -62,27 +62,30 @@ def fermi_level(levels: Eigenvalues, n_electrons: float, smearing: float = 0.0) 
         The Fermi level, eV.
 
     Raises:
-        DataError: if the levels cannot hold that many electrons, or none is left empty.
-        OutsideWindow: if levels beyond the window in which they are complete would have a say.
+        DataError: if the eigenvalues cannot hold that many electrons, or none is left empty.
+        OutsideWindow: if eigenvalues beyond the window in which they are complete would have a say.
     """
-    sharp = float(np.mean(_frontier(levels, n_electrons)))
+    sharp = float(np.mean(_frontier(eigenvalues, n_electrons)))
     if smearing < RESOLUTION:
         return sharp
-    filled = levels.energies <= sharp
+    filled = eigenvalues.energies <= sharp
     # Of what is filled sharply only holes are added up, and of the rest only electrons: small numbers,
     # so that the rounding of a large count does not move a Fermi level in a gap.
-    excess = _held(levels, sharp) - n_electrons
+    excess = _held(eigenvalues, sharp) - n_electrons
     if abs(excess) <= COUNT_TOLERANCE:
         excess = 0.0
 
-    def surplus(level: float) -> float:
-        distance = np.where(filled, levels.energies - level, level - levels.energies) / smearing
-        moved = levels.states * expit(distance)
+    def surplus(energy: float) -> float:
+        distance = (
+            np.where(filled, eigenvalues.energies - energy, energy - eigenvalues.energies)
+            / smearing
+        )
+        moved = eigenvalues.states * expit(distance)
         return excess + float(np.sum(moved[~filled])) - float(np.sum(moved[filled]))
 
-    # 40 kT beyond the outermost levels the occupations are 0 and 1 to 1e-17.
+    # 40 kT beyond the outermost eigenvalues the occupations are 0 and 1 to 1e-17.
     margin = 1.0 + 40.0 * smearing
-    listed = levels.energies[np.isfinite(levels.energies)]
+    listed = eigenvalues.energies[np.isfinite(eigenvalues.energies)]
     bottom, top = listed.min() - margin, listed.max() + margin
 
     def bisect(target: float) -> float:
@@ -98,48 +101,48 @@ def fermi_level(levels: Eigenvalues, n_electrons: float, smearing: float = 0.0) 
     below, above = bisect(-COUNT_TOLERANCE), bisect(COUNT_TOLERANCE)
     # Eigenvalues from here on are all filled, or all empty, to far less than the tolerance.
     tail = TAIL * smearing
-    if below - tail < levels.window[0] or above + tail > levels.window[1]:
+    if below - tail < eigenvalues.window[0] or above + tail > eigenvalues.window[1]:
         raise OutsideWindow
     return float(0.5 * (below + above))
 
 
-def band_edges(levels: Eigenvalues, n_electrons: float) -> BandEdges:
-    """Return the band edges of the sharply filled levels.
+def band_edges(eigenvalues: Eigenvalues, n_electrons: float) -> BandEdges:
+    """Return the band edges of the sharply filled eigenvalues.
 
     The structure is an insulator on the given k-points when, for each spin, all of them have
-    the same number of occupied levels, no level is partly filled, and the highest occupied one lies
+    the same number of occupied eigenvalues, no eigenvalue is partly filled, and the highest occupied one lies
     below the lowest empty one by more than `RESOLUTION`; else it is a metal. K-points of weight zero
-    hold no electrons, but their levels of the same numbers count for the edges.
+    hold no electrons, but their eigenvalues of the same numbers count for the edges.
 
     Args:
-        levels: eigenvalues with their weights.
+        eigenvalues: eigenvalues with their weights.
         n_electrons: electrons in the cell.
 
     Raises:
         DataError: as `fermi_level`.
         OutsideWindow: as `fermi_level`.
     """
-    valence, conduction = _frontier(levels, n_electrons)
+    valence, conduction = _frontier(eigenvalues, n_electrons)
     fermi = 0.5 * (valence + conduction)
     metal = BandEdges(fermi, fermi, 0.0)
     if conduction - valence <= RESOLUTION:
         return metal
-    occupied = np.sum(levels.energies < fermi, axis=-1)
-    below = 0 if levels.below is None else levels.below
-    per_spin = (occupied + below)[:, levels.kpoints.weights > 0]
+    occupied = np.sum(eigenvalues.energies < fermi, axis=-1)
+    below = 0 if eigenvalues.below is None else eigenvalues.below
+    per_spin = (occupied + below)[:, eigenvalues.kpoints.weights > 0]
     if np.any(per_spin != per_spin[:, :1]):
         return metal
-    filled = np.arange(levels.energies.shape[-1]) < (per_spin[:, :1] - below)[..., None]
-    filled = np.broadcast_to(filled, levels.energies.shape)
-    valence = float(levels.energies[filled].max())
-    conduction = float(levels.energies[~filled].min())
+    filled = np.arange(eigenvalues.energies.shape[-1]) < (per_spin[:, :1] - below)[..., None]
+    filled = np.broadcast_to(filled, eigenvalues.energies.shape)
+    valence = float(eigenvalues.energies[filled].max())
+    conduction = float(eigenvalues.energies[~filled].min())
     if conduction - valence <= RESOLUTION:
         return metal
     return BandEdges(valence, conduction, conduction - valence)
 
 
 def electrons_of(hamiltonian: Hamiltonian) -> float:
-    """Return the number of electrons that fill a Hamiltonian's levels, of both spins.
+    """Return the number of electrons that fill a Hamiltonian's eigenvalues, of both spins.
 
     It is the scalar ``n_electrons`` that labels, predictions and all Hamiltonians read from a store have: the
     valence electrons of the neutral atoms, less the structure's charge. One that was composed without it counts
@@ -151,14 +154,16 @@ def electrons_of(hamiltonian: Hamiltonian) -> float:
     return hamiltonian.basis.n_electrons(hamiltonian.atoms.numbers)
 
 
-def fermi_level_of(hamiltonian: Hamiltonian, levels: Eigenvalues, config: SamplingConfig) -> float:
+def fermi_level_of(
+    hamiltonian: Hamiltonian, eigenvalues: Eigenvalues, config: SamplingConfig
+) -> float:
     """Return the Fermi level that the configuration asks for, eV.
 
     Raises:
         DataError: if it is the label's and there is none.
     """
     if config.fermi == "count":
-        return fermi_level(levels, electrons_of(hamiltonian), config.smearing)
+        return fermi_level(eigenvalues, electrons_of(hamiltonian), config.smearing)
     return label_fermi_level(hamiltonian)
 
 
@@ -177,37 +182,37 @@ def label_fermi_level(hamiltonian: Hamiltonian) -> float:
     return float(stored)
 
 
-def _held(levels: Eigenvalues, energy: float) -> float:
-    """Return the electrons that all levels up to an energy hold, those at it included."""
-    counts = np.sum(levels.energies <= energy, axis=-1)
-    return levels.states_below + levels.states_of(counts)
+def _held(eigenvalues: Eigenvalues, energy: float) -> float:
+    """Return the electrons that all eigenvalues up to an energy hold, those at it included."""
+    counts = np.sum(eigenvalues.energies <= energy, axis=-1)
+    return eigenvalues.states_below + eigenvalues.states_of(counts)
 
 
-def _frontier(levels: Eigenvalues, n_electrons: float) -> tuple[float, float]:
+def _frontier(eigenvalues: Eigenvalues, n_electrons: float) -> tuple[float, float]:
     """Return the eigenvalues that take the last electron and that would take the next one, eV.
 
     Raises:
-        DataError: if the levels cannot hold that many electrons, or none is left empty.
+        DataError: if the eigenvalues cannot hold that many electrons, or none is left empty.
         OutsideWindow: if one of the two is not among those listed.
     """
-    capacity = _held(levels, np.finfo(float).max) + levels.states_above
+    capacity = _held(eigenvalues, np.finfo(float).max) + eigenvalues.states_above
     if not COUNT_TOLERANCE < n_electrons or not n_electrons + COUNT_TOLERANCE < capacity:
         raise DataError(
             f"the basis has room for {capacity:g} electrons and the structure has {n_electrons:g}: "
             "the Fermi level is not defined; use a larger basis or mend scalar/n_electrons"
         )
-    listed = np.sort(levels.energies[np.isfinite(levels.energies)])
-    if levels.states_below >= n_electrons - COUNT_TOLERANCE:
+    listed = np.sort(eigenvalues.energies[np.isfinite(eigenvalues.energies)])
+    if eigenvalues.states_below >= n_electrons - COUNT_TOLERANCE:
         raise OutsideWindow
 
     def held(energy: float) -> float:
-        return _held(levels, energy)
+        return _held(eigenvalues, energy)
 
     last = bisect_left(listed, n_electrons - COUNT_TOLERANCE, key=held)
     following = bisect_right(listed, n_electrons + COUNT_TOLERANCE, key=held)
     if following == len(listed):
         raise OutsideWindow
     valence, conduction = float(listed[last]), float(listed[following])
-    if valence < levels.window[0] or conduction > levels.window[1]:
+    if valence < eigenvalues.window[0] or conduction > eigenvalues.window[1]:
         raise OutsideWindow
     return valence, conduction

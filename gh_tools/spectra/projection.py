@@ -1,4 +1,4 @@
-"""How much of a level belongs to each species: Mulliken's and Löwdin's weights."""
+"""How much of an eigenvalue belongs to each species: Mulliken's and Löwdin's weights."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def species_members(
 
 
 def mulliken(
-    x: Shaped[np.ndarray, "orbitals levels"], sx: Shaped[np.ndarray, "orbitals levels"]
-) -> Float[np.ndarray, "orbitals levels"]:
+    x: Shaped[np.ndarray, "orbitals eigenvalues"], sx: Shaped[np.ndarray, "orbitals eigenvalues"]
+) -> Float[np.ndarray, "orbitals eigenvalues"]:
     """Return Mulliken's weights Re(x*_μ (S x)_μ) of the orbitals; they sum to xᴴSx.
 
     Args:
@@ -41,7 +41,9 @@ def mulliken(
     return (x.conj() * sx).real
 
 
-def lowdin(rooted: Shaped[np.ndarray, "orbitals levels"]) -> Float[np.ndarray, "orbitals levels"]:
+def lowdin(
+    rooted: Shaped[np.ndarray, "orbitals eigenvalues"],
+) -> Float[np.ndarray, "orbitals eigenvalues"]:
     """Return Löwdin's weights |(S^½ x)_μ|²; they sum to xᴴSx, and none is negative.
 
     Args:

@@ -1,4 +1,4 @@
-"""The spectrum of one structure: levels, Fermi level, density of states, carriers."""
+"""The spectrum of one structure: eigenvalues, Fermi level, density of states, carriers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _SMEARED = (
     "states (both spins) of the carrier species in the window, broadened: integral of the DOS"
 )
 _SHARP = (
-    "the same, sharp: levels in the window, weighted by projection; one within 1e-6 eV of an end counts "
+    "the same, sharp: eigenvalues in the window, weighted by projection; one within 1e-6 eV of an end counts "
     "half"
 )
 _AREA = "; per area of the periodic plane (of cell vectors 1 and 2 where all three are periodic)"
@@ -63,15 +63,15 @@ class Spectrum:
     """What is computed for one structure.
 
     Attributes:
-        levels: eigenvalues on the k grid, absolute.
-        density: projected density of states of each of `levels.species`, states/eV, against
+        eigenvalues: eigenvalues on the k grid, absolute.
+        density: projected density of states of each of `eigenvalues.species`, states/eV, against
             E - E_F on the energies of the configuration.
         scalars: the numbers of `SCALARS` that are defined for the structure.
-        certificate: how the levels were found, and what vouches for them.
+        certificate: how the eigenvalues were found, and what vouches for them.
         deviation: standard error of the total density, states/eV; None where it is not stochastic.
     """
 
-    levels: Eigenvalues
+    eigenvalues: Eigenvalues
     density: Float[np.ndarray, "species points"]
     scalars: dict[str, float]
     certificate: Certificate
@@ -92,7 +92,7 @@ def compute_spectrum(
     memory: int | None = None,
     kept: Pieces | None = None,
 ) -> Spectrum:
-    """Compute levels, Fermi level, density of states and carriers of one structure.
+    """Compute eigenvalues, Fermi level, density of states and carriers of one structure.
 
     Args:
         hamiltonian: H(R) and S(R).
@@ -108,11 +108,13 @@ def compute_spectrum(
     electrons = electrons_of(hamiltonian)
     energy = energy_grid(config.window, config.points)
     if solver == "dense":
-        levels = solve(hamiltonian, kpoints, projection=config.projection)
-        listed = (float(levels.energies.min()), float(levels.energies.max()))
-        certificate = Certificate("dense", "lapack", listed, levels.energies.size, np.nan, np.nan)
-        fermi = fermi_level_of(hamiltonian, levels, config)
-        density = projected_dos(levels, energy + fermi, config.width)
+        eigenvalues = solve(hamiltonian, kpoints, projection=config.projection)
+        listed = (float(eigenvalues.energies.min()), float(eigenvalues.energies.max()))
+        certificate = Certificate(
+            "dense", "lapack", listed, eigenvalues.energies.size, np.nan, np.nan
+        )
+        fermi = fermi_level_of(hamiltonian, eigenvalues, config)
+        density = projected_dos(eigenvalues, energy + fermi, config.width)
         deviation = None
     else:
         found = SlicedSolver(
@@ -126,18 +128,18 @@ def compute_spectrum(
         windows = (
             (config.carrier_window,) if solver == "kpm" else (config.carrier_window, config.window)
         )
-        levels, fermi, certificate = certified_eigenvalues(found, hamiltonian, config, windows)
+        eigenvalues, fermi, certificate = certified_eigenvalues(found, hamiltonian, config, windows)
         if solver == "kpm":
             density, deviation = kernel_polynomial_dos(
                 found, energy + fermi, config.width, config.probes, config.seed
             )
             certificate = replace(certificate, solver="kpm")
         else:
-            density = projected_dos(levels, energy + fermi, config.width)
+            density = projected_dos(eigenvalues, energy + fermi, config.width)
             deviation = None
-    edges = refined_edges(hamiltonian, levels, electrons)
+    edges = refined_edges(hamiltonian, eigenvalues, electrons)
 
-    species = config.carrier_numbers or tuple(levels.species)
+    species = config.carrier_numbers or tuple(eigenvalues.species)
     low, high = config.carrier_window
     window = (low + fermi, high + fermi)
     scalars = {
@@ -149,10 +151,10 @@ def compute_spectrum(
     }
     area, volume = periodic_area(hamiltonian.atoms), float(hamiltonian.atoms.cell.volume)
     for name, width in (("carriers", config.width), ("carriers_sharp", 0.0)):
-        count = states_in_window(levels, species, window, width)
+        count = states_in_window(eigenvalues, species, window, width)
         scalars[name] = count
         if area > 0:
             scalars[f"{name}_per_area"] = count / area * CM**2
         if volume > 0:
             scalars[f"{name}_per_volume"] = count / volume * CM**3
-    return Spectrum(levels, density, scalars, certificate, deviation)
+    return Spectrum(eigenvalues, density, scalars, certificate, deviation)

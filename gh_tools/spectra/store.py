@@ -135,8 +135,8 @@ class SpectraWriter:
         put(group, "bands/kpoint", np.concatenate(kpoints))
         put(group, "bands/weight", np.concatenate(weights))
         put(group, "bands/eigenvalue_ptr", _offsets(sizes))
-        levels = (self._piece(i, "bands/eigenvalue").ravel() for i in present)
-        put_stream(group, "bands/eigenvalue", (sum(sizes),), np.dtype(float), levels)
+        eigenvalues = (self._piece(i, "bands/eigenvalue").ravel() for i in present)
+        put_stream(group, "bands/eigenvalue", (sum(sizes),), np.dtype(float), eigenvalues)
 
         config = self.config
         put(group, "dos/energy", energy_grid(config.window, config.points))
@@ -171,7 +171,7 @@ class Spectra:
 
     Attributes:
         structures: whose they are.
-        n_spins: spin channels of the levels.
+        n_spins: spin channels of the eigenvalues.
         energy: E - E_F, eV.
         total: total density of states, states/eV.
         species: Mulliken-projected densities by atomic number, states/eV.
@@ -228,12 +228,14 @@ def read_spectra(source: Store | Path | str) -> Spectra:
 def gather(structures: Structures, config: DosConfig, spectra: list[Spectrum]) -> Spectra:
     """Put spectra that were just computed in the form in which a store is read."""
     zero = np.zeros(config.points)
-    by_species = [dict(zip(s.levels.species.tolist(), s.density, strict=True)) for s in spectra]
+    by_species = [
+        dict(zip(s.eigenvalues.species.tolist(), s.density, strict=True)) for s in spectra
+    ]
     species = {z: np.array([d.get(z, zero) for d in by_species]) for z in structures.numbers}
     total: Any = sum(species.values())
     return Spectra(
         structures,
-        spectra[0].levels.energies.shape[0],
+        spectra[0].eigenvalues.energies.shape[0],
         energy_grid(config.window, config.points),
         total,
         species,
@@ -244,19 +246,19 @@ def gather(structures: Structures, config: DosConfig, spectra: list[Spectrum]) -
 
 def to_part(spectrum: Spectrum) -> dict[str, np.ndarray]:
     """Return one structure's spectrum as the flat arrays of a part."""
-    levels, certificate = spectrum.levels, spectrum.certificate
-    below = np.zeros(levels.energies.shape[:2], np.int64)
+    eigenvalues, certificate = spectrum.eigenvalues, spectrum.certificate
+    below = np.zeros(eigenvalues.energies.shape[:2], np.int64)
     optional = {} if spectrum.deviation is None else {"dos/error": spectrum.deviation}
     return {
         **{f"solver/{f.name}": np.array(getattr(certificate, f.name)) for f in _SOLVER},
         **optional,
-        "bands/below": below if levels.below is None else levels.below,
-        "bands/kpoint": levels.kpoints.points,
-        "bands/weight": levels.kpoints.weights,
-        "bands/eigenvalue": levels.energies,
+        "bands/below": below if eigenvalues.below is None else eigenvalues.below,
+        "bands/kpoint": eigenvalues.kpoints.points,
+        "bands/weight": eigenvalues.kpoints.weights,
+        "bands/eigenvalue": eigenvalues.energies,
         **{
             f"dos/species/{z}": density
-            for z, density in zip(levels.species, spectrum.density, strict=True)
+            for z, density in zip(eigenvalues.species, spectrum.density, strict=True)
         },
         **{f"scalar/{name}": np.float64(v) for name, v in spectrum.scalars.items()},
     }
@@ -270,7 +272,7 @@ def _n_spins(store: Store) -> int:
 
 def _row(store: Store, row: int) -> dict[str, np.ndarray]:
     """Return one structure of a finished store as the arrays of a part."""
-    kpoints, levels = (
+    kpoints, eigenvalues = (
         slice(*store[f"bands/{name}_ptr"][row : row + 2]) for name in ("kpoint", "eigenvalue")
     )
     spins = _n_spins(store)
@@ -279,7 +281,7 @@ def _row(store: Store, row: int) -> dict[str, np.ndarray]:
         "bands/kpoint": kpoints,
         "bands/weight": kpoints,
         "bands/below": below,
-        "bands/eigenvalue": levels,
+        "bands/eigenvalue": eigenvalues,
     }
     kept = [
         key

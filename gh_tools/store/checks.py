@@ -414,9 +414,11 @@ def _check_bands(store: Store) -> Iterator[str]:
     counts = np.diff(pointer)
     if np.any(np.abs(sums[counts > 0] - 1) > 1e-6):
         yield "bands/weight: expected weights of each structure that add up to 1, found others"
-    levels = np.diff(store["bands/eigenvalue_ptr"].astype(np.int64))
+    eigenvalues = np.diff(store["bands/eigenvalue_ptr"].astype(np.int64))
     spins = store.attributes.get("spins", 1) if store.kind == "hamiltonians" else 1
-    if np.any(levels[counts > 0] % (spins * counts[counts > 0])) or np.any(levels[counts == 0]):
+    if np.any(eigenvalues[counts > 0] % (spins * counts[counts > 0])) or np.any(
+        eigenvalues[counts == 0]
+    ):
         yield (
             "bands/eigenvalue_ptr: expected as many eigenvalues for each spin and k-point of a "
             "structure, found others"

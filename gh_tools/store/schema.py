@@ -192,21 +192,32 @@ SPECTRA = (
     Field("bands/kpoint_ptr", "n+1", "int", "", "first k-point of each structure, and the end"),
     Field("bands/kpoint", "K 3", "float", "", "k-points, in reciprocal vectors"),
     Field("bands/weight", "K", "float", "", "their weights"),
-    Field("bands/eigenvalue_ptr", "n+1", "int", "", "first level of each structure, and the end"),
+    Field(
+        "bands/eigenvalue_ptr", "n+1", "int", "", "first eigenvalue of each structure, and the end"
+    ),
     Field(
         "bands/eigenvalue",
         "E",
         "float",
         "eV",
-        "levels, absolute, by spin, k-point, band; infinite where another k-point has more",
+        "eigenvalues, absolute, by spin, k-point, band; infinite where another k-point has more",
     ),
-    Field("bands/below", "B", "int", "", "levels below those listed, by spin, k-point", False),
+    Field("bands/below", "B", "int", "", "eigenvalues below those listed, by spin, k-point", False),
     Field("solver/solver", "n", "str", "", "dense, slices or kpm", False),
     Field("solver/engine", "n", "str", "", "library that factorised", False),
-    Field("solver/window", "n 2", "float", "eV", "where all levels are listed, absolute", False),
-    Field("solver/levels", "n", "int", "", "levels listed; inertia's count in the window", False),
+    Field(
+        "solver/window", "n 2", "float", "eV", "where all eigenvalues are listed, absolute", False
+    ),
+    Field(
+        "solver/eigenvalues",
+        "n",
+        "int",
+        "",
+        "number of eigenvalues listed; the difference of the inertia at both ends of the window",
+        False,
+    ),
     Field("solver/residual", "n", "float", "eV", "largest ‖Hx - εSx‖; NaN where dense", False),
-    Field("solver/error", "n", "float", "eV", "bound of a level's error that follows", False),
+    Field("solver/error", "n", "float", "eV", "bound of an eigenvalue's error that follows", False),
     Field("dos/energy", "p", "float", "eV", "energies of the densities, from E_F"),
     Field(
         "dos/total", "n p", "float", "1/eV", "density of states of both spins, mean over grid cells"

@@ -83,7 +83,7 @@ def train_model(
         config.loss.scale_power,
         np.dtype(config.precision).type,
     )
-    train = load_samples(inputs, maker, "train", levels=config.loss.eigenvalues > 0)
+    train = load_samples(inputs, maker, "train", eigenvalues=config.loss.eigenvalues > 0)
     validation = load_samples(inputs, maker, "validation")
     dropped = max(float(sample.dropped) for part in (train, validation) for sample in part)
     room = free_memory() // _SHARE_OF_MEMORY
@@ -154,7 +154,7 @@ def load_samples(
     maker: SampleMaker,
     part: str,
     cache: Path | None = None,
-    levels: bool = False,
+    eigenvalues: bool = False,
 ) -> CachedSamples:
     """Find the samples of a part of the split in the cache, or make them of the labels.
 
@@ -163,17 +163,17 @@ def load_samples(
         maker: turns labels into samples.
         part: ``train``, ``validation`` or ``test``.
         cache: folder; the user's cache if not given.
-        levels: whether the loss counts errors of energy levels.
+        eigenvalues: whether the loss counts errors of eigenvalues.
     """
     indices = getattr(inputs.split, part)
 
     def make() -> Iterator[Sample]:
         labels = track(read_labels(inputs.readers, indices), f"reading {part} labels", len(indices))
         for index, label in zip(indices, labels, strict=True):
-            yield maker(label, inputs.names[index], levels)
+            yield maker(label, inputs.names[index], eigenvalues)
 
     key = {"stores": [store.id for store in inputs.stores], "structures": indices.tolist()}
-    return cached_samples({**key, "levels": levels, **maker.settings()}, make, cache)
+    return cached_samples({**key, "eigenvalues": eigenvalues, **maker.settings()}, make, cache)
 
 
 def label_cutoffs(readers: Sequence[HamiltonianReader]) -> dict[str, float]:

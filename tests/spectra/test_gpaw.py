@@ -61,8 +61,8 @@ def test_monolayer_looks_as_it_should(labels):
         assert 0.5 < found.scalars["band_gap"] < 1.8
         assert found.scalars["n_electrons"] == 18.0
         assert found.scalars["carriers_sharp"] == 0.0  # nothing within 0.2 eV of midgap
-        assert found.levels.species.tolist() == [34, 74]
-        np.testing.assert_allclose(found.levels.projections.sum(axis=0), 1.0, atol=1e-10)
+        assert found.eigenvalues.species.tolist() == [34, 74]
+        np.testing.assert_allclose(found.eigenvalues.projections.sum(axis=0), 1.0, atol=1e-10)
         energy = np.linspace(*config.window, config.points)
         selenium, tungsten = (
             np.trapezoid(density[(energy > -7) & (energy < -3)]) for density in found.density

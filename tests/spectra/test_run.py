@@ -59,17 +59,17 @@ def test_store_holds_what_was_computed(source, finished):
     assert (column.unit, column.description) == ("eV", "a design variable")
     for index in range(3):
         expected = compute_spectrum(reader.read(index), CONFIG)
-        for z, density in zip(expected.levels.species, expected.density, strict=True):
+        for z, density in zip(expected.eigenvalues.species, expected.density, strict=True):
             np.testing.assert_array_equal(spectra.species[z][index], density)
         for name, value in expected.scalars.items():
             assert spectra.scalars[name][index] == value
         first, last = store["bands/eigenvalue_ptr"][index : index + 2]
         np.testing.assert_array_equal(
-            store["bands/eigenvalue"][first:last], expected.levels.energies.ravel()
+            store["bands/eigenvalue"][first:last], expected.eigenvalues.energies.ravel()
         )
         first, last = store["bands/kpoint_ptr"][index : index + 2]
         np.testing.assert_array_equal(
-            store["bands/kpoint"][first:last], expected.levels.kpoints.points
+            store["bands/kpoint"][first:last], expected.eigenvalues.kpoints.points
         )
     np.testing.assert_array_equal(spectra.total, sum(spectra.species.values()))
     for name, (unit, _) in SCALARS.items():

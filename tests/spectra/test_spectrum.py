@@ -70,7 +70,7 @@ def test_carriers_are_the_integral_of_what_is_stored(graphene):
     found = compute_spectrum(hamiltonian, config)
     energy = energy_grid(config.window, config.points)
     inside = (energy >= -1e-12) & (energy <= 1.0 + 1e-12)
-    nitrogen = found.density[found.levels.species.tolist().index(7)]
+    nitrogen = found.density[found.eigenvalues.species.tolist().index(7)]
     # 1 meV steps do not hit the window's ends exactly: an error of one step times the density.
     integral = np.trapezoid(nitrogen[inside], energy[inside])
     assert found.scalars["carriers"] == pytest.approx(integral, abs=2e-3)

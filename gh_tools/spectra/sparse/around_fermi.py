@@ -31,19 +31,19 @@ def certified_eigenvalues(
     config: DosConfig,
     windows: Sequence[tuple[float, float]],
 ) -> tuple[Eigenvalues, float, Certificate]:
-    """Find the Fermi level, and all levels that windows about it need.
+    """Find the Fermi level, and all eigenvalues that windows about it need.
 
     Args:
         solver: of the structure.
         hamiltonian: H(R) and S(R).
-        config: how the Fermi level is defined, and by how much levels are broadened.
+        config: how the Fermi level is defined, and by how much eigenvalues are broadened.
         windows: energies from E_F.
 
     Returns:
         Eigenvalues, the Fermi level in eV, and what vouches for them.
 
     Raises:
-        DataError: if levels are missing or inaccurate.
+        DataError: if eigenvalues are missing or inaccurate.
     """
     electrons = electrons_of(hamiltonian)
     before = None if solver.kept is None else solver.kept.read(0)
@@ -65,18 +65,18 @@ def certified_eigenvalues(
         fermi = label_fermi_level(hamiltonian)
     for _ in range(3):
         low, high = window_about(fermi, (sharp.valence, sharp.conduction), relative)
-        log.info("levels between %.4f and %.4f eV, E_F near %.4f eV", low, high, fermi)
-        levels, certificate = solver.levels(low, high)
+        log.info("eigenvalues between %.4f and %.4f eV, E_F near %.4f eV", low, high, fermi)
+        eigenvalues, certificate = solver.eigenvalues(low, high)
         try:
-            refined = fermi_level_of(hamiltonian, levels, config)
-            band_edges(levels, electrons)
+            refined = fermi_level_of(hamiltonian, eigenvalues, config)
+            band_edges(eigenvalues, electrons)
         except OutsideWindow:
             raise DataError(
-                f"the levels between {low:.4f} and {high:.4f} eV do not hold the Fermi level that "
+                f"the eigenvalues between {low:.4f} and {high:.4f} eV do not hold the Fermi level that "
                 "was found before; use another --engine or --solver dense"
             ) from None
-        # Shifts that hit a level were moved a little: 1e-3 eV of the tails, which hold nothing.
+        # Shifts that hit an eigenvalue were moved a little: 1e-3 eV of the tails, which hold nothing.
         if abs(refined - fermi) < 1e-3:
-            return levels, refined, certificate
+            return eigenvalues, refined, certificate
         fermi = refined
     raise DataError("the Fermi level does not settle; use --smearing 0 or --solver dense")

@@ -1,4 +1,4 @@
-"""Where to look for the level of a given number, from a rough model and exact counts."""
+"""Where to look for the eigenvalue of a given number, from a rough model and exact counts."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ class CountModel:
     Between two exact counts the model's is stretched to agree with both.
 
     Attributes:
-        levels: of the model, ascending, eV.
+        eigenvalues: of the model, ascending, eV.
         known: shift in eV and states below it, as counted.
     """
 
-    def __init__(self, levels: Float[np.ndarray, " m"], states: Float[np.ndarray, " m"]):
+    def __init__(self, eigenvalues: Float[np.ndarray, " m"], states: Float[np.ndarray, " m"]):
         """Begin with a model.
 
         Args:
-            levels: eV, in any order.
+            eigenvalues: eV, in any order.
             states: that each stands for.
         """
-        order = np.argsort(levels)
-        self.levels = np.asarray(levels)[order]
+        order = np.argsort(eigenvalues)
+        self.eigenvalues = np.asarray(eigenvalues)[order]
         self._held = np.concatenate([[0.0], np.cumsum(np.asarray(states)[order])])
         self.known: dict[float, float] = {}
 
@@ -45,15 +45,15 @@ class CountModel:
         upper = [(e, n) for e, n in known if n > below]
         x0, n0 = max(lower, default=(-np.inf, 0.0))
         x1, n1 = min(upper, default=(np.inf, self.capacity))
-        m0, m1 = self._held[np.searchsorted(self.levels, [x0, x1])]
+        m0, m1 = self._held[np.searchsorted(self.eigenvalues, [x0, x1])]
         if m1 == m0:  # the model has nothing there: step outwards, or halve
             if np.isinf(x0) or np.isinf(x1):
                 return x1 - 1.0 if np.isinf(x0) else x0 + 1.0
             return 0.5 * (x0 + x1)
         rank = np.searchsorted(self._held, m0 + (below - n0) * (m1 - m0) / (n1 - n0) - 1e-9)
-        index = int(np.clip(rank, 1, len(self.levels) - 1))
-        # The middle between two levels of the model, which in a gap is its middle.
-        energy = float(0.5 * (self.levels[index - 1] + self.levels[index]))
+        index = int(np.clip(rank, 1, len(self.eigenvalues) - 1))
+        # The middle between two eigenvalues of the model, which in a gap is its middle.
+        energy = float(0.5 * (self.eigenvalues[index - 1] + self.eigenvalues[index]))
         if np.isfinite(x0) and np.isfinite(x1):
             margin = min(0.05, 5 / (n1 - n0)) * (x1 - x0)
             return float(np.clip(energy, x0 + margin, x1 - margin))

@@ -36,14 +36,14 @@ def kernel_polynomial_dos(
     """Estimate the Mulliken-projected density of states, broadened and averaged as `projected_dos`.
 
     With X the eigenvectors and f a function, f(S⁻¹H) = X f(ε) XᴴS, whose diagonal over the orbitals
-    of a species sums f over all levels with Mulliken's weights. Random vectors z of ±1 estimate it:
+    of a species sums f over all eigenvalues with Mulliken's weights. Random vectors z of ±1 estimate it:
     Σ_μ z_μ (f(S⁻¹H) z)_μ. Gaussians are expanded in Chebyshev polynomials to rounding, so that the
     only error is that of the random vectors; it is estimated from their scatter. The number of all states
     is exact, because z_μ² is one.
 
     Args:
         solver: of the structure; its engine factorises S.
-        energy: ascending energies, eV, on the scale of the levels.
+        energy: ascending energies, eV, on the scale of the eigenvalues.
         width: standard deviation of the Gaussian, eV.
         probes: random vectors for each channel.
         seed: of the random vectors.
@@ -52,7 +52,7 @@ def kernel_polynomial_dos(
         Density of each species and the standard error of their sum, states/eV.
 
     Raises:
-        DataError: if the width needs too many polynomials, or levels lie beyond the bounds
+        DataError: if the width needs too many polynomials, or eigenvalues lie beyond the bounds
             that were found.
     """
     members, edges = solver.members, cell_edges(energy)
@@ -71,7 +71,7 @@ def kernel_polynomial_dos(
         terms = int(np.ceil(_TERMS * half / width)) + 1
         if terms > _MOST_TERMS:
             raise DataError(
-                f"--width {width:g}: needs {terms} polynomials for levels between {low:.2f} and "
+                f"--width {width:g}: needs {terms} polynomials for eigenvalues between {low:.2f} and "
                 f"{high:.2f} eV, more than {_MOST_TERMS}; use a larger --width, or --solver slices"
             )
         z = rng.choice([-1.0, 1.0], size=(pencil.n, probes)).astype(pencil.dtype)
@@ -87,7 +87,7 @@ def kernel_polynomial_dos(
         # what S makes of random vectors; beyond the interval polynomials grow without bounds.
         if not np.all(np.abs(moments) < 100 * pencil.n):
             raise DataError(
-                f"levels lie outside {low:.2f} to {high:.2f} eV, where their extremes were found; "
+                f"eigenvalues lie outside {low:.2f} to {high:.2f} eV, where their extremes were found; "
                 "use --solver slices"
             )
         scale = solver.degeneracy * solver.kpoints.weights[channel.kpoint] / half
@@ -120,7 +120,7 @@ def _gaussian_series(
 
 
 def _bounds(apply, n: int, dtype: np.dtype) -> tuple[float, float]:
-    """Return energies beyond all levels, from the extreme eigenvalues of S⁻¹H."""
+    """Return energies beyond all eigenvalues, from the extreme eigenvalues of S⁻¹H."""
     if n < 40:
         value = np.linalg.eigvals(apply(np.eye(n, dtype=dtype))).real
         low, high = value.min(), value.max()
@@ -136,5 +136,5 @@ def _bounds(apply, n: int, dtype: np.dtype) -> tuple[float, float]:
             )[0].real
             for which in ("SR", "LR")
         )
-    margin = _MARGIN * max(0.5 * (high - low), 1.0)  # all levels may be the same
+    margin = _MARGIN * max(0.5 * (high - low), 1.0)  # all eigenvalues may be the same
     return float(low - margin), float(high + margin)

@@ -21,7 +21,7 @@ Apply = Callable[[Shaped[np.ndarray, "n m"]], Shaped[np.ndarray, "n m"]]
 class BlockLanczos:
     """Grows an S-orthonormal basis V with full reorthogonalisation, and T = Vᴴ S (H - σS)⁻¹ S V.
 
-    Eigenvalues near the shift converge first: an eigenvalue θ of T is a level σ + 1/θ.
+    Eigenvalues near the shift converge first: an eigenvalue θ of T is the eigenvalue σ + 1/θ of H and S.
 
     Attributes:
         size: number of vectors that T is known for.

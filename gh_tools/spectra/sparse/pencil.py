@@ -1,4 +1,4 @@
-"""H(k) and S(k) of a large structure, sparse, and a cheap model of how their levels lie."""
+"""H(k) and S(k) of a large structure, sparse, and a cheap model of how their eigenvalues lie."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from gh_tools.orbitals.blocks import Hamiltonian, OnsiteBlocks, PairBlocks
 from gh_tools.orbitals.partition import divide
 from gh_tools.resources import threads
 
-# Orbitals of the parts whose levels model those of the whole: fractions of a second each.
+# Orbitals of the parts whose eigenvalues model those of the whole: fractions of a second each.
 PART_SIZE = 600
 # Elements of blocks that are put into matrices at once.
 _CHUNK = 2**22
@@ -225,9 +225,9 @@ def _distinct(place: Int[np.ndarray, " blocks"], chunk: int) -> Iterator[np.ndar
 def model_eigenvalues(
     pencil: Pencil, owner: Int[np.ndarray, " n"], positions: Float[np.ndarray, "atoms 3"]
 ) -> Float[np.ndarray, " n"]:
-    """Return levels of compact parts of the structure, each by itself, all together ascending.
+    """Return eigenvalues of compact parts of the structure, each by itself, all together ascending.
 
-    They say roughly where the levels of the whole lie, for guesses that inertia then corrects.
+    They say roughly where the eigenvalues of the whole lie, for guesses that inertia then corrects.
 
     Args:
         pencil: H and S.
@@ -237,7 +237,7 @@ def model_eigenvalues(
     h, s = (pencil._matrix(values) for values in (pencil.hamiltonian, pencil.overlap))
     counts = np.bincount(owner, minlength=len(positions))
     start = np.concatenate([[0], np.cumsum(counts)])
-    levels = []
+    eigenvalues = []
     for atoms in divide(positions, counts, PART_SIZE):
         orbitals = np.concatenate([np.arange(start[a], start[a + 1]) for a in atoms])
         blocks = []
@@ -245,10 +245,10 @@ def model_eigenvalues(
             upper = matrix[orbitals][:, orbitals].toarray()
             blocks.append(upper + np.triu(upper, 1).conj().T)
         try:
-            levels.append(scipy.linalg.eigh(*blocks, eigvals_only=True))
+            eigenvalues.append(scipy.linalg.eigh(*blocks, eigvals_only=True))
         except np.linalg.LinAlgError:
             raise DataError(
                 "the overlap matrix is not positive definite, so there are no eigenvalues; "
                 "label with a more confined or smaller basis"
             ) from None
-    return np.sort(np.concatenate(levels))
+    return np.sort(np.concatenate(eigenvalues))

@@ -21,27 +21,27 @@ from gh_tools.store.partial import Pieces
 # Eigenvalues about one shift, at least, and per root of the number of orbitals: a factorisation costs as
 # much as it takes to orthogonalise the vectors of a slice against each other.
 SLICE, SLICE_PER_ROOT = 250, 5.0
-# Vectors of the Lanczos basis per level wanted, and beyond: many, where levels crowd outside.
+# Vectors of the Lanczos basis per eigenvalue wanted, and beyond: many, where eigenvalues crowd outside.
 VECTORS, MORE_VECTORS = 4, 300
 # By how much a basis grows before it is asked again what has converged.
 _GROWTH = 1.15
-# How often slices are halved where levels do not converge.
+# How often slices are halved where eigenvalues do not converge.
 _HALVINGS = 5
-# A slice ends in the widest gap among so many of its last levels, or this part of them; eV that a gap
+# A slice ends in the widest gap among so many of its last eigenvalues, or this part of them; eV that a gap
 # must have.
 _LAST, _LAST_PART, _GAP = 8, 0.1, 1e-6
 # Eigenvalues whose residuals are computed at once.
 _TOGETHER = 256
-# eV; largest ‖Hx - εSx‖ of a level that is accepted. It bounds the error of ε once divided by the
+# eV; largest ‖Hx - εSx‖ of an eigenvalue that is accepted. It bounds the error of ε once divided by the
 # root of the smallest eigenvalue of S; the error itself is quadratic in it.
 RESIDUAL = 1e-8
 # eV; what Lanczos goes on to by its own estimate, so that true residuals keep well below.
 _ESTIMATE = 1e-11
-# eV; no level may be this near to an end of a window: rounding could count it on either side.
+# eV; no eigenvalue may be this near to an end of a window: rounding could count it on either side.
 _CLEAR = 1e-8
-# eV; a shift this near to a level drowns the others in it.
+# eV; a shift this near to an eigenvalue drowns the others in it.
 _NEXT = 1e-6
-# eV; by how much a shift that hits a level is moved, and how often.
+# eV; by how much a shift that hits an eigenvalue is moved, and how often.
 _NUDGE, _NUDGES = 3.7e-5, 4
 
 Project = Callable[
@@ -69,7 +69,7 @@ class Count(NamedTuple):
 
     Attributes:
         shift: eV.
-        below: number of levels below it.
+        below: number of eigenvalues below it.
     """
 
     shift: float
@@ -82,7 +82,7 @@ class Step:
 
     Attributes:
         at: inertia at the shift.
-        found: all levels between the edge of the step before and this one's.
+        found: all eigenvalues between the edge of the step before and this one's.
         edge: energy in a gap, eV.
     """
 
@@ -120,7 +120,7 @@ class Step:
 
 
 def slice_size(n: int, max_vectors: int | None = None) -> int:
-    """Return how many levels are looked for about one shift.
+    """Return how many eigenvalues are looked for about one shift.
 
     Args:
         n: number of orbitals.
@@ -133,12 +133,12 @@ def slice_size(n: int, max_vectors: int | None = None) -> int:
 
 
 class Slicer:
-    """Counts and finds the levels of one pencil.
+    """Counts and finds the eigenvalues of one pencil.
 
     Attributes:
         pencil: H and S.
         engine: that factorises them.
-        model: of where levels lie.
+        model: of where eigenvalues lie.
     """
 
     def __init__(
@@ -156,15 +156,15 @@ class Slicer:
             pencil: H and S.
             engine: to factorise with.
             project: gives the weights of species in S-normalised vectors x, from x and Sx.
-            model: of where levels lie; learns what is counted.
-            max_vectors: limit of each Lanczos basis; None for one by the number of levels.
+            model: of where eigenvalues lie; learns what is counted.
+            max_vectors: limit of each Lanczos basis; None for one by the number of eigenvalues.
         """
         self.pencil, self.engine, self.model, self._project = pencil, engine, model, project
         self._max_vectors = max_vectors
         self._current: Count | None = None
 
     def count(self, sigma: float, *, factors: bool = False) -> Count:
-        """Count the levels below a shift, which is moved a little if it hits one.
+        """Count the eigenvalues below a shift, which is moved a little if it hits one.
 
         Args:
             sigma: eV.
@@ -189,7 +189,7 @@ class Slicer:
             return self._current
         raise DataError(
             f"no factorisation of H - σS near σ = {sigma:.4f} eV with {self.engine.name} can be "
-            "trusted to count levels; use another --engine or --solver dense"
+            "trusted to count eigenvalues; use another --engine or --solver dense"
         )
 
     def forget(self) -> None:
@@ -197,14 +197,14 @@ class Slicer:
         self._current = None
 
     def near(self, sigma: float, need: tuple[int, int]) -> tuple[Count, Slice, tuple[float, float]]:
-        """Find levels on both sides of a shift, nearest first; nothing certifies them yet.
+        """Find eigenvalues on both sides of a shift, nearest first; nothing certifies them yet.
 
         Args:
             sigma: eV.
             need: how many below and above, at least; fewer if there are no more.
 
         Returns:
-            The count at the shift, the levels found, and the energies between which they are.
+            The count at the shift, the eigenvalues found, and the energies between which they are.
 
         Raises:
             NotConverged: they do not converge; ask nearer to them.
@@ -227,25 +227,25 @@ class Slicer:
         high = np.inf if need[1] == self.pencil.n - at.below else edges[1]
         return at, found, (low, high)
 
-    def levels(
-        self, low: float, high: float, *, title: str = "levels", kept: Pieces | None = None
+    def eigenvalues(
+        self, low: float, high: float, *, title: str = "eigenvalues", kept: Pieces | None = None
     ) -> tuple[Slice, Count, Count]:
-        """Find all levels of a window, marching upwards from shift to shift.
+        """Find all eigenvalues of a window, marching upwards from shift to shift.
 
-        At each, Lanczos finds the levels down to those that are known, whose number inertia tells, and
+        At each, Lanczos finds the eigenvalues down to those that are known, whose number inertia tells, and
         about as many above, up to a gap. The next shift's inertia tells whether these were all.
 
         Args:
-            low: lower end, eV; moved a little if it hits a level, as the upper one.
+            low: lower end, eV; moved a little if it hits an eigenvalue, as the upper one.
             high: upper end, eV.
             title: of the progress shown.
             kept: where finished steps are put, and found after an interruption.
 
         Returns:
-            The levels, and the counts at both ends, whose difference is their number.
+            The eigenvalues, and the counts at both ends, whose difference is their number.
 
         Raises:
-            DataError: if levels are missing, or residuals too large.
+            DataError: if eigenvalues are missing, or residuals too large.
         """
         first, last, steps = self._begin(low, high, kept)
         expected = last.below - first.below
@@ -295,7 +295,7 @@ class Slicer:
         return first, last, steps
 
     def _step(self, start: Count, last: Count, size: int) -> Step:
-        """Find the levels from an energy in a gap to another above it, or to the end of the window.
+        """Find the eigenvalues from an energy in a gap to another above it, or to the end of the window.
 
         Raises:
             NotConverged: some do not converge.
@@ -308,7 +308,7 @@ class Slicer:
         if not final:
             wanted = missing // parts
             end = self.model.guess(start.below + wanted, start[:2], last[:2])
-        # Not the very middle: windows are even about E_F, which in a metal is a level.
+        # Not the very middle: windows are even about E_F, which in a metal is an eigenvalue.
         at = self._factorized(start.shift + 0.498 * (end - start.shift))
         left = at.below - start.below
         right = last.below - at.below if final else max(0, start.below + wanted - at.below)
@@ -332,20 +332,20 @@ class Slicer:
             found = self._lanczos(at, left + right, satisfied)
         except NotConverged:
             raise NotConverged(
-                f"Lanczos found {converged_left} of the {left} levels between {start.shift:.4f} and "
+                f"Lanczos found {converged_left} of the {left} eigenvalues between {start.shift:.4f} and "
                 f"{at.shift:.4f} eV that inertia counts"
             ) from None
         below = int(np.sum(found.energies < at.shift))
         above = len(found.energies) - below
         if below != left or (final and above != right):
             raise DataError(
-                f"{below} and {above} levels found on the two sides of {at.shift:.4f} eV, but inertia "
+                f"{below} and {above} eigenvalues found on the two sides of {at.shift:.4f} eV, but inertia "
                 f"counts {left} and {last.below - at.below}; use another --engine"
             )
         for end in (start.shift, at.shift, last.shift):
             if abs(found.energies - end).min(initial=np.inf) < _CLEAR:
                 raise DataError(
-                    f"a level lies within {_CLEAR:g} eV of {end:.6f} eV, where levels are counted; "
+                    f"an eigenvalue lies within {_CLEAR:g} eV of {end:.6f} eV, where eigenvalues are counted; "
                     "ask for another --window"
                 )
         return Step(at, found, edge)
@@ -386,7 +386,7 @@ class Slicer:
             residual = max(residual, float(np.linalg.norm(hx, axis=0).max()))
         if residual > RESIDUAL:
             raise DataError(
-                f"a level has the residual {residual:.1e} eV, more than {RESIDUAL:.0e}; "
+                f"an eigenvalue has the residual {residual:.1e} eV, more than {RESIDUAL:.0e}; "
                 "use another --engine or --solver dense"
             )
         if not parts:
@@ -415,10 +415,10 @@ class Slicer:
         # it the one to which the inertia belongs.
         if not error < _CLEAR:
             raise UnreliableInertia(f"backward error {error:.1e} eV")
-        # Once more: what grows most is the level next to the shift.
+        # Once more: what grows most is the eigenvalue next to the shift.
         growth = np.linalg.norm(self.engine.solve(pencil.apply_overlap(x))) / np.linalg.norm(x)
         if growth * _NEXT > 1:
-            raise UnreliableInertia(f"a level lies {1 / growth:.1e} eV away")
+            raise UnreliableInertia(f"an eigenvalue lies {1 / growth:.1e} eV away")
 
 
 class NotConverged(Exception):
@@ -430,11 +430,11 @@ def _ends(first: Count, last: Count) -> dict[str, np.ndarray]:
 
 
 def _gap(shift: float, above: Float[np.ndarray, " m"]) -> float:
-    """Return the middle of the widest gap among the last levels above a shift; the shift if none is."""
-    levels = np.concatenate([[shift], above])
-    gaps = np.diff(levels)
+    """Return the middle of the widest gap among the last eigenvalues above a shift; the shift if none is."""
+    eigenvalues = np.concatenate([[shift], above])
+    gaps = np.diff(eigenvalues)
     for last in (max(_LAST, int(_LAST_PART * len(gaps))), len(gaps)):
         widest = len(gaps) - 1 - int(np.argmax(gaps[: -last - 1 : -1]))
         if gaps[widest] > _GAP:
-            return float(0.5 * (levels[widest] + levels[widest + 1]))
+            return float(0.5 * (eigenvalues[widest] + eigenvalues[widest + 1]))
     return shift

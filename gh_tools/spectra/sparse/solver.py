@@ -37,7 +37,7 @@ from gh_tools.spectra.sparse.slices import (
 )
 from gh_tools.store.partial import Pieces
 
-# Eigenvalues per channel that the count may be off when the levels around the shift are looked at:
+# Eigenvalues per channel that the count may be off when the eigenvalues around the shift are looked at:
 # these cost less than another factorisation.
 CLOSE = 24
 _SEARCHES = 40
@@ -45,27 +45,27 @@ _SEARCHES = 40
 _BASIS_SHARE = 0.25
 # Pieces for the steps of one channel.
 _MOST_STEPS = 10**5
-# eV by which a window goes beyond what it must hold: a shift that hits a level is moved by less.
+# eV by which a window goes beyond what it must hold: a shift that hits an eigenvalue is moved by less.
 _BEYOND = 1e-3
 
 
 @dataclass(frozen=True)
 class Certificate:
-    """How levels were found, and what vouches for them.
+    """How eigenvalues were found, and what vouches for them.
 
     Attributes:
         solver: ``dense`` or ``slices``.
         engine: library of the factorisation.
-        window: absolute energies between which all levels are listed, eV.
-        levels: number of levels listed, over spins and k-points.
-        residual: largest ‖Hx - εSx‖ of a level, eV, for xᴴSx = 1.
-        error: bound of the error of a level that follows, eV: residual / √(smallest eigenvalue of S).
+        window: absolute energies between which all eigenvalues are listed, eV.
+        eigenvalues: number of eigenvalues listed, over spins and k-points.
+        residual: largest ‖Hx - εSx‖ of an eigenvalue, eV, for xᴴSx = 1.
+        error: bound of the error of an eigenvalue that follows, eV: residual / √(smallest eigenvalue of S).
     """
 
     solver: str
     engine: str
     window: tuple[float, float]
-    levels: int
+    eigenvalues: int
     residual: float
     error: float
 
@@ -78,13 +78,13 @@ class Channel(NamedTuple):
 
 
 class SlicedSolver:
-    """Counts and finds levels of all channels, holding the matrices of one at a time.
+    """Counts and finds eigenvalues of all channels, holding the matrices of one at a time.
 
     Attributes:
         hamiltonian: H(R) and S(R).
         kpoints: where.
         channels: all spins and k-points.
-        degeneracy: electrons that a level holds.
+        degeneracy: electrons that an eigenvalue holds.
         members: 1 where an orbital belongs to a species, else 0.
     """
 
@@ -102,7 +102,7 @@ class SlicedSolver:
 
         Args:
             hamiltonian: H(R) and S(R).
-            kpoints: where to find levels.
+            kpoints: where to find eigenvalues.
             engine: library of the factorisation; None for the best installed.
             memory: bytes that may be used.
             projection: weights of species.
@@ -149,10 +149,10 @@ class SlicedSolver:
         return self._engine.solve(rhs)
 
     def find_fermi_level(self, n_electrons: float) -> Eigenvalues:
-        """Find the levels next to the sharp Fermi level by counting electrons, uncertified.
+        """Find the eigenvalues next to the sharp Fermi level by counting electrons, uncertified.
 
-        Shifts are guessed from the levels of parts and from all counts so far, until the count is
-        nearly right; then the levels around the last shift decide.
+        Shifts are guessed from the eigenvalues of parts and from all counts so far, until the count is
+        nearly right; then the eigenvalues around the last shift decide.
         """
         electrons = self._joint_model()
         close: float = CLOSE
@@ -176,25 +176,25 @@ class SlicedSolver:
                 continue
             need = (int(np.ceil(max(-missing, 0))) + 2, int(np.ceil(max(missing, 0))) + 2)
             try:
-                levels = self._levels_near(sigma, need)
-                fermi_level(levels, n_electrons)
+                eigenvalues = self._eigenvalues_near(sigma, need)
+                fermi_level(eigenvalues, n_electrons)
             except (NotConverged, OutsideWindow):
                 close = close / 2  # look from nearer by
                 continue
-            return levels
+            return eigenvalues
         raise DataError(
-            "the Fermi level was not found by counting levels; use --solver dense, or --fermi label"
+            "the Fermi level was not found by counting eigenvalues; use --solver dense, or --fermi label"
         )
 
-    def levels(self, low: float, high: float) -> tuple[Eigenvalues, Certificate]:
-        """Find all levels of all channels in a window, certified.
+    def eigenvalues(self, low: float, high: float) -> tuple[Eigenvalues, Certificate]:
+        """Find all eigenvalues of all channels in a window, certified.
 
         Args:
             low: eV.
             high: eV.
 
         Raises:
-            DataError: if a level is missing or not accurate.
+            DataError: if an eigenvalue is missing or not accurate.
         """
         found: dict[Channel, Slice] = {}
         below = np.zeros((self.hamiltonian.n_spins, len(self.kpoints)), dtype=np.int64)
@@ -205,8 +205,8 @@ class SlicedSolver:
             kept = self.kept
             if kept is not None:
                 kept = kept.after(1 + _MOST_STEPS * self.channels.index(channel))
-            found[channel], first, last = slicer.levels(
-                low, high, title=f"levels{self._name(channel)}", kept=kept
+            found[channel], first, last = slicer.eigenvalues(
+                low, high, title=f"eigenvalues{self._name(channel)}", kept=kept
             )
             below[channel] = first.below
             above[channel] = slicer.pencil.n - last.below
@@ -224,7 +224,7 @@ class SlicedSolver:
         )
         return self._pack(found, below, above, window), certificate
 
-    def _levels_near(self, sigma: float, need: tuple[int, int]) -> Eigenvalues:
+    def _eigenvalues_near(self, sigma: float, need: tuple[int, int]) -> Eigenvalues:
         found, lows, highs = {}, [], []
         below = np.zeros((self.hamiltonian.n_spins, len(self.kpoints)), dtype=np.int64)
         above = np.zeros_like(below)
@@ -255,13 +255,13 @@ class SlicedSolver:
 
     def _joint_model(self) -> CountModel:
         """Model the electrons of all channels by those of the first k-point."""
-        levels, states = [], []
+        eigenvalues, states = [], []
         for channel in self.channels:
             if channel.kpoint == 0:
                 model = self._slicer(channel).model
-                levels.append(model.levels)
-                states.append(np.full(len(model.levels), float(self.degeneracy)))
-        return CountModel(np.concatenate(levels), np.concatenate(states))
+                eigenvalues.append(model.eigenvalues)
+                states.append(np.full(len(model.eigenvalues), float(self.degeneracy)))
+        return CountModel(np.concatenate(eigenvalues), np.concatenate(states))
 
     def _slicer(self, channel: Channel) -> Slicer:
         """Return what works on a channel, in place of the one that worked before."""
@@ -278,8 +278,8 @@ class SlicedSolver:
         held = 3 * pencil.nbytes + min(most, wanted) * basis
         self._engine.memory = max(0, self._memory - held)
         if channel not in self._models:
-            levels = model_eigenvalues(pencil, self._owner(), self.hamiltonian.atoms.positions)
-            self._models[channel] = CountModel(levels, np.ones(len(levels)))
+            eigenvalues = model_eigenvalues(pencil, self._owner(), self.hamiltonian.atoms.positions)
+            self._models[channel] = CountModel(eigenvalues, np.ones(len(eigenvalues)))
         if channel.kpoint not in self._bounds:
             self._bounds[channel.kpoint] = self._check_overlap(pencil, channel)
         project = self._projector(pencil, self._bounds[channel.kpoint])
@@ -318,7 +318,7 @@ class SlicedSolver:
         low, high = overlap_bounds(pencil, self._engine.solve)
         if low < POOR_OVERLAP:
             log.warning(
-                "%s: %s has the eigenvalue %.1e: errors of H grow up to %.0e times in the levels; %s",
+                "%s: %s has the eigenvalue %.1e: errors of H grow up to %.0e times in the eigenvalues; %s",
                 self.hamiltonian.atoms.get_chemical_formula(),
                 where,
                 low,
@@ -364,11 +364,11 @@ def window_about(
     edges: tuple[float, float],
     relative: tuple[float, float],
 ) -> tuple[float, float]:
-    """Return the energies between which levels are needed, eV.
+    """Return the energies between which eigenvalues are needed, eV.
 
     Args:
         fermi: Fermi level.
-        edges: levels on both sides of it, that must be in.
+        edges: eigenvalues on both sides of it, that must be in.
         relative: window from E_F.
     """
     return min(fermi + relative[0], edges[0]) - _BEYOND, max(

@@ -25,7 +25,7 @@ class Batch(NamedTuple):
     onsite_weight: Float[np.ndarray, "atoms Ko"]
     pairs: Float[np.ndarray, "pairs Kp"]
     pairs_weight: Float[np.ndarray, "pairs Kp"]
-    levels: EigenvalueRows | None = None
+    eigenvalue_rows: EigenvalueRows | None = None
 
 
 @dataclass(frozen=True)
@@ -134,14 +134,14 @@ def collate(samples: Iterable[Sample], size: tuple[int, int, int]) -> Batch:
     samples = list(samples)
     atoms, edges, pairs = size
     # All samples have them, or none has.
-    levels = cast(list[EigenvalueRows], [sample.levels for sample in samples])
+    rows = cast(list[EigenvalueRows], [sample.eigenvalue_rows for sample in samples])
     return Batch(
         pad(concatenate([sample.graph for sample in samples]), atoms, edges, pairs),
         _stack([sample.onsite for sample in samples], atoms),
         _stack([sample.onsite_weight for sample in samples], atoms),
         _stack([sample.pairs for sample in samples], pairs),
         _stack([sample.pairs_weight for sample in samples], pairs),
-        None if samples[0].levels is None else stack_eigenvalue_rows(levels, atoms, pairs),
+        None if samples[0].eigenvalue_rows is None else stack_eigenvalue_rows(rows, atoms, pairs),
     )
 
 

@@ -1,8 +1,8 @@
-"""How errors of irreps move the energy levels near the Fermi level, to first order.
+"""How errors of irreps move the eigenvalues near the Fermi level, to first order.
 
-S is exact, so that an error δH moves a level by δε = c† δH(k) c with the reference's eigenvector c,
+S is exact, so that an error δH moves an eigenvalue by δε = c† δH(k) c with the reference's eigenvector c,
 c† S(k) c = 1 (first-order perturbation theory of H c = ε S c). That is linear in the errors of the
-predicted components: one row of numbers for each chosen level. H(R) and S(R) are known, so that any k
+predicted components: one row of numbers for each chosen eigenvalue. H(R) and S(R) are known, so that any k
 serves, and random ones say more than the mesh of the label.
 """
 
@@ -28,11 +28,11 @@ from gh_tools.spectra.fermi import electrons_of, fermi_level
 from gh_tools.spectra.kpoints import KPoints
 
 N_KPOINTS = 8
-PER_KPOINT = 4  # levels of each k-point and spin channel
+PER_KPOINT = 4  # eigenvalues of each k-point and spin channel
 
 
 class EigenvalueRows(NamedTuple):
-    """Shifts of levels in eV for errors of one in the components that networks predict.
+    """Shifts of eigenvalues in eV for errors of one in the components that networks predict.
 
     Attributes:
         onsite: for the atoms' scaled irreps.
@@ -62,7 +62,7 @@ def make_eigenvalue_rows(
     layout: IrrepLayout,
     frame: Frame,
 ) -> EigenvalueRows:
-    """Choose levels within ±5 eV of the Fermi level, and say what moves them.
+    """Choose eigenvalues within ±5 eV of the Fermi level, and say what moves them.
 
     Args:
         label: reference H(R) and S(R).
@@ -117,7 +117,7 @@ def make_eigenvalue_rows(
 
 
 def _choose(label: Hamiltonian, random: np.random.Generator) -> _States:
-    """Draw k-points, and at each some of the levels in the window, or those nearest to it."""
+    """Draw k-points, and at each some of the eigenvalues in the window, or those nearest to it."""
     kpoints = random.uniform(-0.5, 0.5, (N_KPOINTS, 3)) * label.atoms.pbc
     overlaps = bloch_matrices(label, kpoints, "overlap")
     solved = [
@@ -127,13 +127,13 @@ def _choose(label: Hamiltonian, random: np.random.Generator) -> _States:
         )
     ]
     energies = np.array([[values for values, _ in channel] for channel in solved])
-    levels = Eigenvalues(
+    eigenvalues = Eigenvalues(
         energies,
         KPoints(kpoints, np.full(N_KPOINTS, 1 / N_KPOINTS)),
         np.unique(label.atoms.numbers),
     )
     # Of these k-points: labels that were imported may not say where it is.
-    fermi = fermi_level(levels, electrons_of(label), SMEARING)
+    fermi = fermi_level(eigenvalues, electrons_of(label), SMEARING)
     vectors, points, spins = [], [], []
     for spin, channel in enumerate(solved):
         for k, (values, states) in zip(kpoints, channel, strict=True):

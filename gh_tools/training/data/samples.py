@@ -31,7 +31,7 @@ class Sample:
         pairs: reference scaled irreps of the graph's pairs, in the frame of the scale-shift.
         pairs_weight: as for the atoms.
         dropped: largest matrix element beyond the pair cutoffs, in eV.
-        levels: what errors do to energy levels, where the loss counts them.
+        eigenvalue_rows: how errors of irreps move eigenvalues; None where the loss does not count these.
     """
 
     graph: Graph
@@ -40,7 +40,7 @@ class Sample:
     pairs: Float[np.ndarray, "pairs Kp"]
     pairs_weight: Float[np.ndarray, "pairs Kp"]
     dropped: Float[np.ndarray, ""]
-    levels: EigenvalueRows | None = None
+    eigenvalue_rows: EigenvalueRows | None = None
 
     @property
     def size(self) -> Int[np.ndarray, "3"]:
@@ -100,13 +100,13 @@ class SampleMaker:
             "dtype": np.dtype(self.dtype).name,
         }
 
-    def __call__(self, label: Hamiltonian, name: str, levels: bool = False) -> Sample:
+    def __call__(self, label: Hamiltonian, name: str, eigenvalues: bool = False) -> Sample:
         """Make a sample of one label.
 
         Args:
             label: reference H(R), with the layout's spin channels.
             name: of the structure, for errors.
-            levels: whether the loss counts errors of energy levels.
+            eigenvalues: whether the loss counts errors of eigenvalues.
 
         Raises:
             DataError: when the label has another number of spin channels, or is not finite.
@@ -167,7 +167,7 @@ class SampleMaker:
 
         onsite_terms, pairs_terms = self._terms(graph)
         moved = None
-        if levels:
+        if eigenvalues:
             scales = onsite_terms[1], pairs_terms[1]
             moved = make_eigenvalue_rows(
                 label, name, graph, kept, scales, self.layout, self.scaleshift.frame

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 def first_order_errors(
     prediction, batch
 ) -> tuple[Float[Array, "atoms rows"], Float[Array, "atoms rows"]]:
-    """Return the errors of the chosen levels that errors of the prediction make, to first order.
+    """Return the errors of the chosen eigenvalues that errors of the prediction make, to first order.
 
     Args:
         prediction: the model's ``Prediction``: scaled irreps.
@@ -20,7 +20,7 @@ def first_order_errors(
         δε in eV, in the row of each structure's first atom; and weights, which are one there and zero
         in all other rows.
     """
-    rows, graph = batch.levels, batch.graph
+    rows, graph = batch.eigenvalue_rows, batch.graph
     n_atoms = len(graph.species)
     onsite = jnp.einsum("arc,ac->ar", rows.onsite, prediction.onsite - batch.onsite)
     pairs = jnp.einsum("prc,pc->pr", rows.pairs, prediction.pairs - batch.pairs)

@@ -36,7 +36,7 @@ def hamiltonian_loss(prediction, batch, config: LossConfig) -> Float[Array, ""]:
     """Compare predicted with reference irreps.
 
     loss = w_pairs (a RMSE + b MAE)_pairs + w_onsite (a RMSE + b MAE)_onsite
-    + w_levels (a RMSE + b MAE)_levels
+    + w_eigenvalues (a RMSE + b MAE)_eigenvalues
 
     Args:
         prediction: the model's ``Prediction``: scaled irreps.

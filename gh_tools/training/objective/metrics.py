@@ -40,18 +40,18 @@ class Reference:
     """Eigenvalues of one label.
 
     Attributes:
-        levels: at the k-points of the label's DFT run.
+        eigenvalues: at the k-points of the label's DFT run.
         n_electrons: that fill them.
     """
 
-    levels: Eigenvalues
+    eigenvalues: Eigenvalues
     n_electrons: float
 
     @classmethod
     def of(cls, label: Hamiltonian) -> Reference:
         """Solve the label's eigenproblem."""
-        levels = solve(label, reference_kpoints(label), projected=False)
-        return cls(levels, electrons_of(label))
+        eigenvalues = solve(label, reference_kpoints(label), projected=False)
+        return cls(eigenvalues, electrons_of(label))
 
 
 def eigenvalue_mae(
@@ -65,18 +65,18 @@ def eigenvalue_mae(
     Args:
         predicted: H and S of each structure.
         references: of the same structures.
-        window: eV; levels of the reference within ± this of its Fermi level count.
-        ghost_distance: eV; a predicted level in the window with no level of the reference this near,
+        window: eV; eigenvalues of the reference within ± this of its Fermi level count.
+        ghost_distance: eV; a predicted eigenvalue in the window with no eigenvalue of the reference this near,
             at its k-point, is a ghost.
 
     Returns:
-        Averages over the structures that have such levels (nan where none has), in meV: ``eigenvalue`` (MAE), ``eigenvalue_shifted`` (MAE without
+        Averages over the structures that have such eigenvalues (nan where none has), in meV: ``eigenvalue`` (MAE), ``eigenvalue_shifted`` (MAE without
         the mean error), ``fermi`` (absolute error of the Fermi level); and the number of ``ghosts``.
     """
     errors = [
         eigenvalue_errors(
-            solve(hamiltonian, reference.levels.kpoints, projected=False),
-            reference.levels,
+            solve(hamiltonian, reference.eigenvalues.kpoints, projected=False),
+            reference.eigenvalues,
             reference.n_electrons,
             window,
             ghost_distance,

@@ -52,7 +52,7 @@ def dense(hamiltonian, k=(0.0, 0.0, 0.0)):
 def test_window_is_complete_and_exact(sheet, engine, k):
     expected = dense(sheet, k)
     slicer = slicer_of(sheet, k, engine)
-    found, first, last = slicer.levels(-11.0, -9.0)
+    found, first, last = slicer.eigenvalues(-11.0, -9.0)
     inside = expected[(expected > first.shift) & (expected < last.shift)]
     assert len(inside) > 50
     np.testing.assert_allclose(found.energies, inside, rtol=0, atol=EXACT)
@@ -65,7 +65,7 @@ def test_window_is_complete_and_exact(sheet, engine, k):
 def test_many_slices_are_one_window(sheet, monkeypatch):
     monkeypatch.setattr("gh_tools.spectra.sparse.slices.slice_size", lambda *_: 40)
     expected = dense(sheet)
-    found, first, last = slicer_of(sheet).levels(expected[0] - 1.0, -9.0)
+    found, first, last = slicer_of(sheet).eigenvalues(expected[0] - 1.0, -9.0)
     assert (first.below, last.below) == (0, np.sum(expected < last.shift))
     np.testing.assert_allclose(found.energies, expected[expected < last.shift], rtol=0, atol=EXACT)
 
@@ -73,7 +73,7 @@ def test_many_slices_are_one_window(sheet, monkeypatch):
 def test_interrupted_march_goes_on_behind_the_last_slice(sheet, monkeypatch, tmp_path):
     monkeypatch.setattr("gh_tools.spectra.sparse.slices.slice_size", lambda *_: 40)
     window = (-11.5, -8.5)
-    expected = slicer_of(sheet).levels(*window)[0]
+    expected = slicer_of(sheet).eigenvalues(*window)[0]
     whole, taken, most = Slicer._step, [], 1
 
     def step(self, start, *rest):
@@ -84,22 +84,22 @@ def test_interrupted_march_goes_on_behind_the_last_slice(sheet, monkeypatch, tmp
 
     monkeypatch.setattr(Slicer, "_step", step)
     with pytest.raises(KeyboardInterrupt):
-        slicer_of(sheet).levels(*window, kept=pieces_in(tmp_path))
+        slicer_of(sheet).eigenvalues(*window, kept=pieces_in(tmp_path))
     before, taken, most = taken, [], 10
-    found, first, last = slicer_of(sheet).levels(*window, kept=pieces_in(tmp_path))
+    found, first, last = slicer_of(sheet).eigenvalues(*window, kept=pieces_in(tmp_path))
     assert 0 < len(taken) < 3 and min(taken).shift > max(before).shift
     np.testing.assert_array_equal(found.energies, expected.energies)
     np.testing.assert_array_equal(found.projections, expected.projections)
     assert last.below - first.below == len(found.energies)
     # Of another window nothing is taken.
-    other, *_ = slicer_of(sheet).levels(-11.0, -10.0, kept=pieces_in(tmp_path))
+    other, *_ = slicer_of(sheet).eigenvalues(-11.0, -10.0, kept=pieces_in(tmp_path))
     inside = expected.energies[(expected.energies > -11.0) & (expected.energies < -10.0)]
     np.testing.assert_allclose(other.energies, inside, rtol=0, atol=EXACT)
 
 
 def test_level_that_hides_above_a_shift_is_found_from_the_next(sheet, monkeypatch):
     monkeypatch.setattr("gh_tools.spectra.sparse.slices.slice_size", lambda *_: 40)
-    expected = slicer_of(sheet).levels(-11.5, -8.5)[0]
+    expected = slicer_of(sheet).eigenvalues(-11.5, -8.5)[0]
     whole, hidden = BlockLanczos.ritz, []
 
     def hiding(self):
@@ -111,13 +111,13 @@ def test_level_that_hides_above_a_shift_is_found_from_the_next(sheet, monkeypatc
         return theta[keep], vectors[:, keep], residual[keep]
 
     monkeypatch.setattr(BlockLanczos, "ritz", hiding)
-    found = slicer_of(sheet).levels(-11.5, -8.5)[0]
+    found = slicer_of(sheet).eigenvalues(-11.5, -8.5)[0]
     np.testing.assert_allclose(found.energies, expected.energies, rtol=0, atol=EXACT)
 
 
 def test_two_windows_agree_where_they_overlap(sheet):
-    one = slicer_of(sheet).levels(-11.0, -9.5)[0].energies
-    other = slicer_of(sheet).levels(-10.5, -9.0)[0].energies
+    one = slicer_of(sheet).eigenvalues(-11.0, -9.5)[0].energies
+    other = slicer_of(sheet).eigenvalues(-10.5, -9.0)[0].energies
     shared = one[one > -10.5 + 1e-3], other[other < -9.5 - 1e-3]
     assert len(shared[0]) > 10
     np.testing.assert_allclose(
@@ -129,7 +129,7 @@ def test_degenerate_levels_are_all_found(graphene):
     # Eigenvalues of a perfect supercell come in sixes and twelves; ±t are 36-fold.
     hamiltonian = graphene((12, 12, 1), mass=0.0)
     expected = dense(hamiltonian)
-    found, first, last = slicer_of(hamiltonian).levels(-3.0, 0.9)
+    found, first, last = slicer_of(hamiltonian).eigenvalues(-3.0, 0.9)
     inside = expected[(expected > first.shift) & (expected < last.shift)]
     assert np.sum(abs(inside + 2.7) < 1e-9) > 30
     np.testing.assert_allclose(found.energies, inside, rtol=0, atol=EXACT)
@@ -138,7 +138,7 @@ def test_degenerate_levels_are_all_found(graphene):
 def test_shift_on_a_level_is_moved(graphene):
     # The Dirac point: four levels at 0 exactly, and H has nothing else on its diagonal.
     hamiltonian = graphene((3, 3, 1), mass=0.0)
-    found, first, last = slicer_of(hamiltonian).levels(0.0, 3.0)
+    found, first, last = slicer_of(hamiltonian).eigenvalues(0.0, 3.0)
     expected = dense(hamiltonian)
     inside = expected[(expected > first.shift) & (expected < last.shift)]
     assert 0.0 < first.shift < 1e-3
@@ -148,7 +148,7 @@ def test_shift_on_a_level_is_moved(graphene):
 def test_too_small_a_basis_is_an_error(sheet):
     slicer = slicer_of(sheet, max_vectors=16)
     with pytest.raises(DataError, match="not complete"):
-        slicer.levels(-11.0, -9.0)
+        slicer.eigenvalues(-11.0, -9.0)
 
 
 def test_lanczos_that_hides_a_level_is_caught(sheet, monkeypatch):
@@ -161,7 +161,7 @@ def test_lanczos_that_hides_a_level_is_caught(sheet, monkeypatch):
 
     monkeypatch.setattr(BlockLanczos, "ritz", hiding)
     with pytest.raises(DataError, match="inertia counts"):
-        slicer_of(sheet).levels(-10.6, -10.4)
+        slicer_of(sheet).eigenvalues(-10.6, -10.4)
 
 
 def test_lanczos_that_claims_convergence_is_caught(sheet, monkeypatch):
@@ -173,7 +173,7 @@ def test_lanczos_that_claims_convergence_is_caught(sheet, monkeypatch):
 
     monkeypatch.setattr(BlockLanczos, "ritz", lying)
     with pytest.raises(DataError, match=r"residual|inertia counts"):
-        slicer_of(sheet).levels(-11.0, -9.0)
+        slicer_of(sheet).eigenvalues(-11.0, -9.0)
 
 
 def test_factors_of_another_matrix_are_caught(sheet, monkeypatch):

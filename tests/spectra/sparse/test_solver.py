@@ -37,9 +37,9 @@ def test_sheet(sheet, engine):
     assert found.certificate.residual < 1e-8
     assert found.certificate.error < 1e-8
     low, high = found.certificate.window
-    dense = expected.levels.energies
-    assert found.certificate.levels == np.sum((dense > low) & (dense < high))
-    assert found.levels.below[0, 0] == np.sum(dense < low)
+    dense = expected.eigenvalues.energies
+    assert found.certificate.eigenvalues == np.sum((dense > low) & (dense < high))
+    assert found.eigenvalues.below[0, 0] == np.sum(dense < low)
 
 
 @pytest.mark.parametrize(

@@ -173,7 +173,7 @@ def test_levels_are_near_the_fermi_level_and_of_all_kinds(case):
 @pytest.fixture(scope="module")
 def with_rows(inputs, maker, tmp_path_factory):
     """Samples with rows, by way of the cache."""
-    return load_samples(inputs, maker, "train", tmp_path_factory.mktemp("cache"), levels=True)
+    return load_samples(inputs, maker, "train", tmp_path_factory.mktemp("cache"), eigenvalues=True)
 
 
 def guess(batch, seed=0):

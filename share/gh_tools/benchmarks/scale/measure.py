@@ -131,7 +131,7 @@ def read(store: Path) -> None:
 
 
 def themselves(store: Path) -> dict:
-    """Find levels of two windows that overlap, with other shifts, and compare what both hold."""
+    """Find eigenvalues in two windows that overlap, with other shifts, and compare what both hold."""
     from gh_tools.resources import free_memory
     from gh_tools.spectra.fermi import electrons_of
     from gh_tools.spectra.kpoints import monkhorst_pack
@@ -142,13 +142,13 @@ def themselves(store: Path) -> dict:
     solver = SlicedSolver(hamiltonian, monkhorst_pack((1, 1, 1)), memory=free_memory())
     around = solver.find_fermi_level(electrons_of(hamiltonian))
     fermi = float(np.mean(around.window))
-    one, _ = solver.levels(fermi - 0.4, fermi + 0.2)
-    other, _ = solver.levels(fermi - 0.2, fermi + 0.4)
+    one, _ = solver.eigenvalues(fermi - 0.4, fermi + 0.2)
+    other, _ = solver.eigenvalues(fermi - 0.2, fermi + 0.4)
     shared = []
-    for levels in (one, other):
-        energies = levels.energies[0, 0]
+    for eigenvalues in (one, other):
+        energies = eigenvalues.energies[0, 0]
         some = (energies > other.window[0]) & (energies < one.window[1])
-        shared.append((energies[some], levels.projections[:, 0, 0, some]))
+        shared.append((energies[some], eigenvalues.projections[:, 0, 0, some]))
     inertia = int(other.below[0, 0] - one.below[0, 0])
     return {
         "levels": [one.energies.size, other.energies.size],
@@ -169,7 +169,7 @@ def spectrum(store: Path) -> dict:
     return {
         "solver": str(spectra["solver/solver"][0]),
         "engine": str(spectra["solver/engine"][0]),
-        "levels": int(spectra["solver/levels"][0]),
+        "levels": int(spectra["solver/eigenvalues"][0]),
         "residual": float(spectra["solver/residual"][0]),
         **{name: float(spectra[f"scalar/{name}"][0]) for name in names},
     }

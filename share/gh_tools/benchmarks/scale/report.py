@@ -23,7 +23,7 @@ QUANTITIES = {
     "dos": "PDOS within ±5 eV",
     "whole": "gh-infer and gh-dos in one pipe",
     "themselves": "two windows that overlap",
-    "dense": "all levels, dense",
+    "dense": "all eigenvalues, dense",
 }
 SCALING = {what: name for what, name in QUANTITIES.items() if what not in ("whole", "themselves")}
 # At about 4,161 atoms on two cores: seconds, GiB.
@@ -64,12 +64,12 @@ def table(found: dict[str, dict[int, dict]]) -> str:
                 facts.append(f"store {r['storage']:.2f} GiB")
             if what == "themselves":
                 facts.append(
-                    f"{r['shared']} levels in both differ by {r['energy_difference']:.0e} eV, weights by "
+                    f"{r['shared']} eigenvalues in both differ by {r['energy_difference']:.0e} eV, weights by "
                     f"{r['weight_difference']:.0e}; below the upper one {r['found_between_the_lower_ends']} "
                     f"found, {r['counted_between_the_lower_ends']} counted"
                 )
             elif "levels" in r:
-                facts.append(f"{r['levels']:,} levels")
+                facts.append(f"{r['levels']:,} eigenvalues")
             if r.get("residual", np.nan) > 0:
                 facts.append(f"largest residual {r['residual']:.0e} eV")
             if r.get("resumed"):

@@ -28,9 +28,9 @@ HEAD = (
 def errors(name: str) -> str:
     """Mean errors of a comparison that gh-eval wrote."""
     mean = json.loads(Path(f"{name}.errors.json").read_text())["mean"]
-    text, levels = f"{mean['hamiltonian']['all']:.2f}", mean.get("eigenvalues")
-    if levels:
-        text += f"; {levels['window']:.1f}, {levels['window_shifted']:.1f}"
+    text, eigenvalues = f"{mean['hamiltonian']['all']:.2f}", mean.get("eigenvalues")
+    if eigenvalues:
+        text += f"; {eigenvalues['window']:.1f}, {eigenvalues['window_shifted']:.1f}"
     return text
 
 
@@ -42,12 +42,12 @@ def sizes(name: str) -> str:
 
 def row(system: str) -> str:
     """One line of the table."""
-    split, hamiltonian, levels = PAPER[system]
+    split, hamiltonian, eigenvalues = PAPER[system]
     ours = Split.from_arrays(open_store(f"{system}.scaleshift.zarr"))
     cells = (
         system,
         split,
-        f"{hamiltonian:.2f}; {levels:.1f}",
+        f"{hamiltonian:.2f}; {eigenvalues:.1f}",
         f"{len(ours.train)}/{len(ours.validation)}/{len(ours.test)}",
         sizes(system),
         errors(system),

@@ -40,10 +40,10 @@ def _regression(path: Path, found: dict) -> None:
 def _errors(path: Path, found: dict) -> None:
     mean = found["mean"]
     rows = [["H, all elements", f"{mean['hamiltonian']['all']:.2f} meV"]]
-    if levels := mean.get("eigenvalues"):
+    if eigenvalues := mean.get("eigenvalues"):
         rows += [
-            ["eigenvalues, E_F ± 5 eV", f"{levels['window']:.1f} meV"],
-            ["Fermi level", f"{levels['fermi_level']:.1f} meV"],
+            ["eigenvalues, E_F ± 5 eV", f"{eigenvalues['window']:.1f} meV"],
+            ["Fermi level", f"{eigenvalues['fermi_level']:.1f} meV"],
         ]
     n = len(found["structures"])
     table(rows, ["mean absolute error against DFT", f"{n} unseen structures"], title=path.stem)

@@ -10,16 +10,16 @@ def main() -> None:
     """Read what the steps left in this folder, and print it."""
     errors = json.loads(Path("errors.json").read_text())
     mean = errors["mean"]
-    hamiltonian, levels = mean["hamiltonian"], mean["eigenvalues"]
+    hamiltonian, eigenvalues = mean["hamiltonian"], mean["eigenvalues"]
     dos = json.loads(Path("dos.json").read_text())
     n = len(errors["structures"])
     rows = [
         ["H, all elements", f"{hamiltonian['all']:.2f} meV"],
         ["H, pairs", f"{hamiltonian['pairs']:.2f} meV"],
         ["H, on-site", f"{hamiltonian['onsite']:.2f} meV"],
-        ["eigenvalues, E_F ± 5 eV", f"{levels['window']:.1f} meV"],
-        ["  after taking off a constant", f"{levels['window_shifted']:.1f} meV"],
-        ["Fermi level", f"{levels['fermi_level']:.1f} meV"],
+        ["eigenvalues, E_F ± 5 eV", f"{eigenvalues['window']:.1f} meV"],
+        ["  after aligning by a constant shift", f"{eigenvalues['window_shifted']:.1f} meV"],
+        ["Fermi level", f"{eigenvalues['fermi_level']:.1f} meV"],
         ["band gap", f"{1e3 * dos['band_gap_mae']:.1f} meV"],
     ]
     table(rows, ["mean absolute error against DFT", f"{n} unseen structures"])
