@@ -162,5 +162,5 @@ class Checkpoints:
 def _checksum(arrays: Any, progress: Progress) -> int:
     found = zlib.crc32(json.dumps(asdict(progress), sort_keys=True).encode())
     for leaf in jax.tree.leaves(arrays):
-        found = zlib.crc32(np.ascontiguousarray(leaf), found)
+        found = zlib.crc32(np.ascontiguousarray(leaf).data, found)
     return found
