@@ -174,6 +174,10 @@ def _refuse_copies(program: str) -> None:
 def _describe(error: Exception, options: Mapping[str, Any] = {}) -> tuple[str, int]:
     if isinstance(error, GhError):
         return str(error), error.exit_code
+    if isinstance(error, MemoryError):
+        # Before the question of a full disk: NumPy's says what it asked for.
+        asked = " ".join(str(error).split())
+        return f"not enough memory ({asked or 'none is left'}); ask for less", DataError.exit_code
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}", CannotCreateError.exit_code
     if (full := disk_error(error)) is not None:

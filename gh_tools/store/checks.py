@@ -25,7 +25,7 @@ LARGEST_LENGTH = 1e6
 # eV: of a Fermi level, of an eigenvalue, of shift and scale.
 LARGEST_ENERGY = 1e5
 N_ELEMENTS = 118
-LONGEST_NAME = 200
+LONGEST_NAME = 1000
 
 
 def check_attributes(store: Store) -> Iterator[str]:

@@ -16,8 +16,8 @@ import zarr
 from zarr.codecs import ZstdCodec
 from zarr.registry import register_codec
 
-# Bytes of a text, at most; names of structures and of coordinates are far shorter.
-_LONGEST_TEXT = 2**12
+# Bytes of a text, and of all texts of a chunk, at most: GPAW's basis files are texts of some 100 kB.
+_LONGEST_TEXT, _MOST_TEXT = 2**24, 2**28
 # RFC 8878, 3.1.1: what a frame begins with, and how many bytes its descriptor's flags give the content's length.
 _ZSTD_MAGIC, _ZSTD_LENGTHS = b"\x28\xb5\x2f\xfd", (0, 2, 4, 8)
 # All that stores are written with; others could unpack to any size.
@@ -31,7 +31,7 @@ class BoundedZstd(ZstdCodec):
         n = math.prod(chunk_spec.shape)
         dtype = np.dtype(chunk_spec.dtype.to_native_dtype())
         texts = dtype.kind in "TO"
-        most = 4 + n * (4 + _LONGEST_TEXT) if texts else n * dtype.itemsize
+        most = min(4 + n * (4 + _LONGEST_TEXT), _MOST_TEXT) if texts else n * dtype.itemsize
         found = _zstd_length(chunk_bytes.as_numpy_array()[:18].tobytes())
         if found is None or found > most:
             raise ValueError(f"a chunk claims to hold {found} bytes, expected at most {most}")

@@ -288,7 +288,7 @@ class Training:
             self.config.optimizer, self.config.schedule, state.step, part
         )
         if due or last or loss is None:
-            record |= self._measure(last or loss is None)
+            record |= self._measure(bool(last) or loss is None)
             self._remember(record)
         state.history.append(record)
         self._show(record, shown)

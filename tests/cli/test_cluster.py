@@ -202,6 +202,7 @@ def test_domains_on_a_cluster_give_what_the_whole_gives(
     model, predictor = open_store(random_model), Predictor(load_model(random_model))
     small, first = read_structures(tiny_labels).atoms[:2]
     structures = Structures([first.repeat((5, 4, 1)), small], ["large", "small"])
+    structures = structures.with_charges(np.zeros(2))  # as the command writes them
     source = write_structures(gh.folder / "x.structures.zarr", structures, Provenance("test"))
 
     def predict(name, **options):
@@ -217,13 +218,13 @@ def test_domains_on_a_cluster_give_what_the_whole_gives(
     assert open_store(gh.folder / "x.predicted.zarr").id == whole.id
 
     monkeypatch.setattr(inference, "DOMAIN_BYTES", (3e5, 3e5))
-    settle, pieces = PartialStore.settle, []
+    record, pieces = PartialStore.record_outcome, []
 
     def spy(*arguments):
         pieces.append(arguments[-1])
-        return settle(*arguments)
+        return record(*arguments)
 
-    monkeypatch.setattr(PartialStore, "settle", spy)
+    monkeypatch.setattr(PartialStore, "record_outcome", spy)
     divided = predict("divided.zarr", cluster=executor, model=model)
     assert len(pieces) > 4
     for key in whole.keys():

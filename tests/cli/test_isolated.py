@@ -17,10 +17,10 @@ from tests.conftest import BOND_FRAME, GEARS_H
 
 @pytest.fixture(scope="module")
 def helium(tmp_path_factory):
-    """A folder with labels of helium: an atom, an atom elsewhere, and two of them 6 Å apart."""
+    """A folder with labels of helium: an atom, and two of them 6 and 7 Å apart."""
     folder = tmp_path_factory.mktemp("helium")
-    images = [Atoms("He"), Atoms("He", [[0.1, 0, 0]]), Atoms("He2", [[0, 0, 0], [0, 0, 6.0]])]
-    structures = Structures(images, ["one", "moved", "apart"])
+    images = [Atoms("He"), *(Atoms("He2", [[0, 0, 0], [0, 0, z]]) for z in (7.0, 6.0))]
+    structures = Structures(images, ["one", "far", "apart"])
     source = write_structures(folder / "he.structures.zarr", structures, Provenance("gh-build"))
     label_structures(
         folder / "he.hamiltonians.zarr",
@@ -42,7 +42,7 @@ def settings(table, prefix="model."):
 @pytest.mark.parametrize("network", [BOND_FRAME, GEARS_H], ids=lambda network: network["model"])
 def test_the_whole_chain(call, helium, network):
     (helium / "split.json").write_text(
-        '{"train": ["one"], "validation": ["moved"], "test": ["apart"]}'
+        '{"train": ["one"], "validation": ["far"], "test": ["apart"]}'
     )
     name = network["model"]
 
@@ -64,10 +64,10 @@ def test_the_whole_chain(call, helium, network):
     # What an atom gets does not depend on one that is farther away than any cutoff.
     reader = HamiltonianReader(helium / f"{name}.predicted.zarr")
     blocks = np.concatenate([reader.read(k).onsite[2].hamiltonian for k in range(3)])
-    assert len(blocks) == 4
-    np.testing.assert_array_equal(blocks, blocks[:1].repeat(4, axis=0))
+    assert len(blocks) == 5
+    np.testing.assert_array_equal(blocks, blocks[:1].repeat(5, axis=0))
     # Two electrons an atom, and no state between the levels of its shells.
     spectra = open_store(helium / f"{name}.spectra.zarr")
-    assert spectra["scalar/n_electrons"].tolist() == [2, 2, 4]
+    assert spectra["scalar/n_electrons"].tolist() == [2, 4, 4]
     gaps = spectra["scalar/band_gap"]
     np.testing.assert_allclose(gaps, gaps[0], atol=1e-4)

@@ -185,7 +185,7 @@ def test_nothing_is_written_if_all_fail(gh):
         ("h2.structures.zarr --set basis=qz", 2, "basis_by_element.H"),
         ("h2.structures.zarr --set setups.H=99", 2, "setups.H"),
         ("h2.structures.zarr --set grid=0.2", 2, "grid: there is no such key"),
-        ("h2.structures.zarr --set h=-1", 2, "h: input should be greater than 0"),
+        ("h2.structures.zarr --set h=-1", 2, "h: input should be greater than or equal to 0.01"),
         ("h2.structures.zarr --set spin=collinear", 2, "magmoms"),
         ("h2.structures.zarr --set setups.Xx=1", 2, "no chemical element"),
     ],

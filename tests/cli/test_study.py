@@ -50,6 +50,9 @@ def write_doped(path, n, slopes, seed=0):
     )
     # Two electrons a level: what gh-dos counts is twice the number of levels.
     empty = np.round((expected + rng.normal(0, NOISE, n)) / 2).astype(int)
+    electrons = 2.0 * (N_LAYER - empty + 1)
+    neutral = 2.0 * (N_LAYER + 2)
+    columns["charge"] = Column(neutral - electrons, "|e|")
     atoms = [
         ase.Atoms(
             f"W{N_LAYER}Hf2", np.linspace([0, 0, 0], [0, 0, 70], N_LAYER + 2), cell=[9, 9, 80]
@@ -65,8 +68,8 @@ def write_doped(path, n, slopes, seed=0):
             place = np.flatnonzero(atoms[index].numbers == z)
             h = energies[:, None, None]
             blocks[z] = OnsiteBlocks(place, h, np.ones_like(h))
-        electrons = {"n_electrons": 2.0 * (N_LAYER - count + 1)}
-        writer.write(index, Hamiltonian(atoms[index], BASIS, blocks, {}, electrons))
+        scalars = {"n_electrons": electrons[index]}
+        writer.write(index, Hamiltonian(atoms[index], BASIS, blocks, {}, scalars))
     return writer.publish(BASIS, {"predicted": True})
 
 

@@ -73,10 +73,15 @@ def _read_all(paths: tuple[str, ...], images: str, file_format: str | None) -> l
     return samples
 
 
+def _printable(name: str) -> str:
+    """Return a name with escapes in place of what cannot be shown, as names of structures are to be."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
+
+
 def _stem(path: str) -> str:
     """Name of a file without the suffixes of its format and compression."""
     # What is no text in a file's name can be none in a store.
-    name = os.fsencode(Path(path).name).decode("utf-8", "backslashreplace")
+    name = _printable(os.fsencode(Path(path).name).decode("utf-8", "backslashreplace"))
     return Path(re.sub(r"\.(gz|bz2|xz)$", "", name)).stem
 
 
