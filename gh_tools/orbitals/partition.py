@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Num
 
 
 def divide(
-    positions: Float[np.ndarray, "atoms 3"], weight: Float[np.ndarray, " atoms"], limit: float
+    positions: Float[np.ndarray, "atoms 3"], weight: Num[np.ndarray, " atoms"], limit: float
 ) -> list[Int[np.ndarray, " _part"]]:
     """Divide atoms into domains by bisection across the longest side, so that their halos are small.
 

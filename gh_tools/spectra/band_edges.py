@@ -18,6 +18,7 @@ import scipy.optimize
 from jaxtyping import Float
 from scipy.constants import electron_mass, elementary_charge, hbar
 
+from gh_tools.errors import DataError
 from gh_tools.orbitals.bloch import BlochSum
 from gh_tools.orbitals.blocks import Hamiltonian
 from gh_tools.spectra.config import RESOLUTION
@@ -150,23 +151,27 @@ class _Bands:
 
     def energies(self, k: Float[np.ndarray, "3"], spin: int) -> Float[np.ndarray, " bands"]:
         """Return all eigenvalues at a k-point, eV."""
-        matrix, overlap = self._matrices(k, spin)
-        return scipy.linalg.eigh(matrix, overlap, eigvals_only=True, check_finite=False)
+        return self._solve(k, spin, eigvals_only=True)
 
     def band(
         self, k: Float[np.ndarray, "3"], spin: int, band: int
     ) -> tuple[float, Float[np.ndarray, " periodic"]]:
         """Return the energy of one band in eV, and its gradient along the axes in eV Å."""
-        matrix, overlap = self._matrices(k, spin)
-        energy, vector = scipy.linalg.eigh(
-            matrix, overlap, subset_by_index=[band, band], check_finite=False
-        )
+        energy, vector = self._solve(k, spin, subset_by_index=[band, band])
         c = vector[:, 0]
         change = self._hamiltonian[spin].gradient(k) - energy[0] * self._overlap.gradient(k)
         return float(energy[0]), np.einsum("i,aij,j->a", c.conj(), change, c).real @ self.change
 
-    def _matrices(self, k, spin):
-        return self._hamiltonian[spin].at(k[None])[0], self._overlap.at(k[None])[0]
+    def _solve(self, k: Float[np.ndarray, "3"], spin: int, **options: Any) -> Any:
+        matrix, overlap = self._hamiltonian[spin].at(k[None])[0], self._overlap.at(k[None])[0]
+        try:
+            return scipy.linalg.eigh(matrix, overlap, check_finite=False, **options)
+        except scipy.linalg.LinAlgError:
+            where = ", ".join(f"{float(x):.3f}" for x in k)
+            raise DataError(
+                f"the overlap matrix at k = ({where}), between the k-points, is not positive definite: pairs are "
+                "missing, or the basis is dependent; label without pair_cutoff, or with a smaller basis"
+            ) from None
 
 
 def refined_gap(

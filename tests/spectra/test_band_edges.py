@@ -4,6 +4,7 @@ import ase
 import numpy as np
 import pytest
 
+from gh_tools.errors import DataError
 from gh_tools.orbitals.bloch import BlochSum, bloch_matrix
 from gh_tools.spectra.band_edges import HBAR2_PER_MASS, _Bands, refined_gap
 from gh_tools.spectra.config import DosConfig
@@ -102,3 +103,11 @@ def test_a_spin_without_states_in_the_window_of_slices(tight_binding):
         # From 4 + 2t to 6 + 2t cos 180°
         found = compute_spectrum(hamiltonian, config, solver).scalars["band_gap"]
         assert found == pytest.approx(2 - 4 * 0.3, abs=1e-4)
+
+
+def test_an_overlap_that_is_none_between_the_k_points_is_refused(tight_binding):
+    """S(k) = 1 + 1.2 cos 2πk of a chain is positive at Γ, the only point of the grid, and not at the zone's edge."""
+    atoms = ase.Atoms("HHe", [[0, 0, 0], [0, 5, 0]], cell=[1, 10, 10], pbc=[True, False, False])
+    hamiltonian = tight_binding(atoms, {1: 0.0, 2: 10.0}, -0.3, 1.1, overlap=0.6)
+    with pytest.raises(DataError, match="between the k-points, is not positive definite"):
+        refine(hamiltonian, (1, 1, 1), (1,))
