@@ -245,13 +245,22 @@ def _check_files(store: Store, files: Mapping[str, int]) -> None:
 
 
 def stored_files(folder: Path) -> dict[str, int]:
-    """Return the bytes of all files of a store, by their path in it; sorted."""
+    """Return the bytes of all files of a store, by their path in it; sorted.
+
+    Raises:
+        DataError: something else than a file is there: a pipe or a device would be read without end.
+    """
     found = {}
     for parent, _, names in os.walk(folder):
         for name in names:
             file = os.path.join(parent, name)
-            if os.path.isfile(file):  # no pipes, which would be waited for
-                found[os.path.relpath(file, folder).replace(os.sep, "/")] = os.path.getsize(file)
+            key = os.path.relpath(file, folder).replace(os.sep, "/")
+            if not os.path.isfile(file):
+                raise DataError(
+                    f"{folder}: {key}: expected files alone, found a pipe, a device or a link that leads nowhere; "
+                    "make the store anew"
+                )
+            found[key] = os.path.getsize(file)
     # In the order in which the parts of their paths are sorted
     return dict(sorted(found.items(), key=lambda item: item[0].split("/")))
 
