@@ -22,7 +22,12 @@ SAME = 1e-6
 
 def eigenvalues(hamiltonian, k, spin=0):
     h, s = (
-        bloch_matrix(hamiltonian, np.asarray(k, dtype=float), field, spin=spin if field == "hamiltonian" else 0)
+        bloch_matrix(
+            hamiltonian,
+            np.asarray(k, dtype=float),
+            field,
+            spin=spin if field == "hamiltonian" else 0,
+        )
         for field in ("hamiltonian", "overlap")
     )
     return scipy.linalg.eigh(h, s, eigvals_only=True)
