@@ -20,7 +20,8 @@ from gh_tools.console import log
 from gh_tools.errors import DataError, NoInputError
 from gh_tools.store.structures import CHARGE
 from gh_tools.structures.geometry import empty_heights
-from gh_tools.structures.reading import finite_number, left_out, read_file
+from gh_tools.structures.left_out import finite_number, left_out
+from gh_tools.structures.reading import read_file
 from gh_tools.structures.recipe import BuiltStructure, Quantity, Recipe, RecipeConfig
 from gh_tools.structures.transform import Transformations, transform
 
