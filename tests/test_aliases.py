@@ -4,7 +4,7 @@ import pytest
 import typer.testing
 
 from gh_tools.aliases import array_path, renamed_keys
-from gh_tools.cli.common import load_config
+from gh_tools.cli.configuration import load_config
 from gh_tools.cli.fit_scaleshift import app
 from gh_tools.errors import UsageError
 from gh_tools.training.config import TrainConfig

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from gh_tools.cli import common
+from gh_tools.cli.command import command
+from gh_tools.cli.configuration import as_settings, load_config, show_config
 from gh_tools.cli.options import (
     ConfigOption,
     DebugOption,
@@ -21,6 +22,8 @@ from gh_tools.cli.options import (
     VerboseOption,
     input_argument,
 )
+from gh_tools.cli.paths import beside, claim_files, input_paths
+from gh_tools.cli.results import emit
 from gh_tools.console import log
 
 
@@ -95,20 +98,20 @@ def main(
     from gh_tools.spectra.config import SamplingConfig
 
     flags = {"kpts": kpts, "fermi": fermi}
-    options = common.load_config(SamplingConfig, config, common.as_settings(settings, flags))
+    options = load_config(SamplingConfig, config, as_settings(settings, flags))
     if print_config:
-        common.print_config(options)
+        show_config(options)
         return
 
     from gh_tools.errors import UsageError
 
     if not -math.inf < window[0] < window[1] < math.inf:
         raise UsageError(f"--window: expected two numbers, the lower energy first, found {window}")
-    paths = common.inputs(sources)
+    paths = input_paths(sources)
     if len(paths) > 1:
         raise UsageError(f"expected one store of Hamiltonians, found {len(paths)}")
-    target = output or common.beside(paths[0], "bands.png")
-    common.claim_files([target], overwrite=overwrite, data=True)
+    target = output or beside(paths[0], "bands.png")
+    claim_files([target], overwrite=overwrite, data=True)
 
     from gh_tools.spectra.bands import band_path, band_structure
     from gh_tools.spectra.report import find_structure, write_bands
@@ -140,11 +143,9 @@ def main(
         log.info(line)
     edges = None if bands.edges is None else bands.edges.to_json()
     lattice = {"lattice": along.lattice, "strain": along.strain, "special_points": along.points}
-    common.emit(
-        target, as_json, structure=name, points=along.path.path, edges=edges, **lattice, **facts
-    )
+    emit(target, as_json, structure=name, points=along.path.path, edges=edges, **lattice, **facts)
 
 
-app = common.command(
+app = command(
     main, "gh-bands wse2.predicted.zarr --path GMKG --reference wse2.hamiltonians.zarr -o bands.png"
 )

@@ -7,7 +7,10 @@ from typing import Annotated
 
 import typer
 
-from gh_tools.cli import common, options
+from gh_tools.cli import options
+from gh_tools.cli.command import command
+from gh_tools.cli.paths import claim_files, claim_stores, derived, input_paths
+from gh_tools.cli.results import describe_run, emit
 
 
 def main(
@@ -75,7 +78,7 @@ def main(
     from gh_tools.bayes.priors import parse_priors
 
     model, given = parse(formula), parse_priors(prior or [])
-    paths = common.inputs(inputs)
+    paths = input_paths(inputs)
 
     from gh_tools.bayes import run
     from gh_tools.bayes.plot import plot_data as draw_data
@@ -84,9 +87,9 @@ def main(
     from gh_tools.store.read import open_store
     from gh_tools.store.structures import KINDS
 
-    common.claim_files([plot, plot_data], overwrite=overwrite)
-    path = output or common.derived(paths[0], "posterior")
-    common.claim_stores([path], paths, overwrite=overwrite)
+    claim_files([plot, plot_data], overwrite=overwrite)
+    path = output or derived(paths[0], "posterior")
+    claim_stores([path], paths, overwrite=overwrite)
     stores = [open_store(source, KINDS) for source in paths]
     regression = run.prepare(model, stores, given)
     for sentence in regression.design.warnings():
@@ -110,7 +113,7 @@ def main(
         regression,
         sampling,
         path,
-        common.provenance(seed, config, stores),
+        describe_run(seed, config, stores),
         probability=hdi,
         strict=strict,
         overwrite=overwrite,
@@ -120,7 +123,7 @@ def main(
         plot_posterior(plot, result.groups["posterior"], result.estimates, hdi)
     if plot_data:
         draw_data(plot_data, regression.table, model.predictors, model.response)
-    common.emit(
+    emit(
         path,
         json,
         structures=len(regression.table.rows),
@@ -131,6 +134,6 @@ def main(
     )
 
 
-app = common.command(
+app = command(
     main, "gh-bayes 'carriers ~ strain_x + strain_y' wse2.spectra.zarr --plot posterior.png"
 )

@@ -11,7 +11,8 @@ from typing import Annotated
 
 import typer
 
-from gh_tools.cli import common
+from gh_tools.cli.command import command
+from gh_tools.cli.configuration import as_settings, load_config, show_config
 from gh_tools.cli.options import (
     ConfigOption,
     DebugOption,
@@ -27,6 +28,8 @@ from gh_tools.cli.options import (
     SetOption,
     VerboseOption,
 )
+from gh_tools.cli.paths import claim_stores, input_paths
+from gh_tools.cli.results import describe_run, emit
 from gh_tools.console import log
 from gh_tools.structures.calculators import FILES
 
@@ -100,13 +103,13 @@ def main(
         return
     name, files = _choose(sources, config)
     recipe = registry.get(name)
-    settings = common.as_settings(settings, {"paths": files or None, "anneal.calculator": anneal})
-    options = common.load_config(recipe.config, config, settings)
+    settings = as_settings(settings, {"paths": files or None, "anneal.calculator": anneal})
+    options = load_config(recipe.config, config, settings)
     _refuse_foreign_code(options.anneal, config, settings)
     if recipe.complete is not None and (number is not None or not print_config):
         options = recipe.complete(options, number)
     if print_config:
-        common.print_config(options)
+        show_config(options)
         return
 
     from gh_tools.errors import TryAgainError, UsageError
@@ -114,7 +117,7 @@ def main(
     from gh_tools.structures.generate import generate
 
     path = output or _default_output(name, getattr(options, "paths", []))
-    common.claim_stores([path], [], overwrite=overwrite, resume=resume)
+    claim_stores([path], [], overwrite=overwrite, resume=resume)
     annealed = options.anneal.calculator is not None
     if every and not annealed:
         raise UsageError("--every keeps snapshots of an annealing; give --anneal CALCULATOR, too")
@@ -134,7 +137,7 @@ def main(
                 path,
                 recipe,
                 options,
-                common.provenance(seed, run),
+                describe_run(seed, run),
                 n=number,
                 seed=seed,
                 every=every or 0,
@@ -145,10 +148,10 @@ def main(
     else:
         structures = generate(recipe, options, number, seed)
         n, failures = len(structures), []
-        provenance = common.provenance(seed, {"n": n, **options.model_dump(mode="json")})
+        provenance = describe_run(seed, {"n": n, **options.model_dump(mode="json")})
         write_structures(path, structures, provenance, overwrite, resume)
     log.info("%s: %d structures", path, n)
-    common.emit(path, as_json, recipe=name, n=n, failed=failures)
+    emit(path, as_json, recipe=name, n=n, failed=failures)
     if failures:
         reasons = "; ".join(f"{failure['name']} ({failure['reason']})" for failure in failures)
         raise TryAgainError(
@@ -190,13 +193,13 @@ def _choose(sources: list[str] | None, config: Path | None) -> tuple[str, list[s
     from gh_tools.structures.recipe import RecipeName
 
     if not sources and config is not None:
-        return common.load_config(RecipeName, config, None).recipe, []
+        return load_config(RecipeName, config, None).recipe, []
     if sources and sources[0] in registry.NAMES:
         name, *rest = sources
         if rest and name != "file":
             raise UsageError(f"the recipe {name} reads no files, but {rest[0]} was given")
-        return name, [str(path) for path in common.inputs(rest)] if rest else []
-    return "file", [str(path) for path in common.inputs(sources)]
+        return name, [str(path) for path in input_paths(rest)] if rest else []
+    return "file", [str(path) for path in input_paths(sources)]
 
 
 def _default_output(name: str, paths: list[str]) -> Path:
@@ -204,6 +207,4 @@ def _default_output(name: str, paths: list[str]) -> Path:
     return source.with_name(f"{source.stem}.structures.zarr")
 
 
-app = common.command(
-    main, "gh-build wse2 -n 40 --set orthogonal=false --set size=[2,2] -o train.zarr"
-)
+app = command(main, "gh-build wse2 -n 40 --set orthogonal=false --set size=[2,2] -o train.zarr")

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from gh_tools.cli import common
+from gh_tools.cli.command import command
+from gh_tools.cli.configuration import as_settings, load_config, show_config
 from gh_tools.cli.options import (
     ConfigOption,
     DebugOption,
@@ -26,6 +27,9 @@ from gh_tools.cli.options import (
     VerboseOption,
     input_argument,
 )
+from gh_tools.cli.paths import claim_files, claim_stores, input_paths, output_paths
+from gh_tools.cli.results import describe_run, emit
+from gh_tools.cli.sharing import find_executor, parse_shard
 from gh_tools.console import log
 
 
@@ -149,17 +153,17 @@ def main(
         "engine": engine,
         "projection": projection,
     }
-    options = common.load_config(DosConfig, config, common.as_settings(settings, flags))
+    options = load_config(DosConfig, config, as_settings(settings, flags))
     if print_config:
-        common.print_config(options)
+        show_config(options)
         return
 
     from gh_tools.errors import UsageError
     from gh_tools.store.read import open_store
 
-    share = common.shard(shard)
-    paths = common.inputs(sources)
-    targets = common.outputs(output, paths, "spectra")
+    share = parse_shard(shard)
+    paths = input_paths(sources)
+    targets = output_paths(output, paths, "spectra")
     if plot is not None:
         if len(paths) > 1:
             raise UsageError(f"--plot draws one store, but there are {len(paths)} inputs")
@@ -170,8 +174,8 @@ def main(
     elif reference is not None:
         raise UsageError("--reference is drawn into a picture: give its name with --plot")
     stores = [open_store(path, "hamiltonians") for path in paths]
-    common.claim_files([plot], overwrite=overwrite or resume)
-    common.claim_stores(
+    claim_files([plot], overwrite=overwrite or resume)
+    claim_stores(
         targets,
         [*paths, reference],
         overwrite=overwrite,
@@ -198,9 +202,9 @@ def main(
     def here():
         return Processes(at_once, max(1, cores() // at_once)) if at_once > 1 else Local()
 
-    with common.executor(scheduler, jobs, here) as executor:
+    with find_executor(scheduler, jobs, here) as executor:
         for store, target in zip(stores, targets, strict=True):
-            provenance = common.provenance(config=options, inputs=[store])
+            provenance = describe_run(config=options, inputs=[store])
             done, failures = make_spectra(
                 store,
                 target,
@@ -215,7 +219,7 @@ def main(
             failed += failures
             if done is not None:
                 facts = draw(plot, target, reference, options, executor) if plot is not None else {}
-                common.emit(target, as_json, **facts)
+                emit(target, as_json, **facts)
     if failed:
         # A worker that died may do better next time; a spectrum that is ill-defined will not.
         again = any(failure.get("died") for failure in failed)
@@ -226,4 +230,4 @@ def main(
         )
 
 
-app = common.command(main, "gh-dos wse2.predicted.zarr --kpts 6 6 1 --carriers W,Se --plot dos.png")
+app = command(main, "gh-dos wse2.predicted.zarr --kpts 6 6 1 --carriers W,Se --plot dos.png")

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from gh_tools.cli import common
+from gh_tools.cli.command import command
 from gh_tools.cli.options import (
     DebugOption,
     JsonOption,
@@ -16,6 +16,7 @@ from gh_tools.cli.options import (
     QuietOption,
     VerboseOption,
 )
+from gh_tools.cli.paths import claim_files, input_paths
 
 
 def main(
@@ -52,12 +53,12 @@ def main(
     from gh_tools.evaluation.plot import plot_errors
     from gh_tools.store.hamiltonians import HamiltonianReader
 
-    paths = common.inputs(stores)
+    paths = input_paths(stores)
     if len(paths) != 2:
         raise UsageError(
             f"expected two stores, the predictions and the reference, found {len(paths)}"
         )
-    common.claim_files([plot], overwrite=overwrite)
+    claim_files([plot], overwrite=overwrite)
     predicted, reference = map(HamiltonianReader, paths)
     evaluation = evaluate(predicted, reference)
     errors = evaluation.to_json()
@@ -93,4 +94,4 @@ def _text(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
-app = common.command(main, "gh-eval test.predicted.zarr test.hamiltonians.zarr --json")
+app = command(main, "gh-eval test.predicted.zarr test.hamiltonians.zarr --json")

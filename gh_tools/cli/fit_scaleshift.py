@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from gh_tools import aliases
-from gh_tools.cli import common
+from gh_tools.cli.command import command
 from gh_tools.cli.options import (
     DebugOption,
     DryRunOption,
@@ -20,6 +20,8 @@ from gh_tools.cli.options import (
     VerboseOption,
     input_argument,
 )
+from gh_tools.cli.paths import claim_stores, derived, input_paths
+from gh_tools.cli.results import describe_run, emit
 
 
 def main(
@@ -69,9 +71,9 @@ def main(
     from gh_tools.scaleshift.fit import choose_split, fit_store
     from gh_tools.store.read import open_store
 
-    sources = common.inputs(hamiltonians)
-    path = output or common.derived(sources[0], "scaleshift")
-    common.claim_stores([path], sources, overwrite=overwrite)
+    sources = input_paths(hamiltonians)
+    path = output or derived(sources[0], "scaleshift")
+    claim_stores([path], sources, overwrite=overwrite)
     labels = open_labels([open_store(source, "hamiltonians") for source in sources])
     chosen = choose_split(labels, split, fractions, seed)
     sizes = {part: getattr(chosen, part).size for part in ("train", "validation", "test")}
@@ -82,7 +84,7 @@ def main(
     config: dict[str, Any] = {"split": str(split)} if split else {"fractions": fractions}
     onsite_energies = onsite_energies if before is None else before
     config["onsite_energies"] = onsite_energies
-    provenance = common.provenance(None if split else seed, config, labels.stores)
+    provenance = describe_run(None if split else seed, config, labels.stores)
     path, explained = fit_store(labels, chosen, path, provenance, overwrite, onsite_energies)
     log.info("%s: %s structures", path, described)
     table(
@@ -93,7 +95,7 @@ def main(
         ["part", "on-site", "pairs", "pairs, bond frame"],
         title="H MAE of the shift alone (meV)",
     )
-    common.emit(path, as_json, **sizes, mae_of_shift_mev=explained)
+    emit(path, as_json, **sizes, mae_of_shift_mev=explained)
 
 
-app = common.command(main, "gh-fit-scaleshift wse2.hamiltonians.zarr --seed 1")
+app = command(main, "gh-fit-scaleshift wse2.hamiltonians.zarr --seed 1")

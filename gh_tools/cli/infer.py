@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from gh_tools.cli import common
+from gh_tools.cli.command import command
 from gh_tools.cli.options import (
     DebugOption,
     DryRunOption,
@@ -24,6 +24,9 @@ from gh_tools.cli.options import (
     VerboseOption,
     input_argument,
 )
+from gh_tools.cli.paths import claim_stores, input_paths, output_paths
+from gh_tools.cli.results import describe_run, emit
+from gh_tools.cli.sharing import find_executor, parse_shard
 
 
 class Part(StrEnum):
@@ -81,15 +84,15 @@ def main(
 
     if model is None:
         raise UsageError("no model: name one with --model MODEL.zarr; gh-train makes it")
-    share = common.shard(shard)
+    share = parse_shard(shard)
     # Without a word on memory, workers of a cluster get domains of a size that suits any.
     limit = None if memory is None and scheduler is not None else memory_limit(memory)
-    sources = common.inputs(structures)
-    paths = common.outputs(output, sources, "predicted")
+    sources = input_paths(structures)
+    paths = output_paths(output, sources, "predicted")
     model_store = open_store(model, "model")
     stores = [open_store(source, KINDS) for source in sources]
     sets = [read_structures(store) for store in stores]
-    common.claim_stores(
+    claim_stores(
         paths, [*sources, model], overwrite=overwrite, resume=resume, shared=shard is not None
     )
 
@@ -115,14 +118,14 @@ def main(
         return
 
     failed = []
-    with common.executor(scheduler, jobs, lambda: None) as cluster:
+    with find_executor(scheduler, jobs, lambda: None) as cluster:
         from gh_tools.inference.predict import Predictor
         from gh_tools.inference.run import predict_structures
         from gh_tools.trained_model.store import load_model
 
         predictor = Predictor(load_model(model_store))
         for store, found, path in zip(stores, sets, paths, strict=True):
-            provenance = common.provenance(config={"part": part}, inputs=[store, model_store])
+            provenance = describe_run(config={"part": part}, inputs=[store, model_store])
             done, failures = predict_structures(
                 predictor,
                 found,
@@ -138,9 +141,7 @@ def main(
             )
             if done is not None:
                 count = len(found) - len(failures)
-                common.emit(
-                    path, as_json, n=count, atoms=sum(map(len, found.atoms)), failed=failures
-                )
+                emit(path, as_json, n=count, atoms=sum(map(len, found.atoms)), failed=failures)
             failed += [f"{failure['name']} ({failure['reason']})" for failure in failures]
     if failed:
         raise TryAgainError(
@@ -148,6 +149,4 @@ def main(
         )
 
 
-app = common.command(
-    main, "gh-infer large.structures.zarr -m wse2.model.zarr -o large.predicted.zarr"
-)
+app = command(main, "gh-infer large.structures.zarr -m wse2.model.zarr -o large.predicted.zarr")

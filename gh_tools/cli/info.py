@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from gh_tools.cli import common
+from gh_tools.cli.command import command
 from gh_tools.cli.options import (
     DebugOption,
     JsonOption,
@@ -17,6 +17,7 @@ from gh_tools.cli.options import (
     VerboseOption,
     input_argument,
 )
+from gh_tools.cli.paths import claim_files, input_paths
 from gh_tools.console import log, printable
 
 
@@ -59,9 +60,9 @@ def main(
     from gh_tools.store.read import open_store
     from gh_tools.store.summary import render, summarize
 
-    paths = common.inputs(sources)
+    paths = input_paths(sources)
     if plot is not None:
-        common.claim_files([plot], overwrite=overwrite)
+        claim_files([plot], overwrite=overwrite)
         if len(paths) != 1 or open_store(paths[0]).kind != "model":
             raise UsageError("--plot draws the learning curve of a model: name one model store")
     for path in paths:
@@ -95,4 +96,4 @@ def main(
             plot_learning_curve(plot, report.history_of(store))
 
 
-app = common.command(main, "gh-info --check wse2.hamiltonians.zarr")
+app = command(main, "gh-info --check wse2.hamiltonians.zarr")

@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from gh_tools.cli import common
+from gh_tools.cli.command import command
+from gh_tools.cli.configuration import load_config, show_config
 from gh_tools.cli.options import (
     ConfigOption,
     DebugOption,
@@ -26,6 +27,9 @@ from gh_tools.cli.options import (
     VerboseOption,
     input_argument,
 )
+from gh_tools.cli.paths import claim_stores, input_paths, output_paths
+from gh_tools.cli.results import describe_run, emit
+from gh_tools.cli.sharing import find_executor, mpi_process, parse_shard
 
 
 def main(
@@ -69,9 +73,9 @@ def main(
     try:
         from gh_tools.dft.config import LabelConfig
 
-        options = common.load_config(LabelConfig, config, settings, base=_preset(preset))
+        options = load_config(LabelConfig, config, settings, base=_preset(preset))
         if print_config:
-            common.print_config(options)
+            show_config(options)
             return
 
         from gh_tools.errors import TryAgainError, UsageError
@@ -79,13 +83,11 @@ def main(
         from gh_tools.store.structures import KINDS, read_structures
         from gh_tools.workers.processes import Processes
 
-        share = common.shard(shard)
-        sources = common.inputs(structures)
-        paths = common.outputs(output, sources, "hamiltonians")
+        share = parse_shard(shard)
+        sources = input_paths(structures)
+        paths = output_paths(output, sources, "hamiltonians")
         stores = [open_store(source, KINDS) for source in sources]
-        common.claim_stores(
-            paths, sources, overwrite=overwrite, resume=resume, shared=shard is not None
-        )
+        claim_stores(paths, sources, overwrite=overwrite, resume=resume, shared=shard is not None)
         if dry_run:
             for store, path in zip(stores, paths, strict=True):
                 _describe(read_structures(store), options, path)
@@ -98,20 +100,20 @@ def main(
         from gh_tools.dft.label import label_structures
 
         failed = []
-        with common.executor(scheduler, jobs, lambda: ranks or Processes(jobs)) as executor:
+        with find_executor(scheduler, jobs, lambda: ranks or Processes(jobs)) as executor:
             for store, path in zip(stores, paths, strict=True):
                 done, failures = label_structures(
                     path,
                     read_structures(store),
                     options,
-                    common.provenance(config=options, inputs=[store]),
+                    describe_run(config=options, inputs=[store]),
                     executor=executor,
                     shard=share,
                     resume=resume,
                     overwrite=overwrite,
                 )
                 if done is not None:
-                    common.emit(path, as_json, failed=failures)
+                    emit(path, as_json, failed=failures)
                 failed += [f"{failure['name']} ({failure['reason']})" for failure in failures]
         if failed:
             raise TryAgainError(
@@ -126,7 +128,7 @@ def _ranks(shard: str | None):
     """Return the executor of the processes that MPI started, if there are some."""
     from gh_tools.errors import UsageError
 
-    rank, size = common.mpi_process()
+    rank, size = mpi_process()
     if size == 1:
         return None
     from gh_tools.dft.mpi import MPI
@@ -183,7 +185,7 @@ def _describe(structures, options, path: Path) -> None:
     console.log.info("would label %d structures (%s) and write %s", len(structures), counts, path)
 
 
-app = common.command(
+app = command(
     main,
     "gh-label train.structures.zarr --preset wse2 -j 4 -o train.hamiltonians.zarr",
     several=True,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from gh_tools.cli import common
+from gh_tools.cli.command import command
 from gh_tools.cli.options import (
     DebugOption,
     DryRunOption,
@@ -19,6 +19,8 @@ from gh_tools.cli.options import (
     VerboseOption,
     input_argument,
 )
+from gh_tools.cli.paths import claim_stores, input_paths, output_paths
+from gh_tools.cli.results import describe_run, emit
 
 _WITH_BASIS = ("hamiltonians", "model", "overlap")
 
@@ -54,10 +56,10 @@ def main(
     from gh_tools.store.read import open_store
     from gh_tools.store.structures import KINDS, read_structures
 
-    sources = common.inputs(structures)
-    paths = common.outputs(output, sources, "overlap")
+    sources = input_paths(structures)
+    paths = output_paths(output, sources, "overlap")
     stores = [open_store(source, KINDS) for source in sources]
-    common.claim_stores(paths, [*sources, basis], overwrite=overwrite, resume=resume)
+    claim_stores(paths, [*sources, basis], overwrite=overwrite, resume=resume)
     given = None if basis is None else open_store(basis, _WITH_BASIS)
     for store in stores:
         if given is None and store.kind not in _WITH_BASIS:
@@ -77,13 +79,13 @@ def main(
             path,
             read_structures(store),
             Basis.from_arrays(table),
-            common.provenance(inputs=[store] if table is store else [store, table]),
+            describe_run(inputs=[store] if table is store else [store, table]),
             resume=resume,
             overwrite=overwrite,
         )
-        common.emit(path, as_json)
+        emit(path, as_json)
 
 
-app = common.command(
+app = command(
     main, "gh-overlap device.structures.zarr --basis wse2.model.zarr -o device.overlap.zarr"
 )

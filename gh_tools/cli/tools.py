@@ -7,7 +7,7 @@ import json
 import textwrap
 from importlib import import_module
 
-from gh_tools.cli import common
+from gh_tools.cli.command import command
 from gh_tools.cli.options import DebugOption, JsonOption, QuietOption, VerboseOption
 
 # In the order in which work goes.
@@ -46,4 +46,4 @@ def main(
             print(textwrap.fill(f"{name:18}{does}", 79, subsequent_indent=" " * 18))
 
 
-app = common.command(main, "gh-tools --version")
+app = command(main, "gh-tools --version")

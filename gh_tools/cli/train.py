@@ -8,7 +8,11 @@ from typing import Annotated
 
 import typer
 
-from gh_tools.cli import common, options
+from gh_tools.cli import options
+from gh_tools.cli.command import command
+from gh_tools.cli.configuration import as_settings, load_config, show_config
+from gh_tools.cli.paths import claim_files, claim_stores, derived, input_paths
+from gh_tools.cli.results import describe_run, emit
 
 
 def main(
@@ -92,12 +96,12 @@ def main(
 
         ancestor = load_model(parent)
         base = defaults(ancestor)
-    settings = common.as_settings(settings, {"seed": seed, "budget": budget, "ensemble": ensemble})
-    loaded = common.load_config(TrainConfig, config, settings, base)
+    settings = as_settings(settings, {"seed": seed, "budget": budget, "ensemble": ensemble})
+    loaded = load_config(TrainConfig, config, settings, base)
     if print_config:
-        common.print_config(loaded)
+        show_config(loaded)
         return
-    paths = common.inputs(inputs)
+    paths = input_paths(inputs)
     if len(paths) != 1:
         from gh_tools.errors import UsageError
 
@@ -110,12 +114,12 @@ def main(
     is_first = join_processes() == 0
     if not is_first:
         configure(quiet=True)
-    path = output or common.derived(paths[0], "model")
+    path = output or derived(paths[0], "model")
     open_store(paths[0], "scaleshift")
     if is_first:
         read = [paths[0], *(hamiltonians or ()), parent]
-        common.claim_stores([path], read, overwrite=overwrite, resume=resume)
-        common.claim_files([plot], overwrite=overwrite or resume)
+        claim_stores([path], read, overwrite=overwrite, resume=resume)
+        claim_files([plot], overwrite=overwrite or resume)
 
     from gh_tools.training.inputs import open_inputs
     from gh_tools.training.run import train_model
@@ -130,7 +134,7 @@ def main(
     if dry_run:
         log.info("would train %s and write %s", loaded.model.model, path)
         return
-    provenance = common.provenance(loaded.seed, loaded, opened.stores)
+    provenance = describe_run(loaded.seed, loaded, opened.stores)
     path, outcome = train_model(
         opened, loaded, path, provenance, resume=resume, overwrite=overwrite, started=started
     )
@@ -167,7 +171,7 @@ def main(
     log.info("%s", report["verdict"]["sentence"])
     if plot is not None:
         plot_learning_curve(plot, history_of(store))
-    common.emit(
+    emit(
         path,
         json,
         validation=metrics,
@@ -180,6 +184,4 @@ def main(
     )
 
 
-app = common.command(
-    main, "gh-train wse2.scaleshift.zarr --budget 10m -o wse2.model.zarr", several=True
-)
+app = command(main, "gh-train wse2.scaleshift.zarr --budget 10m -o wse2.model.zarr", several=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gh_tools.cli.common import load_config
+from gh_tools.cli.configuration import load_config
 from gh_tools.training.config import TrainConfig
 
 FILE = Path(__file__).parents[2] / "share/gh_tools/benchmarks/model/ablations.toml"

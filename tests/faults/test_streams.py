@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 
-from gh_tools.cli import common
+from gh_tools.cli.configuration import load_config
 from gh_tools.console import printable
 from gh_tools.dft.basis_sets import basis_table
 from gh_tools.dft.config import LabelConfig
@@ -134,16 +134,16 @@ def test_a_configuration_that_cannot_be_one_is_refused_at_once(tmp_path, content
     file = tmp_path / "config.toml"
     file.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(error, match=said):
-        common.load_config(LabelConfig, file, None)
+        load_config(LabelConfig, file, None)
 
 
 def test_a_configuration_comes_from_a_file_or_a_pipe_and_never_hangs(tmp_path):
     for name in ("/dev/zero", str(tmp_path)):
         with pytest.raises(UsageError, match="found a folder or a device"):
-            common.load_config(LabelConfig, Path(name), None)
+            load_config(LabelConfig, Path(name), None)
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(NoInputError, match="nobody writes"):
-        common.load_config(LabelConfig, tmp_path / "pipe", None)
+        load_config(LabelConfig, tmp_path / "pipe", None)
     # A shell's <(...) is read twice where the configuration names the recipe.
     for line in (
         "gh-build -c <(sleep 1; echo 'recipe = \"agau\"'; echo 'size = [1, 1, 2]') --print-config",
@@ -160,7 +160,7 @@ def test_a_configuration_comes_from_a_file_or_a_pipe_and_never_hangs(tmp_path):
 )
 def test_a_setting_is_one_key_and_one_value(setting):
     with pytest.raises(UsageError, match="--set"):
-        common.load_config(LabelConfig, None, [setting])
+        load_config(LabelConfig, None, [setting])
 
 
 @pytest.mark.parametrize("xc", ["None", "", "LDA_X_NO_SUCH"])

@@ -15,7 +15,7 @@ import dask
 import numpy as np
 import pytest
 
-from gh_tools.cli import common
+from gh_tools.cli.command import _describe
 from gh_tools.errors import DataError, NoInputError, TryAgainError
 from gh_tools.resources import disk_error
 from gh_tools.training.checkpoints import Checkpoints, Progress
@@ -175,7 +175,7 @@ def test_a_checkpoint_that_has_no_room_leaves_those_before_it(small_disk):
 
 
 def test_what_nobody_thought_of_is_a_sentence_too():
-    assert common._describe(ValueError("a\nb")) == (
+    assert _describe(ValueError("a\nb")) == (
         "unexpected ValueError: a b (run again with --debug to see where)",
         70,
     )

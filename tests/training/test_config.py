@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gh_tools.cli.common import load_config
+from gh_tools.cli.configuration import load_config
 from gh_tools.errors import UsageError
 from gh_tools.model.config import GearsHConfig
 from gh_tools.training.config import TrainConfig

@@ -41,7 +41,7 @@ class Network:
     """
 
     def __init__(self, name: str, scaleshift: Path):
-        from gh_tools.cli.common import load_config
+        from gh_tools.cli.configuration import load_config
         from gh_tools.model.build import build_model
         from gh_tools.orbitals.irreps import IrrepLayout
         from gh_tools.trained_model.runtime import configure_jax

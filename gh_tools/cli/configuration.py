@@ -1,0 +1,242 @@
+"""A command's configuration: defaults, TOML file and ``--set`` options, and how it is printed."""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+import os
+import re
+import select
+import stat
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from gh_tools.aliases import renamed_keys
+from gh_tools.errors import NoInputError, UsageError
+
+if TYPE_CHECKING:
+    import pydantic
+
+Config = TypeVar("Config", bound="pydantic.BaseModel")
+
+# A configuration: bytes, tables in tables, and seconds until a pipe must have begun to deliver it.
+_LARGEST_CONFIG, _DEEPEST_CONFIG, _PIPE_PATIENCE = 1 << 20, 32, 10
+# A key of more parts: Python's parser takes time that grows with the square of their number.
+_DEEP_KEY = re.compile(
+    rf"""(?<![\w-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){{{_DEEPEST_CONFIG}}}"""
+)
+
+
+def load_config(
+    model: type[Config],
+    file: Path | None,
+    settings: Sequence[str] | None,
+    base: Mapping[str, Any] | None = None,
+) -> Config:
+    """Build a configuration from defaults, a TOML file, and ``--set`` options, in this order.
+
+    Args:
+        model: its pydantic model.
+        file: the TOML file, if any.
+        settings: entries ``a.b=c``; c is TOML, or else text.
+        base: values that come before the file's, such as a preset's.
+
+    Raises:
+        NoInputError: no such file.
+        UsageError: it is no TOML, or a key or a value does not fit; the message names it.
+    """
+    try:
+        return _load_config(model, file, settings, base)
+    except RecursionError:
+        raise UsageError(
+            f"{file or '--set'}: tables or arrays stand in one another more than {_DEEPEST_CONFIG} deep"
+        ) from None
+
+
+def _load_config(
+    model: type[Config],
+    file: Path | None,
+    settings: Sequence[str] | None,
+    base: Mapping[str, Any] | None,
+) -> Config:
+    import pydantic
+
+    values: dict[str, Any] = _merge({}, base or {})
+    if file is not None:
+        text = read_config(file)
+        if _DEEP_KEY.search(text):
+            raise UsageError(f"{file}: a key has more than {_DEEPEST_CONFIG} parts")
+        try:
+            values = _merge(values, tomllib.loads(text))
+        except tomllib.TOMLDecodeError as error:
+            raise UsageError(f"{file}: not valid TOML: {error}") from None
+    for setting in settings or []:
+        values = _merge(values, _setting(setting))
+    try:
+        config = model.model_validate(renamed_keys(values))
+        for key, value in _numbers(config.model_dump()):
+            if not math.isfinite(value):
+                raise UsageError(f"{key}: expected a finite number, found {value}")
+        return config
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"]) or "the configuration"
+        where = f"{file}: " if file is not None else ""
+        if first["type"] == "extra_forbidden":
+            known = ", ".join(_known_keys(model, first["loc"][:-1]))
+            hint = f"; known keys are {known}" if known else ""
+            raise UsageError(f"{where}{key}: there is no such key{hint}") from None
+        message = first["msg"][0].lower() + first["msg"][1:]
+        raise UsageError(f"{where}{key}: {message}, found {first['input']!r}") from None
+
+
+def _known_keys(model: type[pydantic.BaseModel], location: Sequence[Any]) -> list[str]:
+    for part in location:
+        annotation = model.model_fields[part].annotation if part in model.model_fields else None
+        if not hasattr(annotation, "model_fields"):
+            return []
+        model = cast("type[pydantic.BaseModel]", annotation)
+    return list(model.model_fields)
+
+
+def _numbers(value: Any, key: str = "") -> Iterator[tuple[str, float]]:
+    """Yield the floats of nested tables and lists, each with its key, as in a.b.0."""
+    if isinstance(value, float):
+        yield key, value
+    if isinstance(value, Mapping | list | tuple):
+        inner = value.items() if isinstance(value, Mapping) else enumerate(value)
+        for part, item in inner:
+            yield from _numbers(item, f"{key}.{part}" if key else str(part))
+
+
+def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        nested = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = _merge(merged[key], value) if nested else value
+    return merged
+
+
+def as_settings(settings: Sequence[str] | None, options: Mapping[str, Any]) -> list[str]:
+    """Append options of their own to ``--set`` entries, after which they win; None is not given."""
+    given = {key: value for key, value in options.items() if value is not None}
+    return [*(settings or []), *(f"{key}={_as_toml(value)}" for key, value in given.items())]
+
+
+def _as_toml(value: Any) -> str:
+    """Write strings, numbers and lists as TOML: JSON, but for characters beyond 16 bits.
+
+    Of these JSON makes two escapes, where TOML has one; and bytes of a file's name that are no text, which
+    Python holds as one half of such a character, stand as they are.
+    """
+
+    def escape(found: re.Match) -> str:
+        if found["high"]:
+            return "\\U" + f"{ord(json.loads(chr(34) + found[0] + chr(34))):08x}"
+        return chr(int(found["alone"], 16)) if found["alone"] else found[0]
+
+    pattern = r"\\\\|\\u(?P<high>d[89ab]..)\\u(?P<low>d[c-f]..)|\\u(?P<alone>d[89a-f]..)"
+    return re.sub(pattern, escape, json.dumps(value))
+
+
+def _setting(text: str) -> dict[str, Any]:
+    """Return an entry of ``--set`` as nested tables."""
+    key, equals, value = text.partition("=")
+    parts = key.strip().split(".")
+    if not equals or not all(parts):
+        raise UsageError(f"--set {text}: expected KEY=VALUE, as in a.b=c")
+    if len(text.splitlines()) > 1:
+        raise UsageError(f"--set {text}: expected one line; give each key a --set of its own")
+    if len(parts) > _DEEPEST_CONFIG:
+        raise UsageError(f"--set: a key has {len(parts)} parts, more than {_DEEPEST_CONFIG}")
+    nested: Any = _parse(value.strip())
+    for part in reversed(parts):
+        nested = {part: nested}
+    return nested
+
+
+def _parse(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def read_config(file: Path) -> str:
+    """Return the text of a configuration file, which may be a pipe, as in ``-c <(sed ...)``.
+
+    Raises:
+        NoInputError: no such file, or a pipe into which nobody writes.
+        UsageError: it is no text, larger than a configuration can be, or a device.
+    """
+    try:
+        status = file.stat()
+    except FileNotFoundError:
+        raise NoInputError(f"{file}: no such configuration file") from None
+    if not (stat.S_ISREG(status.st_mode) or stat.S_ISFIFO(status.st_mode)):
+        raise UsageError(f"{file}: expected a configuration file, found a folder or a device")
+    try:
+        content = _drained(file) if stat.S_ISFIFO(status.st_mode) else _beginning(file)
+    except PermissionError as error:
+        raise NoInputError(f"{file}: cannot be read: {error.strerror}") from None
+    if len(content) > _LARGEST_CONFIG:
+        raise UsageError(f"{file}: expected a configuration file, found more than 1 MiB")
+    try:
+        return content.decode("utf-8-sig")  # some editors begin a file with a byte order mark
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{file}: expected text in UTF-8: {error}") from None
+
+
+def _beginning(file: Path) -> bytes:
+    with file.open("rb") as stream:
+        return stream.read(_LARGEST_CONFIG + 1)
+
+
+@functools.cache  # a pipe gives its content once
+def _drained(file: Path) -> bytes:
+    content = b""
+    # To open a pipe into which nobody writes would wait for ever.
+    descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        while len(content) <= _LARGEST_CONFIG:
+            try:
+                piece = os.read(descriptor, 1 << 16)
+            except BlockingIOError:
+                if select.select([descriptor], [], [], _PIPE_PATIENCE)[0]:
+                    continue
+                raise NoInputError(f"{file}: a pipe into which nothing is written") from None
+            if not piece:
+                break
+            content += piece
+    finally:
+        os.close(descriptor)
+    if not content:
+        raise NoInputError(f"{file}: a pipe into which nobody writes; name a file")
+    return content
+
+
+def show_config(config: pydantic.BaseModel) -> None:
+    """Print a configuration as TOML on standard output; keys without a value are comments."""
+    print("\n".join(_toml(config.model_dump(mode="json"))))
+
+
+def _toml(table: Mapping[str, Any], path: tuple[str, ...] = ()) -> list[str]:
+    lines = []
+    for key, value in table.items():
+        if value is None:
+            lines.append(f"# {_key(key)} =")
+        elif not isinstance(value, Mapping):
+            lines.append(f"{_key(key)} = {json.dumps(value, ensure_ascii=False)}")
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            inner = (*path, _key(key))
+            lines += ["", f"[{'.'.join(inner)}]", *_toml(value, inner)]
+    return lines
+
+
+def _key(key: str) -> str:
+    plain = key.replace("_", "").replace("-", "")
+    return key if plain.isalnum() and plain.isascii() else json.dumps(key)
