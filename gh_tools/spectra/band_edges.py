@@ -64,6 +64,17 @@ class Edge:
     masses: Float[np.ndarray, " periodic"] | None
     axes: Float[np.ndarray, "periodic 3"] | None
 
+    def to_json(self) -> dict[str, Any]:
+        """Return everything as numbers and lists; energies in eV, masses in electron masses."""
+        return {
+            "energy": self.energy,
+            "kpoint": self.kpoint.tolist(),
+            "spin": self.spin,
+            "degeneracy": self.degeneracy,
+            "masses": None if self.masses is None else self.masses.tolist(),
+            "axes": None if self.axes is None else self.axes.tolist(),
+        }
+
 
 @dataclass(frozen=True)
 class Gap:
@@ -94,8 +105,8 @@ class Gap:
         return {
             "kind": "direct" if self.is_direct else "indirect",
             "direct_gap": self.direct,
-            "valence": _edge_to_json(self.valence),
-            "conduction": _edge_to_json(self.conduction),
+            "valence": self.valence.to_json(),
+            "conduction": self.conduction.to_json(),
         }
 
     def describe(self) -> list[str]:
@@ -112,17 +123,6 @@ class Gap:
                 mass = "masses " + ", ".join(f"{m:.2f}" for m in edge.masses)
             lines.append(f"  {name} {edge.energy:.3f} eV at ({k}), {mass}")
         return lines
-
-
-def _edge_to_json(edge: Edge) -> dict[str, Any]:
-    return {
-        "energy": edge.energy,
-        "kpoint": edge.kpoint.tolist(),
-        "spin": edge.spin,
-        "degeneracy": edge.degeneracy,
-        "masses": None if edge.masses is None else edge.masses.tolist(),
-        "axes": None if edge.axes is None else edge.axes.tolist(),
-    }
 
 
 class _Bands:
@@ -174,47 +174,6 @@ class _Bands:
             ) from None
 
 
-def refined_gap(
-    hamiltonian: Hamiltonian,
-    kpoints: Float[np.ndarray, "kpoints 3"],
-    energies: Float[np.ndarray, "spins kpoints bands"],
-    occupied: Sequence[int],
-) -> Gap:
-    """Find the band edges of an insulator from its eigenvalues on a k grid.
-
-    Args:
-        hamiltonian: H(R) and S(R).
-        kpoints: in units of the reciprocal lattice vectors.
-        energies: all eigenvalues there, ascending, in eV.
-        occupied: number of occupied bands of each spin.
-
-    Returns:
-        Edges, gap, and masses. Energies are right to 0.1 meV, as far as the grid has a point in the valley of each
-        extremum.
-    """
-    bands = _Bands(hamiltonian)
-    n_bands = energies.shape[2]
-    filled = list(enumerate(occupied))
-    valence = max(
-        (_edge(bands, kpoints, energies[s, :, n - 1], s, n - 1, -1) for s, n in filled if n > 0),
-        key=lambda edge: edge.energy,
-    )
-    conduction = min(
-        (_edge(bands, kpoints, energies[s, :, n], s, n, 1) for s, n in filled if n < n_bands),
-        key=lambda edge: edge.energy,
-    )
-    direct = np.inf
-    for s, n in filled:
-        if not 0 < n < n_bands:
-            continue
-        gaps = energies[s, :, n] - energies[s, :, n - 1]
-        found = _minimum(bands, kpoints, gaps, partial(_difference, bands, s, n))[1]
-        # Both edges are points where it can be smallest.
-        ends = [bands.energies(e.kpoint, s) for e in (valence, conduction)]
-        direct = min([direct, found, *(float(e[n] - e[n - 1]) for e in ends)])
-    return Gap(valence, conduction, direct)
-
-
 def refined_edges(
     hamiltonian: Hamiltonian, eigenvalues: Eigenvalues, n_electrons: float
 ) -> BandEdges:
@@ -232,53 +191,73 @@ def refined_edges(
         DataError: as `fermi.fermi_level`.
         OutsideWindow: as `fermi.fermi_level`.
     """
-    edges = band_edges(eigenvalues, n_electrons)
-    occupied = occupied_bands(hamiltonian, eigenvalues, edges)
+    on_kpoints = band_edges(eigenvalues, n_electrons)
+    occupied = occupied_bands(hamiltonian, eigenvalues, on_kpoints)
     if occupied is None:
-        return edges
-    bands = _Bands(hamiltonian)
-
-    def extremum(spin: int, band: int, sign: int) -> float:
-        kpoints, energies = _on_kpoints(eigenvalues, spin, band)
-        if not len(energies):  # of the other spin, and beyond the window of a sparse solver
-            return sign * np.inf
-        return (
-            sign
-            * _minimum(bands, kpoints, sign * energies, partial(_signed, bands, spin, band, sign))[
-                1
-            ]
-        )
-
-    filled = list(enumerate(occupied))
-    valence = max(extremum(s, n - 1, -1) for s, n in filled if n > 0)
-    conduction = min(extremum(s, n, 1) for s, n in filled if n < hamiltonian.n_orbitals)
-    if conduction - valence <= RESOLUTION:  # the grid had missed where bands overlap
-        middle = 0.5 * (edges.valence + edges.conduction)
-        return BandEdges(middle, middle, 0.0)
-    return BandEdges(valence, conduction, conduction - valence)
+        return on_kpoints
+    valence, conduction = _extrema(_Bands(hamiltonian), eigenvalues, occupied)
+    return _edges_between(valence.energy, conduction.energy, on_kpoints)
 
 
-def described_gap(
+def refined_edges_and_gap(
     hamiltonian: Hamiltonian, eigenvalues: Eigenvalues, n_electrons: float
-) -> Gap | None:
-    """Return edges, kind of gap and masses of an insulator; None of a metal, and where edges are not refined.
+) -> tuple[BandEdges, Gap | None]:
+    """Return the edges of `refined_edges` and, of an insulator whose edges are refined, what there is to say of its gap.
 
     Args:
         hamiltonian: H(R) and S(R).
-        eigenvalues: its eigenvalues on k-points.
+        eigenvalues: all its eigenvalues on k-points.
         n_electrons: electrons in the cell.
+
+    Raises:
+        DataError: as `fermi.fermi_level`.
     """
-    occupied = occupied_bands(hamiltonian, eigenvalues, band_edges(eigenvalues, n_electrons))
-    if occupied is None or eigenvalues.below is not None:
-        return None
-    found = refined_gap(hamiltonian, eigenvalues.kpoints.points, eigenvalues.energies, occupied)
-    return found if found.gap > RESOLUTION else None
+    on_kpoints = band_edges(eigenvalues, n_electrons)
+    occupied = occupied_bands(hamiltonian, eigenvalues, on_kpoints)
+    if occupied is None:
+        return on_kpoints, None
+    gap = refined_gap(hamiltonian, eigenvalues, occupied)
+    edges = _edges_between(gap.valence.energy, gap.conduction.energy, on_kpoints)
+    return edges, gap if edges.gap > 0 else None
+
+
+def refined_gap(hamiltonian: Hamiltonian, eigenvalues: Eigenvalues, occupied: Sequence[int]) -> Gap:
+    """Return edges, kind of gap and masses between bands, whether they overlap or not.
+
+    Args:
+        hamiltonian: H(R) and S(R).
+        eigenvalues: all its eigenvalues on k-points.
+        occupied: number of occupied bands of each spin.
+
+    Returns:
+        Edges, gap, and masses. Energies are right to 0.1 meV, as far as the grid has a point in the valley of each
+        extremum.
+    """
+    bands = _Bands(hamiltonian)
+    kpoints, energies = eigenvalues.kpoints.points, eigenvalues.energies
+    valence, conduction = _extrema(bands, eigenvalues, occupied)
+    direct = np.inf
+    for s, n in enumerate(occupied):
+        if not 0 < n < energies.shape[2]:
+            continue
+        gaps = energies[s, :, n] - energies[s, :, n - 1]
+        found = _minimum(bands, kpoints, gaps, partial(_difference, bands, s, n))[1]
+        # Both edges are points where it can be smallest.
+        ends = [bands.energies(e.kpoint, s) for e in (valence, conduction)]
+        direct = min([direct, found, *(float(e[n] - e[n - 1]) for e in ends)])
+    return Gap(_edge(bands, valence), _edge(bands, conduction), direct)
 
 
 def occupied_bands(
     hamiltonian: Hamiltonian, eigenvalues: Eigenvalues, edges: BandEdges
 ) -> list[int] | None:
-    """Return the number of occupied bands of each spin of an insulator that can be refined; else None."""
+    """Return the number of occupied bands of each spin of an insulator that can be refined; else None.
+
+    Args:
+        hamiltonian: H(R) and S(R).
+        eigenvalues: its eigenvalues on k-points.
+        edges: those of the k-points.
+    """
     small = hamiltonian.n_orbitals <= MOST_ORBITALS and hamiltonian.atoms.pbc.any()
     if edges.gap == 0 or not small:
         return None
@@ -287,10 +266,64 @@ def occupied_bands(
     return (below + np.sum(eigenvalues.energies[:, 0] < middle, axis=-1)).tolist()
 
 
+@dataclass(frozen=True)
+class _Extremum:
+    """Where a band is highest or lowest.
+
+    Attributes:
+        energy: in eV.
+        kpoint: in units of the reciprocal lattice vectors.
+        spin: its spin channel.
+        band: its number, from 0.
+        sign: 1 of a minimum, -1 of a maximum.
+    """
+
+    energy: float
+    kpoint: Float[np.ndarray, "3"]
+    spin: int
+    band: int
+    sign: int
+
+
+def _extrema(
+    bands: _Bands, eigenvalues: Eigenvalues, occupied: Sequence[int]
+) -> tuple[_Extremum, _Extremum]:
+    """Return the highest occupied and the lowest empty state, of all spins and k."""
+
+    def extremum(spin: int, band: int, sign: int) -> _Extremum:
+        kpoints, energies = _on_kpoints(eigenvalues, spin, band)
+        if not len(energies):  # of the other spin, and beyond the window of a sparse solver
+            return _Extremum(sign * np.inf, np.zeros(3), spin, band, sign)
+        value = partial(_signed, bands, spin, band, sign)
+        k, energy = _minimum(bands, kpoints, sign * energies, value)
+        return _Extremum(sign * energy, k, spin, band, sign)
+
+    filled = list(enumerate(occupied))
+    valence = [extremum(s, n - 1, -1) for s, n in filled if n > 0]
+    conduction = [extremum(s, n, 1) for s, n in filled if n < bands.n_orbitals]
+    return max(valence, key=lambda e: e.energy), min(conduction, key=lambda e: e.energy)
+
+
+def _edges_between(valence: float, conduction: float, on_kpoints: BandEdges) -> BandEdges:
+    """Return refined edges; the middle of those of the k-points where these had missed that bands overlap."""
+    if conduction - valence <= RESOLUTION:
+        middle = 0.5 * (on_kpoints.valence + on_kpoints.conduction)
+        return BandEdges(middle, middle, 0.0)
+    return BandEdges(valence, conduction, conduction - valence)
+
+
+def _edge(bands: _Bands, extremum: _Extremum) -> Edge:
+    """Return an extremum with its degeneracy and, of a single band, its effective masses."""
+    found = bands.energies(extremum.kpoint, extremum.spin)
+    degeneracy = int(np.count_nonzero(np.abs(found - extremum.energy) < DEGENERATE))
+    masses, axes = _masses(bands, extremum) if degeneracy == 1 else (None, None)
+    return Edge(extremum.energy, extremum.kpoint, extremum.spin, degeneracy, masses, axes)
+
+
 def _on_kpoints(
     eigenvalues: Eigenvalues, spin: int, band: int
 ) -> tuple[Float[np.ndarray, "some 3"], Float[np.ndarray, " some"]]:
-    """Return the k-points at which a band is listed, and its eigenvalues there."""
+    """Return the k-points at which a band is listed, and its eigenvalues there in eV."""
     below = 0 if eigenvalues.below is None else eigenvalues.below[spin]
     index = np.broadcast_to(band - below, len(eigenvalues.kpoints))
     inside = (index >= 0) & (index < eigenvalues.energies.shape[2])
@@ -299,25 +332,20 @@ def _on_kpoints(
     return eigenvalues.kpoints.points[inside], listed[inside]
 
 
-def _signed(bands: _Bands, spin: int, band: int, sign: int, k):
+def _signed(
+    bands: _Bands, spin: int, band: int, sign: int, k: Float[np.ndarray, "3"]
+) -> tuple[float, Float[np.ndarray, " periodic"]]:
+    """Return the energy of a band times a sign in eV, and its gradient along the axes in eV Å."""
     energy, gradient = bands.band(k, spin, band)
     return sign * energy, sign * gradient
 
 
-def _difference(bands: _Bands, spin: int, n: int, k):
+def _difference(
+    bands: _Bands, spin: int, n: int, k: Float[np.ndarray, "3"]
+) -> tuple[float, Float[np.ndarray, " periodic"]]:
+    """Return the energy of band n above band n - 1 in eV, and its gradient along the axes in eV Å."""
     upper, lower = bands.band(k, spin, n), bands.band(k, spin, n - 1)
     return upper[0] - lower[0], upper[1] - lower[1]
-
-
-def _edge(bands: _Bands, kpoints, energies, spin: int, band: int, sign: int) -> Edge:
-    value = partial(_signed, bands, spin, band, sign)
-    k, energy = _minimum(bands, kpoints, sign * energies, value)
-    found = bands.energies(k, spin)
-    degeneracy = int(np.count_nonzero(np.abs(found - sign * energy) < DEGENERATE))
-    masses = axes = None
-    if degeneracy == 1:
-        masses, axes = _masses(bands, k, spin, band, sign)
-    return Edge(sign * energy, k, spin, degeneracy, masses, axes)
 
 
 def _minimum(
@@ -396,15 +424,20 @@ def _starts(bands: _Bands, kpoints, energies) -> tuple[list[int], float]:
     return chosen, float(spacing)
 
 
-def _masses(bands: _Bands, k, spin: int, band: int, sign: int):
-    """Return principal effective masses and their axes, from differences of the exact gradient."""
+def _masses(
+    bands: _Bands, extremum: _Extremum
+) -> tuple[Float[np.ndarray, " periodic"], Float[np.ndarray, "periodic 3"]]:
+    """Return principal effective masses in electron masses, and their axes, from differences of the exact gradient."""
     dimension = bands.axes.shape[1]
     curvature = np.empty((dimension, dimension))
     for axis in range(dimension):
         step = bands.change[:, axis] * _STEP
-        above, below = (bands.band(k + s * step, spin, band)[1] for s in (1, -1))
+        above, below = (
+            bands.band(extremum.kpoint + s * step, extremum.spin, extremum.band)[1] for s in (1, -1)
+        )
         curvature[axis] = (above - below) / (2 * _STEP)
-    inverse, vectors = np.linalg.eigh(sign * 0.5 * (curvature + curvature.T) / HBAR2_PER_MASS)
+    symmetric = extremum.sign * 0.5 * (curvature + curvature.T)
+    inverse, vectors = np.linalg.eigh(symmetric / HBAR2_PER_MASS)
     masses = np.divide(1.0, inverse, out=np.full(dimension, np.inf), where=inverse != 0)
     order = np.argsort(np.abs(masses))
     return masses[order], (bands.axes @ vectors).T[order]

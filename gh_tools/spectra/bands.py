@@ -14,7 +14,7 @@ from jaxtyping import Float
 
 from gh_tools.errors import UsageError
 from gh_tools.orbitals.blocks import Hamiltonian
-from gh_tools.spectra.band_edges import Gap, described_gap, refined_edges
+from gh_tools.spectra.band_edges import Gap, refined_edges_and_gap
 from gh_tools.spectra.config import SamplingConfig
 from gh_tools.spectra.eigen import solve
 from gh_tools.spectra.fermi import electrons_of, fermi_level_of
@@ -168,9 +168,7 @@ def band_structure(
     points = np.concatenate([grid.points, path.kpts])
     weights = np.concatenate([grid.weights, np.zeros(len(path.kpts))])
     eigenvalues = solve(hamiltonian, KPoints(points, weights), projected=False)
-    electrons = electrons_of(hamiltonian)
-    edges = described_gap(hamiltonian, eigenvalues, electrons)
-    gap = refined_edges(hamiltonian, eigenvalues, electrons).gap if edges is None else edges.gap
+    edges, gap = refined_edges_and_gap(hamiltonian, eigenvalues, electrons_of(hamiltonian))
     distance, ticks, names = path.get_linear_kpoint_axis()
     return BandStructure(
         distance,
@@ -178,8 +176,8 @@ def band_structure(
         _join_labels(ticks, names),
         eigenvalues.energies[:, len(grid) :],
         fermi_level_of(hamiltonian, eigenvalues, config),
+        edges.gap,
         gap,
-        edges,
         named.lattice,
         named.strain,
         named.points,

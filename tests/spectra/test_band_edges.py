@@ -16,7 +16,7 @@ from gh_tools.spectra.spectrum import compute_spectrum
 def refine(hamiltonian, grid, occupied):
     kpoints = monkhorst_pack(grid)
     levels = solve(hamiltonian, kpoints, projected=False)
-    return refined_gap(hamiltonian, kpoints.points, levels.energies, occupied), levels.energies
+    return refined_gap(hamiltonian, levels, occupied), levels.energies
 
 
 @pytest.mark.parametrize("grid", [(4, 4, 1), (5, 5, 1), (6, 6, 1), (7, 4, 1)])
