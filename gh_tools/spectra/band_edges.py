@@ -24,6 +24,7 @@ from gh_tools.orbitals.blocks import Hamiltonian
 from gh_tools.spectra.config import RESOLUTION
 from gh_tools.spectra.eigen import Eigenvalues
 from gh_tools.spectra.fermi import BandEdges, band_edges
+from gh_tools.spectra.kpoints import KPoints
 
 # ħ²/m_e in eV Å².
 HBAR2_PER_MASS = hbar**2 / electron_mass / elementary_charge * 1e20
@@ -131,11 +132,13 @@ class _Bands:
     Attributes:
         axes: orthonormal Cartesian vectors that span the reciprocal vectors of the periodic directions, as columns.
         change: change of fractional k by coordinates along these axes in 1/Å, 2π included.
+        to_axes: coordinates along the axes in 1/Å, 2π included, by fractional k.
         n_orbitals: rows of the matrices.
     """
 
     axes: Float[np.ndarray, "3 periodic"]
     change: Float[np.ndarray, "3 periodic"]
+    to_axes: Float[np.ndarray, "periodic 3"]
 
     def __init__(self, hamiltonian: Hamiltonian):
         atoms = hamiltonian.atoms
@@ -143,11 +146,19 @@ class _Bands:
         self.axes = np.linalg.qr(cell.reciprocal().array[atoms.pbc].T)[0]
         self.change = cell.array @ self.axes / (2 * np.pi)
         self.change[~atoms.pbc] = 0.0
+        self.to_axes = np.linalg.pinv(self.change)
         self.n_orbitals = hamiltonian.n_orbitals
         self._overlap = BlochSum(hamiltonian, "overlap")
         self._hamiltonian = [
             BlochSum(hamiltonian, "hamiltonian", spin) for spin in range(hamiltonian.n_spins)
         ]
+
+    def spacing(self, kpoints: KPoints) -> float:
+        """Return the distance between neighbours of a k grid, 1/Å. Points without weight, as of paths, are not of it."""
+        volume = np.sqrt(np.linalg.det(self.to_axes @ self.to_axes.T))
+        # Time reversal halves the grid.
+        n_points = 2 * np.count_nonzero(kpoints.weights)
+        return float((volume / n_points) ** (1 / max(1, len(self.to_axes))))
 
     def energies(self, k: Float[np.ndarray, "3"], spin: int) -> Float[np.ndarray, " bands"]:
         """Return all eigenvalues at a k-point, eV."""
@@ -236,12 +247,13 @@ def refined_gap(hamiltonian: Hamiltonian, eigenvalues: Eigenvalues, occupied: Se
     bands = _Bands(hamiltonian)
     kpoints, energies = eigenvalues.kpoints.points, eigenvalues.energies
     valence, conduction = _extrema(bands, eigenvalues, occupied)
+    spacing = bands.spacing(eigenvalues.kpoints)
     direct = np.inf
     for s, n in enumerate(occupied):
         if not 0 < n < energies.shape[2]:
             continue
         gaps = energies[s, :, n] - energies[s, :, n - 1]
-        found = _minimum(bands, kpoints, gaps, partial(_difference, bands, s, n))[1]
+        found = _minimum(bands, kpoints, gaps, spacing, partial(_difference, bands, s, n))[1]
         # Both edges are points where it can be smallest.
         ends = [bands.energies(e.kpoint, s) for e in (valence, conduction)]
         direct = min([direct, found, *(float(e[n] - e[n - 1]) for e in ends)])
@@ -289,13 +301,14 @@ def _extrema(
     bands: _Bands, eigenvalues: Eigenvalues, occupied: Sequence[int]
 ) -> tuple[_Extremum, _Extremum]:
     """Return the highest occupied and the lowest empty state, of all spins and k."""
+    spacing = bands.spacing(eigenvalues.kpoints)
 
     def extremum(spin: int, band: int, sign: int) -> _Extremum:
         kpoints, energies = _on_kpoints(eigenvalues, spin, band)
         if not len(energies):  # of the other spin, and beyond the window of a sparse solver
             return _Extremum(sign * np.inf, np.zeros(3), spin, band, sign)
         value = partial(_signed, bands, spin, band, sign)
-        k, energy = _minimum(bands, kpoints, sign * energies, value)
+        k, energy = _minimum(bands, kpoints, sign * energies, spacing, value)
         return _Extremum(sign * energy, k, spin, band, sign)
 
     filled = list(enumerate(occupied))
@@ -349,25 +362,32 @@ def _difference(
 
 
 def _minimum(
-    bands: _Bands, kpoints, energies, value: Callable
+    bands: _Bands,
+    kpoints: Float[np.ndarray, "some 3"],
+    energies: Float[np.ndarray, " some"],
+    spacing: float,
+    value: Callable[[Float[np.ndarray, "3"]], tuple[float, Float[np.ndarray, " periodic"]]],
 ) -> tuple[Float[np.ndarray, "3"], float]:
-    """Return the lowest minimum that is reached from the grid's best points, and its energy.
+    """Return the lowest minimum that is reached from the best k-points, and its energy in eV.
 
     Args:
         bands: of the structure.
-        kpoints: of the grid.
-        energies: of what is minimised there.
-        value: energy at a k-point, and its gradient along the axes.
+        kpoints: in units of the reciprocal lattice vectors.
+        energies: of what is minimised there, eV.
+        spacing: of the grid, 1/Å.
+        value: energy at a k-point in eV, and its gradient along the axes in eV Å.
     """
     best = int(np.argmin(energies))
     k, lowest = np.asarray(kpoints[best], dtype=float), float(energies[best])
     dimension = bands.axes.shape[1]
     if dimension == 0:
         return k, lowest
-    starts, spacing = _starts(bands, kpoints, energies)
     # Points of high symmetry can be saddles, where the slope vanishes: begin beside them, in no special direction.
     aside = 0.3 * spacing * np.array([0.82, 0.47, 0.33])[:dimension]
-    origins = [np.asarray(kpoints[s], dtype=float) + bands.change @ aside for s in starts]
+    origins = [
+        np.asarray(kpoints[s], dtype=float) + bands.change @ aside
+        for s in _starts(bands, kpoints, energies, spacing)
+    ]
     values = [value(origin) for origin in origins]
     # More than a valley beside a point can hold: three times its slope all the way to the next point.
     bounds = [energy - 3 * spacing * float(np.linalg.norm(slope)) for energy, slope in values]
@@ -402,26 +422,24 @@ def _minimum(
     return 0.5 - (0.5 - k) % 1.0, lowest
 
 
-def _starts(bands: _Bands, kpoints, energies) -> tuple[list[int], float]:
-    """Return the points of lowest energy, no two of which are neighbours or each other's ±k, and the grid's spacing in 1/Å."""
-    points = np.asarray(kpoints, dtype=float)
-    periodic = bands.change.any(axis=1)
-    # Coordinates along the axes, from fractional ones.
-    to_axes = np.linalg.pinv(bands.change[periodic])
-    volume = abs(np.linalg.det(to_axes))
-    # Time reversal halves the grid.
-    spacing = (volume / (2 * len(points))) ** (1 / periodic.sum())
+def _starts(
+    bands: _Bands,
+    kpoints: Float[np.ndarray, "some 3"],
+    energies: Float[np.ndarray, " some"],
+    spacing: float,
+) -> list[int]:
+    """Return the k-points of lowest energy, no two of which are neighbours or each other's ±k."""
     most = next((n for size, n in STARTS.items() if bands.n_orbitals <= size), 1)
     chosen: list[int] = []
     for index in np.argsort(energies, kind="stable").tolist():
-        others = points[chosen][:, periodic]
-        apart = np.concatenate([points[index, periodic] - others, points[index, periodic] + others])
-        distance = np.linalg.norm((apart - np.rint(apart)) @ to_axes.T, axis=1)
+        others = kpoints[chosen]
+        apart = np.concatenate([kpoints[index] - others, kpoints[index] + others])
+        distance = np.linalg.norm((apart - np.rint(apart)) @ bands.to_axes.T, axis=1)
         if (distance > 1.8 * spacing).all():
             chosen.append(index)
         if len(chosen) == most:
             break
-    return chosen, float(spacing)
+    return chosen
 
 
 def _masses(

@@ -6,10 +6,16 @@ import pytest
 
 from gh_tools.errors import DataError
 from gh_tools.orbitals.bloch import BlochSum, bloch_matrix
-from gh_tools.spectra.band_edges import HBAR2_PER_MASS, _Bands, refined_gap
+from gh_tools.spectra.band_edges import (
+    HBAR2_PER_MASS,
+    _Bands,
+    refined_edges,
+    refined_edges_and_gap,
+    refined_gap,
+)
 from gh_tools.spectra.config import DosConfig
 from gh_tools.spectra.eigen import solve
-from gh_tools.spectra.kpoints import monkhorst_pack
+from gh_tools.spectra.kpoints import KPoints, monkhorst_pack
 from gh_tools.spectra.spectrum import compute_spectrum
 
 
@@ -62,6 +68,29 @@ def test_an_indirect_gap_with_its_masses(tight_binding):
     np.testing.assert_allclose(found.valence.masses, HBAR2_PER_MASS / 10, rtol=2e-3)
     np.testing.assert_allclose(found.conduction.masses, HBAR2_PER_MASS / 7.5, rtol=2e-3)
     np.testing.assert_allclose(np.abs(found.conduction.axes), [[1, 0, 0]], atol=1e-12)
+
+
+def test_points_of_a_path_do_not_take_the_place_of_the_grid(tight_binding):
+    """ε = ε₀ + 2t(cos θ + cos 2θ + cos 3θ): a shallow valley at the zone's edge, -2 t, and a deep one at 0.21.
+
+    The grid of seven meets neither, and two hundred points of a path lie in the shallow one.
+    """
+    atoms = ase.Atoms("HHe", [[0, 0, 0], [0, 5, 0]], cell=[1, 10, 10], pbc=[True, False, False])
+    hamiltonian = tight_binding(atoms, {1: 0.0, 2: 12.0}, 1.0, 3.1)
+    grid = monkhorst_pack((7, 1, 1))
+    path = np.linspace([0.45, 0, 0], [0.5, 0, 0], 200)
+    kpoints = KPoints(
+        np.concatenate([grid.points, path]), np.concatenate([grid.weights, np.zeros(200)])
+    )
+    theta = np.linspace(0, np.pi, 100_001)
+    bottom = 12 + 2 * np.min(np.cos(theta) + np.cos(2 * theta) + np.cos(3 * theta))
+    for points in (grid, kpoints):
+        levels = solve(hamiltonian, points, projected=False)
+        edges, gap = refined_edges_and_gap(hamiltonian, levels, 2.0)
+        assert edges == refined_edges(hamiltonian, levels, 2.0)
+        assert edges.valence == pytest.approx(6.0, abs=1e-5)
+        assert edges.conduction == pytest.approx(bottom, abs=1e-5)
+        assert gap.gap == edges.gap
 
 
 def test_degenerate_edges_have_no_masses(chain):
