@@ -20,7 +20,7 @@ from gh_tools.spectra.spectrum import Spectrum, compute_spectrum, kpoints_for
 from gh_tools.spectra.store import Spectra, SpectraWriter, gather, read_spectra, to_part
 from gh_tools.store.hamiltonians import HamiltonianReader
 from gh_tools.store.identity import match
-from gh_tools.store.partial import Parts, Pieces
+from gh_tools.store.parts import Parts, Pieces
 from gh_tools.store.provenance import Provenance
 from gh_tools.store.read import Store, open_store
 from gh_tools.workers.cluster import free_here

@@ -21,7 +21,7 @@ from gh_tools.spectra.kpoints import KPoints, kpoints_for_density, monkhorst_pac
 from gh_tools.spectra.sparse.around_fermi import certified_eigenvalues
 from gh_tools.spectra.sparse.kpm import kernel_polynomial_dos
 from gh_tools.spectra.sparse.solver import Certificate, SlicedSolver
-from gh_tools.store.partial import Pieces
+from gh_tools.store.parts import Pieces
 from gh_tools.units import CM
 
 # Unit and definition of each number that `compute_spectrum` gives.

@@ -16,7 +16,7 @@ from gh_tools.spectra.config import DosConfig
 from gh_tools.spectra.dos import energy_grid
 from gh_tools.spectra.sparse.solver import Certificate
 from gh_tools.spectra.spectrum import SCALARS, Spectrum
-from gh_tools.store.checks import check_spectra
+from gh_tools.store.checks.bands import check_spectra
 from gh_tools.store.io import put, put_stream
 from gh_tools.store.partial import PartialStore
 from gh_tools.store.provenance import Provenance

@@ -17,7 +17,8 @@ from gh_tools.orbitals.basis import Basis
 from gh_tools.orbitals.blocks import MATRICES, Bands, Hamiltonian, OnsiteBlocks, PairBlocks
 from gh_tools.orbitals.checks import check_blocks
 from gh_tools.store.io import put, put_stream, row_axis
-from gh_tools.store.partial import PartialStore, Parts, StoredArray
+from gh_tools.store.partial import PartialStore
+from gh_tools.store.parts import Parts, StoredArray
 from gh_tools.store.provenance import Provenance
 from gh_tools.store.read import Store, open_store
 from gh_tools.store.structures import (

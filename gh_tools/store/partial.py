@@ -4,23 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import socket
-import struct
-import time
 import uuid
 import weakref
-import zipfile
-import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import zarr
 
-from gh_tools.console import log
-from gh_tools.errors import CannotCreateError, DataError, TryAgainError
+from gh_tools.errors import CannotCreateError
 from gh_tools.outputs.claim import claim
 from gh_tools.outputs.publish import (
     NEW,
@@ -38,241 +30,13 @@ from gh_tools.store.io import (
     read_json,
     root_attributes,
 )
+from gh_tools.store.parts import Parts
 from gh_tools.store.provenance import Provenance
 from gh_tools.store.read import open_store, partial_path
-from gh_tools.workers.task import Failure
+from gh_tools.store.records import write_atomically
 
-
-class Parts:
-    """A folder of parts: files of named arrays, each written whole or not at all.
-
-    A part may be cut into pieces, when it is too large for one file; its own file is then written last.
-
-    Args:
-        folder: where they are; any number of processes may write there, of other machines, too.
-        token: of the run that they belong to. What writes later than that run, because nobody could stop it,
-            must not write into the next one.
-    """
-
-    def __init__(self, folder: Path, token: str):
-        self.folder, self.token = folder, token
-        self._verified: set[Path] = set()
-
-    def check(self) -> None:
-        """Raise `TryAgainError` unless this machine sees the folder, and the run is the one of old."""
-        try:
-            found = json.loads((self.folder.parent / "run.json").read_text())["token"]
-        except FileNotFoundError:
-            found = None
-        if found != self.token:
-            raise TryAgainError(
-                f"{socket.gethostname()} does not see the unfinished {self.folder.parent}; all machines "
-                "need the folder of the output, under one name: choose one on a shared file system"
-            )
-
-    def has_part(self, index: int, piece: int | None = None) -> bool:
-        """Tell whether a part, or a piece of one, is finished."""
-        return self._part(index, piece).exists()
-
-    def write_part(
-        self, index: int, arrays: Mapping[str, np.ndarray], piece: int | None = None
-    ) -> None:
-        """Write a part or a piece, whole or not at all; a part takes back a recorded failure."""
-        self.check()
-        file = self._part(index, piece)
-        temporary = _temporary(file)
-        with temporary.open("wb") as stream:
-            # Uncompressed and in C order: `read_rows` maps arrays into memory, and `arrays` checks it
-            contents: dict[str, Any] = {k: np.asarray(a, order="C") for k, a in arrays.items()}
-            np.savez(stream, **contents)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.rename(file)
-        self._verified.discard(file)
-        self._failure(index).unlink(missing_ok=True)
-
-    def await_part(self, index: int, piece: int | None = None, seconds: float = 90.0) -> bool:
-        """Wait until a part that another machine has written is seen here; tell whether it is.
-
-        Network file systems go on denying for a while what they denied once; opening the folder helps.
-        """
-        give_up = time.monotonic() + seconds
-        while not self.has_part(index, piece):
-            if time.monotonic() > give_up:
-                return False
-            os.listdir(self.folder)
-            time.sleep(0.1)
-        return True
-
-    def record_outcome(self, index: int, name: str, result: Any, piece: int | None = None) -> bool:
-        """Take note of the end of a task that was to write a part; tell and record a failure.
-
-        Args:
-            index: of the part.
-            name: what it is called.
-            result: of the task, maybe a `Failure`.
-            piece: which piece of the part it was about, if not all.
-
-        Returns:
-            Whether the part is there.
-        """
-        if not isinstance(result, Failure) and not self.await_part(index, piece):
-            result = Failure("the file that a worker has written is not seen here")
-        if isinstance(result, Failure):
-            log.error("%s failed: %s", name, result)
-            self.fail(index, name, str(result), result.died)
-            return False
-        return True
-
-    def verify(self, index: int, piece: int | None = None) -> None:
-        """Compare the checksums of a part with what it holds, once.
-
-        Raises:
-            TryAgainError: it is damaged, and has been removed.
-        """
-        file = self._part(index, piece)
-        if file in self._verified:
-            return
-        try:
-            with zipfile.ZipFile(file) as archive:
-                damaged = archive.testzip() is not None
-        except FileNotFoundError:
-            raise
-        except Exception:  # of many kinds, by which bytes are damaged
-            damaged = True
-        if damaged:
-            file.unlink()
-            self._part(index, None).unlink(missing_ok=True)
-            raise TryAgainError(
-                f"{file}: was damaged, and has been removed; go on with --resume, which makes it again"
-            )
-        self._verified.add(file)
-
-    @contextlib.contextmanager
-    def open_part(self, index: int, piece: int | None = None) -> Iterator[Mapping[str, np.ndarray]]:
-        """Open a part, which is then known to be what was written; its arrays are read when asked for."""
-        self.verify(index, piece)
-        with np.load(self._part(index, piece), allow_pickle=False) as part:
-            yield part
-
-    def arrays(self, index: int, piece: int | None = None) -> dict[str, StoredArray]:
-        """Return shape, type and place of all arrays of a part, which is then known to be what was written.
-
-        Raises:
-            DataError: one is compressed or in Fortran order, so that `read_rows` would give other numbers.
-            TryAgainError: the part is damaged, and has been removed.
-        """
-        self.verify(index, piece)
-        found = {}
-        with zipfile.ZipFile(self._part(index, piece)) as archive:
-            for entry in archive.infolist():
-                with archive.open(entry) as stream:
-                    version = np.lib.format.read_magic(stream)
-                    read = getattr(np.lib.format, f"read_array_header_{version[0]}_0")
-                    shape, fortran, dtype = read(stream)
-                    if entry.compress_type != zipfile.ZIP_STORED or (fortran and len(shape) > 1):
-                        raise DataError(
-                            f"{archive.filename}: {entry.filename} must be uncompressed and in C order, to "
-                            "be read in place; remove the file, and go on with --resume"
-                        )
-                    header = stream.tell()
-                assert archive.fp is not None  # it is open
-                archive.fp.seek(entry.header_offset + 26)
-                names = sum(struct.unpack("<HH", archive.fp.read(4)))
-                start = entry.header_offset + 30 + names + header
-                found[entry.filename.removesuffix(".npy")] = StoredArray(shape, dtype, start)
-        return found
-
-    def read_rows(
-        self, index: int, piece: int | None, array: StoredArray, rows: slice, axis: int = 0
-    ) -> np.ndarray:
-        """Read some rows of an array that `arrays` told of."""
-        mapped = np.memmap(self._part(index, piece), array.dtype, "r", array.start, array.shape)
-        return np.array(mapped[(slice(None),) * axis + (rows,)])
-
-    def fail(self, index: int, name: str, reason: str, died: bool = False) -> None:
-        """Record that a part cannot be made; ``died`` if what made it was killed, and may do better."""
-        record = {
-            "index": index,
-            "name": name,
-            "reason": reason,
-            **({"died": True} if died else {}),
-        }
-        write_atomically(self._failure(index), _sealed(record))
-
-    def failures(self) -> list[dict[str, Any]]:
-        """Records of the parts that could not be made: index, name, reason, and whether it `died`.
-
-        Raises:
-            TryAgainError: one is damaged, and has been removed.
-        """
-        found = []
-        for file in sorted(self.folder.glob("*.failed.json")):
-            record = _unsealed(read_json(file))
-            if record is None:
-                file.unlink(missing_ok=True)
-                raise TryAgainError(
-                    f"{file}: was damaged, and has been removed; go on with --resume, which tries again"
-                )
-            found.append(record)
-        return found
-
-    def forget_failures(self, indices: Iterable[int]) -> None:
-        """Let failed parts be tried again."""
-        for index in indices:
-            self._failure(index).unlink(missing_ok=True)
-
-    def _part(self, index: int, piece: int | None) -> Path:
-        return self.folder / (f"{index:06d}" + ("" if piece is None else f".{piece:06d}") + ".npz")
-
-    def _failure(self, index: int) -> Path:
-        return self.folder / f"{index:06d}.failed.json"
-
-
-class Pieces:
-    """The pieces of one part, by number: what a long computation need not repeat.
-
-    Args:
-        parts: where they are.
-        index: of the part.
-        first: number in the part of what is called 0 here.
-    """
-
-    def __init__(self, parts: Parts, index: int, first: int = 0):
-        self._parts, self._index, self._first = parts, index, first
-
-    def after(self, first: int) -> Pieces:
-        """Return the same pieces with numbers that begin at ``first``."""
-        return Pieces(self._parts, self._index, self._first + first)
-
-    def read(self, number: int) -> dict[str, np.ndarray] | None:
-        """Return what was written; None if nothing was."""
-        if not self._parts.has_part(self._index, self._first + number):
-            return None
-        try:
-            self._parts.verify(self._index, self._first + number)
-        except TryAgainError:
-            return None  # removed: it is computed again
-        with self._parts.open_part(self._index, self._first + number) as piece:
-            return dict(piece)
-
-    def write(self, number: int, arrays: Mapping[str, np.ndarray]) -> None:
-        """Write a piece, whole or not at all."""
-        self._parts.write_part(self._index, arrays, self._first + number)
-
-
-class StoredArray(NamedTuple):
-    """An array in a part's file.
-
-    Attributes:
-        shape: of the array.
-        dtype: of its elements.
-        start: byte of the file at which it begins.
-    """
-
-    shape: tuple[int, ...]
-    dtype: np.dtype
-    start: int
+_PUBLISHED = "published.json"
+_SAME = ("program", "seed", "config", "inputs")
 
 
 class PartialStore(Parts):
@@ -429,9 +193,6 @@ def is_finished(path: Path, provenance: Provenance) -> bool:
     return not store.attributes.get("failed")
 
 
-_PUBLISHED = "published.json"
-
-
 def _is_published(directory: Path, standing: Mapping[str, Any] | None) -> bool:
     """Tell whether what stands at the output is the store that was made in a partial directory."""
     made = read_json(directory / _PUBLISHED)
@@ -444,9 +205,6 @@ def _run(provenance: Provenance, path: Path) -> dict[str, Any]:
     return json.loads(json.dumps({key: entry[key] for key in _SAME}))
 
 
-_SAME = ("program", "seed", "config", "inputs")
-
-
 def _check_same(path: Path, run: Mapping[str, Any], earlier: Mapping[str, Any]) -> None:
     for key in run:
         if run[key] != earlier.get(key):
@@ -455,67 +213,6 @@ def _check_same(path: Path, run: Mapping[str, Any], earlier: Mapping[str, Any]) 
                 f"({_difference(earlier.get(key), run[key])}); repeat it as it was with --resume, "
                 "or start anew with --overwrite"
             )
-
-
-def write_atomically(file: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
-    temporary = _temporary(file)
-    with temporary.open("xb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.rename(file)
-
-
-def write_once(file: Path, content: Mapping[str, Any]) -> dict[str, Any]:
-    """Write a JSON object into a file unless it is there, also where several do at once; return what it holds.
-
-    Raises:
-        CannotCreateError: what is there is not what was written.
-    """
-    if not file.exists():
-        temporary = _temporary(file)
-        temporary.write_bytes(_sealed(content))
-        with contextlib.suppress(FileExistsError):
-            rename_new(temporary, file)
-        temporary.unlink(missing_ok=True)
-    found = read_json(file)
-    held = _unsealed(found)
-    if held is None:
-        # Earlier versions wrote no checksum.
-        reason = (
-            "is of an earlier version of gh-tools" if _is_plain(found, content) else "is damaged"
-        )
-        raise CannotCreateError(
-            f"{file}: {reason}, so that what is unfinished cannot be gone on with; start anew with --overwrite"
-        )
-    return held
-
-
-def _is_plain(found: Any, content: Mapping[str, Any]) -> bool:
-    return isinstance(found, dict) and "crc32" not in found and bool(found.keys() & content.keys())
-
-
-def _sealed(content: Mapping[str, Any]) -> bytes:
-    """Return a JSON object with a checksum of it."""
-    return json.dumps({**content, "crc32": _checksum(content)}).encode()
-
-
-def _unsealed(found: Any) -> dict[str, Any] | None:
-    """Return what a sealed object held; None if it is none, or damaged."""
-    if not isinstance(found, dict):
-        return None
-    content = {key: value for key, value in found.items() if key != "crc32"}
-    return content if found.get("crc32") == _checksum(content) else None
-
-
-def _checksum(content: Mapping[str, Any]) -> int:
-    return zlib.crc32(json.dumps(content, sort_keys=True).encode())
-
-
-def _temporary(file: Path) -> Path:
-    # Process numbers of several machines coincide.
-    return file.with_name(f".{file.name}.{uuid.uuid4().hex}")
 
 
 def _difference(earlier: Any, now: Any) -> str:

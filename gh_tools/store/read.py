@@ -22,7 +22,9 @@ import numpy as np
 import zarr
 
 from gh_tools.errors import DataError, NoInputError
-from gh_tools.store.checks import check, check_attributes, check_values
+from gh_tools.store.checks.arrays import check_arrays
+from gh_tools.store.checks.attributes import check_attributes
+from gh_tools.store.checks.values import check_values
 from gh_tools.store.codecs import CODECS, bounded
 from gh_tools.store.contents import Store
 from gh_tools.store.folder import OneFolder
@@ -94,7 +96,7 @@ def open_store(path: Path | str, kind: str | Iterable[str] | None = None) -> Sto
         _check_files(store, files)
         faults = itertools.chain(
             (f"the attribute {fault}" for fault in check_attributes(store)),
-            check(store),
+            check_arrays(store),
             check_values(store),
             # At last, because the others say where
             _hash_faults(store, files, whole=sum(files.values()) <= HASHED_BYTES),

@@ -1,6 +1,6 @@
 """Schema 2 of the stores, declared as data: which arrays a store of each kind holds.
 
-`share/gh_tools/docs/reference/stores.md` is this table as a document; `checks.check` validates a store against it.
+`share/gh_tools/docs/reference/stores.md` is this table as a document; `checks.arrays` validates a store against it.
 """
 
 from __future__ import annotations

@@ -18,7 +18,8 @@ from gh_tools.dft.label import label_part
 from gh_tools.errors import TryAgainError
 from gh_tools.inference import run as inference
 from gh_tools.inference.predict import Predictor
-from gh_tools.store.partial import PartialStore, Parts
+from gh_tools.store.partial import PartialStore
+from gh_tools.store.parts import Parts
 from gh_tools.store.provenance import Provenance
 from gh_tools.store.read import open_store
 from gh_tools.store.structures import Structures, read_structures, write_structures

@@ -8,7 +8,7 @@ import numpy as np
 from gh_tools.labels.split import Split
 from gh_tools.orbitals.basis import Basis
 from gh_tools.scaleshift.scaleshift import ScaleShift
-from gh_tools.store.checks import check
+from gh_tools.store.checks.arrays import check_arrays
 from gh_tools.store.read import open_store
 
 
@@ -24,7 +24,7 @@ def test_pipe_fits_and_splits(gh, tiny_labels):
     # On-site energies are tens of eV; their means leave a few tenths.
     assert 0 < facts["mae_of_shift_mev"]["train"]["onsite"] < 500
     store = open_store(gh.folder / facts["path"], "scaleshift")
-    assert list(check(store)) == []
+    assert list(check_arrays(store)) == []
     assert store.history[-1]["seed"] == 3
     split = Split.from_arrays(store)
     assert sorted(np.concatenate([split.train, split.validation, split.test])) == [0, 1, 2, 3]

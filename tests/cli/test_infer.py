@@ -5,7 +5,7 @@ import json
 import ase
 import pytest
 
-from gh_tools.store.checks import check
+from gh_tools.store.checks.arrays import check_arrays
 from gh_tools.store.hamiltonians import HamiltonianReader
 from gh_tools.store.provenance import Provenance
 from gh_tools.store.read import open_store
@@ -26,7 +26,7 @@ def test_pipe_predicts(gh, cells, random_model):
     facts = {"path": "x.predicted.zarr", "n": 1, "atoms": 12, "failed": []}
     assert json.loads(done.stdout) == facts
     store = open_store(gh.folder / "x.predicted.zarr", "hamiltonians")
-    assert list(check(store)) == [] and store.attributes["predicted"] is True
+    assert list(check_arrays(store)) == [] and store.attributes["predicted"] is True
     assert HamiltonianReader(store).read(0).n_orbitals == 12 * 9
     programs = [entry["program"] for entry in store.history]
     assert "gh-infer" in programs[-1] and "gh-train" in programs

@@ -14,8 +14,9 @@ import pytest
 from gh_tools.errors import CannotCreateError, DataError, TryAgainError
 from gh_tools.store.audit import check_store
 from gh_tools.store.codecs import _zstd_length
-from gh_tools.store.partial import PartialStore, write_once
+from gh_tools.store.partial import PartialStore
 from gh_tools.store.read import open_store
+from gh_tools.store.records import write_once
 from gh_tools.training.checkpoints import Checkpoints, Progress
 from tests.faults.jobs import MADE
 from tests.faults.mutate import seal

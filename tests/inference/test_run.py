@@ -22,9 +22,9 @@ from gh_tools.inference.predict import Predictor
 from gh_tools.inference.run import predict_structures
 from gh_tools.inference.structure import StructureWork, predict_structure
 from gh_tools.orbitals.basis import Basis
-from gh_tools.store.checks import check
+from gh_tools.store.checks.arrays import check_arrays
 from gh_tools.store.hamiltonians import HamiltonianReader
-from gh_tools.store.partial import Parts
+from gh_tools.store.parts import Parts
 from gh_tools.store.provenance import Provenance
 from gh_tools.store.read import open_store
 from gh_tools.store.structures import Structures, read_structures, write_structures
@@ -50,7 +50,7 @@ def result(predictor, tiny_labels, tmp_path_factory):
 
 def test_shaped_like_labels(result, tiny_labels):
     store = open_store(result, "hamiltonians")
-    assert list(check(store)) == []
+    assert list(check_arrays(store)) == []
     mine, labels = HamiltonianReader(store), HamiltonianReader(tiny_labels)
     assert mine.predicted and not labels.predicted
     assert mine.names == labels.names

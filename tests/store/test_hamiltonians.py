@@ -4,7 +4,7 @@ from ase.build import molecule
 
 from gh_tools.errors import DataError, TryAgainError
 from gh_tools.orbitals.blocks import Bands
-from gh_tools.store.checks import check
+from gh_tools.store.checks.arrays import check_arrays
 from gh_tools.store.hamiltonians import HamiltonianReader, HamiltonianWriter
 from gh_tools.store.provenance import Provenance
 from gh_tools.store.read import verify_id
@@ -49,7 +49,7 @@ def test_hamiltonians_come_back_bit_by_bit_in_any_order_of_writing(tmp_path, n_s
     reader = HamiltonianReader(path)
     assert reader.basis == BASIS
     assert reader.names == ["a", "b", "c"]
-    assert list(check(reader.store)) == []
+    assert list(check_arrays(reader.store)) == []
     assert verify_id(reader.store)
     for index, written in enumerate(hams):
         assert_same(reader.read(index), written)

@@ -11,7 +11,7 @@ import zarr
 
 from gh_tools.errors import CannotCreateError, DataError, NoInputError
 from gh_tools.store import io, read
-from gh_tools.store.checks import check
+from gh_tools.store.checks.arrays import check_arrays
 from gh_tools.store.io import write
 from gh_tools.store.partial import PartialStore
 from gh_tools.store.provenance import Provenance, find_inputs
@@ -52,7 +52,7 @@ def test_structures_come_back_as_they_were(store):
         assert np.array_equal(a.pbc, b.pbc)
     assert np.array_equal(read.columns["strain"].values, [0, 0.5, 1])
     assert read.columns["strain"].unit == ""
-    assert list(check(open_store(store))) == []
+    assert list(check_arrays(open_store(store))) == []
 
 
 def test_same_content_has_the_same_bytes_and_id(tmp_path, monkeypatch):

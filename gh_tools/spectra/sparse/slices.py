@@ -16,7 +16,7 @@ from gh_tools.spectra.sparse.factor import Engine
 from gh_tools.spectra.sparse.factor.engine import UnreliableInertia
 from gh_tools.spectra.sparse.lanczos import BlockLanczos
 from gh_tools.spectra.sparse.pencil import Pencil
-from gh_tools.store.partial import Pieces
+from gh_tools.store.parts import Pieces
 
 # Eigenvalues about one shift, at least, and per root of the number of orbitals: a factorisation costs as
 # much as it takes to orthogonalise the vectors of a slice against each other.

@@ -35,7 +35,7 @@ from gh_tools.spectra.sparse.slices import (
     Slicer,
     slice_size,
 )
-from gh_tools.store.partial import Pieces
+from gh_tools.store.parts import Pieces
 
 # Eigenvalues per channel that the count may be off when the eigenvalues around the shift are looked at:
 # these cost less than another factorisation.

@@ -14,7 +14,7 @@ from gh_tools.spectra.sparse.lanczos import BlockLanczos
 from gh_tools.spectra.sparse.pencil import make_pencil, model_eigenvalues
 from gh_tools.spectra.sparse.slices import Slicer
 from gh_tools.spectra.sparse.solver import SlicedSolver
-from gh_tools.store.partial import Parts, Pieces
+from gh_tools.store.parts import Parts, Pieces
 from gh_tools.units import GIB
 
 # Eigenvalues by Lanczos are exact to the square of residuals of 1e-11 eV; dense ones to rounding of ‖H‖.

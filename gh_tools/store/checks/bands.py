@@ -1,0 +1,46 @@
+"""Eigenvalues, k-points and densities of states."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from gh_tools.store.checks.limits import LARGEST_LENGTH, within
+from gh_tools.store.contents import Store
+
+
+def check_bands(store: Store) -> Iterator[str]:
+    """Find k-points, weights and numbers of eigenvalues that cannot be; the store has ``bands/kpoint_ptr``."""
+    for name in ("kpoint", "weight", "eigenvalue_ptr", "eigenvalue"):
+        if f"bands/{name}" not in store:
+            yield f"bands/{name} is missing"
+            return
+    yield from within(store, "bands/kpoint", -LARGEST_LENGTH, LARGEST_LENGTH)
+    yield from within(store, "bands/weight", 0.0, 1.0 + 1e-6)
+    pointer = store["bands/kpoint_ptr"].astype(np.int64)
+    weight = np.r_[0.0, np.cumsum(store["bands/weight"])]
+    sums = np.diff(weight[pointer])
+    counts = np.diff(pointer)
+    if np.any(np.abs(sums[counts > 0] - 1) > 1e-6):
+        yield "bands/weight: expected weights of each structure that add up to 1, found others"
+    eigenvalues = np.diff(store["bands/eigenvalue_ptr"].astype(np.int64))
+    spins = store.attributes.get("spins", 1) if store.kind == "hamiltonians" else 1
+    if np.any(eigenvalues[counts > 0] % (spins * counts[counts > 0])) or np.any(
+        eigenvalues[counts == 0]
+    ):
+        yield (
+            "bands/eigenvalue_ptr: expected as many eigenvalues for each spin and k-point of a "
+            "structure, found others"
+        )
+
+
+def check_spectra(store: Store) -> Iterator[str]:
+    """Find energies and densities of states that cannot be; reads all arrays of a store of spectra."""
+    energy = store["dos/energy"]
+    if not (np.isfinite(energy).all() and (np.diff(energy) > 0).all()):
+        yield "dos/energy: expected finite energies in ascending order, found others"
+    for key in store.keys("dos/"):
+        yield from within(store, key)
+    if np.isnan(store["bands/eigenvalue"]).any():
+        yield "bands/eigenvalue: expected numbers, found NaN"

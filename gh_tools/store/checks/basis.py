@@ -1,0 +1,67 @@
+"""The basis table, and blocks that must have its shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from gh_tools.store.checks.limits import LARGEST_CUTOFF, LARGEST_DEGREE, N_ELEMENTS, within
+from gh_tools.store.contents import Store
+
+
+def check_basis(store: Store) -> Iterator[str]:
+    """Find elements, shells, cutoffs (Å) and valence electrons that no basis table has."""
+    element = store["basis/element/number"]
+    if element.size == 0 or element.min() < 1 or element.max() > N_ELEMENTS:
+        yield f"basis/element/number: expected atomic numbers from 1 to {N_ELEMENTS}, found others"
+    elif np.any(np.diff(element.astype(np.int64)) <= 0):
+        yield "basis/element/number: expected each element once, in ascending order"
+    number, index = store["basis/number"], store["basis/index"]
+    expected = [np.arange(np.count_nonzero(number == z)) for z in element]
+    if not np.array_equal(np.unique(number), element):
+        yield "basis/number: expected shells of each element of basis/element/number, found others"
+    elif np.any(np.diff(number) < 0) or not np.array_equal(index, np.concatenate(expected)):
+        yield "basis/index: expected the shells of each element in order, counted from 0"
+    degree = store["basis/l"]
+    if degree.size and (degree.min() < 0 or degree.max() > LARGEST_DEGREE):
+        yield f"basis/l: expected degrees from 0 to {LARGEST_DEGREE}, found others"
+    yield from within(store, "basis/cutoff", 0.0, LARGEST_CUTOFF, open_below=True)
+    valence = store["basis/element/n_valence"]
+    if not np.all((valence > 0) & (valence <= element)):
+        wrong = valence[~((valence > 0) & (valence <= element))][0]
+        yield (
+            "basis/element/n_valence: expected more than 0 electrons and no more than protons, "
+            f"found {wrong:g}"
+        )
+
+
+def n_orbitals(store: Store) -> dict[int, int]:
+    """Return the number of orbitals of each element of the basis table, by atomic number."""
+    counts = np.bincount(store["basis/number"], weights=2 * store["basis/l"] + 1)
+    return {int(z): int(counts[z]) for z in store["basis/element/number"]}
+
+
+def check_block_shapes(store: Store) -> Iterator[str]:
+    """Find blocks of H and S whose shapes are not those of the basis table and of the spins."""
+    orbitals = n_orbitals(store)
+    if unknown := set(np.unique(store["atoms/number"]).tolist()) - orbitals.keys():
+        yield f"basis/element/number: expected all elements of atoms/number, found none of {unknown}"
+    spins = store.attributes.get("spins", 1)
+    for key in (*store.keys("onsite/"), *store.keys("pairs/")):
+        kind, elements, field = key.split("/")
+        if field not in ("hamiltonian", "overlap", "uncertainty"):
+            continue
+        species = [int(z) for z in elements.split("-")]
+        if not set(species) <= orbitals.keys() or species != sorted(species):
+            yield f"{kind}/{elements}: expected elements of the basis table in order, found others"
+            continue
+        expected = (orbitals[species[0]], orbitals[species[-1]])
+        shape = store.shape(key)
+        if shape[-2:] != expected:
+            yield f"{key}: expected blocks of {expected} as in the basis table, found {shape[-2:]}"
+        if field == "overlap":
+            continue
+        found = shape[0] if len(shape) == 4 else 1
+        if found != spins:
+            yield f"{key}: expected {spins} spin channels as in the attribute spins, found {found}"

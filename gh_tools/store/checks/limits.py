@@ -1,0 +1,50 @@
+"""What no value of a store exceeds, and how values are compared with that."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from gh_tools.store.contents import Store
+
+# What no basis of atomic orbitals exceeds: reach of an orbital (Å) and degree.
+LARGEST_CUTOFF, LARGEST_DEGREE = 50.0, 8
+# Å; nothing that has atoms is this large.
+LARGEST_LENGTH = 1e6
+# eV: of a Fermi level, of an eigenvalue, of shift and scale.
+LARGEST_ENERGY = 1e5
+N_ELEMENTS = 118
+LONGEST_NAME = 1000
+
+
+def within(
+    store: Store,
+    key: str,
+    low: float = -np.inf,
+    high: float = np.inf,
+    *,
+    open_below: bool = False,
+    missing: bool = False,
+) -> Iterator[str]:
+    """Find numbers that are not finite, or beyond limits; NaN may stand for what is ``missing``."""
+    if key not in store or 0 in store.shape(key):
+        return
+    values = store[key]
+    fit = np.isfinite(values) & (values >= low) & (values <= high)
+    if open_below:
+        fit &= values > low
+    if missing:
+        fit |= np.isnan(values)
+    if not fit.all():
+        expected = "finite numbers"
+        if np.isfinite(low) or np.isfinite(high):
+            expected += f" {'above' if open_below else 'from'} {low:g} to {high:g}"
+        yield f"{key}: expected {expected}, found {values[~fit].flat[0]:g}"
+
+
+def shortened(value: Any, most: int = 60) -> str:
+    """Return a value as Python writes it, of at most so many characters."""
+    text = repr(value)
+    return text if len(text) <= most else text[: most - 3] + "..."

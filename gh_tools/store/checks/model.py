@@ -1,0 +1,88 @@
+"""Scale-shift, weights and learning curve of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from gh_tools.store.checks.basis import n_orbitals
+from gh_tools.store.checks.limits import LARGEST_CUTOFF, LARGEST_ENERGY, LARGEST_LENGTH, within
+from gh_tools.store.contents import Store
+
+
+def check_scaleshift(store: Store, group: str) -> Iterator[str]:
+    """Find parameters of a scale-shift that cannot be: elements, numbers of components, values.
+
+    Args:
+        store: of kind ``scaleshift`` or ``model``.
+        group: before the paths of its arrays, such as ``scaleshift/``.
+
+    Yields:
+        One sentence for each fault, naming the array.
+    """
+    orbitals = n_orbitals(store)
+    spins = store.attributes.get("spins", 1)
+    energies = (-LARGEST_ENERGY, LARGEST_ENERGY)
+    limits = {
+        # By the last component of the path: least and largest value, and whether the least is excluded
+        # Stretched exponentials may be steep: their amplitude is far above what any distance takes.
+        "shift_amplitude": (-np.inf, np.inf, False),
+        "shift_length": (0.0, np.inf, True),
+        "shift_power": (0.0, np.inf, True),
+        "scale_amplitude": (-np.inf, np.inf, False),
+        "scale_length": (0.0, np.inf, True),
+        "scale_power": (0.0, np.inf, True),
+        "scale_floor": (0.0, LARGEST_ENERGY, False),
+        "r_min": (0.0, LARGEST_LENGTH, False),
+        "shift": (*energies, False),
+        "scale": (*energies, False),
+        "range": (0.0, 2 * LARGEST_CUTOFF, False),
+        "local": (*energies, False),
+        "neighbour": (*energies, False),
+    }
+    for key in store.keys(group):
+        parts = key.removeprefix(group).split("/")
+        if parts[0] not in ("onsite", "pairs", "bond_pairs", "onsite_energy"):
+            continue
+        low, high, open_below = limits[parts[-1]]
+        if parts[0] == "onsite" and parts[-1] == "scale":
+            low, open_below = 0.0, True
+        yield from within(store, key, low, high, open_below=open_below)
+        if parts[0] == "onsite_energy":
+            if parts[-1] != "r_min" and store.shape(key)[0] != len(orbitals):
+                yield f"{key}: expected a row for each of {len(orbitals)} elements"
+            continue
+        elements = [int(z) for z in parts[1].split("-")]
+        if not set(elements) <= orbitals.keys():
+            yield f"{key}: expected elements of the basis table, found another"
+            continue
+        k = [orbitals[z] for z in elements]
+        size = spins * (k[0] * (k[0] + 1) // 2 if parts[0] == "onsite" else k[0] * k[-1])
+        if parts[-1] != "range" and store.shape(key)[-1] != size:
+            yield (
+                f"{key}: expected {size} components, as many as the blocks of the basis table have "
+                f"irreps, found {store.shape(key)[-1]}"
+            )
+        if parts[-1] == "range":
+            r_min, r_max, cutoff = store[key]
+            if not (r_min <= r_max and cutoff > 0):
+                yield f"{key}: expected shortest and longest distance, and a cutoff above zero"
+
+
+def check_weights(store: Store) -> Iterator[str]:
+    """Find weights that are not finite, and columns of the history of different lengths."""
+    for group in ("parameters/", "parameters_eigenvalue/"):
+        for key in store.keys(group):
+            if store.dtype(key).kind != "f":
+                yield f"{key}: expected float values, found {store.dtype(key)}"
+            else:
+                yield from within(store, key)
+    lengths = set()
+    for key in store.keys("history/"):
+        if store.dtype(key).kind not in "if" or len(store.shape(key)) != 1:
+            yield f"{key}: expected numbers along one axis, found {store.dtype(key)} {store.shape(key)}"
+        else:
+            lengths.add(store.shape(key)[0])
+    if len(lengths) > 1:
+        yield "history: expected columns of one length, found others"
