@@ -1,13 +1,31 @@
-"""Changes that make a perfect crystal a random one: strain, vacancies, doping, displacements."""
+"""Changes that make a perfect crystal a random one: strain, vacancies, substitution, displacements."""
 
 from __future__ import annotations
+
+from typing import Annotated
 
 import numpy as np
 from ase import Atoms
 from jaxtyping import Float
+from pydantic import BaseModel, ConfigDict, Field
+
+from gh_tools.errors import DataError
 
 # No structure has as many sites, and generators of random numbers end at a larger one.
 LARGEST_MEAN = 1e9
+
+
+class Poisson(BaseModel):
+    """A number of atoms that is drawn from a Poisson distribution."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    poisson: float = Field(ge=0)
+    """Its mean, in atoms per structure."""
+
+
+# A number of atoms; a rate, by which each site is drawn on its own; or the mean of a Poisson distribution.
+Amount = Annotated[int, Field(ge=0)] | Annotated[float, Field(ge=0, le=1)] | Poisson
 
 
 def strain_diagonal(
@@ -32,45 +50,54 @@ def strain_diagonal(
     return strain
 
 
-def remove_poisson(atoms: Atoms, symbol: str, mean: float, rng: np.random.Generator) -> int:
-    """Make vacancies: take out a Poisson distributed number of atoms of one species.
+def remove_atoms(atoms: Atoms, symbol: str, amount: Amount, rng: np.random.Generator) -> int:
+    """Make vacancies: take out atoms of one species.
 
-    Which atoms go is drawn uniformly. A draw above the number of such atoms takes out all of them.
+    Which atoms go is drawn uniformly.
 
     Args:
         atoms: changed in place.
         symbol: the species.
-        mean: of the Poisson distribution, in atoms per structure.
+        amount: how many; of a Poisson distribution at most all of them.
         rng: where number and sites come from.
 
     Returns:
         How many atoms were taken out.
+
+    Raises:
+        DataError: there are fewer, or no atom would be left.
     """
+    what = f"vacancies of {symbol}"
     sites = np.flatnonzero(atoms.symbols == symbol)
-    count = min(int(rng.poisson(min(mean, LARGEST_MEAN))), len(sites))
+    count = _draw_count(amount, len(sites), rng, what)
+    if count == len(atoms):
+        raise DataError(f"{what}: all {count} atoms would be taken out; ask for fewer")
     del atoms[rng.choice(sites, size=count, replace=False).tolist()]
     return count
 
 
-def replace_poisson(
-    atoms: Atoms, symbol: str, by: str, mean: float, rng: np.random.Generator
+def replace_atoms(
+    atoms: Atoms, symbol: str, by: str, amount: Amount, rng: np.random.Generator
 ) -> int:
-    """Dope: replace a Poisson distributed number of atoms of one species by another.
+    """Dope: replace atoms of one species by another.
 
-    Which atoms are replaced is drawn uniformly. A draw above the number of such atoms replaces all.
+    Which atoms are replaced is drawn uniformly.
 
     Args:
         atoms: changed in place.
         symbol: the species.
         by: the species that takes its sites.
-        mean: of the Poisson distribution, in atoms per structure.
+        amount: how many; of a Poisson distribution at most all of them.
         rng: where number and sites come from.
 
     Returns:
         How many atoms were replaced.
+
+    Raises:
+        DataError: there are fewer.
     """
     sites = np.flatnonzero(atoms.symbols == symbol)
-    count = min(int(rng.poisson(min(mean, LARGEST_MEAN))), len(sites))
+    count = _draw_count(amount, len(sites), rng, f"substitution of {symbol} by {by}")
     atoms.symbols[rng.choice(sites, size=count, replace=False)] = by
     return count
 
@@ -84,3 +111,16 @@ def rattle(atoms: Atoms, deviation: float, rng: np.random.Generator) -> None:
         rng: where the displacements come from.
     """
     atoms.positions += rng.normal(scale=deviation, size=(len(atoms), 3))
+
+
+def _draw_count(amount: Amount, sites: int, rng: np.random.Generator, what: str) -> int:
+    """Draw how many of so many sites are changed."""
+    if isinstance(amount, Poisson):
+        return min(int(rng.poisson(min(amount.poisson, LARGEST_MEAN))), sites)
+    if isinstance(amount, float):
+        return int(rng.binomial(sites, amount))
+    if amount > sites:
+        raise DataError(
+            f"{what}: {amount} atoms are asked for, but there are {sites}; ask for fewer"
+        )
+    return amount

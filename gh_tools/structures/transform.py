@@ -6,7 +6,7 @@ displacements. All that is random is drawn in the same order.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
 from ase import Atoms
@@ -23,22 +23,10 @@ from pydantic import (
 )
 
 from gh_tools.errors import DataError
-from gh_tools.structures.modify import LARGEST_MEAN, rattle
+from gh_tools.structures.modify import Amount, rattle, remove_atoms, replace_atoms
 from gh_tools.structures.recipe import Quantity
 from gh_tools.structures.supercells import primitive_counts, random_supercell, supercell
 
-
-class Poisson(BaseModel):
-    """A number of atoms that is drawn from a Poisson distribution."""
-
-    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
-
-    poisson: float = Field(ge=0)
-    """Its mean, in atoms per structure."""
-
-
-# A number of atoms; a rate, by which each site is drawn on its own; or the mean of a Poisson distribution.
-Amount = Annotated[int, Field(ge=0)] | Annotated[float, Field(ge=0, le=1)] | Poisson
 Row = tuple[int, int, int]
 
 
@@ -243,51 +231,31 @@ def _strain(atoms: Atoms, limit: float, shear: float, rng) -> dict[str, Quantity
     return columns
 
 
-def _how_many(amount: Amount, sites: int, rng: np.random.Generator, what: str) -> int:
-    """Draw how many of so many sites are changed."""
-    if isinstance(amount, Poisson):
-        return min(int(rng.poisson(min(amount.poisson, LARGEST_MEAN))), sites)
-    if isinstance(amount, float):
-        return int(rng.binomial(sites, amount))
-    if amount > sites:
-        raise DataError(
-            f"{what}: {amount} atoms are asked for, but there are {sites}; ask for fewer"
-        )
-    return amount
-
-
-def _sites(atoms: Atoms, symbol: str, what: str) -> np.ndarray:
-    sites = np.flatnonzero(atoms.numbers == chemical_symbols.index(symbol))
-    if len(sites) == 0:
+def _count_sites(atoms: Atoms, symbol: str, what: str) -> int:
+    count = int(np.count_nonzero(atoms.symbols == symbol))
+    if count == 0:
         raise DataError(f"{what}: there is no {symbol} in {atoms.get_chemical_formula()}")
-    return sites
+    return count
 
 
 def _take_out(atoms: Atoms, symbol: str, amount: Amount, rng) -> dict[str, Quantity]:
-    what = f"vacancies of {symbol}"
-    sites = _sites(atoms, symbol, what)
-    count = _how_many(amount, len(sites), rng, what)
-    if count == len(atoms):
-        raise DataError(f"{what}: all {count} atoms would be taken out; ask for fewer")
-    del atoms[rng.choice(sites, size=count, replace=False).tolist()]
+    sites = _count_sites(atoms, symbol, f"vacancies of {symbol}")
+    count = remove_atoms(atoms, symbol, amount, rng)
     name = symbol.lower()
     return {
         f"{name}_vacancies": Quantity(count, "", f"number of {symbol} vacancies"),
         f"{name}_vacancy_rate": Quantity(
-            count / len(sites), "", f"{symbol} vacancies over {symbol} sites"
+            count / sites, "", f"{symbol} vacancies over {symbol} sites"
         ),
     }
 
 
 def _replace(atoms: Atoms, symbol: str, targets: dict[str, Amount], rng) -> dict[str, Quantity]:
-    sites = _sites(atoms, symbol, f"substitution of {symbol}")
-    total, columns = len(sites), {}
+    sites = _count_sites(atoms, symbol, f"substitution of {symbol}")
+    columns = {}
     for new, amount in targets.items():
-        count = _how_many(amount, len(sites), rng, f"substitution of {symbol} by {new}")
-        chosen = rng.choice(sites, size=count, replace=False)
-        atoms.numbers[chosen] = chemical_symbols.index(new)
-        sites = np.setdiff1d(sites, chosen)
+        count = replace_atoms(atoms, symbol, new, amount, rng)
         name = f"{new.lower()}_on_{symbol.lower()}"
         columns[name] = Quantity(count, "", f"number of {new} on {symbol} sites")
-        columns[f"{name}_rate"] = Quantity(count / total, "", f"{new} over {symbol} sites")
+        columns[f"{name}_rate"] = Quantity(count / sites, "", f"{new} over {symbol} sites")
     return columns

@@ -12,7 +12,7 @@ import numpy as np
 from ase.build import bulk
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from gh_tools.structures.modify import rattle, replace_poisson
+from gh_tools.structures.modify import Poisson, rattle, replace_atoms
 from gh_tools.structures.recipe import BuiltStructure, Quantity, Recipe, RecipeConfig
 from gh_tools.structures.schedule import AnnealConfig
 
@@ -59,7 +59,8 @@ def build(config: AgAuConfig, rng: np.random.Generator, index: int) -> BuiltStru
     """Make one random alloy; gold atoms and displacements are drawn in this order."""
     cell = bulk("Ag", "fcc", a=config.lattice_constant, cubic=config.cubic)
     atoms = cell.repeat(config.size)
-    gold = replace_poisson(atoms, "Ag", "Au", config.gold * len(atoms), rng)
+    mean = Poisson(poisson=config.gold * len(atoms))
+    gold = replace_atoms(atoms, "Ag", "Au", mean, rng)
     rattle(atoms, config.rattle, rng)
     fraction = Quantity(1 - gold / len(atoms), "", "silver atoms over all atoms")
     return BuiltStructure(atoms, {"ag_fraction": fraction})

@@ -13,7 +13,7 @@ from ase import Atoms
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from gh_tools.orbitals.geometry import periodic_area
-from gh_tools.structures.modify import replace_poisson
+from gh_tools.structures.modify import Poisson, replace_atoms
 from gh_tools.structures.packing import draw_density, pack, volume
 from gh_tools.structures.recipe import BuiltStructure, Quantity, Recipe
 from gh_tools.structures.recipes import hfo2, wse2
@@ -58,7 +58,8 @@ def oxide(
     box = np.array([*np.diag(layer.cell.array)[:2], height])
     radii = {symbol: config.radius(symbol) for symbol in ("Hf", "O")}
     atoms = pack(molecule, config.molecules, box, radii, rng, slab=True)
-    return atoms, replace_poisson(atoms, "Hf", "Ni", config.nickel * config.molecules, rng)
+    mean = Poisson(poisson=config.nickel * config.molecules)
+    return atoms, replace_atoms(atoms, "Hf", "Ni", mean, rng)
 
 
 def stack(below: Atoms, above: Atoms, distance: float, vacuum: float | None) -> Atoms:

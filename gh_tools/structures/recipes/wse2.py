@@ -14,7 +14,7 @@ from ase.build import mx2
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from gh_tools.orbitals.geometry import periodic_area
-from gh_tools.structures.modify import rattle, remove_poisson, strain_diagonal
+from gh_tools.structures.modify import Poisson, rattle, remove_atoms, strain_diagonal
 from gh_tools.structures.recipe import BuiltStructure, Quantity, Recipe, RecipeConfig
 from gh_tools.units import CM
 
@@ -63,7 +63,7 @@ def random_layer(config: WSe2Config, rng: np.random.Generator) -> tuple[Atoms, d
     atoms = layer(config)
     strain_x, strain_y = strain_diagonal(atoms, config.strain, 2, rng)
     sites = int(np.count_nonzero(atoms.symbols == "Se"))
-    vacancies = remove_poisson(atoms, "Se", config.se_vacancies, rng)
+    vacancies = remove_atoms(atoms, "Se", Poisson(poisson=config.se_vacancies), rng)
     rattle(atoms, config.rattle, rng)
     areal = vacancies / periodic_area(atoms) * CM**2
     columns = {

@@ -13,7 +13,7 @@ from scipy import stats
 from gh_tools.errors import DataError, MissingExtraError
 from gh_tools.structures.generate import build_one, generate
 from gh_tools.structures.geometry import closest_approach
-from gh_tools.structures.modify import replace_poisson
+from gh_tools.structures.modify import Poisson, replace_atoms
 from gh_tools.structures.packing import bent, draw_density, pack
 from gh_tools.structures.recipes import hfo2, hfo2_wse2, sio2
 from gh_tools.structures.recipes.tmd import unit_cell
@@ -167,9 +167,9 @@ def test_alloy_of_the_paper():
 
 def test_doping_replaces_all_where_more_is_drawn():
     atoms = bulk("Hf").repeat((2, 2, 1))
-    assert replace_poisson(atoms, "Hf", "Ni", 100.0, np.random.default_rng(0)) == 8
+    assert replace_atoms(atoms, "Hf", "Ni", Poisson(poisson=100.0), np.random.default_rng(0)) == 8
     assert atoms.get_chemical_formula() == "Ni8"
-    assert replace_poisson(atoms, "Hf", "Ni", 100.0, np.random.default_rng(0)) == 0
+    assert replace_atoms(atoms, "Hf", "Ni", Poisson(poisson=100.0), np.random.default_rng(0)) == 0
 
 
 # --- packed molecules
@@ -290,7 +290,9 @@ def test_doping_is_poisson_at_the_study_s_size():
     # 1000 Hf and a mean of 1 %: the paper's 3.2e-3 to 16.9e-3 over 72 structures.
     rng = np.random.default_rng(3)
     atoms = bulk("Hf").repeat((10, 10, 5))
-    found = [replace_poisson(atoms.copy(), "Hf", "Ni", 10.0, rng) for _ in range(1000)]
+    found = [
+        replace_atoms(atoms.copy(), "Hf", "Ni", Poisson(poisson=10.0), rng) for _ in range(1000)
+    ]
     assert poisson_p(found, 10.0) > FALSE_ALARM
 
 
