@@ -51,6 +51,11 @@ def test_what_is_set_stays(boron_nitride):
     structures = made(boron_nitride, 4, pbc=(True, True, False), size=(2, 2, 1), rattle=0.03)
     assert [len(atoms) for atoms in structures.atoms] == [8] * 4
     assert "strain_x" not in structures.columns
+    displaced = made(boron_nitride, 3, pbc=(True, True, False), strain=0.03, vacancies={"B": 1})
+    assert len({len(atoms) for atoms in displaced.atoms}) > 1
+    assert all(len(set(atoms.positions[:, 2].round(6))) > 1 for atoms in displaced.atoms)
+    flat = made(boron_nitride, 3, pbc=(True, True, False), rattle=0)
+    assert all(len(set(atoms.positions[:, 2].round(6))) == 1 for atoms in flat.atoms)
     supercell = made(boron_nitride, size=(3, 3, 1))
     assert [len(atoms) for atoms in supercell.atoms] == [18]
     with pytest.raises(UsageError, match="more structures than the 1"):

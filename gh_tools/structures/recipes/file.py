@@ -128,8 +128,8 @@ def count(config: FileConfig) -> int:
 def complete(config: FileConfig, n: int | None) -> FileConfig:
     """Return the configuration of a training set where more structures are asked for than the files hold.
 
-    Supercells are then of varied shape, unless a size is set; and where nothing else is drawn, cells are strained and
-    atoms displaced.
+    Each of three keys that is not set is then chosen: supercells are of varied shape; those are strained; and atoms are
+    displaced. A model that has seen atoms at ideal sites alone predicts no others.
     """
     samples = _samples(config)
     if config.pbc is None:
@@ -139,8 +139,10 @@ def complete(config: FileConfig, n: int | None) -> FileConfig:
     chosen: dict[str, Any] = {}
     if config.size is None and all(_periodic(sample.atoms, config) for sample in samples):
         chosen["size"] = "varied"
-    if not config.random:
-        chosen |= {"strain": 0.02, "rattle": 0.05} if "size" in chosen else {"rattle": 0.05}
+    if config.strain is None and chosen.get("size", config.size) == "varied":
+        chosen["strain"] = 0.02
+    if config.rattle is None:
+        chosen["rattle"] = 0.05
     if chosen:
         said = ", ".join(f"{key} = {value}" for key, value in chosen.items())
         log.info("a training set, because the files hold %d: %s (see --set)", len(samples), said)
