@@ -6,6 +6,7 @@ Names, histories and reasons come out of files that others made. What is shown o
 from __future__ import annotations
 
 import contextlib
+import datetime
 import errno
 import io
 import logging
@@ -26,6 +27,7 @@ Item = TypeVar("Item")
 
 _quiet = False
 _PLAIN_INTERVAL = 10.0  # seconds between plain progress lines when standard error is no terminal
+_RATES = {"s": 1, "min": 60, "h": 3600}
 
 
 def printable(content: Any) -> Any:
@@ -139,85 +141,85 @@ def stderr():
 
 
 class Progress:
-    """A running count of work done, shown as a bar on a terminal and as plain lines elsewhere."""
+    """A running count of work done, shown as a bar on a terminal and as plain lines elsewhere.
 
-    def __init__(self, description: str, total: int | None):
+    Args:
+        description: what is being done.
+        total: how many steps there are, if known.
+        counted: whether the number of steps says something to a person; that of seconds does not.
+    """
+
+    def __init__(self, description: str, total: int | None, counted: bool = True):
         self.description, self.total, self.done = printable(description), total, 0
+        self._counted = counted
         self._start = self._last = time.monotonic()
         self._bar: Any = None  # rich's, which is loaded where it is shown
-        self._task: Any = None
-        self._text = ""
+        self._texts: Sequence[str] = ()
 
     def _open(self) -> None:
         if _quiet or not sys.stderr.isatty():
             return
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            TextColumn,
-            TimeElapsedColumn,
-            TimeRemainingColumn,
-        )
-        from rich.progress import Progress as Bar
+        from gh_tools.progress_bar import FittedBar
 
-        self._bar = Bar(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
-            TimeElapsedColumn(),
-            TextColumn("ETA"),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[text]}", markup=False),
-            console=stderr(),
-            transient=True,
-        )
+        self._bar = FittedBar(stderr(), self.description, self.total, self._counted)
         self._bar.start()
-        self._task = self._bar.add_task(self.description, total=self.total, rate="", text="")
 
     def advance(self, n: int = 1) -> None:
         """Count ``n`` more as done."""
         self.done += n
-        elapsed = max(time.monotonic() - self._start, 1e-9)
         if self._bar is not None:
-            rate = f"{self.done / elapsed:.3g}/s"
-            self._bar.update(self._task, completed=self.done, rate=rate)
+            self._tell()
         elif not _quiet and time.monotonic() - self._last > _PLAIN_INTERVAL:
             self._last = time.monotonic()
-            of = f"/{self.total}" if self.total else ""
-            left = (
-                f", ETA {elapsed / self.done * (self.total - self.done):.0f} s"
-                if self.total and self.done
-                else ""
-            )
-            text = self._text and f", {self._text}"
-            print(f"{self.description}: {self.done}{of}{left}{text}", file=sys.stderr, flush=True)
+            print(self._line(), file=sys.stderr, flush=True)
 
-    def update(self, text: str) -> None:
-        """Show ``text`` behind the bar, or at the end of the next plain line."""
-        self._text = text = printable(text)
+    def update(self, *texts: str) -> None:
+        """Show texts, the most important one first, behind the bar or at the end of the next plain line."""
+        self._texts = printable(texts)
         if self._bar is not None:
-            self._bar.update(self._task, text=text)
+            self._tell()
+
+    def _tell(self) -> None:
+        self._bar.tell(self.done, self._rate() if self._counted else "", self._texts)
+
+    def _rate(self) -> str:
+        """Return the steps a second, minute or hour, whichever is the first with a whole one."""
+        rate = self.done / max(time.monotonic() - self._start, 1e-9)
+        unit = next((u for u, seconds in _RATES.items() if rate * seconds >= 1), "h")
+        number = rate * _RATES[unit]
+        return f"{number:,.0f}/{unit}" if number >= 100 else f"{number:.3g}/{unit}" if self.done else ""
+
+    def _line(self) -> str:
+        said = [f"{self.done}/{self.total}" if self.total else str(self.done)] * self._counted
+        if self.done and self._counted:
+            said.append(self._rate())
+        if self.total and self.done:
+            elapsed = time.monotonic() - self._start
+            left = max(0.0, elapsed / self.done * (self.total - self.done))
+            said.append(f"ETA {datetime.timedelta(seconds=round(left))}")
+        return f"{self.description}: {', '.join([*said, *self._texts])}"
 
     def _close(self) -> None:
         if self._bar is not None:
             self._bar.stop()
         elif not _quiet and time.monotonic() - self._start > 2.0:
             seconds = time.monotonic() - self._start
-            print(
-                f"{self.description}: {self.done} in {seconds:.1f} s", file=sys.stderr, flush=True
-            )
+            count = f"{self.done} in " if self._counted else ""
+            print(f"{self.description}: {count}{seconds:.1f} s", file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager
-def progress(description: str, total: int | None = None) -> Iterator[Progress]:
+def progress(
+    description: str, total: int | None = None, counted: bool = True
+) -> Iterator[Progress]:
     """Show progress for the length of a ``with`` block.
 
     Args:
         description: what is being done.
         total: how many steps there are, if known; brings an ETA.
+        counted: whether the number of steps says something to a person.
     """
-    shown = Progress(description, total)
+    shown = Progress(description, total, counted)
     shown._open()
     try:
         yield shown
@@ -238,16 +240,13 @@ def track(items: Iterable[Item], description: str, total: int | None = None) -> 
 def table(
     rows: Sequence[Sequence[object]], columns: Sequence[str], title: str | None = None
 ) -> None:
-    """Print a table to standard error, unless quiet."""
+    """Print a table to standard error, unless quiet, in parts where it is wider than the terminal or 80 columns."""
     if _quiet:
         return
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+    from gh_tools.tables import layout
 
-    # As Text, in which square brackets are no markup.
-    shown = Table(*columns, title=None if title is None else Text(printable(title)))
-    for row in rows:
-        shown.add_row(*(Text(printable(str(cell))) for cell in row))
-    # Where nobody set a width (a pipe, a log file), 80 columns would fold the numbers away.
-    Console(stderr=True, width=None if sys.stderr.isatty() else 120).print(shown)
+    console = stderr()
+    cells = [[printable(str(cell)) for cell in row] for row in rows]
+    for shown in layout(console, cells, columns, None if title is None else printable(title)):
+        console.print(shown)
+        console.print()

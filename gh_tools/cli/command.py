@@ -7,20 +7,25 @@ import inspect
 import sys
 import tempfile
 import traceback
+import typing
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import typer
+from typer.models import OptionInfo
 
 from gh_tools import console
-from gh_tools.cli.options import VersionOption
+from gh_tools.cli.options import HelpOption, VersionOption
 from gh_tools.cli.sharing import refuse_copies
 from gh_tools.errors import CannotCreateError, DataError, GhError
 from gh_tools.outputs.claim import end_claims
 from gh_tools.resources import disk_error, fullest, source_date
 
 INTERRUPTED = 130
+
+_METAVARS = {bool: "", int: "INTEGER", float: "NUMBER", str: "TEXT", Path: "PATH"}
 
 # Characters of an error that are shown; what a broken file holds may be in it.
 _LONGEST_MESSAGE = 10_000
@@ -72,7 +77,6 @@ def command(main: Callable[..., None], example: str, several: bool = False) -> t
         add_completion=False,  # share/gh_tools/completions has faster ones
         rich_markup_mode="rich",
         pretty_exceptions_enable=False,
-        context_settings={"help_option_names": ["-h", "--help"]},
     )
 
     @functools.wraps(main)
@@ -82,7 +86,8 @@ def command(main: Callable[..., None], example: str, several: bool = False) -> t
             if not several and kwargs.get("shard") is None:
                 refuse_copies(program)
             source_date()  # libraries read it when they are imported, and fail with errors of their own
-            kwargs.pop("version")  # shown already, by its callback
+            for name in ("help", "version"):  # shown already, by their callbacks
+                kwargs.pop(name)
             main(*args, **kwargs)
             sys.stdout.flush()
         except typer.Exit:
@@ -99,12 +104,14 @@ def command(main: Callable[..., None], example: str, several: bool = False) -> t
         finally:
             end_claims()
 
-    # Every command shows the version; the functions need not know.
+    # Every command shows its help and the version; the functions need not know.
     signature = inspect.signature(main, eval_str=True)
-    version = inspect.Parameter(
-        "version", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=VersionOption
-    )
-    shown = signature.replace(parameters=[*signature.parameters.values(), version])
+    standard = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=option)
+        for name, option in (("version", VersionOption), ("help", HelpOption))
+    ]
+    shown = signature.replace(parameters=[*signature.parameters.values(), *standard])
+    _name_values(shown)
     vars(run)["__signature__"] = shown
     run.__annotations__ = {p.name: p.annotation for p in shown.parameters.values()}
     # Typer keeps the line breaks of a docstring; paragraphs are to flow.
@@ -114,8 +121,26 @@ def command(main: Callable[..., None], example: str, several: bool = False) -> t
         help="\n\n".join(paragraphs),
         epilog=f"Example: {example}",
         no_args_is_help=False,
+        add_help_option=False,
     )(run)
     return app
+
+
+def _name_values(signature: inspect.Signature) -> None:
+    """Say in the help what an option takes: a word for a value, and nothing for a flag."""
+    for parameter in signature.parameters.values():
+        option = parameter.annotation.__metadata__[0]
+        if isinstance(option, OptionInfo) and option.metavar is None:
+            option.metavar = _metavar(parameter.annotation.__origin__)
+
+
+def _metavar(annotation: Any) -> str | None:
+    """Return a word for each value of a type; None of an enumeration, whose members Typer lists."""
+    if annotation in _METAVARS:
+        return _METAVARS[annotation]
+    parts = [part for part in typing.get_args(annotation) if part not in (NoneType, ...)]
+    words = [_metavar(part) for part in parts]
+    return None if None in words or not words else " ".join(map(str, words))
 
 
 def _describe(error: Exception, options: Mapping[str, Any] = {}) -> tuple[str, int]:

@@ -95,6 +95,25 @@ VersionOption = Annotated[
 ]
 
 
+def _show_help(context: typer.Context, wanted: bool) -> None:
+    if wanted:
+        typer.echo(context.get_help(), color=context.color)
+        raise typer.Exit
+
+
+HelpOption = Annotated[
+    bool,
+    typer.Option(
+        "--help",
+        "-h",
+        callback=_show_help,
+        is_eager=True,
+        help="Show the help, and stop.",
+        rich_help_panel=_COMMON,
+    ),
+]
+
+
 def input_argument(what: str):
     """Return what is said of a command's inputs: paths, or ``-`` (or none) for standard input.
 

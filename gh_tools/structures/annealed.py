@@ -129,7 +129,7 @@ def _serial(
 
             def watch(steps: int, text: str, which: str = f"{done}/{len(indices)}") -> None:
                 shown.advance(steps)
-                shown.update(f"{which}, {text}")
+                shown.update(which, text)
 
             try:
                 yield index, anneal_one(*job, index, calculator, watch)

@@ -47,6 +47,12 @@ from gh_tools.training.weights import Weights, load_weights
 _SHARE_OF_MEMORY = 8
 _PLAIN_INTERVAL = 5.0  # seconds between lines of metrics where standard error is no terminal
 BEST = ("hamiltonian", "eigenvalue")
+# What a bar tells of metrics: key, name, format; the most important first.
+_BAR = (
+    ("hamiltonian", "H MAE", ".3f"),
+    ("eigenvalue", "eigenvalues", ".1f"),
+    ("onsite", "on-site", ".1f"),
+)
 _NO_METRICS = {"epoch", "step", "loss", "learning_rate", "hamiltonian_train"}
 
 
@@ -354,14 +360,29 @@ class Training:
         budget = self.config.budget
         total = int(self.config.most_epochs) if budget is None else round(budget)
         self._plain = -math.inf
-        unit = "epochs" if budget is None else "seconds"
-        with progress(f"training ({unit})", total=total) as shown:
+        self._metrics: dict[str, float] = {}
+        # With a budget steps are seconds, which the ETA tells already.
+        with progress("training", total=total, counted=budget is None) as shown:
             yield shown
+
+    def _on_bar(self, record: dict[str, float]) -> list[str]:
+        """Return what a bar tells of a record and the last metrics, the most important first."""
+        self._metrics |= {name: value for name, value in record.items() if np.isfinite(value)}
+        known = self._metrics
+        texts = []
+        if self.config.budget is not None:
+            rate = record["epoch"] / max(self.pace.elapsed, 1e-9)
+            texts.append(f"epoch {record['epoch']:.0f}, {rate:.3g}/s")
+        texts += [f"{label} {known[name]:{form}} meV" for name, label, form in _BAR if name in known]
+        if "learning_rate" in record:
+            texts.append(f"learning rate {record['learning_rate']:.1e}")
+        return texts
 
     def _show(self, record: dict[str, float], shown) -> None:
         done = self.progress.epoch if self.config.budget is None else round(self.pace.elapsed)
         text = describe(record)
-        shown.update(text)
+        if sys.stderr.isatty():  # else lines of the log tell more
+            shown.update(*self._on_bar(record))
         if done > shown.done:
             shown.advance(done - shown.done)
         now = time.monotonic()
@@ -371,7 +392,7 @@ class Training:
 
 
 def describe(record: dict[str, float]) -> str:
-    """Put a record of metrics into one line."""
+    """Put a record of metrics into one line of a log."""
     text = f"epoch {record['epoch']:.0f}"
     if "loss" in record:
         text += f"  loss {record['loss']:.4f}  lr {record['learning_rate']:.1e}"

@@ -22,7 +22,6 @@ from schema_document import schema_document
 
 HERE = Path(__file__).parent
 SCRIPTS = tomllib.loads((HERE.parents[1] / "pyproject.toml").read_text())["project"]["scripts"]
-TYPES = {int: "INTEGER", float: "NUMBER", Path: "PATH", str: "TEXT"}
 # The configurations that commands take with --config and --set; recipes are added to gh-build.
 CONFIGURATIONS = {
     "gh-label": "gh_tools.dft.config:LabelConfig",
@@ -120,8 +119,7 @@ def _parameter(parameter, hint) -> Parameter:
         default = default.value
     elif default is None or isinstance(default, bool) or callable(default) or default == []:
         default = ""
-    metavar = parameter.metavar or "|".join(choices) or TYPES.get(base, "VALUE")
-    metavar = " ".join([metavar] * max(1, parameter.nargs))
+    metavar = parameter.metavar or "|".join(choices)
     return Parameter(
         flags=sorted([*parameter.opts, *parameter.secondary_opts], key=len) if is_option else [],
         metavar="" if base is bool else metavar,
