@@ -187,7 +187,13 @@ class Progress:
         rate = self.done / max(time.monotonic() - self._start, 1e-9)
         unit = next((u for u, seconds in _RATES.items() if rate * seconds >= 1), "h")
         number = rate * _RATES[unit]
-        return f"{number:,.0f}/{unit}" if number >= 100 else f"{number:.3g}/{unit}" if self.done else ""
+        return (
+            f"{number:,.0f}/{unit}"
+            if number >= 100
+            else f"{number:.3g}/{unit}"
+            if self.done
+            else ""
+        )
 
     def _line(self) -> str:
         said = [f"{self.done}/{self.total}" if self.total else str(self.done)] * self._counted

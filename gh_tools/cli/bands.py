@@ -111,7 +111,6 @@ def main(
     if len(paths) > 1:
         raise UsageError(f"expected one store of Hamiltonians, found {len(paths)}")
     target = output or beside(paths[0], "bands.png")
-    claim_files([target], overwrite=overwrite, data=True)
 
     from gh_tools.spectra.bands import band_path, band_structure
     from gh_tools.spectra.report import find_structure, write_bands
@@ -127,6 +126,7 @@ def main(
         other = find_structure(expected, name)
         where = f"{paths[0]} against {reference}"
         check_same(reader.structures, index, expected.structures, other, where)
+    claim_files([target], overwrite=overwrite, data=True)
     for line in along.describe():
         log.info(line)
     if dry_run:

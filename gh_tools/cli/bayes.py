@@ -87,10 +87,10 @@ def main(
     from gh_tools.store.read import open_store
     from gh_tools.store.structures import KINDS
 
+    stores = [open_store(source, KINDS) for source in paths]
     claim_files([plot, plot_data], overwrite=overwrite)
     path = output or derived(paths[0], "posterior")
     claim_stores([path], paths, overwrite=overwrite)
-    stores = [open_store(source, KINDS) for source in paths]
     regression = run.prepare(model, stores, given)
     for sentence in regression.design.warnings():
         log.warning(sentence)

@@ -115,7 +115,10 @@ def main(
     from gh_tools.errors import TryAgainError, UsageError
     from gh_tools.store.structures import write_structures
     from gh_tools.structures.generate import generate
+    from gh_tools.structures.reading import check_file
 
+    for file in getattr(options, "paths", []):
+        check_file(file)
     path = output or _default_output(name, getattr(options, "paths", []))
     claim_stores([path], [], overwrite=overwrite, resume=resume)
     annealed = options.anneal.calculator is not None

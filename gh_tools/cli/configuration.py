@@ -89,7 +89,8 @@ def _load_config(
             known = ", ".join(_known_keys(model, first["loc"][:-1]))
             hint = f"; known keys are {known}" if known else ""
             raise UsageError(f"{where}{key}: there is no such key{hint}") from None
-        message = first["msg"][0].lower() + first["msg"][1:]
+        message = first["msg"].removeprefix("Value error, ")
+        message = message[0].lower() + message[1:]
         raise UsageError(f"{where}{key}: {message}, found {first['input']!r}") from None
 
 

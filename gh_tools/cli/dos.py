@@ -174,6 +174,8 @@ def main(
     elif reference is not None:
         raise UsageError("--reference is drawn into a picture: give its name with --plot")
     stores = [open_store(path, "hamiltonians") for path in paths]
+    if reference is not None:
+        open_store(reference, ("hamiltonians", "spectra"))
     claim_files([plot], overwrite=overwrite or resume)
     claim_stores(
         targets,

@@ -58,8 +58,8 @@ def main(
         raise UsageError(
             f"expected two stores, the predictions and the reference, found {len(paths)}"
         )
-    claim_files([plot], overwrite=overwrite)
     predicted, reference = map(HamiltonianReader, paths)
+    claim_files([plot], overwrite=overwrite)
     evaluation = evaluate(predicted, reference)
     errors = evaluation.to_json()
     if plot is not None:

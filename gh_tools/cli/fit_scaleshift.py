@@ -73,8 +73,8 @@ def main(
 
     sources = input_paths(hamiltonians)
     path = output or derived(sources[0], "scaleshift")
-    claim_stores([path], sources, overwrite=overwrite)
     labels = open_labels([open_store(source, "hamiltonians") for source in sources])
+    claim_stores([path], sources, overwrite=overwrite)
     chosen = choose_split(labels, split, fractions, seed)
     sizes = {part: getattr(chosen, part).size for part in ("train", "validation", "test")}
     described = ", ".join(f"{size} {part}" for part, size in sizes.items())

@@ -62,9 +62,9 @@ def main(
 
     paths = input_paths(sources)
     if plot is not None:
-        claim_files([plot], overwrite=overwrite)
         if len(paths) != 1 or open_store(paths[0]).kind != "model":
             raise UsageError("--plot draws the learning curve of a model: name one model store")
+        claim_files([plot], overwrite=overwrite)
     for path in paths:
         store = open_store(path)
         checked = ""

@@ -59,8 +59,8 @@ def main(
     sources = input_paths(structures)
     paths = output_paths(output, sources, "overlap")
     stores = [open_store(source, KINDS) for source in sources]
-    claim_stores(paths, [*sources, basis], overwrite=overwrite, resume=resume)
     given = None if basis is None else open_store(basis, _WITH_BASIS)
+    claim_stores(paths, [*sources, basis], overwrite=overwrite, resume=resume)
     for store in stores:
         if given is None and store.kind not in _WITH_BASIS:
             raise UsageError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 from typing import Annotated
@@ -96,6 +97,10 @@ def main(
 
         ancestor = load_model(parent)
         base = defaults(ancestor)
+    # A number in a file is in seconds; one that a person has just typed may be meant in minutes or hours.
+    settings = [
+        re.sub(r"^(\s*budget\s*=\s*)([\d.]+)\s*$", r'\1"\2"', text) for text in settings or ()
+    ]
     settings = as_settings(settings, {"seed": seed, "budget": budget, "ensemble": ensemble})
     loaded = load_config(TrainConfig, config, settings, base)
     if print_config:
@@ -110,23 +115,22 @@ def main(
     from gh_tools.console import configure, log, table
     from gh_tools.store.read import open_store
     from gh_tools.training.devices import join_processes
+    from gh_tools.training.inputs import open_inputs
+    from gh_tools.training.run import train_model
 
     is_first = join_processes() == 0
     if not is_first:
         configure(quiet=True)
     path = output or derived(paths[0], "model")
     open_store(paths[0], "scaleshift")
+    opened = open_inputs(paths[0], hamiltonians or (), split)
+    if ancestor is not None and parent is not None:
+        opened = continue_from(opened, parent, ancestor, loaded)
     if is_first:
         read = [paths[0], *(hamiltonians or ()), parent]
         claim_stores([path], read, overwrite=overwrite, resume=resume)
         claim_files([plot], overwrite=overwrite or resume)
 
-    from gh_tools.training.inputs import open_inputs
-    from gh_tools.training.run import train_model
-
-    opened = open_inputs(paths[0], hamiltonians or (), split)
-    if ancestor is not None and parent is not None:
-        opened = continue_from(opened, parent, ancestor, loaded)
     log.info(
         "%d training, %d validation and %d test structures",
         *(part.size for part in (opened.split.train, opened.split.validation, opened.split.test)),

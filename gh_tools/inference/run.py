@@ -20,10 +20,9 @@ from gh_tools.inference.predict import Predictor
 from gh_tools.inference.structure import StructureWork
 from gh_tools.resources import memory_used
 from gh_tools.store.hamiltonians import HamiltonianWriter, to_part, write_piece
-from gh_tools.store.io import read_json
 from gh_tools.store.parts import Parts
 from gh_tools.store.provenance import Provenance
-from gh_tools.store.read import Store, open_store, partial_path
+from gh_tools.store.read import Store, open_store, partial_path, read_json
 from gh_tools.store.records import write_once
 from gh_tools.store.structures import Structures
 from gh_tools.trained_model.store import load_model

@@ -28,7 +28,7 @@ from gh_tools.outputs.publish import (
     sweep,
 )
 from gh_tools.store.provenance import Provenance
-from gh_tools.store.read import content_id, metadata_id, partial_path
+from gh_tools.store.read import content_id, metadata_id, partial_path, read_json
 from gh_tools.store.schema import KINDS, SCHEMA
 
 _CHUNK = 128 * 1024  # elements; see the architecture page for what was measured
@@ -98,15 +98,6 @@ def is_partial(directory: Path) -> bool:
         return False
     run = read_json(directory / "run.json")
     return (isinstance(run, dict) and "token" in run) or not any(directory.iterdir())
-
-
-def read_json(file: Path) -> Any:
-    """Return what a JSON file holds; None if there is none, or it cannot be read."""
-    try:
-        # What is no file, such as a pipe, might never end.
-        return json.loads(file.read_bytes()) if file.is_file() else None
-    except (OSError, ValueError, RecursionError):
-        return None
 
 
 def write(

@@ -27,12 +27,11 @@ from gh_tools.store.io import (
     check_output,
     check_replaceable,
     fill_store,
-    read_json,
     root_attributes,
 )
 from gh_tools.store.parts import Parts
 from gh_tools.store.provenance import Provenance
-from gh_tools.store.read import open_store, partial_path
+from gh_tools.store.read import open_store, partial_path, read_json
 from gh_tools.store.records import write_atomically
 
 _PUBLISHED = "published.json"

@@ -17,7 +17,7 @@ import numpy as np
 
 from gh_tools.console import log
 from gh_tools.errors import DataError, TryAgainError
-from gh_tools.store.io import read_json
+from gh_tools.store.read import read_json
 from gh_tools.store.records import sealed, temporary_name, unsealed, write_atomically
 from gh_tools.workers.task import Failure
 

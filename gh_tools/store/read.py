@@ -13,6 +13,7 @@ import json
 import math
 import os
 import re
+import shlex
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -28,7 +29,7 @@ from gh_tools.store.checks.values import check_values
 from gh_tools.store.codecs import CODECS, bounded
 from gh_tools.store.contents import Store
 from gh_tools.store.folder import OneFolder
-from gh_tools.store.schema import KINDS, SCHEMA
+from gh_tools.store.schema import KINDS, MAKERS, SCHEMA
 
 _HASH = re.compile("[0-9a-f]{64}")
 
@@ -81,8 +82,11 @@ def open_store(path: Path | str, kind: str | Iterable[str] | None = None) -> Sto
         )
     kinds = {kind} if isinstance(kind, str) else set(kind) if kind else set(KINDS)
     if found not in kinds:
+        expected = " or ".join(sorted(kinds))
+        # Structures stand in stores of many kinds, but are made by one command.
+        maker = MAKERS["structures" if "structures" in kinds else min(kinds)]
         raise DataError(
-            f"{path}: expected a store of kind {' or '.join(sorted(kinds))}, found {found}"
+            f"{path}: expected a store of kind {expected}, found {found}; {maker} makes one"
         )
     for name in ("id", *(["metadata_id"] if schema > 1 else [])):
         if not isinstance(attributes.get(name), str) or not _HASH.fullmatch(attributes[name]):
@@ -116,11 +120,18 @@ def _root_attributes(path: Path) -> dict[str, Any]:
     if not path.exists():
         partial = partial_path(path)
         if partial.exists():
+            run = read_json(partial / "run.json")
+            program = run.get("program") if isinstance(run, dict) else None
             raise NoInputError(
                 f"{path}: not there yet, only the unfinished {partial.name}; "
-                "finish it with --resume of the command that makes it"
+                f"finish it with '{program or 'the command that makes it'} --resume -o {shlex.quote(str(path))}'"
             )
         raise NoInputError(f"{path}: no such store")
+    if path.is_file():
+        raise DataError(
+            f"{path}: not a store of gh-tools, but a file; where it holds structures, gh-build makes a store of it: "
+            f"gh-build {shlex.quote(str(path))}"
+        )
     expected = f"{path}: not a store of gh-tools: expected a folder with a Zarr group of format 3"
     try:
         if not (path / "zarr.json").is_file():  # nor a pipe, which would be waited for
@@ -265,6 +276,15 @@ def stored_files(folder: Path) -> dict[str, int]:
             found[key] = os.path.getsize(file)
     # In the order in which the parts of their paths are sorted
     return dict(sorted(found.items(), key=lambda item: item[0].split("/")))
+
+
+def read_json(file: Path) -> Any:
+    """Return what a JSON file holds; None if there is none, or it cannot be read."""
+    try:
+        # What is no file, such as a pipe, might never end.
+        return json.loads(file.read_bytes()) if file.is_file() else None
+    except (OSError, ValueError, RecursionError):
+        return None
 
 
 def partial_path(path: Path) -> Path:

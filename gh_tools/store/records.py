@@ -13,7 +13,7 @@ from typing import Any
 
 from gh_tools.errors import CannotCreateError
 from gh_tools.outputs.publish import rename_new
-from gh_tools.store.io import read_json
+from gh_tools.store.read import read_json
 
 
 def write_atomically(file: Path, content: bytes) -> None:

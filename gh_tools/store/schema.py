@@ -235,3 +235,14 @@ KINDS: Mapping[str, tuple[Field, ...]] = {
     "spectra": SPECTRA,
     "posterior": (),
 }
+
+# What makes a store of each kind.
+MAKERS = {
+    "structures": "gh-build",
+    "hamiltonians": "gh-label (by DFT) or gh-infer (with a model)",
+    "overlap": "gh-overlap",
+    "scaleshift": "gh-fit-scaleshift",
+    "model": "gh-train",
+    "spectra": "gh-dos",
+    "posterior": "gh-bayes",
+}

@@ -49,7 +49,7 @@ def read_file(path: str, images: str, file_format: str | None) -> list[Atoms]:
             structure, symmetry that it does not list, names of atoms that fit two elements, or types without
             elements, so that ASE would read something else than what is meant.
     """
-    _check_file(path)
+    check_file(path)
     found, name = _read(path, images, file_format)
     if name == "proteindatabank":
         # The record END behind that of the last model begins another, which has no atoms.
@@ -73,7 +73,8 @@ def read_file(path: str, images: str, file_format: str | None) -> list[Atoms]:
     return found
 
 
-def _check_file(path: str) -> None:
+def check_file(path: str) -> None:
+    """Raise `NoInputError` unless there is a regular file to be read."""
     try:
         mode = Path(path).stat().st_mode
     except (OSError, ValueError):
@@ -85,6 +86,10 @@ def _check_file(path: str) -> None:
         raise NoInputError(
             f"{path}: there is no such file, and no such recipe (see --list)"
         ) from None
+    if stat.S_ISDIR(mode) and Path(path, "zarr.json").is_file():
+        raise NoInputError(
+            f"{path}: expected a file of structures, found a store, which the other commands read as it is"
+        )
     if stat.S_ISDIR(mode):
         raise NoInputError(f"{path}: expected a file of structures, found a folder")
     if not stat.S_ISREG(mode):

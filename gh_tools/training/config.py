@@ -15,15 +15,20 @@ _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 def parse_seconds(value: object) -> float:
-    """Read a wall-clock time: a number of seconds, or a number with s, m, h or d behind it.
+    """Read a wall-clock time: a text with s, m, h or d behind a number; a number is in seconds, as configurations print it.
 
     Raises:
         ValueError: when it is neither, or not positive.
     """
-    match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([smhd]?)\s*", str(value))
-    seconds = float(match[1]) * _UNITS[match[2] or "s"] if match else 0.0
+    text = f"{value} s" if isinstance(value, int | float) else str(value)
+    match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([smhd]?)\s*", text)
+    if match and not match[2]:
+        raise ValueError(
+            f"expected a time with its unit, such as {match[1]}s, {match[1]}m or {match[1]}h"
+        )
+    seconds = float(match[1]) * _UNITS[match[2]] if match else 0.0
     if seconds <= 0.0:
-        raise ValueError(f"expected a time such as 90, '10m' or '1.5h', found {value!r}")
+        raise ValueError("expected a time such as '90s', '10m' or '1.5h'")
     return seconds
 
 

@@ -373,7 +373,9 @@ class Training:
         if self.config.budget is not None:
             rate = record["epoch"] / max(self.pace.elapsed, 1e-9)
             texts.append(f"epoch {record['epoch']:.0f}, {rate:.3g}/s")
-        texts += [f"{label} {known[name]:{form}} meV" for name, label, form in _BAR if name in known]
+        texts += [
+            f"{label} {known[name]:{form}} meV" for name, label, form in _BAR if name in known
+        ]
         if "learning_rate" in record:
             texts.append(f"learning rate {record['learning_rate']:.1e}")
         return texts

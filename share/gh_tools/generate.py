@@ -55,6 +55,7 @@ class Parameter:
     help: str
     takes_files: bool = False
     required: bool = False
+    kind: str = ""  # of the stores that it takes, if it takes stores of one kind
 
 
 @dataclass
@@ -68,6 +69,9 @@ class Command:
     arguments: list[Parameter]
     options: list[Parameter]
     words: list[str]  # that the first argument may be
+    keys: dict[
+        str, dict[str, list[str]]
+    ]  # of --set, by word (or ""), with the values that there are to choose from
 
 
 def commands() -> list[Command]:
@@ -88,6 +92,9 @@ def _command(name: str, target: str) -> Command:
     parameters = [
         _parameter(p, hints[p.name]) for p in command.params if p.name in hints and not p.hidden
     ]
+    models = dict(_models_of(name))
+    for parameter in parameters:
+        _complete(parameter, models)
     standard = [
         Parameter(["--version"], "", [], "", "Show the version, and stop."),
         Parameter(["-h", "--help"], "", [], "", "Show the help, and stop."),
@@ -99,8 +106,50 @@ def _command(name: str, target: str) -> Command:
         command.epilog.removeprefix("Example: "),
         [parameter for parameter in parameters if not parameter.flags],
         [*(parameter for parameter in parameters if parameter.flags), *standard],
-        list(import_module("gh_tools.structures.registry").NAMES) if name == "gh-build" else [],
+        [word for word in models if word],
+        {word: _set_keys(model) for word, model in models.items()},
     )
+
+
+def _models_of(name: str) -> list[tuple[str, type]]:
+    """Return the configuration models of a command, with the word that chooses between several."""
+    if name == "gh-build":
+        registry = import_module("gh_tools.structures.registry")
+        return [(recipe, registry.get(recipe).config) for recipe in registry.NAMES]
+    if name not in CONFIGURATIONS:
+        return []
+    module, attribute = CONFIGURATIONS[name].split(":")
+    return [("", getattr(import_module(module), attribute))]
+
+
+def _complete(option: Parameter, models: dict[str, type]) -> None:
+    """Add the values that an option may have to those that its type tells."""
+    flag = max(option.flags, key=len, default="")
+    if flag == "--preset":
+        option.choices = sorted(file.stem for file in (HERE / "presets").glob("*.toml"))
+    elif flag == "--anneal":
+        calculators = import_module("gh_tools.structures.calculators")
+        option.choices = list(calculators.CALCULATORS)
+    elif flag in ("--model", "--from"):
+        option.kind = "model"
+    elif "" in models:  # an option that stands for a key of the configuration
+        field = models[""].model_fields.get(flag.lstrip("-"))
+        option.choices = _choices(field.annotation) if field else option.choices
+
+
+def _set_keys(model, prefix: str = "") -> dict[str, list[str]]:
+    """Return the keys of --set, those of all nested tables included, with the values to choose from."""
+    found: dict[str, list[str]] = {}
+    for name, field in model.model_fields.items():
+        nested = _models(field.annotation)
+        if not nested:
+            values = ["true", "false"] if field.annotation is bool else _literals(field.annotation)
+            found[prefix + name] = values
+        for inner in nested:
+            for key, values in _set_keys(inner, f"{prefix}{name}.").items():
+                # Variants of a table share keys, such as the one that tells them apart.
+                found[key] = list(dict.fromkeys([*found.get(key, []), *values]))
+    return found
 
 
 def _parameter(parameter, hint) -> Parameter:
@@ -223,13 +272,10 @@ def reference(found: list[Command]) -> str:
 
 def configurations(command: Command) -> list[tuple[str, type]]:
     """Return the configuration models of a command with a title for each."""
-    if command.words:
-        registry = import_module("gh_tools.structures.registry")
-        return [(f"Recipe {name}", registry.get(name).config) for name in registry.NAMES]
-    if command.name not in CONFIGURATIONS:
-        return []
-    module, name = CONFIGURATIONS[command.name].split(":")
-    return [(f"Configuration of {command.name}", getattr(import_module(module), name))]
+    return [
+        (f"Recipe {word}" if word else f"Configuration of {command.name}", model)
+        for word, model in _models_of(command.name)
+    ]
 
 
 def _keys(model, prefix: str = "", variant: str = "") -> list[str]:
@@ -280,36 +326,95 @@ def _cell(text: str) -> str:
 
 
 def bash(found: list[Command]) -> str:
-    """Return the completions for bash: options, their choices, recipes, and else files."""
+    """Return the completions for bash: options, their values, recipes, keys, stores, and else files."""
     cases = []
     for command in found:
         flags = " ".join(flag for option in command.options for flag in option.flags)
-        values = "".join(
-            f'\n        {"|".join(o.flags)}) words="{" ".join(o.choices)}" ;;'
+        values = [
+            f'{"|".join(o.flags)}) words="{" ".join(o.choices)}" ;;'
             for o in command.options
             if o.choices
-        )
-        cases.append(
-            f'    {command.name})\n      options="{flags}"\n      words="{" ".join(command.words)}"\n'
-            + (f'      case "$3" in{values}\n      esac\n' if values else "")
-            + "      ;;"
-        )
+        ]
+        values += [f"{'|'.join(o.flags)}) kind={o.kind} ;;" for o in command.options if o.kind]
+        if command.keys:
+            values += ['--set) words=$keys; keys="=" ;;', *_bash_key_values(command)]
+        lines = [
+            f"    {command.name})",
+            f'      options="{flags}"',
+            f'      words="{" ".join(command.words)}"',
+        ]
+        lines += _bash_keys(command)
+        if values:
+            lines += ['      case "$3" in', *(f"        {value}" for value in values), "      esac"]
+        cases += [*lines, "      ;;"]
     names = " ".join(command.name for command in found)
     return "\n".join(
         [
             "# Completions of gh-tools for bash: source this file.",
+            "",
+            "# Stores of one kind, and folders that are no stores.",
+            "_gh_tools_stores() {",
+            "  local folder",
+            '  for folder in "$2"*/; do',
+            '    if [[ ! -e "${folder}zarr.json" ]]; then',
+            '      [[ -d "$folder" ]] && echo "$folder"',
+            '    elif grep -qs "^    \\"kind\\": \\"$1\\"" "${folder}zarr.json"; then',
+            '      echo "${folder%/}"',
+            "    fi",
+            "  done",
+            "}",
+            "",
             "_gh_tools() {",
-            '  local options="" words=""',
+            '  local options="" words="" keys="" kind="" key=""',
+            "  # bash takes the equals sign for a word: of --set KEY=VALUE it stands before the value.",
+            '  local typed="$2" previous="$3"',
+            '  [[ "$typed" == "=" ]] && typed=""',
+            '  if [[ "${COMP_WORDS[COMP_CWORD]}" == "=" ]]; then key="${COMP_WORDS[COMP_CWORD - 1]}"; fi',
+            '  if [[ "$previous" == "=" ]]; then key="${COMP_WORDS[COMP_CWORD - 2]}"; fi',
+            '  [[ "$key" ]] && set -- "$1" "$typed" "=$key"',
             '  case "${1##*/}" in',
             *cases,
             "  esac",
-            '  if [[ "$2" == -* ]]; then words=$options; fi',
-            '  mapfile -t COMPREPLY < <(compgen -W "$words" -- "$2")',
+            '  if [[ "$typed" == -* ]]; then words=$options; fi',
+            '  if [[ "$kind" ]]; then',
+            '    mapfile -t COMPREPLY < <(_gh_tools_stores "$kind" "$typed")',
+            "    return",
+            "  fi",
+            '  mapfile -t COMPREPLY < <(compgen -W "$words" -- "$typed")',
+            "  # Behind a key comes its value.",
+            '  if [[ "$keys" == "=" ]]; then',
+            '    COMPREPLY=("${COMPREPLY[@]/%/=}")',
+            "    compopt -o nospace 2> /dev/null",
+            "  fi",
             "}",
             f"complete -o bashdefault -o default -F _gh_tools {names}",
             "",
         ]
     )
+
+
+def _bash_keys(command: Command) -> list[str]:
+    """Return lines that set the keys of --set, those of the recipe where one is given."""
+    if list(command.keys) == [""]:
+        return [f'      keys="{" ".join(command.keys[""])}"']
+    lines = [
+        f'        *" {word} "*) keys="{" ".join(keys)}" ;;'
+        for word, keys in command.keys.items()
+        if word != "file"
+    ]
+    if not lines:
+        return []
+    other = f'        *) keys="{" ".join(command.keys["file"])}" ;;'
+    return ['      case " ${COMP_WORDS[*]} " in', *lines, other, "      esac"]
+
+
+def _bash_key_values(command: Command) -> list[str]:
+    values = {key: v for keys in command.keys.values() for key, v in keys.items() if len(v) > 1}
+    return [f'={key}) words="{" ".join(v)}" ;;' for key, v in values.items()]
+
+
+def _all_keys(command: Command) -> list[str]:
+    return list(dict.fromkeys(key for keys in command.keys.values() for key in keys))
 
 
 def zsh(found: list[Command]) -> str:
@@ -328,6 +433,11 @@ def zsh(found: list[Command]) -> str:
             if option.metavar:
                 action = f"({' '.join(option.choices)})" if option.choices else ""
                 action = action or ("_files" if option.takes_files else "")
+                if option.kind:
+                    action = '_files -g "*.zarr(-/)"'
+                if "--set" in option.flags:
+                    keys = " ".join(f"{key}=" for key in _all_keys(command))
+                    action = f'{{compadd -S "" -- {keys}}}'
                 value = f":{option.metavar.replace(':', ',')}:{action}"
             lines += [f"      '{flag}[{text}]{value}' \\" for flag in option.flags]
         words = f"_alternative 'words:recipe:({' '.join(command.words)})' 'files:file:_files'"
@@ -348,7 +458,9 @@ def fish(found: list[Command]) -> str:
                 for flag in option.flags
             )
             value = ""
-            if option.choices:
+            if "--set" in option.flags:
+                value = f" -x -a '{' '.join(f'{key}=' for key in _all_keys(command))}'"
+            elif option.choices:
                 value = f" -x -a '{' '.join(option.choices)}'"
             elif option.metavar:
                 value = " -r" if option.takes_files else " -x"

@@ -101,6 +101,13 @@ def test_missing_input(fails, name):
     fails(COMMANDS[name].format(input="missing.zarr"), 66, "missing.zarr")
 
 
+@pytest.mark.parametrize("name", READS)
+def test_a_missing_input_is_told_before_an_existing_output(call, tmp_path, name):
+    (tmp_path / READS[name][1]).write_text("precious")
+    done = call(COMMANDS[name].format(input=f"x.{READS[name][0]}.zarr"), tmp_path)
+    assert done.returncode == 66 and "no such store" in done.stderr, done
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_empty_pipe(fails, name):
     fails(f"true | {COMMANDS[name].format(input='-')}", 66, "the upstream command produced nothing")
@@ -136,8 +143,13 @@ def test_partial_store_and_no_store(refuses):
 @pytest.mark.parametrize("name", READS)
 def test_existing_output_is_refused_and_left_alone(shell, stores, tmp_path, name):
     kind, output = READS[name]
-    shutil.copytree(stores / f"{kind}.zarr", tmp_path / f"x.{kind}.zarr")
+    for needed in {
+        kind,
+        "hamiltonians",
+    }:  # those that a scale-shift was fitted to are an input, too
+        shutil.copytree(stores / f"{needed}.zarr", tmp_path / f"x.{needed}.zarr")
     shutil.copytree(stores / "model.zarr", tmp_path / "model.zarr")
+    shutil.rmtree(tmp_path / output, ignore_errors=True)
     (tmp_path / output).write_text("precious")
     done = shell(COMMANDS[name].format(input=f"x.{kind}.zarr"), tmp_path)
     assert done.returncode == 73, done

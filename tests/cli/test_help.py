@@ -34,6 +34,8 @@ def test_help_imports_nothing_heavy_and_ends_with_an_example(name):
     assert done.returncode == 0
     assert f"Usage: {name}" in done.stdout
     assert f"Example: {name}" in done.stdout
+    assert "<bool>" not in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 80
     assert told == report
     assert {"gh_tools", "typer"} <= imported  # so that the report has been understood
     assert imported & HEAVY == set()
@@ -110,10 +112,46 @@ def test_troff_has_no_accidental_requests(generate):
         ("gh-build", "--ov", "wse2", ["--overwrite"]),
         ("gh-info", "--de", "gh-info", ["--deep", "--debug"]),
         ("gh-info", "x", "gh-info", []),
+        ("gh-label", "hfo2-", "--preset", ["hfo2-wse2"]),
+        ("gh-dos", "s", "--solver", ["slices"]),
+        ("gh-dos", "", "--fermi", ["count", "label"]),
+        ("gh-build", "se", "--anneal", ["sevennet"]),
+        ("gh-train", "loss.pair", "--set", ["loss.pairs="]),
     ],
 )
 def test_bash_completes(name, typed, previous, expected):
+    assert _completed([name, previous, typed]) == expected
+
+
+@pytest.mark.parametrize(
+    "words, expected",
+    [
+        (["gh-build", "wse2", "--set", "se"], ["se_vacancies="]),
+        (["gh-train", "--set", "optimizer.name", "=", "ad"], ["adan", "adam", "adamw"]),
+        (["gh-dos", "--set", "projection", "="], ["mulliken", "lowdin"]),
+    ],
+)
+def test_bash_completes_keys_and_their_values(words, expected):
+    assert _completed(words) == expected
+
+
+def test_bash_completes_models_alone(tmp_path):
+    for kind in ("model", "spectra"):
+        (tmp_path / f"x.{kind}.zarr").mkdir()
+        history = '"history": [{"inputs": [{\n            "kind": "model"}]}]'
+        text = f'{{\n  "attributes": {{\n    "kind": "{kind}",\n{history}}}}}'
+        (tmp_path / f"x.{kind}.zarr/zarr.json").write_text(text)
+    (tmp_path / "folder").mkdir()
+    assert _completed(["gh-infer", "--model", ""], tmp_path) == ["folder/", "x.model.zarr"]
+
+
+def _completed(words, folder=ROOT):
     script = ROOT / "share/gh_tools/completions/gh-tools.bash"
-    line = f'source {script}; _gh_tools {name} "{typed}" {previous}; echo "${{COMPREPLY[@]}}"'
-    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == expected
+    line = (
+        f'source {script}; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); '
+        '_gh_tools "$1" "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD - 1]}"; echo "${COMPREPLY[@]}"'
+    )
+    done = subprocess.run(
+        ["bash", "-c", line, "bash", *words], cwd=folder, capture_output=True, text=True, check=True
+    )
+    return done.stdout.split()

@@ -149,6 +149,23 @@ def test_a_pipe_ends_where_its_first_command_fails(folder):
     assert "Traceback" not in failed.stderr
 
 
+@pytest.mark.xdist_group("make")
+def test_the_name_of_a_store_is_a_target(tmp_path):
+    (tmp_path / "Makefile").write_text(f"include {share_path('make/gh.mk')}\nFORMULA = a ~ b\n")
+    for number, kind in enumerate(("structures", "hamiltonians", "scaleshift")):
+        (tmp_path / f"x.{kind}.zarr").mkdir()
+        file = tmp_path / f"x.{kind}.zarr/zarr.json"
+        file.touch()
+        os.utime(file, (number, number))
+    planned = shell("make -n x.model.zarr", tmp_path)
+    assert [line.split()[0] for line in planned.stdout.splitlines()] == ["gh-train"]
+    assert "gh-" not in shell("make -n x.hamiltonians.zarr", tmp_path).stdout
+    os.utime(tmp_path / "x.structures.zarr/zarr.json")
+    planned = shell("make -n x.scaleshift.zarr", tmp_path).stdout
+    assert [line.split()[0] for line in planned.splitlines()] == ["gh-label", "gh-fit-scaleshift"]
+    assert shell("make -n x.nothing.zarr", tmp_path).returncode == 2
+
+
 FAILING = """
 include {make}
 LABEL_FLAGS = --set h=0.4 --set max_iterations=7

@@ -195,8 +195,13 @@ def test_what_cannot_be_read_is_refused(store, attributes, message):
 
 
 def test_wrong_kind_missing_and_foreign_stores_are_refused(tmp_path, store):
-    with pytest.raises(DataError, match="expected a store of kind model, found structures"):
+    with pytest.raises(
+        DataError, match="expected a store of kind model, found structures; gh-train makes"
+    ):
         open_store(store, "model")
+    (tmp_path / "x.xyz").touch()
+    with pytest.raises(DataError, match=r"but a file; .* gh-build .*x.xyz"):
+        open_store(tmp_path / "x.xyz")
     with pytest.raises(NoInputError, match="no such store"):
         open_store(tmp_path / "none.zarr")
     (tmp_path / "folder").mkdir()

@@ -43,10 +43,16 @@ def test_wrong_keys_and_values_are_named(setting, named):
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("90", 90), ("45s", 45), ("10m", 600), ("1.5h", 5400), (30, 30)]
+    ("text", "seconds"), [("90s", 90), ("45s", 45), ("10m", 600), ("1.5h", 5400), (30, 30)]
 )
 def test_budgets_are_times(text, seconds):
     assert TrainConfig(budget=text).budget == seconds
+
+
+@pytest.mark.parametrize("text", ["3", "1.5", " 3 "])
+def test_a_typed_time_needs_a_unit(text):
+    with pytest.raises(UsageError, match=r"budget: expected a time with its unit, such as .*s, "):
+        load_config(TrainConfig, None, [f'budget="{text}"'])
 
 
 def test_a_configuration_survives_the_store():

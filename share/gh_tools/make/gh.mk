@@ -3,7 +3,8 @@
 #   include gh.mk
 #   all: wse2.predicted.spectra.zarr/zarr.json
 #
-# A store is a directory; make watches the file zarr.json in it, which is written last.
+# A store is a directory; make watches the file zarr.json in it, which is written last. `make X.model.zarr` makes
+# X.model.zarr/zarr.json; in rules of your own, name the file.
 #
 #   X.hamiltonians.zarr       from X.structures.zarr      by DFT              LABEL_FLAGS
 #   X.scaleshift.zarr         from X.hamiltonians.zarr                        SCALESHIFT_FLAGS
@@ -73,6 +74,10 @@ store = $(patsubst %/zarr.json,%,$(1))
 
 %.posterior.zarr/zarr.json: %.predicted.spectra.zarr/zarr.json
 	$(RUN) gh-bayes '$(FORMULA)' $(BAYES_FLAGS) --overwrite -o $(call store,$@) $(call store,$<)
+
+# A folder's date says nothing of what is in it: always ask for the file.
+%.zarr: .folder %.zarr/zarr.json ;
+.PHONY: .folder
 
 # Intermediate stores are worth keeping.
 .SECONDARY:
