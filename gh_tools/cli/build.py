@@ -31,7 +31,7 @@ from gh_tools.cli.options import (
 from gh_tools.cli.paths import claim_stores, input_paths
 from gh_tools.cli.results import describe_run, emit
 from gh_tools.console import log
-from gh_tools.structures.calculators import FILES
+from gh_tools.structures.calculators import file_of
 
 
 def main(
@@ -58,8 +58,16 @@ def main(
         typer.Option(
             "--anneal",
             metavar="CALCULATOR",
-            help="Anneal by the recipe's schedule: emt, xtb, chgnet, sevennet, mace:FILE or "
-            "module:Class. The same as --set anneal.calculator=...",
+            help="Anneal by the recipe's schedule: emt, xtb, chgnet, sevennet, lammps:NAME, lammps:FILE, "
+            "mace:FILE or module:Class. The same as --set anneal.calculator=...",
+        ),
+    ] = None,
+    relax: Annotated[
+        str | None,
+        typer.Option(
+            "--relax",
+            metavar="CALCULATOR",
+            help="Let another calculator relax what was annealed. The same as --set anneal.relax=...",
         ),
     ] = None,
     every: Annotated[
@@ -103,7 +111,9 @@ def main(
         return
     name, files = _choose(sources, config)
     recipe = registry.get(name)
-    settings = as_settings(settings, {"paths": files or None, "anneal.calculator": anneal})
+    settings = as_settings(
+        settings, {"paths": files or None, "anneal.calculator": anneal, "anneal.relax": relax}
+    )
     options = load_config(recipe.config, config, settings)
     _refuse_foreign_code(options.anneal, config, settings)
     if recipe.complete is not None and (number is not None or not print_config):
@@ -164,8 +174,9 @@ def main(
 
 def _contents(options) -> dict[str, str]:
     """Return hashes of the files that structures and forces come from: a run goes on only if they are the same."""
-    name, _, file = options.anneal.calculator.partition(":")
-    paths = [*getattr(options, "paths", []), *([file] if name in FILES else [])]
+    anneal = options.anneal
+    files = [file_of(name) for name in (anneal.calculator, anneal.relax) if name is not None]
+    paths = [*getattr(options, "paths", []), *(str(file) for file in files if file is not None)]
     found = {}
     for path in filter(os.path.isfile, paths):  # who reads them says what is wrong with others
         with Path(path).open("rb") as stream:
@@ -176,12 +187,15 @@ def _contents(options) -> dict[str, str]:
 def _refuse_foreign_code(anneal, config: Path | None, settings: list[str]) -> None:
     """Raise `UsageError` if a configuration file, which others may have written, names code to run."""
     from gh_tools.errors import UsageError
-    from gh_tools.structures.calculators import keys_that_run_code
+    from gh_tools.structures.calculators import ANNEALS, RELAXES, keys_that_run_code
 
     if config is None or anneal.calculator is None:
         return
     given = {setting.partition("=")[0].strip() for setting in settings}
-    for key in keys_that_run_code(anneal.calculator, anneal.options):
+    found = keys_that_run_code(anneal.calculator, anneal.options, ANNEALS)
+    if anneal.relax is not None:
+        found += keys_that_run_code(anneal.relax, anneal.relax_options, RELAXES)
+    for key in found:
         if key not in given:
             raise UsageError(
                 f"{config}: {key} names code or a file to load, which only the command line may do; look at it, "

@@ -73,6 +73,7 @@ class Annealing:
         seed: of velocities and thermostat.
         folder: where its state is kept; what is there already is gone on with.
         every: steps of dynamics from one kept frame to the next; 0 keeps none.
+        relaxer: the calculator of the last optimisation, if it is another.
     """
 
     def __init__(
@@ -83,8 +84,10 @@ class Annealing:
         seed: np.random.SeedSequence,
         folder: Path,
         every: int = 0,
+        relaxer=None,
     ):
-        self.atoms, self.config, self.calculator = atoms.copy(), config, calculator
+        self.atoms, self.config = atoms.copy(), config
+        self.calculator, self.relaxer = calculator, relaxer or calculator
         self.folder, self.every = folder, every
         self.stages = stages(config, atoms.get_masses())
         self._state = self._load() or _State(
@@ -111,7 +114,6 @@ class Annealing:
         Raises:
             DataError: the atoms flew apart.
         """
-        self.atoms.calc = self.calculator
         while self._state.stage < len(self.stages):
             self._restore()
             stage = self.stages[self._state.stage]
@@ -135,8 +137,11 @@ class Annealing:
         self.atoms.set_cell(state.cell)
         self.atoms.positions = state.positions
         self.atoms.set_momenta(state.momenta)
-        if hasattr(self.calculator, "reset"):
-            self.calculator.reset()
+        stage = self.stages[min(state.stage, len(self.stages) - 1)]
+        last = isinstance(stage, Optimisation) and stage.last
+        self.atoms.calc = self.relaxer if last else self.calculator
+        if hasattr(self.atoms.calc, "reset"):
+            self.atoms.calc.reset()
 
     def _take(self, ended: bool) -> None:
         state = self._state

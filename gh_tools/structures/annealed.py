@@ -23,7 +23,7 @@ from gh_tools.store.structures import (
 )
 from gh_tools.structures import registry
 from gh_tools.structures.anneal import Annealing, Snapshot, Watch
-from gh_tools.structures.calculators import make_calculator
+from gh_tools.structures.calculators import RELAXES, make_calculator
 from gh_tools.structures.generate import build_one, how_many, joined, too_close
 from gh_tools.structures.geometry import geometry_columns
 from gh_tools.structures.recipe import BuiltStructure, Quantity, Recipe, RecipeConfig
@@ -73,8 +73,9 @@ def build_annealed(
         TryAgainError: not one structure was finished.
     """
     n = how_many(recipe, config, n)
-    # What is wrong with the calculator shows before anything is written.
-    calculator = _calculator(config)
+    # What is wrong with the calculators shows before anything is written.
+    calculators = _calculators(config)
+    _try(calculators, recipe, config, seed)
     partial = PartialStore(path, provenance, resume=resume, overwrite=overwrite)
     if partial.finished:
         return path, len(read_structures(path)), []
@@ -83,7 +84,7 @@ def build_annealed(
     there = set() if earlier is None else set(earlier.columns["trajectory"].values.astype(int))
     left = [k for k in range(n) if k not in there and not partial.has_part(k)]
     job = (recipe.name, config, seed, every, partial.directory)
-    made = _serial(job, left, calculator) if n_workers == 1 else _parallel(job, left, n_workers)
+    made = _serial(job, left, calculators) if n_workers == 1 else _parallel(job, left, n_workers)
     for index, result in made:
         if isinstance(result, Failure):
             name = recipe.name_of(config, seed, index)
@@ -107,9 +108,25 @@ def build_annealed(
     return path, len(structures), failures
 
 
-def _calculator(config: RecipeConfig):
-    assert config.anneal.calculator is not None  # without one nothing is annealed
-    return make_calculator(config.anneal.calculator, config.anneal.options)
+def _calculators(config: RecipeConfig) -> tuple:
+    """Return what anneals, and what relaxes if that is another."""
+    anneal = config.anneal
+    assert anneal.calculator is not None  # without one nothing is annealed
+    first = make_calculator(anneal.calculator, anneal.options)
+    if anneal.relax is None:
+        return (first,)
+    return first, make_calculator(anneal.relax, anneal.relax_options, RELAXES)
+
+
+def _try(calculators: tuple, recipe: Recipe, config: RecipeConfig, seed: int) -> None:
+    """Let a potential that does not know the elements say so before many structures fail one after the other.
+
+    Raises:
+        DataError: it does not.
+    """
+    for calculator in calculators:
+        if hasattr(calculator, "check"):
+            calculator.check(build_one(recipe, config, seed, 0).atoms)
 
 
 def _folder(directory: Path, index: int) -> Path:
@@ -117,7 +134,7 @@ def _folder(directory: Path, index: int) -> Path:
 
 
 def _serial(
-    job: _Job, indices: Sequence[int], calculator
+    job: _Job, indices: Sequence[int], calculators: tuple
 ) -> Iterator[tuple[int, Arrays | Failure]]:
     name, config, *_ = job
     # Masses decide on the length of a time step, not on how many there are.
@@ -132,7 +149,7 @@ def _serial(
                 shown.update(which, text)
 
             try:
-                yield index, anneal_one(*job, index, calculator, watch)
+                yield index, anneal_one(*job, index, calculators, watch)
             except GhError as error:
                 yield index, Failure(error)
             except Exception as error:  # calculators have errors of their own
@@ -154,7 +171,7 @@ def anneal_one(
     every: int,
     directory: Path,
     index: int,
-    calculator=None,
+    calculators: tuple = (),
     watch: Watch | None = None,
 ) -> Arrays:
     """Make and anneal structure number ``index`` of a recipe, or finish what was begun.
@@ -166,17 +183,17 @@ def anneal_one(
         every: steps of dynamics from one kept snapshot to the next; 0 keeps the end alone.
         directory: where the states of annealings are kept.
         index: which structure.
-        calculator: made anew from the options if not given.
+        calculators: what anneals, and what relaxes if that is another; made anew from the options if not given.
         watch: hears of each step.
 
     Returns:
         Snapshots as the arrays of a part.
     """
     sample = build_one(registry.get(name), config, seed, index)
-    calculator = calculator or _calculator(config)
+    calculator, *relaxer = calculators or _calculators(config)
     stream = np.random.SeedSequence(seed, spawn_key=(index, _THERMOSTAT))
     folder = _folder(directory, index)
-    annealing = Annealing(sample.atoms, config.anneal, calculator, stream, folder, every)
+    annealing = Annealing(sample.atoms, config.anneal, calculator, stream, folder, every, *relaxer)
     if watch is not None and annealing.steps_done:
         watch(annealing.steps_done, "resumed")
     frames = annealing.run(watch) if watch is not None else annealing.run()

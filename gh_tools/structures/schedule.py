@@ -21,10 +21,16 @@ class AnnealConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
     calculator: str | None = None
-    """What gives energies and forces: emt, xtb, chgnet, sevennet, mace:FILE, or module:Class for
-    any other of ASE's calculators; the last two from the command line alone. Without one structures are not annealed."""
+    """What gives energies and forces: emt, xtb, chgnet, sevennet, lammps:NAME, lammps:FILE, mace:FILE, or
+    module:Class for any other of ASE's calculators; the last three from the command line alone. Without one
+    structures are not annealed."""
     options: dict[str, Any] = {}
     """Arguments of the calculator by name, such as method = "GFN1-xTB" for xtb."""
+    relax: str | None = None
+    """What gives them in the last optimisation, named like calculator; without it the same. A potential that is cheap makes
+    the dynamics long, and one that knows more mends the bonds."""
+    relax_options: dict[str, Any] = {}
+    """Arguments of relax by name."""
     first_fmax: PositiveFloat | None = 0.2
     """Largest force at which the first optimisation (LBFGS) ends, in eV/Å; without it there is none."""
     relax_cell: bool = False
@@ -54,6 +60,10 @@ class AnnealConfig(BaseModel):
             )
         if not (self.first_fmax or self.temperatures or self.final_fmax):
             raise ValueError("expected temperatures or an optimisation (first_fmax, final_fmax)")
+        if self.relax is not None and not (self.calculator and self.final_fmax):
+            raise ValueError(
+                "relax is for the last optimisation: expected a calculator and final_fmax, too"
+            )
         return self
 
 
@@ -65,11 +75,13 @@ class Optimisation:
         fmax: force in eV/Å at which it ends.
         relax_cell: whether the cell is scaled, too.
         steps: after which it gives up.
+        last: whether it is what ``relax`` is for.
     """
 
     fmax: float
     relax_cell: bool
     steps: int
+    last: bool = False
 
 
 @dataclass(frozen=True)
@@ -106,7 +118,7 @@ def _stages(config: AnnealConfig, masses) -> Iterator[Optimisation | Dynamics]:
     for temperature, n in zip(config.temperatures, steps, strict=False):
         yield Dynamics(temperature, time_step(config, temperature, masses), n)
     if config.final_fmax is not None:
-        yield Optimisation(config.final_fmax, False, config.max_steps)
+        yield Optimisation(config.final_fmax, False, config.max_steps, last=True)
 
 
 def time_step(

@@ -127,7 +127,7 @@ def _complete(option: Parameter, models: dict[str, type]) -> None:
     flag = max(option.flags, key=len, default="")
     if flag == "--preset":
         option.choices = sorted(file.stem for file in (HERE / "presets").glob("*.toml"))
-    elif flag == "--anneal":
+    elif flag in ("--anneal", "--relax"):
         calculators = import_module("gh_tools.structures.calculators")
         option.choices = list(calculators.CALCULATORS)
     elif flag in ("--model", "--from"):

@@ -29,6 +29,8 @@ def bash(line, folder):
         ("sevennet", {"model": "evil.pth"}, ["anneal.options.model"]),
         ("chgnet", {"a": {"b": ["c", "evil.pth"]}}, ["anneal.options.a"]),
         ("mace:mpa0.model", {"device": "cpu"}, ["anneal.calculator"]),
+        ("lammps:hfo2", {}, []),
+        ("lammps:my.lammps", {}, ["anneal.calculator"]),
         ("os:system", {"command": "true"}, ["anneal.calculator", "anneal.options.command"]),
     ],
 )

@@ -44,7 +44,10 @@ def stages_of(name):
 @pytest.mark.parametrize("name", ["hfo2", "hfo2-wse2", "wse2"])
 def test_schedule_of_hafnia_and_the_interface(name):
     first, *dynamics, last = stages_of(name)
-    assert (first, last) == (Optimisation(0.2, False, 1000), Optimisation(0.1, False, 1000))
+    assert (first, last) == (
+        Optimisation(0.2, False, 1000),
+        Optimisation(0.1, False, 1000, last=True),
+    )
     assert [(s.temperature, s.steps, s.time_step) for s in dynamics] == [
         (800, 2000, 2.0),
         (700, 1600, 2.0),

@@ -48,13 +48,13 @@ def test_any_class_of_ase():
     assert found.parameters["sigma"] == 2.5
 
 
-@pytest.mark.parametrize("name", ["xtb", "chgnet", "sevennet", "mace"])
+@pytest.mark.parametrize("name", ["xtb", "chgnet", "sevennet", "mace", "lammps"])
 def test_what_is_not_installed_names_its_extra(monkeypatch, tmp_path, name):
     module = CALCULATORS[name][0]
     for part in (module, module.split(".")[0]):
         monkeypatch.setitem(sys.modules, part, None)  # as Python sees what is not there
     (tmp_path / "x.model").touch()
-    given = f"mace:{tmp_path}/x.model" if name == "mace" else name
+    given = {"mace": f"mace:{tmp_path}/x.model", "lammps": "lammps:hfo2"}.get(name, name)
     with pytest.raises(MissingExtraError, match=rf"gh-tools\[{name}\]"):
         make_calculator(given, {})
 
@@ -65,6 +65,7 @@ def test_what_is_not_installed_names_its_extra(monkeypatch, tmp_path, name):
         ("vasp", {}, UsageError, "expected emt, xtb"),
         ("emt:x", {}, UsageError, "takes no file"),
         ("mace", {}, UsageError, "mace:FILE"),
+        ("lammps:sio2", {"colour": "red"}, UsageError, "options: Lammps does not take"),
         ("mace:/no/such/file", {}, NoInputError, "no such model"),
         ("no_such_module:Class", {}, UsageError, "cannot be imported"),
         ("ase.calculators.emt:Emt", {}, UsageError, "has no Emt"),

@@ -26,20 +26,21 @@ _gh_tools() {
       words=""
       ;;
     gh-build)
-      options="-n --number --list --anneal --every -o --output -c --config --set --print-config --seed -j --jobs --resume --overwrite --dry-run --json -q --quiet -v --verbose --debug --version -h --help"
+      options="-n --number --list --anneal --relax --every -o --output -c --config --set --print-config --seed -j --jobs --resume --overwrite --dry-run --json -q --quiet -v --verbose --debug --version -h --help"
       words="file litfsi wse2 tmd agau sio2 hfo2 hfo2-wse2"
       case " ${COMP_WORDS[*]} " in
-        *" litfsi "*) keys="recipe minimum_distance anneal.calculator anneal.options anneal.first_fmax anneal.relax_cell anneal.temperatures anneal.steps anneal.time_step anneal.largest_move anneal.coupling anneal.final_fmax anneal.max_steps rattle" ;;
-        *" wse2 "*) keys="recipe minimum_distance anneal.calculator anneal.options anneal.first_fmax anneal.relax_cell anneal.temperatures anneal.steps anneal.time_step anneal.largest_move anneal.coupling anneal.final_fmax anneal.max_steps size orthogonal lattice_constant thickness vacuum strain se_vacancies rattle" ;;
-        *" tmd "*) keys="recipe minimum_distance anneal.calculator anneal.options anneal.first_fmax anneal.relax_cell anneal.temperatures anneal.steps anneal.time_step anneal.largest_move anneal.coupling anneal.final_fmax anneal.max_steps materials size vacuum strain rattle" ;;
-        *" agau "*) keys="recipe minimum_distance anneal.calculator anneal.options anneal.first_fmax anneal.relax_cell anneal.temperatures anneal.steps anneal.time_step anneal.largest_move anneal.coupling anneal.final_fmax anneal.max_steps size cubic lattice_constant gold rattle" ;;
-        *" sio2 "*) keys="recipe minimum_distance anneal.calculator anneal.options anneal.first_fmax anneal.relax_cell anneal.temperatures anneal.steps anneal.time_step anneal.largest_move anneal.coupling anneal.final_fmax anneal.max_steps molecules density radii" ;;
-        *" hfo2 "*) keys="recipe minimum_distance anneal.calculator anneal.options anneal.first_fmax anneal.relax_cell anneal.temperatures anneal.steps anneal.time_step anneal.largest_move anneal.coupling anneal.final_fmax anneal.max_steps molecules density radii" ;;
-        *" hfo2-wse2 "*) keys="recipe minimum_distance anneal.calculator anneal.options anneal.first_fmax anneal.relax_cell anneal.temperatures anneal.steps anneal.time_step anneal.largest_move anneal.coupling anneal.final_fmax anneal.max_steps molecules density radii size orthogonal lattice_constant thickness vacuum strain se_vacancies rattle nickel distance" ;;
-        *) keys="standardize pbc vacuum size cells atoms strain shear vacancies.poisson substitute.poisson rattle recipe minimum_distance anneal.calculator anneal.options anneal.first_fmax anneal.relax_cell anneal.temperatures anneal.steps anneal.time_step anneal.largest_move anneal.coupling anneal.final_fmax anneal.max_steps paths images format units" ;;
+        *" litfsi "*) keys="recipe minimum_distance anneal.calculator anneal.options anneal.relax anneal.relax_options anneal.first_fmax anneal.relax_cell anneal.temperatures anneal.steps anneal.time_step anneal.largest_move anneal.coupling anneal.final_fmax anneal.max_steps rattle" ;;
+        *" wse2 "*) keys="recipe minimum_distance anneal.calculator anneal.options anneal.relax anneal.relax_options anneal.first_fmax anneal.relax_cell anneal.temperatures anneal.steps anneal.time_step anneal.largest_move anneal.coupling anneal.final_fmax anneal.max_steps size orthogonal lattice_constant thickness vacuum strain se_vacancies rattle" ;;
+        *" tmd "*) keys="recipe minimum_distance anneal.calculator anneal.options anneal.relax anneal.relax_options anneal.first_fmax anneal.relax_cell anneal.temperatures anneal.steps anneal.time_step anneal.largest_move anneal.coupling anneal.final_fmax anneal.max_steps materials size vacuum strain rattle" ;;
+        *" agau "*) keys="recipe minimum_distance anneal.calculator anneal.options anneal.relax anneal.relax_options anneal.first_fmax anneal.relax_cell anneal.temperatures anneal.steps anneal.time_step anneal.largest_move anneal.coupling anneal.final_fmax anneal.max_steps size cubic lattice_constant gold rattle" ;;
+        *" sio2 "*) keys="recipe minimum_distance anneal.calculator anneal.options anneal.relax anneal.relax_options anneal.first_fmax anneal.relax_cell anneal.temperatures anneal.steps anneal.time_step anneal.largest_move anneal.coupling anneal.final_fmax anneal.max_steps molecules density radii" ;;
+        *" hfo2 "*) keys="recipe minimum_distance anneal.calculator anneal.options anneal.relax anneal.relax_options anneal.first_fmax anneal.relax_cell anneal.temperatures anneal.steps anneal.time_step anneal.largest_move anneal.coupling anneal.final_fmax anneal.max_steps molecules density radii" ;;
+        *" hfo2-wse2 "*) keys="recipe minimum_distance anneal.calculator anneal.options anneal.relax anneal.relax_options anneal.first_fmax anneal.relax_cell anneal.temperatures anneal.steps anneal.time_step anneal.largest_move anneal.coupling anneal.final_fmax anneal.max_steps molecules density radii size orthogonal lattice_constant thickness vacuum strain se_vacancies rattle nickel distance" ;;
+        *) keys="standardize pbc vacuum size cells atoms strain shear vacancies.poisson substitute.poisson rattle recipe minimum_distance anneal.calculator anneal.options anneal.relax anneal.relax_options anneal.first_fmax anneal.relax_cell anneal.temperatures anneal.steps anneal.time_step anneal.largest_move anneal.coupling anneal.final_fmax anneal.max_steps paths images format units" ;;
       esac
       case "$3" in
-        --anneal) words="emt xtb chgnet sevennet mace" ;;
+        --anneal) words="emt xtb chgnet sevennet lammps mace" ;;
+        --relax) words="emt xtb chgnet sevennet lammps mace" ;;
         --set) words=$keys; keys="=" ;;
         =anneal.relax_cell) words="true false" ;;
         =orthogonal) words="true false" ;;
