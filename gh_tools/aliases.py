@@ -23,8 +23,14 @@ _ARRAYS = tuple(
     )
 )
 
-# Names that no schema gives to anything else: stores of schema 2 may have them, too.
-_ALWAYS = {"solver/levels": "solver/eigenvalues"}
+# Names that no schema gives to anything else, as patterns: stores of schema 2 may have them, too.
+_ALWAYS = tuple(
+    (re.compile(old), new)
+    for old, new in (
+        (r"solver/levels", "solver/eigenvalues"),
+        (r"(parameters(?:_eigenvalue)?)/ends_([01])/(.+)", r"\1/embed_pairs_\2/\3"),
+    )
+)
 
 # Keys of configurations, dotted, and what they are now.
 _KEYS = {"loss.levels": "loss.eigenvalues"}
@@ -40,11 +46,9 @@ def array_path(path: str, schema: int) -> str:
         path: in a store.
         schema: of the store.
     """
-    path = _ALWAYS.get(path, path)
-    if schema < 2:
-        for pattern, new in _ARRAYS:
-            if match := pattern.fullmatch(path):
-                return match.expand(new)
+    for pattern, new in _ALWAYS if schema > 1 else _ALWAYS + _ARRAYS:
+        if match := pattern.fullmatch(path):
+            return match.expand(new)
     return path
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from beartype import BeartypeConf, BeartypeHintOverrides, beartype
+from beartype import BeartypeConf, FrozenDict, beartype
 
 # NumPy's numbers and truth values count as Python's, and integers as real numbers.
 checked = beartype(
     conf=BeartypeConf(
-        hint_overrides=BeartypeHintOverrides(
+        hint_overrides=FrozenDict(
             {
                 bool: bool | np.bool_,
                 int: int | np.integer,

@@ -28,15 +28,10 @@ from jaxtyping import install_import_hook  # noqa: E402
 
 import tests.checked  # noqa: E402, F401, the hook names it
 
-# Shapes and types of arguments and results are checked in these parts while tests run. Not in others yet:
-# bayes, plots, api and cli have names that only type checkers know, since to import them takes long.
-CHECKED = (
-    "gh_tools.labels",
-    "gh_tools.orbitals",
-    "gh_tools.training.data",
-    "gh_tools.training.objective",
-)
-install_import_hook(CHECKED, "tests.checked.checked")
+# Shapes and types of arguments and results are checked while tests run, everywhere. What commands do in
+# processes of their own is not; nor are the few names that are imported for type checkers alone.
+CHECKED = "orbitals store labels structures spectra evaluation scaleshift training.data training.objective"
+install_import_hook([f"gh_tools.{part}" for part in CHECKED.split()], "tests.checked.checked")
 
 # The smallest network of the paper's kind.
 SMALL = {

@@ -19,6 +19,10 @@ def test_arrays_of_schema_1_have_todays_names():
     assert array_path("onsite/74/mean", 2) == "onsite/74/mean"
     for schema in (1, 2):
         assert array_path("solver/levels", schema) == "solver/eigenvalues"
+        assert (
+            array_path("parameters/ends_1/tensors/kernel", schema)
+            == "parameters/embed_pairs_1/tensors/kernel"
+        )
 
 
 def test_keys_of_before(tmp_path):

@@ -38,7 +38,7 @@ def main(
         typer.Option(
             "--path",
             metavar="POINTS",
-            help="Points of high symmetry, such as GMKG; by default the usual path of the lattice.",
+            help="Points of high symmetry, such as GMKG; by default the standard path of the lattice.",
         ),
     ] = None,
     points: Annotated[

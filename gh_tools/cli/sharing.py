@@ -15,7 +15,7 @@ from gh_tools.errors import UsageError
 if TYPE_CHECKING:
     from gh_tools.workers.task import Executor
 
-Here = TypeVar("Here")
+Local = TypeVar("Local")
 
 # What Open MPI, MPICH and Intel MPI, MVAPICH, and SLURM with PMIx tell their processes. SLURM_NTASKS alone
 # also stands in the script of a job, which is one process.
@@ -70,8 +70,8 @@ def parse_shard(given: str | None) -> tuple[int, int]:
 
 @contextlib.contextmanager
 def find_executor(
-    scheduler: str | None, jobs: int, here: Callable[[], Here]
-) -> Iterator[Here | Executor]:
+    scheduler: str | None, jobs: int, here: Callable[[], Local]
+) -> Iterator[Local | Executor]:
     """Find who works on tasks.
 
     Args:

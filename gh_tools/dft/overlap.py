@@ -75,8 +75,8 @@ class Overlap:
             On-site blocks by atomic number (atoms ascending), and the blocks of the pairs.
         """
         lists = block_lists(atoms, pairs, onsite)
-        ends = [atom for block in lists.values() for atom in (block.i, block.j)]
-        sites = np.unique(np.concatenate(ends))
+        members = [atom for block in lists.values() for atom in (block.i, block.j)]
+        sites = np.unique(np.concatenate(members))
         blocks = overlap_blocks(
             lists, self._integrals, Projections(atoms, self._integrals, sites, neighbours)
         )

@@ -80,7 +80,7 @@ class Predictor:
         self._dtype = np.dtype(model.config.precision)
         self._scaleshift = model.scaleshift
         params = jax.tree.map(lambda leaf: jax.numpy.asarray(leaf, self._dtype), model.params)
-        # A chunk has pairs of one kind.
+        # A chunk has pairs of one type.
         module = build_model(model.config.model, model.basis, model.n_spins, n_pair_types=1)
         self._n_message_steps = module.n_message_steps
         self._members = model.config.ensemble
@@ -163,7 +163,7 @@ class Predictor:
             found = self._onsite(descriptors, number, atom)
             onsite[number] = OnsiteBlocks(atom, **dict(zip(_FIELDS, found, strict=False)))
         bonds = {}
-        for kind, key in enumerate(self.basis.species_pairs()):
+        for pair_type, key in enumerate(self.basis.species_pairs()):
             if key not in pairs:
                 continue
             i, j, shift, vector = pairs[key]
@@ -174,7 +174,7 @@ class Predictor:
                 descriptors.pair_embedding,
                 *(descriptors.row[i], descriptors.row[j]),
                 vector.astype(np.float32).astype(self._dtype),
-                kind,
+                pair_type,
                 PAIR_SIZES,
             )
             for chunk, found in self._programs.pairs(key, chunks):

@@ -58,8 +58,8 @@ class Programs:
         def atoms(params: Any, graph: Graph) -> Any:
             return module.apply(params, graph, method="predict_atoms")
 
-        def pairs(own: Any, graph: Graph) -> Any:
-            params, pair_embedding = own
+        def pairs(inputs: Any, graph: Graph) -> Any:
+            params, pair_embedding = inputs
             return module.apply(params, pair_embedding, graph, method="predict_pairs")
 
         # Outside of the network, atoms come first, and then the members of an ensemble.
@@ -122,14 +122,18 @@ class Programs:
     def _on_all_devices(self, function: Program) -> Program:
         """Compile a function of weights and a chunk for one chunk on each device."""
 
-        def own(params: Any, chunks: Any) -> Any:
+        def of_device(params: Any, chunks: Any) -> Any:
             result = function(params, jax.tree.map(lambda array: array[0], chunks))
             return jax.tree.map(lambda array: array[None], result)
 
         everywhere, each = PartitionSpec(), PartitionSpec("device")
         return jax.jit(
             jax.shard_map(
-                own, mesh=self._mesh, in_specs=(everywhere, each), out_specs=each, check_vma=False
+                of_device,
+                mesh=self._mesh,
+                in_specs=(everywhere, each),
+                out_specs=each,
+                check_vma=False,
             )
         )
 

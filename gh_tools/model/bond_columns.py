@@ -28,35 +28,35 @@ class BondColumns:
     """
 
     def __init__(self, layout: IrrepLayout):
-        kinds = list(layout.pair.items())
-        orders = np.arange(max(int(irreps.l.max()) for _, irreps in kinds) + 1)
-        reach = [_degrees(irreps) >= orders[:, None] for _, irreps in kinds]  # order, irrep
+        pair_types = list(layout.pair.items())
+        orders = np.arange(max(int(irreps.l.max()) for _, irreps in pair_types) + 1)
+        reach = [_degrees(irreps) >= orders[:, None] for _, irreps in pair_types]  # order, irrep
         self.counts = np.max([part.sum(axis=1) for part in reach], axis=0).tolist()
         starts = np.concatenate([[0], np.cumsum(self.counts)])
         n_columns, n_components = int(starts[-1]), layout.pair_size
-        self.source = np.zeros((len(kinds), n_components), dtype=np.int32)
-        self.target = np.zeros((len(kinds), 2 * n_columns), dtype=np.int32)
+        self.source = np.zeros((len(pair_types), n_components), dtype=np.int32)
+        self.target = np.zeros((len(pair_types), 2 * n_columns), dtype=np.int32)
         self.sign = np.zeros(self.source.shape)
         self.value_sign = np.zeros(self.target.shape)
-        self.partner = np.tile(np.arange(n_columns, dtype=np.int32), (len(kinds), 1))
-        self.swap_sign = np.ones((len(kinds), n_columns))
+        self.partner = np.tile(np.arange(n_columns, dtype=np.int32), (len(pair_types), 1))
+        self.swap_sign = np.ones((len(pair_types), n_columns))
 
-        for kind, ((zi, zj), irreps) in enumerate(kinds):
-            within = np.cumsum(reach[kind], axis=1) - 1
+        for pair_type, ((zi, zj), irreps) in enumerate(pair_types):
+            within = np.cumsum(reach[pair_type], axis=1) - 1
             order = np.abs(irreps.m)
             irrep = irreps.index
             is_s = (irreps.parity == 1) ^ (irreps.m < 0)
             source = 2 * (starts[order] + within[order, irrep]) + is_s
             sign = np.where((irreps.parity == 1) & (irreps.m < 0), -1, 1)
-            self.source[kind, : irreps.size] = source
-            self.target[kind, source] = np.arange(irreps.size)
-            self.sign[kind, : irreps.size] = self.value_sign[kind, source] = sign
+            self.source[pair_type, : irreps.size] = source
+            self.target[pair_type, source] = np.arange(irreps.size)
+            self.sign[pair_type, : irreps.size] = self.value_sign[pair_type, source] = sign
             if zi == zj:
                 transposed = _transposed(irreps)
-                order, irrep = np.nonzero(reach[kind])
+                order, irrep = np.nonzero(reach[pair_type])
                 column = starts[order] + within[order, irrep]
-                self.partner[kind, column] = starts[order] + within[order, transposed[irrep]]
-                self.swap_sign[kind, column] = 1 - 2 * (_degrees(irreps)[irrep] % 2)
+                self.partner[pair_type, column] = starts[order] + within[order, transposed[irrep]]
+                self.swap_sign[pair_type, column] = 1 - 2 * (_degrees(irreps)[irrep] % 2)
 
 
 def _degrees(irreps: Irreps) -> np.ndarray:

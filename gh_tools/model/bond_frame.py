@@ -56,7 +56,7 @@ class BondFrame(nn.Module):
         self.atoms = GatedDense(config.atom_features, config.hidden)
         self.onsite = GatedDense(config.onsite_features, config.hidden)
         self.onsite_readout = AtomReadout(tuple(self.layout.onsite.values()))
-        self.ends = [
+        self.embed_pairs = [
             AtomDense(len(basis.numbers) * count)
             for count in (config.bond_tensors, config.bond_pseudotensors)
         ]
@@ -64,7 +64,7 @@ class BondFrame(nn.Module):
         self.bond_readout = BondReadout(self.layout, self.n_pair_types)
 
     def __call__(self, graph: Graph) -> Prediction:
-        """Predict the blocks of a graph."""
+        """Return the scaled irreps of the on-site blocks and pair blocks of a graph."""
         pair_embedding, onsite = self.predict_atoms(graph)
         return Prediction(onsite, self.predict_pairs(pair_embedding, graph))
 
@@ -73,7 +73,15 @@ class BondFrame(nn.Module):
     def predict_atoms(
         self, graph: Graph
     ) -> tuple[Float[Array, "atoms lm features"], Float[Array, "atoms components"]]:
-        """Return the pair embedding of their atoms, and the irreps of on-site blocks."""
+        """Return what pairs need to know of their atoms, and what is predicted of atoms alone.
+
+        Args:
+            graph: a structure; edges up to the descriptor's cutoff.
+
+        Returns:
+            The pair embedding of each atom, with components in the order of `bond_rotation.components` and tensors
+            before pseudotensors; and the scaled irreps of its on-site block, in the order of the layout.
+        """
         numbers = self.layout.basis.numbers
         species = nn.one_hot(graph.species, len(numbers), dtype=graph.vector.dtype, axis=0)
         density = self._normed(self.density(graph))
@@ -81,20 +89,20 @@ class BondFrame(nn.Module):
         product = self._normed(self.products[0](density))
         tensors = jnp.concatenate([density, product[:size]], axis=1)
         tensors, pseudotensors = self.atoms(tensors, product[size:], species)
-        assert pseudotensors is not None  # they were given
+        assert pseudotensors is not None  # because pseudotensors went in
         pair_embedding = jnp.concatenate(
             [
                 (dense(features).reshape(size, len(numbers), -1, n_atoms) * species[:, None]).sum(1)
-                for dense, features in zip(self.ends, (tensors, pseudotensors), strict=True)
+                for dense, features in zip(self.embed_pairs, (tensors, pseudotensors), strict=True)
             ],
             axis=1,
         )
         order = components(round(size**0.5) - 1).orbital_order
 
-        more = self._normed(self.products[1](tensors))
-        tensors = jnp.concatenate([tensors, more[:size]], axis=1)
+        update = self._normed(self.products[1](tensors))
+        tensors = jnp.concatenate([tensors, update[:size]], axis=1)
         if any((irreps.parity == 1).any() for irreps in self.layout.onsite.values()):
-            pseudotensors = jnp.concatenate([pseudotensors, more[size:]], axis=1)
+            pseudotensors = jnp.concatenate([pseudotensors, update[size:]], axis=1)
         else:
             pseudotensors = None
         tensors, pseudotensors = self.onsite(tensors, pseudotensors, species)
@@ -105,12 +113,19 @@ class BondFrame(nn.Module):
     def predict_pairs(
         self, pair_embedding: Float[Array, "atoms lm features"], graph: Graph
     ) -> Float[Array, "pairs components"]:
-        """Predict the irreps of pair blocks in the frame of their bond."""
+        """Return the scaled irreps of pair blocks in the frame of their bond, in the order of the layout.
+
+        They are led to zero smoothly between 0.8 and 1 of the pair's cutoff.
+
+        Args:
+            pair_embedding: of all atoms, as of `predict_atoms`.
+            graph: a structure with the pairs.
+        """
         cutoffs = self.config.cutoffs(self.layout.basis).pairs
         cutoff = jnp.array([cutoffs[pair] for pair in self.layout.pair], pair_embedding.dtype)[
             graph.pair_type
         ]
-        kind = nn.one_hot(
+        pair_type = nn.one_hot(
             graph.pair_type, len(self.layout.pair), dtype=pair_embedding.dtype, axis=0
         )
         features, scalars = self.bond_layers(
@@ -119,9 +134,9 @@ class BondFrame(nn.Module):
             jnp.asarray(graph.j),
             jnp.asarray(graph.pair_vector),
             cutoff,
-            kind,
+            pair_type,
         )
-        irreps = self.bond_readout(features, scalars, kind)
+        irreps = self.bond_readout(features, scalars, pair_type)
         distance = jnp.linalg.norm(graph.pair_vector, axis=-1)
         fade = 1.0 - e3x.nn.smooth_switch(distance / cutoff, _SWITCH_START, 1.0)
         return (irreps * (fade * graph.pair_mask)).T

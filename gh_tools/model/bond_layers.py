@@ -13,17 +13,16 @@ from gh_tools.model.config import BondFrameConfig
 from gh_tools.model.initial import matrices
 from gh_tools.model.radial import radial_functions
 
-Features = Float[Array, "m swap features 2 pairs"]
+Features = Float[Array, "m swap bond_features 2 pairs"]
 
 
 class BondLayers(nn.Module):
     """Gated linear maps of each order m.
 
-    Seen from the other end of the bond, the frame is rotated by π about y. The sum of what the first
-    atom has and what the second has, with the sign (-1)^l (and -1 for pseudotensors), is then the same
-    but for the conjugation of (c, s); the difference changes its sign as well. Maps keep the two apart,
-    and the gates come from sums alone: so swapping the atoms does to the result what it does to the
-    features.
+    Exchanging the two atoms rotates the bond's frame by π about y. The sum of the first atom's embedding and the
+    second's, times (-1)^l (and -1 for pseudotensors), is then the same but for the conjugation of (c, s); the
+    difference changes its sign as well. Maps keep the two apart, and the gates come from sums alone: so exchanging
+    the atoms does to the result what it does to the features.
 
     Pairs are the last axis of all arrays, so that maps are products of matrices without rearrangement.
 
@@ -43,9 +42,9 @@ class BondLayers(nn.Module):
         j: Int[Array, " pairs"],
         vector: Float[Array, "pairs 3"],
         cutoff: Float[Array, " pairs"],
-        kind: Float[Array, "types pairs"],
+        pair_type: Float[Array, "types pairs"],
     ) -> tuple[Features, Float[Array, "scalars pairs"]]:
-        """Return features of each order, and scalars, the kind of the pair among them.
+        """Return features of each order, and scalars, the pair type among them.
 
         Args:
             pair_embedding: the pair embedding of the atoms: tensors, then pseudotensors, with components in the order
@@ -54,7 +53,7 @@ class BondLayers(nn.Module):
             j: second atom.
             vector: from the first to the second, in Å.
             cutoff: in Å, up to which the radial functions are to resolve.
-            kind: one at the index of the species pair, else zero.
+            pair_type: one at the index of the species pair, else zero.
         """
         config, n_tensors = self.config, self.config.bond_tensors
         _, n_components, n_features = pair_embedding.shape
@@ -63,8 +62,8 @@ class BondLayers(nn.Module):
 
         distance = jnp.linalg.norm(vector, axis=-1)
         radial = radial_functions("basic_fourier", distance, cutoff, config.n_radial).T
-        bond = nn.silu(self._dense("radial", jnp.concatenate([radial, kind]), config.hidden))
-        bond = jnp.concatenate([bond, kind])
+        bond = nn.silu(self._dense("radial", jnp.concatenate([radial, pair_type]), config.hidden))
+        bond = jnp.concatenate([bond, pair_type])
         weights = 1.0 + self._dense("weights", bond, 2 * (max_degree + 1) * n_features)
         weights = weights.reshape(2, max_degree + 1, n_features, n_pairs)
         even, odd, *rotated = rotate_to_bond_frame(
@@ -83,22 +82,22 @@ class BondLayers(nn.Module):
 
         scalars = jnp.concatenate([even[0], bond])
         hidden = nn.silu(self._dense("scalars_0", scalars, config.hidden))
-        features = features * self._gates("gates_0", jnp.concatenate([hidden, kind]))
+        features = features * self._gates("gates_0", jnp.concatenate([hidden, pair_type]))
         for layer in range(1, config.n_layers):
             kernel = self._kernel(f"layer_{layer}", (n_orders, 2, width, width))
-            scalars = jnp.concatenate([hidden, kind, features[0, 0, :, 0]])
+            scalars = jnp.concatenate([hidden, pair_type, features[0, 0, :, 0]])
             hidden = hidden + nn.silu(self._dense(f"scalars_{layer}", scalars, config.hidden))
             mapped = kernel @ features.reshape(n_orders, 2, width, -1)
-            gates = self._gates(f"gates_{layer}", jnp.concatenate([hidden, kind]))
+            gates = self._gates(f"gates_{layer}", jnp.concatenate([hidden, pair_type]))
             features = features + mapped.reshape(features.shape) * gates
-        return features, jnp.concatenate([hidden, kind])
+        return features, jnp.concatenate([hidden, pair_type])
 
     def _kernel(self, name, shape):
         """Weights of matrices [..., out, in]."""
         return self.param(name, matrices(shape[-1]), shape)
 
     def _dense(self, name, scalars, features):
-        # The kind of the pair is among the scalars: it serves as bias.
+        # The pair type is among the scalars: it serves as bias.
         return self._kernel(name, (features, len(scalars))) @ scalars
 
     def _map(self, name, features):
@@ -116,7 +115,7 @@ def _sums_and_differences(
     j: Int[Array, " pairs"],
     n_tensors: int,
 ) -> Float[Array, "swap lm features pairs"]:
-    """Add and subtract what the ends have, the second one with the sign of an inversion.
+    """Add and subtract the embeddings of both atoms of each pair, the second with the sign of an inversion.
 
     The steps are compiled apart: fused, they would read the rows of atoms across, several times each.
     """

@@ -35,7 +35,7 @@ class BondReadout(nn.Module):
         self,
         features: Float[Array, "m swap features 2 pairs"],
         scalars: Float[Array, "scalars pairs"],
-        kind: Float[Array, "types pairs"],
+        pair_type: Float[Array, "types pairs"],
     ) -> Float[Array, "components pairs"]:
         """Return irreps in the order of the layout, and zeros behind those that a species pair has.
 
@@ -43,15 +43,15 @@ class BondReadout(nn.Module):
             features: c and s of each order m; of features that a swap of the atoms conjugates, then of
                 those that it conjugates and negates.
             scalars: which neither a rotation about the bond, a mirror plane through it nor an exchange of the atoms changes.
-            kind: one at the index of the species pair, else zero.
+            pair_type: one at the index of the species pair, else zero.
         """
         table = BondColumns(self.layout)
-        n_types, n_pairs = kind.shape
-        kinds = None
+        n_types, n_pairs = pair_type.shape
+        types = None
         if self.n_pair_types < n_types:
             # Those that occur come first.
-            kinds = jnp.argsort(~kind.any(axis=1))[: self.n_pair_types]
-            kind = kind[kinds]
+            types = jnp.argsort(~pair_type.any(axis=1))[: self.n_pair_types]
+            pair_type = pair_type[types]
         n_orders, _, width, _, _ = features.shape
         orders = features.reshape(n_orders, 2 * width, 2 * n_pairs)
         columns = []
@@ -63,7 +63,7 @@ class BondReadout(nn.Module):
                 normal(0.3 / (2 * width) ** 0.5),
                 (n_types, count, 2, width),
             )
-            kernel = self._symmetrised(kernel, table, m, np.array([1.0, -1.0])[:, None], kinds)
+            kernel = self._symmetrised(kernel, table, m, np.array([1.0, -1.0])[:, None], types)
             out = (kernel.reshape(-1, 2 * width) @ order[0]).reshape(-1, count, 2, n_pairs)
             if m == 0:
                 direct = self.param(
@@ -71,19 +71,19 @@ class BondReadout(nn.Module):
                     normal(0.3 / len(scalars) ** 0.5),
                     (n_types, count, len(scalars)),
                 )
-                direct = self._symmetrised(direct, table, m, 1.0, kinds)
+                direct = self._symmetrised(direct, table, m, 1.0, types)
                 even = out[:, :, 0] + direct @ scalars
                 out = jnp.stack([even, out[:, :, 1]], axis=2)
             columns.append(out)
-        values = jnp.concatenate(columns, axis=1).reshape(len(kind), -1, n_pairs)
-        irreps = select(values, kind, table, kinds)
-        return irreps if kinds is None else jnp.where(kind.any(axis=0), irreps, jnp.nan)
+        values = jnp.concatenate(columns, axis=1).reshape(len(pair_type), -1, n_pairs)
+        irreps = select(values, pair_type, table, types)
+        return irreps if types is None else jnp.where(pair_type.any(axis=0), irreps, jnp.nan)
 
-    def _symmetrised(self, kernel, table: BondColumns, m: int, parity, kinds):
+    def _symmetrised(self, kernel, table: BondColumns, m: int, parity, types):
         """Keep the part of like atoms' maps that an exchange of the atoms takes to the transposed block.
 
         Returns:
-            The maps of the chosen kinds; of all if these are None.
+            The maps of the chosen types; of all if these are None.
         """
         n_types, count = kernel.shape[:2]
         start = sum(table.counts[:m])
@@ -94,4 +94,4 @@ class BondReadout(nn.Module):
         sign = table.swap_sign[:, start : start + count].reshape(n_types, count, *ones) * parity
         like = np.array([zi == zj for zi, zj in self.layout.pair]).reshape(-1, 1, *ones)
         kernel = jnp.where(like, (kernel + jnp.asarray(sign, kernel.dtype) * swapped) / 2, kernel)
-        return kernel if kinds is None else kernel[kinds]
+        return kernel if types is None else kernel[types]

@@ -16,10 +16,10 @@ Rotated = list[Float[Array, "..."]]
 
 
 class Components(NamedTuple):
-    """The order of harmonics in which a rotation about z reverses them.
+    """The order of harmonics whose reverse exchanges m and -m, which is what `rotate_azimuth` relies on.
 
-    By m, and there by l, which ascends for m > 0 and descends for m < 0, so that the components m and
-    -m of a degree stand equally far from the two ends.
+    By m, and there by l, which ascends for m > 0 and descends for m < 0: component c of n is (l, m) where component
+    n - 1 - c is (l, -m).
 
     Attributes:
         degree: of each component.
@@ -47,7 +47,7 @@ def components(max_degree: int) -> Components:
 
 
 class BondRotation(NamedTuple):
-    """What rotates features into the frame where each pair's vector is along +z.
+    """The rotations of features into the frames in which each pair's vector is along +z.
 
     The rotation is one about z by -φ, which takes the component m to itself times `cosine` plus that of -m
     times `sine`, and one about y by -θ. The latter leaves the mirror plane y -> -y alone, so that only
@@ -61,7 +61,7 @@ class BondRotation(NamedTuple):
 
 
 def bond_rotations(vector: Float[Array, "pairs 3"], max_degree: int) -> BondRotation:
-    """Evaluate the rotations of pairs.
+    """Return the rotations into the frames of bonds, Ry(-θ) Rz(-φ) for polar angle θ and azimuth φ.
 
     Args:
         vector: from the first to the second atom of each pair, in Å.
@@ -85,7 +85,7 @@ def bond_rotations(vector: Float[Array, "pairs 3"], max_degree: int) -> BondRota
 def _polar_elements(
     max_degree: int,
 ) -> tuple[dict[tuple[int, int, int], int], Float[np.ndarray, "elements products"]]:
-    """Elements of rotations about y by minus an angle, as sums of sines and cosines of its multiples.
+    """Return elements of rotations about y by minus an angle, as sums of sines and cosines of its multiples.
 
     A rotation about y is one about z between two rotations by 90° about x.
 
@@ -117,15 +117,15 @@ def rotate_to_bond_frame(
     n_tensors: int,
     max_order: int,
 ) -> Rotated:
-    """Rotate features into the frame of their bond, and weigh them.
+    """Return features in the frame of their bond, each degree times a weight, sorted by the order m.
 
     A rotation by α about the bond multiplies c + is by exp(imα), where (c, s) are the components (m, -m) of
     a tensor, or (-s, c) of a pseudotensor: in this form a mirror plane through the bond conjugates
     both, and real weights may mix them.
 
     Pairs come last and all else is written out, because that compiles to few loops over adjacent
-    numbers; gradients are written likewise, where those of slices would be sums of padded arrays. The
-    compiler ends a loop where arrays are stacked: that is why some are.
+    numbers; gradients are written likewise, where those of slices would be sums of padded arrays. Some
+    arrays are stacked because that is a fusion barrier to the compiler.
 
     Args:
         features: in the structure's axes, in the order of :func:`components`.
@@ -150,7 +150,10 @@ def rotate_azimuth(
     cosine: Float[Array, "lm 1 pairs"],
     sine: Float[Array, "lm 1 pairs"],
 ) -> Float[Array, "swap lm features pairs"]:
-    """Rotate about z by minus the azimuth, and weigh each degree."""
+    """Rotate about z by minus the azimuth, x_lm → w_l (cos(mφ) x_lm + sin(mφ) x_l,-m), and weigh each degree.
+
+    The component -m stands where `components` has it: in the reversed order.
+    """
     return _broadcast(weights) * (cosine * features + sine * features[:, ::-1])
 
 
@@ -173,7 +176,7 @@ def _azimuth_backward(kept, cotangent):
     rows = components(weights.shape[1] - 1).rows
     of_weights = [sum(product[row] for row in places.values()) for places in rows]
     cotangent = cotangent * _broadcast(weights)
-    # Sums and differences apart, and then joined: that ends the loops.
+    # Sums and differences apart, and then joined: a fusion barrier.
     of_features = [
         cosine * part + (sine * part)[:, ::-1] for part in jnp.split(cotangent, len(cotangent))
     ]

@@ -27,7 +27,7 @@ class DegreeDense(nn.Module):
     def __call__(
         self, inputs: Float[Array, "rows parity lm features"]
     ) -> Float[Array, "rows parity lm out"]:
-        """Map the features."""
+        """Return W_{parity, l} x_lm, plus a bias for true scalars."""
         n_parities, n_components, width = inputs.shape[-3:]
         n_degrees = round(n_components**0.5)
         kernel = self.param(
@@ -35,8 +35,8 @@ class DegreeDense(nn.Module):
             nn.initializers.variance_scaling(1.0, "fan_in", "normal", batch_axis=(0, 1)),
             (n_parities, n_degrees, width, self.features),
         )
-        spread = jnp.einsum("ml,plfg->pmfg", degree_matrix(n_degrees - 1), kernel)
-        out = jnp.einsum("...pmf,pmfg->...pmg", inputs, spread)
+        broadcast = jnp.einsum("ml,plfg->pmfg", degree_matrix(n_degrees - 1), kernel)
+        out = jnp.einsum("...pmf,pmfg->...pmg", inputs, broadcast)
         if self.use_bias:
             bias = self.param("bias", nn.initializers.zeros, (self.features,))
             out = out.at[..., 0, 0, :].add(bias)

@@ -52,8 +52,7 @@ class Density(nn.Module):
         radial = radial_functions(config.radial_function, distance, self.cutoff, config.n_radial)
         envelope = getattr(e3x.nn, config.cutoff_function)(distance, self.cutoff)
         radial *= (envelope * graph.edge_mask)[:, None]
-        # The compiler ends a loop where arrays are concatenated: radial functions are not evaluated
-        # anew for each harmonic then.
+        # To concatenate is a fusion barrier: else radial functions are evaluated anew for each harmonic.
         factors = jnp.concatenate([harmonics(graph.vector, config.max_degree), radial], axis=1)
         edges = factors[:, : -config.n_radial, None] * factors[:, None, -config.n_radial :]
         # Sorted, because a graph's edges are: a sorted sum is several times as fast.

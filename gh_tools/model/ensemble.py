@@ -1,4 +1,4 @@
-"""Several networks of one kind that differ in their weights alone."""
+"""Several networks that differ in their weights alone."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import jax
 
 
 def of_members(function: Callable[..., Any], count: int) -> Callable[..., Any]:
-    """Make a function of weights one of the weights of all members of an ensemble.
+    """Return a function of the weights of all members of an ensemble, given one of the weights of a single network.
 
     Weights of an ensemble, and what is computed of them, have a leading axis of members; those of a
     single network have none, and its function stays as it is. Members are evaluated one after the other
@@ -22,7 +22,7 @@ def of_members(function: Callable[..., Any], count: int) -> Callable[..., Any]:
     if count == 1:
         return function
 
-    def all_members(own: Any, *shared: Any) -> Any:
-        return jax.lax.map(lambda one: function(one, *shared), own)
+    def all_members(members: Any, *shared: Any) -> Any:
+        return jax.lax.map(lambda one: function(one, *shared), members)
 
     return all_members

@@ -13,6 +13,8 @@ from gh_tools.model.initial import matrices
 class GatedDense(nn.Module):
     """Linear maps of tensors and pseudotensors, times gates that scalars and the element set.
 
+    y_lm = (1 + g_f) W_l x_lm, plus u_f for l = 0 of tensors; g and u are a perceptron's of the scalars x_00 and the element.
+
     Attributes:
         features: number of tensors, and of pseudotensors, that come out.
         hidden: width of the perceptron of the scalars.
@@ -41,10 +43,10 @@ class GatedDense(nn.Module):
         scalars = jnp.concatenate([hidden, species])
         count = 2 if pseudotensors is None else 3
         values = self._mapped("gates_kernel", scalars, count * self.features)
-        more, *gates = jnp.split(values, count)
+        update, *gates = jnp.split(values, count)
         first = (jnp.arange(len(tensors)) == 0)[:, None, None]
         tensors = AtomDense(self.features, name="tensors")(tensors) * (1.0 + gates[0])
-        tensors += jnp.where(first, more, 0.0)
+        tensors += jnp.where(first, update, 0.0)
         if pseudotensors is not None:
             mapped = AtomDense(self.features, name="pseudotensors")(pseudotensors)
             pseudotensors = mapped * (1.0 + gates[1])

@@ -78,8 +78,8 @@ class GearsH(nn.Module):
             graph.pair_type
         ]
 
-        # Each pair from both ends: for like atoms, which end is first has no meaning, and the block
-        # seen from one end must be the transpose of that seen from the other.
+        # Each pair twice, the second time with its atoms exchanged: of like atoms none is the first, and the
+        # block of the exchanged pair must be the transpose.
         both = jnp.concatenate([graph.pair_type, graph.pair_type])
         bonds = self.bond_centered(
             atoms,

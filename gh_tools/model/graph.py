@@ -23,7 +23,7 @@ class Graph(NamedTuple):
         species: index of the element among the basis table's atomic numbers.
         atom_mask: False for padding.
         center: of a directed edge; edges are sorted by it, then by the neighbour's species.
-        neighbour: the atom whose (image's) position the edge ends at.
+        neighbour: the atom to whose position (or that of its image) the edge leads.
         vector: r_neighbour - r_center in Å, shorter than the descriptor's cutoff.
         edge_mask: False for padding.
         i: first atom of a pair to predict; only canonical pairs are there.
@@ -95,13 +95,15 @@ def graph_of_pairs(
     center, neighbour, _, vector = directed_pairs(atoms, cutoff)
     order = np.lexsort((species[neighbour], center))
 
-    present = [(kind, key) for kind, key in enumerate(basis.species_pairs()) if key in pairs]
+    present = [
+        (pair_type, key) for pair_type, key in enumerate(basis.species_pairs()) if key in pairs
+    ]
     empty = np.empty(0, dtype=np.int64)
     i = np.concatenate([empty, *(pairs[key][0] for _, key in present)])
     j = np.concatenate([empty, *(pairs[key][1] for _, key in present)])
     shift = np.concatenate([np.empty((0, 3)), *(pairs[key][2] for _, key in present)])
     pair_type = np.concatenate(
-        [empty, *(np.full(len(pairs[key][0]), kind) for kind, key in present)]
+        [empty, *(np.full(len(pairs[key][0]), pair_type) for pair_type, key in present)]
     )
     pair_vector = atoms.positions[j] + shift @ atoms.cell.array - atoms.positions[i]
     return Graph(

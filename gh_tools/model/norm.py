@@ -15,7 +15,7 @@ class SoftNorm(nn.Module):
     y_lm,f = s_l,f x_lm,f / sqrt(mean_m,f x² + ε)
 
     A row is an atom or a pair, and nothing but the row enters. With ε under the root, features that
-    vanish by symmetry stay small instead of becoming noise of order one, and the slope at zero is
+    vanish by symmetry stay small instead of becoming noise of order one, and the gradient at zero is
     finite.
 
     Attributes:

@@ -34,8 +34,8 @@ def harmonics(
 def degree_matrix(max_degree: int) -> Float[np.ndarray, "lm degrees"]:
     """Return 1 where a component belongs to a degree, and 0 elsewhere.
 
-    Products with it spread over the components what there is once a degree, and sum over the
-    components of a degree: they compile to one kernel, where slices and gathers take many.
+    A product with it broadcasts values of degrees to their components, and one with its transpose sums over the
+    components of a degree. Both compile to one kernel, where slices and gathers take many.
     """
     degrees = np.arange(max_degree + 1)
     return np.repeat(np.eye(max_degree + 1, dtype=np.float32), 2 * degrees + 1, axis=0)

@@ -13,34 +13,36 @@ from gh_tools.orbitals.irreps import Irreps
 
 
 class Readout(nn.Module):
-    """Linear maps from features to irreps, with weights of its own for each kind of block.
+    """Linear maps from features to irreps, with weights of its own for each type of block.
 
     Attributes:
-        kinds: irreps of each kind of block: of an element's on-site blocks, or of a species pair's.
+        block_types: irreps of each type of block: of an element's on-site blocks, or of a species pair's.
     """
 
-    kinds: Sequence[Irreps]
+    block_types: Sequence[Irreps]
 
     @nn.compact
     def __call__(
-        self, features: Float[Array, "rows 2 lm features"], kind: Int[Array | np.ndarray, " rows"]
+        self,
+        features: Float[Array, "rows 2 lm features"],
+        block_type: Int[Array | np.ndarray, " rows"],
     ) -> Float[Array, "rows components"]:
-        """Return irreps in the order of the layout, and zeros behind those that a kind has.
+        """Return irreps in the order of the layout, and zeros behind those that a type has.
 
         Args:
             features: of even and odd parity, in this order.
-            kind: index of each row's kind.
+            block_type: index of each row's type.
         """
-        blocks = _channels(self.kinds)
+        blocks = _channels(self.block_types)
         stops = np.cumsum([channels for _, _, channels in blocks])
-        one_hot = nn.one_hot(kind, len(self.kinds), dtype=features.dtype)
+        one_hot = nn.one_hot(block_type, len(self.block_types), dtype=features.dtype)
         kernel = self.param(
             "kernel",
             nn.initializers.variance_scaling(0.01, "fan_in", "normal", batch_axis=0),
-            (len(self.kinds), features.shape[-1], int(stops[-1])),
+            (len(self.block_types), features.shape[-1], int(stops[-1])),
         )
         kernel = jnp.einsum("rk,kfc->rfc", one_hot, kernel)
-        bias = self.param("bias", nn.initializers.zeros, (len(self.kinds), int(stops[-1])))
+        bias = self.param("bias", nn.initializers.zeros, (len(self.block_types), int(stops[-1])))
         bias = one_hot @ bias
         slots = []
         for (parity, degree, channels), stop in zip(blocks, stops, strict=True):
@@ -49,10 +51,12 @@ class Readout(nn.Module):
             out = jnp.einsum("rmf,rfc->rmc", x, kernel[:, :, of_block])
             if degree == 0 and parity == 0:
                 out += bias[:, None, of_block]
-            slots.append(out.reshape(len(kind), -1))
-        slots.append(jnp.zeros((len(kind), 1), features.dtype))
+            slots.append(out.reshape(len(block_type), -1))
+        slots.append(jnp.zeros((len(block_type), 1), features.dtype))
         return jnp.take_along_axis(
-            jnp.concatenate(slots, axis=1), jnp.asarray(_slots(self.kinds))[kind], axis=1
+            jnp.concatenate(slots, axis=1),
+            jnp.asarray(_slots(self.block_types))[block_type],
+            axis=1,
         )
 
 
@@ -61,24 +65,26 @@ def _parity(irreps: Irreps) -> Int[np.ndarray, " components"]:
     return (irreps.l + irreps.parity) % 2
 
 
-def _channels(kinds: Sequence[Irreps]) -> list[tuple[int, int, int]]:
-    """Return (parity, degree, largest number of channels) of all irreps that a kind has."""
+def _channels(block_types: Sequence[Irreps]) -> list[tuple[int, int, int]]:
+    """Return (parity, degree, largest number of channels) of all irreps that a type has."""
     counts: dict[tuple[int, int], int] = {}
-    for irreps in kinds:
+    for irreps in block_types:
         for key in zip(_parity(irreps), irreps.l, irreps.channel, strict=True):
             parity, degree, channel = map(int, key)
             counts[parity, degree] = max(counts.get((parity, degree), 0), channel + 1)
     return [(*key, count) for key, count in sorted(counts.items())]
 
 
-def _slots(kinds: Sequence[Irreps]) -> Int[np.ndarray, "kinds components"]:
-    """Return where each component of each kind stands; behind them, the last slot, which is zero."""
+def _slots(block_types: Sequence[Irreps]) -> Int[np.ndarray, "block_types components"]:
+    """Return where each component of each type stands; behind them, the last slot, which is zero."""
     starts, stop, channels = {}, 0, {}
-    for parity, degree, count in _channels(kinds):
+    for parity, degree, count in _channels(block_types):
         starts[parity, degree], channels[parity, degree] = stop, count
         stop += (2 * degree + 1) * count
-    slots = np.full((len(kinds), max(irreps.size for irreps in kinds)), stop, dtype=np.int32)
-    for row, irreps in zip(slots, kinds, strict=True):
+    slots = np.full(
+        (len(block_types), max(irreps.size for irreps in block_types)), stop, dtype=np.int32
+    )
+    for row, irreps in zip(slots, block_types, strict=True):
         keys = list(zip(_parity(irreps).tolist(), irreps.l.tolist(), strict=True))
         start = np.array([starts[key] for key in keys])
         counts = np.array([channels[key] for key in keys])

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int
 
 @runtime_checkable
 class Table(Protocol):
-    """Which value becomes which component, for each kind of row; see :class:`BondColumns`."""
+    """Which value becomes which component, for each type of row (an element or a species pair); see :class:`BondColumns`."""
 
     source: Int[np.ndarray, "types components"]
     sign: Float[np.ndarray, "types components"]
@@ -23,43 +23,46 @@ class Table(Protocol):
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
 def select(
-    values: Float[Array, "kinds values rows"],
-    kind: Float[Array, "kinds rows"],
+    values: Float[Array, "types values rows"],
+    row_type: Float[Array, "types rows"],
     table: Table,
-    kinds: Int[Array, " kinds"] | None = None,
+    types: Int[Array, " types"] | None = None,
 ) -> Float[Array, "components rows"]:
-    """Sort, for each row, the values that belong to its kind.
+    """Sort, for each row, the values that belong to its type.
 
     Args:
-        values: of each row as though it were of each kind.
-        kind: one at the kind of each row, else zero.
+        values: of each row as though it were of each type.
+        row_type: one at the type of each row, else zero.
         table: ``source`` and ``sign`` of components; the sign is zero where there is none.
-        kinds: which of the table's kinds are there; all unless given.
+        types: which of the table's types are there; all unless given.
     """
-    return _sorted(values, _of(kinds, table.source), _of(kinds, table.sign), kind).sum(axis=0)
+    return _sorted(values, _of(types, table.source), _of(types, table.sign), row_type).sum(axis=0)
 
 
 def _select_backward(table, kept, cotangent):
     # Each value becomes one component or none.
-    kind, kinds = kept
-    cotangents = jnp.broadcast_to(cotangent, (len(kind), *cotangent.shape))
-    target, sign = _of(kinds, table.target), _of(kinds, table.value_sign)
-    return _sorted(cotangents, target, sign, kind), None, None
+    row_type, types = kept
+    cotangents = jnp.broadcast_to(cotangent, (len(row_type), *cotangent.shape))
+    target, sign = _of(types, table.target), _of(types, table.value_sign)
+    return _sorted(cotangents, target, sign, row_type), None, None
 
 
-def _of(kinds, rows):
-    return rows if kinds is None else jnp.asarray(rows)[kinds]
+def _of(types, rows):
+    return rows if types is None else jnp.asarray(rows)[types]
 
 
-def _sorted(values, place, sign, kind):
+def _sorted(values, place, sign, row_type):
     n_types, n_values, n_rows = values.shape
     flat = (n_values * np.arange(n_types)[:, None] + place).reshape(-1)
     found = values.reshape(-1, n_rows)[flat].reshape(*place.shape, n_rows)
-    return found * jnp.asarray(sign, values.dtype)[:, :, None] * kind[:, None]
+    return found * jnp.asarray(sign, values.dtype)[:, :, None] * row_type[:, None]
 
 
 select.defvjp(
-    lambda values, kind, table, kinds: (select(values, kind, table, kinds), (kind, kinds)),
+    lambda values, row_type, table, types: (
+        select(values, row_type, table, types),
+        (row_type, types),
+    ),
     _select_backward,
 )
 

@@ -31,9 +31,10 @@ _ROTATION_ABOUT_X = np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]
 
 @lru_cache(maxsize=16)
 def rotation_about_x(degree: int) -> Float[np.ndarray, "components components"]:
-    """Matrix of the rotation about x that takes y to z, for harmonics of one degree.
+    """Return the matrix that rotates harmonics of one degree by 90° about x, which takes y to z.
 
-    Degree l is a part of the product of degrees l - 1 and 1, which rotate one by one.
+    Degree l is a part of the product of degrees l - 1 and 1, which are rotated one by one: with Clebsch-Gordan
+    coefficients C, D^l = C (D^(l-1) ⊗ D^1) Cᵀ.
     """
     if degree == 0:
         return np.ones((1, 1))
@@ -45,7 +46,7 @@ def rotation_about_x(degree: int) -> Float[np.ndarray, "components components"]:
 
 
 def bond_angles(vectors: Any, xp: Any = np) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
-    """Cosine and sine of azimuth and polar angle.
+    """Return cosine and sine of the azimuth φ and the polar angle θ of bonds.
 
     Args:
         vectors: of bonds, in Å, [pairs, 3].
@@ -64,7 +65,7 @@ def bond_angles(vectors: Any, xp: Any = np) -> tuple[tuple[Any, Any], tuple[Any,
 
 
 def multiples(cosine: Any, sine: Any, top: int, xp: Any = np) -> tuple[Any, Any]:
-    """Cosine and sine of 0, 1, … top times an angle, on a new last axis."""
+    """Return cosine and sine of 0, 1, … top times an angle, on a new last axis, by the recurrence of Chebyshev."""
     cosines, sines = [xp.ones_like(cosine), cosine], [xp.zeros_like(sine), sine]
     for _ in range(2, top + 1):
         cosines.append(2 * cosine * cosines[-1] - cosines[-2])
@@ -78,7 +79,7 @@ def to_frame(
     components: Float[np.ndarray, "pairs components"],
     vectors: Float[np.ndarray, "pairs 3"],
 ) -> Float[np.ndarray, "pairs components"]:
-    """Turn irreps from the structure's axes into a frame.
+    """Return irreps, given along the structure's axes, in a frame.
 
     Args:
         frame: ``bond`` for the frame of each pair's bond, ``global`` for what they have already.
@@ -100,7 +101,7 @@ def from_frame(
     components: Float[Any, "pairs components"],
     vectors: Float[Any, "pairs 3"],
 ) -> Float[Any, "pairs components"]:
-    """Turn irreps from a frame back to the structure's axes: undo :func:`to_frame`.
+    """Return irreps, given in a frame, along the structure's axes: undo :func:`to_frame`.
 
     Arrays of JAX are rotated by JAX, in the precision of ``vectors``.
     """
@@ -141,9 +142,9 @@ def _sparse_rotation_about_x(irreps: Irreps) -> sparse.csr_matrix:
 def exchange_atoms(
     irreps: Irreps, frame: Frame = "bond"
 ) -> tuple[Int[np.ndarray, " components"], Int[np.ndarray, " components"]]:
-    """What exchanging the two atoms of a like pair does to irreps.
+    """Return what exchanging the two atoms of a like pair does to irreps.
 
-    The block seen from the other end is the transpose, and the bond's frame is rotated by π about y.
+    The block of the exchanged pair is the transpose, and the bond's frame is rotated by π about y.
 
     Args:
         irreps: of a pair of like atoms.

@@ -99,9 +99,9 @@ def check_pairs(hamiltonian: Hamiltonian) -> Iterator[str]:
         group = _group((zi, zj))
         if len(blocks.i) == 0:
             continue
-        ends = np.stack([blocks.i, blocks.j])
-        if ends.min() < 0 or ends.max() >= len(numbers):
-            found = f"{ends.min()}..{ends.max()}"
+        members = np.stack([blocks.i, blocks.j])
+        if members.min() < 0 or members.max() >= len(numbers):
+            found = f"{members.min()}..{members.max()}"
             yield f"{group}: i and j must lie in 0..{len(numbers) - 1}, found {found}"
             continue
         if (numbers[blocks.i] != zi).any() or (numbers[blocks.j] != zj).any():

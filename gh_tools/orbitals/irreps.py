@@ -1,7 +1,7 @@
 """Blocks in the basis of orbitals to irreducible representations of O(3), and back.
 
 The product of two shells l1 ⊗ l2 decomposes into irreps l = |l1 - l2| … l1 + l2. An irrep with
-l1 + l2 + l even turns under inversion as spherical harmonics do and is called a tensor here; with
+l1 + l2 + l even transforms under inversion as spherical harmonics do and is called a tensor here; with
 l1 + l2 + l odd it is a pseudotensor. The transform is orthonormal, so that sums of squares (but not
 of absolute values) are the same in both forms.
 
@@ -24,7 +24,7 @@ from gh_tools.orbitals.order import clebsch_gordan
 
 @dataclass(frozen=True)
 class Irreps:
-    """The irreps of one kind of block, component by component.
+    """The irreps of the blocks of one element or species pair, component by component.
 
     Attributes:
         parity: 0 where the component belongs to a tensor, 1 to a pseudotensor.
@@ -143,7 +143,7 @@ class IrrepLayout:
         return max(int(irreps.l.max()) for irreps in self.pair.values())
 
     def n_channels(self, parity: int, degree: int) -> int:
-        """Largest number of irreps of this parity and degree in one kind of block."""
+        """Largest number of irreps of this parity and degree in the blocks of one element or species pair."""
         counts = (
             irreps.channel[(irreps.parity == parity) & (irreps.l == degree)]
             for irreps in self._all()
@@ -195,13 +195,13 @@ def _decompose(a: ElementBasis, b: ElementBasis, n_spins: int, symmetric: bool) 
                     (parity, degree, m, channel, shell_a, shell_b)
                     for m in range(-degree, degree + 1)
                 ]
-    kind = SymmetricIrreps if symmetric else Irreps
+    cls = SymmetricIrreps if symmetric else Irreps
     parity, degree, m, channel, shell_a, shell_b = np.tile(
         np.array(columns, dtype=np.int64).T, n_spins
     )
     spin = np.repeat(np.arange(n_spins), len(columns))
     count = np.array([channels[key] for key in zip(parity.tolist(), degree.tolist(), strict=True)])
-    return kind(
+    return cls(
         *(parity, degree, m, channel + spin * count, shell_a, shell_b, spin),
         matrix=np.concatenate(rows),
         shape=(a.n_orbitals, b.n_orbitals),

@@ -27,7 +27,7 @@ def reduced_basis(
     b_i is the dual vector: Σ_i |a_i|²|b_i|² is the number of periodic directions for orthogonal vectors and
     larger for all others (M. Seysen, Combinatorica 13, 363 (1993)). A basis serves if no |a_i|² falls by
     more than 20 % of |w|², and if that sum is within 10 % of the least among such. Of those that serve, the
-    lattice alone decides which is taken, see `_most_usual`: all cells of one lattice get the same vectors.
+    lattice alone decides which is taken, see `_preferred`: all cells of one lattice get the same vectors.
     A cell that has these, with any signs and in any order, is returned as it is.
 
     Args:
@@ -44,13 +44,26 @@ def reduced_basis(
     to_cell = np.eye(3, dtype=np.int64)
     if pbc.sum() > 1:
         given = basis[pbc]
-        minkowski = minkowski_reduce(basis / np.abs(given).max(), pbc)[1][np.ix_(pbc, pbc)]
-        combination = _best_combination(given, minkowski)
+        combination = _best_combination(given, shortest_combination(given / np.abs(given).max()))
         if combination is not None:
             to_cell[np.ix_(pbc, pbc)] = combination
             # The same digits, from whatever cell.
             basis[pbc] = np.round(combination @ given, 12)
     return _with_orthogonal_box(basis, pbc), to_cell
+
+
+def shortest_combination(vectors: Float[np.ndarray, "d 3"]) -> Int[np.ndarray, "d d"]:
+    """Return the integer matrix U of determinant ±1 whose U @ vectors is reduced in the sense of Minkowski.
+
+    Unlike those of `reduced_basis`, these vectors are the shortest that there are, and depend on the given ones.
+
+    Args:
+        vectors: 1 to 3 independent lattice vectors as rows, in any unit.
+    """
+    periodic = np.arange(3) < len(vectors)
+    cell = np.zeros((3, 3))
+    cell[periodic] = vectors
+    return minkowski_reduce(cell, periodic)[1][np.ix_(periodic, periodic)]
 
 
 def change_of_basis(
@@ -118,7 +131,7 @@ def _best_combination(given, minkowski) -> Int[np.ndarray, "d d"] | None:
     bases, vectors = bases[short], vectors[short]
     measure = _measure(vectors)
     good = np.flatnonzero(measure <= (1 + _MEASURE) * measure.min())
-    chosen = bases[good[_most_usual(vectors[good])]]
+    chosen = bases[good[_preferred(vectors[good])]]
     if (np.abs(chosen).sum(axis=1) == 1).all():
         return None  # the same vectors but for signs and order
     vectors = np.round(chosen @ given, 9)
@@ -127,7 +140,7 @@ def _best_combination(given, minkowski) -> Int[np.ndarray, "d d"] | None:
     return (sign[:, None] * chosen)[np.lexsort((*(sign[:, None] * vectors).T, length))]
 
 
-def _most_usual(bases: Float[np.ndarray, "n d 3"]) -> int:
+def _preferred(bases: Float[np.ndarray, "n d 3"]) -> int:
     """Return the index of the basis in which a crystal is given most often, signs and order apart.
 
     It has vectors along Cartesian axes or in their planes; of equals, the shortest vectors; of equals, those

@@ -169,29 +169,29 @@ def fit_onsite_energies(
     found = [Neighbours(atoms, max(RANGE, TWO_BODY[0])) for atoms in structures]
     shortest = [neighbours.nearest(1).min(initial=np.inf) for neighbours in found]
     r_min = min(*shortest, THREE_BODY[0] / 2)
-    kinds, rows, windows = [], [], []
+    species, rows, windows = [], [], []
     for atoms, neighbours in zip(structures, found, strict=True):
         everyone = np.arange(len(atoms))
-        kinds.append(np.searchsorted(basis.numbers, atoms.numbers))
-        rows.append(descriptors(kinds[-1], n_species, neighbours, everyone, r_min))
+        species.append(np.searchsorted(basis.numbers, atoms.numbers))
+        rows.append(descriptors(species[-1], n_species, neighbours, everyone, r_min))
         i, j, weight = _window(neighbours, everyone)
         windows.append(np.eye(len(atoms)))
         np.add.at(windows[-1], (i, j), weight)
-    kind, x, v = np.concatenate(kinds), np.concatenate(rows), np.concatenate(energies)
-    count = np.bincount(kind, minlength=n_species)
-    mean = np.bincount(kind, v, n_species) / np.maximum(count, 1)
-    if np.std(v - mean[kind]) < _TINY:
+    of_species, x, v = np.concatenate(species), np.concatenate(rows), np.concatenate(energies)
+    count = np.bincount(of_species, minlength=n_species)
+    mean = np.bincount(of_species, v, n_species) / np.maximum(count, 1)
+    if np.std(v - mean[of_species]) < _TINY:
         return None
 
     centre, scale = _standard(x, n_species)
-    local_columns = _by_species((x - centre) / scale, kind, n_species)
+    local_columns = _by_species((x - centre) / scale, of_species, n_species)
     norm = np.mean(np.concatenate([window.sum(axis=1) for window in windows]))
     stops = np.cumsum([len(window) for window in windows])[:-1]
     split = np.split(local_columns, stops)
     neighbour_columns = [w @ part for w, part in zip(windows, split, strict=True)]
     columns = np.concatenate([local_columns, np.concatenate(neighbour_columns) / norm], axis=1)
     inverse = np.linalg.inv(columns @ columns.T + NOISE**2 * np.eye(len(columns)))
-    wanted = v - mean[kind]
+    wanted = v - mean[of_species]
     dual = inverse @ wanted
     explained = 1.0 - np.mean(left_out(inverse, dual, stops.tolist()) ** 2) / np.mean(wanted**2)
     log.info(
@@ -321,8 +321,8 @@ def _parts(atoms: Int[np.ndarray, " some"]) -> list[Int[np.ndarray, " _part"]]:
     return [atoms[start : start + _LISTED] for start in range(0, len(atoms), _LISTED)]
 
 
-def _by_species(x, kind, n_species):
+def _by_species(x, of_species, n_species):
     """Put the descriptors of each element into columns of their own."""
     columns = np.zeros((len(x), n_species, x.shape[1]))
-    columns[np.arange(len(x)), kind] = x
+    columns[np.arange(len(x)), of_species] = x
     return columns.reshape(len(x), -1)

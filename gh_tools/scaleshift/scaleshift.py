@@ -162,12 +162,12 @@ class ScaleShift:
             )
             for number in basis.numbers
         }
-        group, kind = _PAIR_TERMS[frame]
+        group, terms = _PAIR_TERMS[frame]
         pairs = {
-            (zi, zj): kind.from_arrays(
+            (zi, zj): terms.from_arrays(
                 {
                     name: np.asarray(arrays[f"{prefix}{group}/{zi}-{zj}/{name}"])
-                    for name in kind.names
+                    for name in terms.names
                 }
             )
             for zi, zj in basis.species_pairs()

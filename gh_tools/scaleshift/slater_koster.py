@@ -92,8 +92,8 @@ class BondFit:
 
     Args:
         irreps: of the pair's blocks.
-        like: whether both atoms are of one element. Then each pair counts from both ends, because it
-            has no first one.
+        like: whether both atoms are of one element. Then each pair counts twice, once with the atoms exchanged,
+            because it has no first one.
         cutoff: largest distance in Å.
     """
 

@@ -90,8 +90,8 @@ class PairFit:
 
     Args:
         irreps: of the pair's blocks.
-        like: whether both atoms are of one element. Then each pair counts from both ends, because it
-            has no first one: with other scales for the two orders of its shells, a prediction would depend
+        like: whether both atoms are of one element. Then each pair counts twice, once with the atoms exchanged,
+            because it has no first one: with other scales for the two orders of its shells, a prediction would depend
             on the order of atoms.
         cutoff: largest distance in Å.
     """

@@ -14,10 +14,11 @@ from jaxtyping import Float
 
 from gh_tools.errors import UsageError
 from gh_tools.orbitals.blocks import Hamiltonian
-from gh_tools.spectra.band_edges import Gap, refined_edges_and_gap
+from gh_tools.spectra.band_edges import refined_edges_and_gap
 from gh_tools.spectra.config import SamplingConfig
 from gh_tools.spectra.eigen import solve
 from gh_tools.spectra.fermi import electrons_of, fermi_level_of
+from gh_tools.spectra.gap import Gap
 from gh_tools.spectra.kpoints import KPoints
 from gh_tools.spectra.lattice import EXACT, NamedLattice, named_lattices
 from gh_tools.spectra.spectrum import kpoints_for
@@ -110,7 +111,7 @@ def band_path(atoms: ase.Atoms, path: str | None = None, points: int = 200) -> N
 
     Args:
         atoms: structure with at least one periodic direction.
-        path: names of the points, such as ``GMKG``, or None for the lattice's usual path.
+        path: names of the points, such as ``GMKG``, or None for the standard path of the lattice.
         points: number of k-points.
 
     Raises:

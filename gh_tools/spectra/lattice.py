@@ -8,9 +8,10 @@ from itertools import product
 import ase
 import numpy as np
 from ase.cell import Cell
-from ase.geometry import minkowski_reduce
 from ase.lattice import BravaisLattice, identify_lattice
 from jaxtyping import Float, Int
+
+from gh_tools.orbitals.lattice import shortest_combination
 
 # Strain up to which a cell counts as a lattice of higher symmetry than its own: recipes strain cells by
 # 2 %, and most crystals whose symmetry is broken by a distortion of their own are further off.
@@ -55,10 +56,7 @@ def named_lattices(atoms: ase.Atoms) -> list[NamedLattice]:
     rank = len(periodic)
     # Of unit size: ASE's tolerances are relative then, which for slabs and wires they are not.
     vectors = vectors / np.linalg.det(vectors @ vectors.T) ** (0.5 / rank)
-    filled = np.zeros((3, 3))
-    filled[:rank] = vectors
-    reduction = minkowski_reduce(Cell(filled).complete(), [True] * rank + [False] * (3 - rank))[1]
-    reduction = np.round(reduction[:rank, :rank])
+    reduction = shortest_combination(vectors)
     reduced = reduction @ vectors
     metric = reduced @ reduced.T
 
@@ -72,9 +70,8 @@ def named_lattices(atoms: ase.Atoms) -> list[NamedLattice]:
         cell[:rank, :rank] = np.linalg.cholesky(mean)
         try:
             lattice, operation = identify_lattice(Cell(cell))
-        except (
-            RuntimeError
-        ):  # one that ASE does not know in this setting; a less symmetric one is next
+        except RuntimeError:
+            # One that ASE does not know in this setting; a less symmetric one is next.
             continue
         # ASE may miss a symmetry that is there: of one name the nearest cell counts.
         if lattice.name in found and found[lattice.name].strain <= strain + 1e-9:
@@ -141,4 +138,4 @@ def _strain(
     """Return the largest principal strain that takes the cell of a metric to that of a reference."""
     root = np.linalg.inv(np.linalg.cholesky(reference))
     stretch = np.sqrt(np.linalg.eigvalsh(root @ metric @ root.T))
-    return np.max(abs(stretch - 1), axis=-1)
+    return np.asarray(np.max(abs(stretch - 1), axis=-1))

@@ -12,10 +12,10 @@ from itertools import product
 import numpy as np
 from ase import Atoms
 from ase.build import make_supercell
-from ase.geometry import minkowski_reduce
 from jaxtyping import Float, Int
 
 from gh_tools.errors import DataError
+from gh_tools.orbitals.lattice import shortest_combination
 
 # A shape is compact enough whose shortest lattice vector has at least this part of the longest that any shape of
 # as many primitive cells has.
@@ -77,15 +77,12 @@ def compact_supercells(vectors: Float[np.ndarray, "d 3"], index: int) -> Int[np.
 @lru_cache(maxsize=64)
 def _compact_supercells(key: tuple, index: int) -> Int[np.ndarray, "n d d"]:
     vectors = np.array(key)
-    dimension = len(vectors)
     reduced, shortest = [], []
-    for form in hermite_normal_forms(index, dimension):
-        cell = np.zeros((3, 3))
-        cell[:dimension] = form @ vectors
-        periodic = np.arange(3) < dimension
-        cell, change = minkowski_reduce(cell, pbc=periodic)
-        reduced.append(change[:dimension, :dimension] @ form)
-        shortest.append(np.linalg.norm(cell[:dimension], axis=1).min())
+    for form in hermite_normal_forms(index, len(vectors)):
+        sublattice = form @ vectors
+        change = shortest_combination(sublattice)
+        reduced.append(change @ form)
+        shortest.append(np.linalg.norm(change @ sublattice, axis=1).min())
     keep = np.array(shortest) >= _COMPACT * max(shortest)
     return np.array(reduced)[keep]
 

@@ -124,7 +124,7 @@ class Devices:
         self._rows = NamedSharding(mesh, PartitionSpec(_AXIS))
         self._everywhere = NamedSharding(mesh, PartitionSpec())
 
-    def spread(self, network: Any) -> Any:
+    def distributed(self, network: Any) -> Any:
         """Return a network that takes batches of :meth:`put`: the same one where there is one device."""
         return network if self.count == 1 else _Parallel(network, self._mesh)
 

@@ -134,7 +134,9 @@ class Training:
         optimizer = build_optimizer(config.optimizer, config.schedule, self.steps_per_epoch)
         first = collate([train[index] for index in plan[0][1][:size]], plan[0][0])
         count = config.ensemble
-        self.step = make_step(self.devices.spread(model), optimizer, config.loss, config.ema, count)
+        self.step = make_step(
+            self.devices.distributed(model), optimizer, config.loss, config.ema, count
+        )
         self.state = initial_state(model, optimizer, first.graph, config.seed, config.ema, count)
         if weights is not None:
             weights = Weights.of(load_weights(self.state.params.tree, weights), axes=int(count > 1))

@@ -1,12 +1,20 @@
 """The reduced basis of a lattice: the same one from every cell, and the usual cells as they are."""
 
+import itertools
+
 import numpy as np
 import pytest
 from ase.build import bulk, mx2
 from ase.cell import Cell
 
 from gh_tools.errors import DataError
-from gh_tools.orbitals.lattice import change_of_basis, inverse, kpoints_in_cell, reduced_basis
+from gh_tools.orbitals.lattice import (
+    change_of_basis,
+    inverse,
+    kpoints_in_cell,
+    reduced_basis,
+    shortest_combination,
+)
 
 ALL = np.array([True, True, True])
 CELLS = {
@@ -126,6 +134,28 @@ def test_k_points_are_the_same_plane_waves_in_both_cells():
     difference = (mine @ np.linalg.inv(cell).T - k @ np.linalg.inv(basis).T) @ basis.T
     np.testing.assert_allclose(difference, np.round(difference), atol=1e-9)
     assert (mine > -0.5).all() and (mine <= 0.5).all()
+
+
+@pytest.mark.parametrize("d", [1, 2, 3])
+def test_the_shortest_combination_has_the_shortest_vectors_of_the_lattice(d):
+    """Against all combinations with coefficients up to 4, of vectors that are known to be short."""
+    rng = np.random.default_rng(d)
+    coefficients = np.array(list(itertools.product(range(-4, 5), repeat=d)))
+    for _ in range(20):
+        short = np.eye(d, 3) * rng.uniform(3, 5, (d, 1)) + rng.uniform(-1.4, 1.4, (d, 3))
+        given = unimodular(rng, d, steps=4 if d > 1 else 0) @ short
+        change = shortest_combination(given)
+        assert abs(round(np.linalg.det(change))) == 1
+        lengths = np.sort(np.linalg.norm(change @ given, axis=1))
+        # The shortest, the shortest independent of it, and so on: for d up to 3 a reduced basis has these lengths.
+        vectors = coefficients @ short
+        order = np.argsort(np.linalg.norm(vectors, axis=1), kind="stable")
+        expected: list[np.ndarray] = []
+        for vector in vectors[order]:
+            independent = np.linalg.matrix_rank([*expected, vector], tol=1e-6) > len(expected)
+            if len(expected) < d and independent:
+                expected.append(vector)
+        np.testing.assert_allclose(lengths, np.linalg.norm(expected, axis=1), rtol=1e-10)
 
 
 def test_the_inverse_of_large_integers_is_exact():

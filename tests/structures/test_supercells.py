@@ -100,8 +100,8 @@ def test_what_cannot_be_repeated_is_refused():
     with pytest.raises(DataError, match="no volume"):
         supercell(layer, np.array([[1, 1, 0], [1, 1, 0], [0, 0, 1]]))
     with pytest.raises(DataError, match="not periodic"):
-        supercell(layer, [[2, 0, 0], [0, 2, 0], [0, 0, 2]])
+        supercell(layer, np.diag([2, 2, 2]))
     with pytest.raises(DataError, match="no supercell has 5 to 5 atoms"):
         primitive_counts(2, (5, 5))
     assert list(primitive_counts(3, (8, 13))) == [3, 4]
-    assert not supercell(layer, [[2, 0, 0], [0, 1, 0], [0, 0, 1]]).cell.array[2].any()
+    assert not supercell(layer, np.diag([2, 1, 1])).cell.array[2].any()

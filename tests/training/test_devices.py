@@ -77,7 +77,7 @@ def test_one_device_takes_batches_as_they_are():
     assert (devices.count, devices.per_device, devices.is_first) == (1, 3, True)
     assert devices.parts([5, 6]) == [[5, 6]]
     network = object()
-    assert devices.spread(network) is network
+    assert devices.distributed(network) is network
 
 
 def test_half_an_environment_is_named(monkeypatch):

@@ -22,7 +22,10 @@ from gh_tools.spectra.fermi import (
     fermi_level_of,
     label_fermi_level,
 )
-from gh_tools.spectra.sparse.solver import Certificate, SlicedSolver, window_about
+from gh_tools.spectra.sparse.solver import Certificate, SlicedSolver
+
+# eV by which a window goes beyond what it must hold: a shift that hits an eigenvalue is moved by less.
+_BEYOND = 1e-3
 
 
 def certified_eigenvalues(
@@ -64,7 +67,7 @@ def certified_eigenvalues(
     if config.fermi == "label":
         fermi = label_fermi_level(hamiltonian)
     for _ in range(3):
-        low, high = window_about(fermi, (sharp.valence, sharp.conduction), relative)
+        low, high = _window(fermi, (sharp.valence, sharp.conduction), relative)
         log.info("eigenvalues between %.4f and %.4f eV, E_F near %.4f eV", low, high, fermi)
         eigenvalues, certificate = solver.eigenvalues(low, high)
         try:
@@ -79,4 +82,21 @@ def certified_eigenvalues(
         if abs(refined - fermi) < 1e-3:
             return eigenvalues, refined, certificate
         fermi = refined
-    raise DataError("the Fermi level does not settle; use --smearing 0 or --solver dense")
+    raise DataError("the Fermi level does not converge; use --smearing 0 or --solver dense")
+
+
+def _window(
+    fermi: float,
+    edges: tuple[float, float],
+    relative: tuple[float, float],
+) -> tuple[float, float]:
+    """Return the energies between which eigenvalues are needed, eV.
+
+    Args:
+        fermi: Fermi level.
+        edges: eigenvalues on both sides of it, that must be in.
+        relative: window from E_F.
+    """
+    return min(fermi + relative[0], edges[0]) - _BEYOND, max(
+        fermi + relative[1], edges[1]
+    ) + _BEYOND

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import scipy.fft
 import scipy.sparse.linalg
@@ -13,9 +11,7 @@ from scipy.special import ndtr
 from gh_tools.console import log, progress
 from gh_tools.errors import DataError
 from gh_tools.spectra.dos import cell_edges
-
-if TYPE_CHECKING:
-    from gh_tools.spectra.sparse.solver import SlicedSolver
+from gh_tools.spectra.sparse.solver import SlicedSolver
 
 # The series of a Gaussian of width σ on [-1, 1] falls as exp(-(n σ)²/2): this is 1e-11 of it.
 _TERMS = 7.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
@@ -12,6 +12,7 @@ import numba
 import numpy as np
 import scipy.linalg
 import scipy.sparse
+import scipy.sparse.linalg
 from jaxtyping import Float, Int, Shaped
 
 from gh_tools.errors import DataError
@@ -119,7 +120,7 @@ def make_pencil(hamiltonian: Hamiltonian, k: Float[np.ndarray, "3"], spin: int =
     real = bool(np.all(2 * k == np.round(2 * k)))
     values = np.zeros((2, len(pattern.indices)), float if real else complex)
     for _, blocks in hamiltonian.groups():
-        i, j, shift = _ends(blocks)
+        i, j, shift = _atoms_of(blocks)
         phase = np.exp(2j * np.pi * (shift @ k))
         phase = phase.real if real else phase
         if isinstance(blocks, OnsiteBlocks):
@@ -146,7 +147,7 @@ class _Pattern:
         self._size = size = hamiltonian.basis.n_orbitals(numbers)
         self._start = start = hamiltonian.basis.orbital_ptr(numbers)
         n_atoms = len(numbers)
-        keys = [_key(*_ends(blocks)[:2], n_atoms) for _, blocks in hamiltonian.groups()]
+        keys = [_key(*_atoms_of(blocks)[:2], n_atoms) for _, blocks in hamiltonian.groups()]
         # Blocks by rows of atoms; the first of a row is the one on the diagonal.
         self._blocks = np.unique(np.concatenate([*keys, np.arange(n_atoms) * (n_atoms + 1)]))
         row, column = np.divmod(self._blocks, n_atoms)
@@ -197,10 +198,10 @@ class _Pattern:
         out[target[upper]] += block[upper]
 
 
-def _ends(
+def _atoms_of(
     blocks: OnsiteBlocks | PairBlocks,
 ) -> tuple[Int[np.ndarray, " blocks"], Int[np.ndarray, " blocks"], Int[np.ndarray, "blocks 3"]]:
-    """Return the atoms at both ends of blocks, and the lattice vector of the second."""
+    """Return the two atoms of each block, and the lattice vector of the second."""
     if isinstance(blocks, OnsiteBlocks):
         return blocks.atom, blocks.atom, np.zeros((len(blocks.atom), 3), dtype=np.int64)
     return blocks.i, blocks.j, blocks.shift
@@ -215,11 +216,40 @@ def _distinct(place: Int[np.ndarray, " blocks"], chunk: int) -> Iterator[np.ndar
     """Divide blocks into chunks in which no two have the same place."""
     order = np.argsort(place, kind="stable")
     new = np.diff(place[order], prepend=-1) != 0
-    turn = np.arange(len(order)) - np.maximum.accumulate(np.where(new, np.arange(len(order)), 0))
-    for index in range(turn.max(initial=-1) + 1):
-        some = order[turn == index]
+    occurrence = np.arange(len(order)) - np.maximum.accumulate(
+        np.where(new, np.arange(len(order)), 0)
+    )
+    for index in range(occurrence.max(initial=-1) + 1):
+        some = order[occurrence == index]
         for start in range(0, len(some), chunk):
             yield some[start : start + chunk]
+
+
+def overlap_bounds(pencil: Pencil, solve: Callable) -> tuple[float, float]:
+    """Return numbers between which the eigenvalues of S lie, 5 % beyond them at most.
+
+    Args:
+        pencil: with S.
+        solve: applies S⁻¹.
+    """
+    if pencil.n < 40:
+        unit = np.eye(pencil.n, dtype=pencil.dtype)
+        value = np.linalg.eigvalsh(pencil.apply_overlap(unit))
+        return float(value[0]), float(value[-1])
+    sides = []
+    for function in (
+        lambda x: solve(x[:, None])[:, 0],
+        lambda x: pencil.apply_overlap(x[:, None])[:, 0],
+    ):
+        operator = scipy.sparse.linalg.LinearOperator(
+            (pencil.n, pencil.n), matvec=function, dtype=pencil.dtype
+        )
+        start = np.random.default_rng(0).standard_normal(pencil.n).astype(pencil.dtype)
+        (value,) = scipy.sparse.linalg.eigsh(
+            operator, 1, which="LA", tol=1e-2, v0=start, return_eigenvectors=False
+        )
+        sides.append(float(value) * 1.03)
+    return 1 / sides[0], sides[1]
 
 
 def model_eigenvalues(

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import scipy.sparse.linalg
 from jaxtyping import Float, Int, Shaped
 
 from gh_tools.console import log
@@ -26,15 +25,9 @@ from gh_tools.spectra.projection import (
 from gh_tools.spectra.sparse.count_model import CountModel
 from gh_tools.spectra.sparse.factor import make_engine
 from gh_tools.spectra.sparse.factor.engine import UnreliableInertia
-from gh_tools.spectra.sparse.pencil import Pencil, make_pencil, model_eigenvalues
-from gh_tools.spectra.sparse.slices import (
-    MORE_VECTORS,
-    VECTORS,
-    NotConverged,
-    Slice,
-    Slicer,
-    slice_size,
-)
+from gh_tools.spectra.sparse.pencil import Pencil, make_pencil, model_eigenvalues, overlap_bounds
+from gh_tools.spectra.sparse.shift_invert import MORE_VECTORS, VECTORS, NotConverged, Slice
+from gh_tools.spectra.sparse.slices import Slicer, slice_size
 from gh_tools.store.parts import Pieces
 
 # Eigenvalues per channel that the count may be off when the eigenvalues around the shift are looked at:
@@ -45,8 +38,6 @@ _SEARCHES = 40
 _BASIS_SHARE = 0.25
 # Pieces for the steps of one channel.
 _MOST_STEPS = 10**5
-# eV by which a window goes beyond what it must hold: a shift that hits an eigenvalue is moved by less.
-_BEYOND = 1e-3
 
 
 @dataclass(frozen=True)
@@ -166,7 +157,7 @@ class SlicedSolver:
             held = sum(
                 self.degeneracy
                 * self.kpoints.weights[c.kpoint]
-                * self._slicer(c).count(sigma).below
+                * self._slicer(c).inertia(sigma).below
                 for c in self.channels
             )
             electrons.known[sigma] = held
@@ -330,47 +321,3 @@ class SlicedSolver:
     def _name(self, channel: Channel) -> str:
         spin = f", spin {channel.spin}" if self.hamiltonian.n_spins > 1 else ""
         return spin + (f", k-point {channel.kpoint}" if len(self.kpoints) > 1 else "")
-
-
-def overlap_bounds(pencil: Pencil, solve: Callable) -> tuple[float, float]:
-    """Return numbers between which the eigenvalues of S lie, 5 % beyond them at most.
-
-    Args:
-        pencil: with S.
-        solve: applies S⁻¹.
-    """
-    if pencil.n < 40:
-        unit = np.eye(pencil.n, dtype=pencil.dtype)
-        value = np.linalg.eigvalsh(pencil.apply_overlap(unit))
-        return float(value[0]), float(value[-1])
-    sides = []
-    for function in (
-        lambda x: solve(x[:, None])[:, 0],
-        lambda x: pencil.apply_overlap(x[:, None])[:, 0],
-    ):
-        operator = scipy.sparse.linalg.LinearOperator(
-            (pencil.n, pencil.n), matvec=function, dtype=pencil.dtype
-        )
-        start = np.random.default_rng(0).standard_normal(pencil.n).astype(pencil.dtype)
-        (value,) = scipy.sparse.linalg.eigsh(
-            operator, 1, which="LA", tol=1e-2, v0=start, return_eigenvectors=False
-        )
-        sides.append(float(value) * 1.03)
-    return 1 / sides[0], sides[1]
-
-
-def window_about(
-    fermi: float,
-    edges: tuple[float, float],
-    relative: tuple[float, float],
-) -> tuple[float, float]:
-    """Return the energies between which eigenvalues are needed, eV.
-
-    Args:
-        fermi: Fermi level.
-        edges: eigenvalues on both sides of it, that must be in.
-        relative: window from E_F.
-    """
-    return min(fermi + relative[0], edges[0]) - _BEYOND, max(
-        fermi + relative[1], edges[1]
-    ) + _BEYOND

@@ -86,8 +86,8 @@ def make_eigenvalue_rows(
     onsite = np.zeros((len(label.atoms), n_rows, layout.onsite_size))
     for number, blocks in label.onsite.items():
         irreps = layout.onsite[number]
-        ends = of(blocks.atom, irreps.shape[0])
-        density = np.einsum("amr,anr->armn", ends.conj(), ends).real
+        coefficients = of(blocks.atom, irreps.shape[0])
+        density = np.einsum("amr,anr->armn", coefficients.conj(), coefficients).real
         onsite[blocks.atom, :, : irreps.size] = _components(irreps, density, states.spins)
     pairs = np.zeros((len(graph.i), n_rows, layout.pair_size))
     first = 0
@@ -96,12 +96,12 @@ def make_eigenvalue_rows(
         i, j, shift = bonds.i[near], bonds.j[near], bonds.shift[near]
         rows = slice(first, first := first + len(i))
         phase = np.exp(2j * np.pi * (shift @ states.kpoints.T))
-        first_end, second_end = (
+        first_atom, second_atom = (
             of(i, irreps.shape[0]).conj(),
             of(j, irreps.shape[1]) * phase[:, None],
         )
         # Twice the real part: the pair seen from its other end gives the complex conjugate.
-        density = 2 * np.einsum("amr,anr->armn", first_end, second_end).real
+        density = 2 * np.einsum("amr,anr->armn", first_atom, second_atom).real
         rotated = to_frame(
             frame,
             irreps,

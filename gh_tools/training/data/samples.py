@@ -151,8 +151,8 @@ class SampleMaker:
         for key, near in kept.items():
             irreps = self.layout.pair[key]
             rows = slice(start, start := start + int(near.sum()))
-            wanted, given = rest.pairs[key].hamiltonian, label.pairs[key].hamiltonian
-            assert wanted is not None and given is not None
+            wanted, stored = rest.pairs[key].hamiltonian, label.pairs[key].hamiltonian
+            assert wanted is not None and stored is not None
             values = wanted.astype(float)
             # Of the network's vectors, so that both mean the same frame.
             pairs[rows, : irreps.size] = to_frame(
@@ -162,7 +162,7 @@ class SampleMaker:
                 graph.pair_vector[rows],
             )
             pairs_exist[rows, : irreps.size] = True
-            far = given[..., ~near, :, :]
+            far = stored[..., ~near, :, :]
             dropped = max(dropped, float(np.abs(far).max(initial=0.0)))
 
         onsite_terms, pairs_terms = self._terms(graph)

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 from gh_tools.training.config import LossConfig
 from gh_tools.training.objective.eigenvalues import first_order_errors
 
-_TINY = 1e-12  # under the root, so that its slope is finite where the error vanishes
+_TINY = 1e-12  # under the root, so that its gradient is finite where the error vanishes
 
 
 def rmse_and_mae(

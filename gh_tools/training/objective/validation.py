@@ -80,15 +80,15 @@ class Validation:
         """
         squares = {kind: np.zeros(2) for kind in ("onsite", "pairs")}
         for _, sample, onsite, pairs in self._irreps(params):
-            members = [self._composed(sample, *own) for own in zip(onsite, pairs, strict=True)]
+            members = [self._composed(sample, *both) for both in zip(onsite, pairs, strict=True)]
             for kind, sums in squares.items():
                 for key, blocks in getattr(sample.label, kind).items():
-                    found = np.stack([getattr(own, kind)[key].hamiltonian for own in members])
+                    found = np.stack([getattr(member, kind)[key].hamiltonian for member in members])
                     sums[0] += np.sum((found.mean(axis=0) - blocks.hamiltonian) ** 2)
                     sums[1] += np.sum(found.var(axis=0, ddof=1))
         return {
-            kind: float(np.sqrt(error / spread)) if spread > 0 else 1.0
-            for kind, (error, spread) in squares.items()
+            kind: float(np.sqrt(error / variance)) if variance > 0 else 1.0
+            for kind, (error, variance) in squares.items()
         }
 
     def _irreps(self, params: Any) -> Iterator[tuple[int, LabelledSample, np.ndarray, np.ndarray]]:

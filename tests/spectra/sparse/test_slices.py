@@ -181,7 +181,7 @@ def test_factors_of_another_matrix_are_caught(sheet, monkeypatch):
     right = slicer.engine.factorize
     monkeypatch.setattr(slicer.engine, "factorize", lambda upper: right(1.001 * upper))
     with pytest.raises(DataError, match="trusted"):
-        slicer.count(-10.0)
+        slicer.inertia(-10.0)
 
 
 def test_overlap_that_is_not_positive_is_an_error(graphene):

@@ -1,0 +1,243 @@
+"""Inertia and eigenvalues of one sparse pencil at one shift."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Shaped
+
+from gh_tools.console import log
+from gh_tools.errors import DataError
+from gh_tools.spectra.sparse.count_model import CountModel
+from gh_tools.spectra.sparse.factor import Engine
+from gh_tools.spectra.sparse.factor.engine import UnreliableInertia
+from gh_tools.spectra.sparse.lanczos import BlockLanczos
+from gh_tools.spectra.sparse.pencil import Pencil
+
+# Vectors of the Lanczos basis per eigenvalue wanted, and beyond: many, where eigenvalues crowd outside.
+VECTORS, MORE_VECTORS = 4, 300
+# By how much a basis grows before it is asked again what has converged.
+_GROWTH = 1.15
+# Eigenvalues whose residuals are computed at once.
+_TOGETHER = 256
+# eV; largest ‖Hx - εSx‖ of an eigenvalue that is accepted. It bounds the error of ε once divided by the
+# root of the smallest eigenvalue of S; the error itself is quadratic in it.
+RESIDUAL = 1e-8
+# eV; what Lanczos goes on to by its own estimate, so that true residuals keep well below.
+_ESTIMATE = 1e-11
+# eV; no eigenvalue may be this near to an end of a window: rounding could count it on either side.
+CLEAR = 1e-8
+# eV; a shift this near to an eigenvalue drowns the others in it.
+_NEXT = 1e-6
+# eV; by how much a shift that hits an eigenvalue is moved, and how often.
+_NUDGE, _NUDGES = 3.7e-5, 4
+
+Project = Callable[
+    [Shaped[np.ndarray, "n m"], Shaped[np.ndarray, "n m"]], Float[np.ndarray, "species m"]
+]
+# Of energies in eV and whether each has converged: which are wanted, or None for more vectors.
+Satisfied = Callable[
+    [Float[np.ndarray, " m"], Bool[np.ndarray, " m"]], Bool[np.ndarray, " m"] | None
+]
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Eigenvalues of a window, all of them.
+
+    Attributes:
+        energies: eV, ascending.
+        projections: weight of each species in each.
+        residual: largest ‖Hx - εSx‖ in eV, for xᴴSx = 1.
+    """
+
+    energies: Float[np.ndarray, " m"]
+    projections: Float[np.ndarray, "species m"]
+    residual: float
+
+
+class Inertia(NamedTuple):
+    """The number of negative eigenvalues of H - σS, which by Sylvester's law is that of eigenvalues below σ.
+
+    Attributes:
+        shift: σ, eV.
+        below: number of eigenvalues below it.
+    """
+
+    shift: float
+    below: int
+
+
+class NotConverged(Exception):
+    """The basis is full and something is missing."""
+
+
+class ShiftInvert:
+    """Eigenvalues about a shift σ, which are the largest of (H - σS)⁻¹ S, and their number below it.
+
+    Attributes:
+        pencil: H and S.
+        engine: library that factorises H - σS; it holds the factors at one shift.
+        model: where eigenvalues are expected; it learns the inertia at each shift.
+    """
+
+    def __init__(
+        self,
+        pencil: Pencil,
+        engine: Engine,
+        project: Project,
+        model: CountModel,
+        *,
+        max_vectors: int | None = None,
+    ):
+        """Begin.
+
+        Args:
+            pencil: H and S.
+            engine: to factorise with.
+            project: gives the weights of species in S-normalised vectors x, from x and Sx.
+            model: of where eigenvalues lie; learns what is counted.
+            max_vectors: limit of each Lanczos basis; None for one by the number of eigenvalues.
+        """
+        self.pencil, self.engine, self.model, self._project = pencil, engine, model, project
+        self._max_vectors = max_vectors
+        self._current: Inertia | None = None
+
+    def inertia(self, sigma: float, *, factors: bool = False) -> Inertia:
+        """Count the eigenvalues below a shift, which is moved a little if it hits one.
+
+        Args:
+            sigma: eV.
+            factors: have the engine hold the factors, even if the inertia is known.
+
+        Raises:
+            DataError: if no factorisation near the shift can be trusted.
+        """
+        for nudge in range(_NUDGES):
+            shift = sigma + nudge * _NUDGE
+            if shift in self.model.known and not factors:
+                return Inertia(shift, int(self.model.known[shift]))
+            try:
+                self._current = None
+                below = self.engine.factorize(self.pencil.shifted(shift))
+                self._check_solution(shift)
+            except UnreliableInertia as problem:
+                log.info("the factorisation at %.5f eV is not trustworthy (%s)", shift, problem)
+                continue
+            self._current = Inertia(shift, below)
+            self.model.known[shift] = below
+            return self._current
+        raise DataError(
+            f"no factorisation of H - σS near σ = {sigma:.4f} eV with {self.engine.name} can be "
+            "trusted to count eigenvalues; use another --engine or --solver dense"
+        )
+
+    def forget(self) -> None:
+        """Take note that the engine holds other factors now."""
+        self._current = None
+
+    def near(
+        self, sigma: float, need: tuple[int, int]
+    ) -> tuple[Inertia, Slice, tuple[float, float]]:
+        """Find eigenvalues on both sides of a shift, nearest first; nothing certifies them yet.
+
+        Args:
+            sigma: eV.
+            need: how many below and above, at least; fewer if there are no more.
+
+        Returns:
+            The inertia at the shift, the eigenvalues found, and the energies between which they are.
+
+        Raises:
+            NotConverged: they do not converge; ask nearer to them.
+        """
+        at = self._factorized(sigma)
+        need = (min(need[0], at.below), min(need[1], self.pencil.n - at.below))
+
+        def satisfied(energies: np.ndarray, converged: np.ndarray) -> np.ndarray | None:
+            distance = abs(energies - at.shift)
+            reach = distance[~converged].min(initial=np.inf)
+            found = converged & (distance < reach)
+            below = int(np.sum(energies[found] < at.shift))
+            enough = below >= need[0] and found.sum() - below >= need[1]
+            return found if enough else None
+
+        found = self._lanczos(at, sum(need) + 10, satisfied)
+        edges = (found.energies[0], found.energies[-1]) if len(found.energies) else (at.shift,) * 2
+        # All there is on one side: nothing lies beyond.
+        low = -np.inf if need[0] == at.below else edges[0]
+        high = np.inf if need[1] == self.pencil.n - at.below else edges[1]
+        return at, found, (low, high)
+
+    def _lanczos(self, at: Inertia, wanted: int, satisfied: Satisfied) -> Slice:
+        """Extend a basis about the shift until enough has converged, and compute true residuals."""
+        pencil = self.pencil
+        limit = self._max_vectors or VECTORS * wanted + MORE_VECTORS
+        lanczos = BlockLanczos(
+            self.engine.solve, pencil.apply_overlap, pencil.n, pencil.dtype, max_size=limit
+        )
+        asked = min(wanted, limit) / _GROWTH  # before, not enough can have converged
+        while True:
+            lanczos.extend()
+            if lanczos.size < _GROWTH * asked and not lanczos.finished:
+                continue
+            asked = lanczos.size
+            theta, coefficients, residual = lanczos.ritz()
+            with np.errstate(divide="ignore"):
+                energies = at.shift + 1 / theta
+            converged = residual / theta**2 < _ESTIMATE
+            chosen = satisfied(energies, converged)
+            if chosen is not None:
+                break
+            if lanczos.finished:
+                raise NotConverged
+        return self._certified(energies, theta, coefficients, chosen, lanczos)
+
+    def _certified(self, energies, theta, coefficients, chosen, lanczos: BlockLanczos) -> Slice:
+        order = np.flatnonzero(chosen)[np.argsort(energies[chosen])]
+        parts, residual = [], 0.0
+        for start in range(0, len(order), _TOGETHER):
+            some = order[start : start + _TOGETHER]
+            x = lanczos.vectors(theta[some], coefficients[:, some])
+            hx, sx = self.pencil.apply_hamiltonian(x), self.pencil.apply_overlap(x)
+            parts.append(self._project(x, sx))
+            hx -= energies[some] * sx
+            residual = max(residual, float(np.linalg.norm(hx, axis=0).max()))
+        if residual > RESIDUAL:
+            raise DataError(
+                f"an eigenvalue has the residual {residual:.1e} eV, more than {RESIDUAL:.0e}; "
+                "use another --engine or --solver dense"
+            )
+        if not parts:
+            return self._empty()
+        return Slice(energies[order], np.hstack(parts), residual)
+
+    def _empty(self) -> Slice:
+        nothing = np.empty((self.pencil.n, 0), self.pencil.dtype)
+        return Slice(np.empty(0), self._project(nothing, nothing), 0.0)
+
+    def _factorized(self, sigma: float) -> Inertia:
+        """Make sure that the engine holds the factors at a shift."""
+        if self._current is None or abs(self._current.shift - sigma) > _NUDGE * _NUDGES:
+            self.inertia(sigma, factors=True)
+        assert self._current is not None  # just counted with factors
+        return self._current
+
+    def _check_solution(self, shift: float) -> None:
+        """Make sure that the factors are those of the matrix: solve, multiply, compare."""
+        pencil = self.pencil
+        rhs = np.random.default_rng(1).standard_normal((pencil.n, 1)).astype(pencil.dtype)
+        x = self.engine.solve(rhs)
+        left = pencil.apply_hamiltonian(x) - shift * pencil.apply_overlap(x) - rhs
+        error = np.linalg.norm(left) / np.linalg.norm(x)
+        # ‖r‖/‖x‖ is the size in eV of the change of H that would make the solution exact, and with
+        # it the one to which the inertia belongs.
+        if not error < CLEAR:
+            raise UnreliableInertia(f"backward error {error:.1e} eV")
+        # Once more: what grows most is the eigenvalue next to the shift.
+        growth = np.linalg.norm(self.engine.solve(pencil.apply_overlap(x))) / np.linalg.norm(x)
+        if growth * _NEXT > 1:
+            raise UnreliableInertia(f"an eigenvalue lies {1 / growth:.1e} eV away")
