@@ -123,7 +123,8 @@ def main(
         return
 
     from gh_tools.errors import TryAgainError, UsageError
-    from gh_tools.store.structures import write_structures
+    from gh_tools.labels.periodicity import warn_if_mixed
+    from gh_tools.store.structures import read_structures, write_structures
     from gh_tools.structures.generate import generate
     from gh_tools.structures.reading import check_file
 
@@ -164,6 +165,8 @@ def main(
         provenance = describe_run(seed, {"n": n, **options.model_dump(mode="json")})
         write_structures(path, structures, provenance, overwrite, resume)
     log.info("%s: %d structures", path, n)
+    built = read_structures(path)
+    warn_if_mixed(built.atoms, built.names)
     emit(path, as_json, recipe=name, n=n, failed=failures)
     if failures:
         reasons = "; ".join(f"{failure['name']} ({failure['reason']})" for failure in failures)

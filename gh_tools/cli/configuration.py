@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from gh_tools.aliases import renamed_keys
+from gh_tools.cli.settings import DEEPEST, as_tables, parse_setting, within
 from gh_tools.errors import NoInputError, UsageError
 
 if TYPE_CHECKING:
@@ -22,14 +23,12 @@ if TYPE_CHECKING:
 
 Config = TypeVar("Config", bound="pydantic.BaseModel")
 
-# A configuration: bytes, tables in tables, and seconds until a pipe must have begun to deliver it.
-_LARGEST_CONFIG, _DEEPEST_CONFIG, _PIPE_PATIENCE = 1 << 20, 32, 10
+# A configuration: bytes, and seconds until a pipe must have begun to deliver it.
+_LARGEST_CONFIG, _PIPE_PATIENCE = 1 << 20, 10
 # A key of more parts: Python's parser takes time that grows with the square of their number.
 _DEEP_KEY = re.compile(
-    rf"""(?<![\w-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){{{_DEEPEST_CONFIG}}}"""
+    rf"""(?<![\w-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){{{DEEPEST}}}"""
 )
-
-
 def load_config(
     model: type[Config],
     file: Path | None,
@@ -41,7 +40,8 @@ def load_config(
     Args:
         model: its pydantic model.
         file: the TOML file, if any.
-        settings: entries ``a.b=c``; c is TOML, or else text.
+        settings: entries ``a.b=c``; c is TOML, or else text, or a list without brackets or quotes, whichever
+            fits the key.
         base: values that come before the file's, such as a preset's.
 
     Raises:
@@ -52,7 +52,7 @@ def load_config(
         return _load_config(model, file, settings, base)
     except RecursionError:
         raise UsageError(
-            f"{file or '--set'}: tables or arrays stand in one another more than {_DEEPEST_CONFIG} deep"
+            f"{file or '--set'}: tables or arrays stand in one another more than {DEEPEST} deep"
         ) from None
 
 
@@ -68,30 +68,72 @@ def _load_config(
     if file is not None:
         text = read_config(file)
         if _DEEP_KEY.search(text):
-            raise UsageError(f"{file}: a key has more than {_DEEPEST_CONFIG} parts")
+            raise UsageError(f"{file}: a key has more than {DEEPEST} parts")
         try:
             values = _merge(values, tomllib.loads(text))
         except tomllib.TOMLDecodeError as error:
             raise UsageError(f"{file}: not valid TOML: {error}") from None
-    for setting in settings or []:
-        values = _merge(values, _setting(setting))
-    try:
-        config = model.model_validate(renamed_keys(values))
-        for key, value in _numbers(config.model_dump()):
-            if not math.isfinite(value):
-                raise UsageError(f"{key}: expected a finite number, found {value}")
-        return config
-    except pydantic.ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"]) or "the configuration"
-        where = f"{file}: " if file is not None else ""
-        if first["type"] == "extra_forbidden":
-            known = ", ".join(_known_keys(model, first["loc"][:-1]))
-            hint = f"; known keys are {known}" if known else ""
-            raise UsageError(f"{where}{key}: there is no such key{hint}") from None
-        message = first["msg"].removeprefix("Value error, ")
-        message = message[0].lower() + message[1:]
-        raise UsageError(f"{where}{key}: {message}, found {first['input']!r}") from None
+    given = [parse_setting(setting) for setting in settings or []]
+    chosen = [0] * len(given)
+    told: pydantic.ValidationError | None = None
+    while True:
+        trial = values
+        for (parts, readings), number in zip(given, chosen, strict=True):
+            trial = _merge(trial, as_tables(parts, readings[number]))
+        try:
+            config = model.model_validate(renamed_keys(trial))
+            break
+        except pydantic.ValidationError as error:
+            # What was typed may be meant in another way: that of the setting that the error is about. What is told
+            # is of the first reading, or of the one that fits best, whose fault lies deeper.
+            place = error.errors()[0]["loc"]
+            told = error if told is None or len(place) > len(told.errors()[0]["loc"]) else told
+            about = [n for n, (parts, _) in enumerate(given) if within(parts, place)]
+            if not about or chosen[about[-1]] + 1 == len(given[about[-1]][1]):
+                raise UsageError(_explain(told, model, file)) from None
+            chosen[about[-1]] += 1
+    for key, value in _numbers(config.model_dump()):
+        if not math.isfinite(value):
+            raise UsageError(f"{key}: expected a finite number, found {value}")
+    return config
+
+
+def _explain(
+    error: pydantic.ValidationError, model: type[pydantic.BaseModel], file: Path | None
+) -> str:
+    """Say which key does not fit, and what to write instead."""
+    first = error.errors()[0]
+    location, kind, found = first["loc"], first["type"], first["input"]
+    key = ".".join(str(part) for part in location) or "the configuration"
+    where = f"{file}: " if file is not None else ""
+    if kind == "extra_forbidden":
+        known = ", ".join(_known_keys(model, location[:-1]))
+        hint = f"; known keys are {known}" if known else ""
+        return f"{where}{key}: there is no such key{hint}"
+    if kind in ("tuple_type", "list_type"):
+        return f"{where}{key}: expected several values, as in {key}=[a,b,c], found {found!r}"
+    if kind in ("missing", "too_long", "too_short") and isinstance(found, list | tuple):
+        key = key.rpartition(".")[0] if kind == "missing" else key
+        count = _length(model, location[:-1] if kind == "missing" else location)
+        expected = f"{count} values" if count else "another number of values"
+        example = ",".join("abcdefghi"[: count or 3])
+        return f"{where}{key}: expected {expected}, as in {key}=[{example}], found {found!r}"
+    if kind == "string_type" and isinstance(found, bool | int | float):
+        return f'{where}{key}: expected text, found {found!r}; write it in quotes, "{found}"'
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{where}{key}: {message[0].lower() + message[1:]}, found {found!r}"
+
+
+def _length(model: type[pydantic.BaseModel], location: Sequence[Any]) -> int:
+    """Return how many values a tuple of fixed length has; 0 for any other field."""
+    import typing
+
+    field = model.model_fields.get(location[0]) if len(location) == 1 else None
+    for kind in (field.annotation, *typing.get_args(field.annotation)) if field else ():
+        values = typing.get_args(kind)
+        if typing.get_origin(kind) is tuple and Ellipsis not in values:
+            return len(values)
+    return 0
 
 
 def _known_keys(model: type[pydantic.BaseModel], location: Sequence[Any]) -> list[str]:
@@ -141,29 +183,6 @@ def _as_toml(value: Any) -> str:
 
     pattern = r"\\\\|\\u(?P<high>d[89ab]..)\\u(?P<low>d[c-f]..)|\\u(?P<alone>d[89a-f]..)"
     return re.sub(pattern, escape, json.dumps(value))
-
-
-def _setting(text: str) -> dict[str, Any]:
-    """Return an entry of ``--set`` as nested tables."""
-    key, equals, value = text.partition("=")
-    parts = key.strip().split(".")
-    if not equals or not all(parts):
-        raise UsageError(f"--set {text}: expected KEY=VALUE, as in a.b=c")
-    if len(text.splitlines()) > 1:
-        raise UsageError(f"--set {text}: expected one line; give each key a --set of its own")
-    if len(parts) > _DEEPEST_CONFIG:
-        raise UsageError(f"--set: a key has {len(parts)} parts, more than {_DEEPEST_CONFIG}")
-    nested: Any = _parse(value.strip())
-    for part in reversed(parts):
-        nested = {part: nested}
-    return nested
-
-
-def _parse(text: str) -> Any:
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
 
 
 def read_config(file: Path) -> str:

@@ -46,6 +46,13 @@ def main(
     config: ConfigOption = None,
     settings: SetOption = None,
     print_config: PrintConfigOption = False,
+    logs: Annotated[
+        bool,
+        typer.Option(
+            "--logs",
+            help="Keep GPAW's text output of all structures, in OUTPUT.logs; that of failed ones is always kept.",
+        ),
+    ] = False,
     jobs: JobsOption = 1,
     scheduler: SchedulerOption = None,
     shard: ShardOption = None,
@@ -90,7 +97,7 @@ def main(
         claim_stores(paths, sources, overwrite=overwrite, resume=resume, shared=shard is not None)
         if dry_run:
             for store, path in zip(stores, paths, strict=True):
-                _describe(read_structures(store), options, path)
+                _describe(read_structures(store), options, path, jobs, timed=ranks is None)
             return
         if ranks is not None and (jobs > 1 or scheduler is not None):
             raise UsageError(
@@ -109,6 +116,7 @@ def main(
                     describe_run(config=options, inputs=[store]),
                     executor=executor,
                     shard=share,
+                    keep_logs=logs,
                     resume=resume,
                     overwrite=overwrite,
                 )
@@ -159,12 +167,17 @@ def _preset(name: str | None) -> dict:
         raise UsageError(f"no preset is called {name!r}; there are {', '.join(known)}") from None
 
 
-def _describe(structures, options, path: Path) -> None:
+def _describe(structures, options, path: Path, jobs: int, timed: bool) -> None:
+    """Say what labelling structures will do, without doing it."""
     from gh_tools import console
     from gh_tools.dft.basis_sets import basis_table
     from gh_tools.dft.charged import charged
-    from gh_tools.dft.scf import describe, kpoint_sampling
+    from gh_tools.dft.forecast import describe_conditioning, measure, sampling
+    from gh_tools.dft.scf import describe
+    from gh_tools.errors import DataError
+    from gh_tools.labels.periodicity import describe_kinds, warn_if_mixed
 
+    log = console.log
     basis = basis_table(options, structures.numbers)
     charges = charged(structures, options.charge, basis).charges
     console.table(
@@ -172,17 +185,19 @@ def _describe(structures, options, path: Path) -> None:
         ["element", "basis", "setup", "orbitals", "shells (cutoff in Å)"],
         title=f"Basis of {path}",
     )
-    grids: dict[str, int] = {}
-    for atoms in structures.atoms:
-        sampling = kpoint_sampling(atoms, options)
-        # A grid along the vectors of another cell of the lattice has no sizes, but a number of points.
-        size = sampling.get("size") or [len(sampling["kpts"])]
-        grid = "x".join(map(str, size))
-        grids[grid] = grids.get(grid, 0) + 1
-    counts = ", ".join(f"{count} with {grid} k-points" for grid, count in grids.items())
+    counts = sampling(structures.atoms, options)
     if charges.any():
         counts += f", {(charges != 0).sum()} of them charged"
-    console.log.info("would label %d structures (%s) and write %s", len(structures), counts, path)
+    log.info("%s; functional %s, h = %g Å", describe_kinds(structures.atoms), options.xc, options.h)
+    warn_if_mixed(structures.atoms, structures.names)
+    describe_conditioning(structures.atoms, options, basis)
+    if timed:
+        try:
+            cost = measure(structures.atoms, options, basis, charges)
+            log.info("time: %s", cost.describe(structures.names, jobs))
+        except DataError as error:
+            log.warning("time: not measured: %s", error)
+    log.info("would label %d structures (%s) and write %s", len(structures), counts, path)
 
 
 app = command(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from ase.data import chemical_symbols
 from ase.units import Bohr
 
+from gh_tools.dft.functionals import setup_family
 from gh_tools.errors import DataError, UsageError
 from gh_tools.orbitals.basis import Basis, ElementBasis, Shell
 
@@ -31,7 +32,7 @@ def basis_table(config: LabelConfig, numbers: Iterable[int]) -> Basis:
         The basis table, with the text of each basis file in it.
 
     Raises:
-        UsageError: GPAW has no such basis set or setup.
+        UsageError: GPAW has no such functional, basis set or setup.
     """
     return Basis(
         {number: _element_basis(config, number) for number in sorted(set(map(int, numbers)))}
@@ -45,8 +46,9 @@ def _element_basis(config: LabelConfig, number: int) -> ElementBasis:
     symbol = chemical_symbols[number]
     setup = config.setups.get(symbol, "")
     name = config.basis_by_element.get(symbol, config.basis)
+    family = setup_family(config.xc)
     try:
-        data = SetupData.find_and_read_path(symbol, _setup_family(config.xc), setup or "paw")
+        data = SetupData.find_and_read_path(symbol, family, setup or "paw")
         if symbol in config.energy_shift:
             shift = config.energy_shift[symbol]
             found = _confined(data, config.confined_type, shift)
@@ -88,16 +90,6 @@ def _reason(symbol: str, name: str, setup: str, problem: Exception) -> str:
             )
     reason = str(problem).strip().splitlines()
     return f"{reason[0] if reason else problem!r} Set basis_by_element.{symbol} or setups.{symbol}."
-
-
-def _setup_family(xc: str) -> str:
-    """Name of the setups that belong to a functional, such as PBE for PBE0."""
-    from gpaw.xc import XC
-
-    try:
-        return XC(xc).get_setup_name()
-    except Exception as problem:  # a name is looked up in many places, each with errors of its own
-        raise UsageError(f"xc: GPAW offers no functional called {xc!r} ({problem})") from None
 
 
 def _file_name(name: str, setup: str) -> str:

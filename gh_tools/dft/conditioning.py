@@ -45,8 +45,10 @@ def warn_if_poor(
     basis: Basis,
     cutoffs: Mapping[SpeciesPair, float],
     structures: Iterable[ase.Atoms],
-) -> None:
-    """Warn where orbitals are nearly dependent, looking at the densest environment of each element.
+) -> dict[int, Conditioning]:
+    """Warn where orbitals are nearly dependent, and return the conditioning by atomic number.
+
+    Of each element the densest environment is looked at.
 
     Args:
         overlap: computes S.
@@ -54,9 +56,12 @@ def warn_if_poor(
         cutoffs: distance in Å up to which each species pair has blocks.
         structures: to look at.
     """
+    all_found = {
+        number: conditioning(overlap, basis, cutoffs, atoms, atom)
+        for number, (atoms, atom) in densest_environments(structures).items()
+    }
     poor: dict[int, Conditioning] = {}
-    for atoms, atom in densest_environments(structures).values():
-        found = conditioning(overlap, basis, cutoffs, atoms, atom)
+    for found in all_found.values():
         if found.lowest < POOR:
             worst = min(found, poor.get(found.element, found), key=lambda c: c.lowest)
             poor[found.element] = worst
@@ -68,6 +73,7 @@ def warn_if_poor(
             *(what, found.lowest, found.highest),
             *(chemical_symbols[number], basis[number].basis_name or "unnamed"),
         )
+    return all_found
 
 
 def densest_environments(structures: Iterable[ase.Atoms]) -> dict[int, tuple[ase.Atoms, int]]:

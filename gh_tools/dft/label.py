@@ -31,12 +31,14 @@ def label_structures(
     *,
     executor: Executor | None = None,
     shard: tuple[int, int] = (1, 1),
+    keep_logs: bool = False,
     resume: bool = False,
     overwrite: bool = False,
 ) -> tuple[Path | None, list[dict]]:
     """Label all structures and write a store of kind ``hamiltonians``.
 
-    GPAW's text of structures under way and of failed ones stands in the folder ``NAME.zarr.logs``.
+    GPAW's text of structures under way and of failed ones stands in the folder ``NAME.zarr.logs``, and that of
+    all where it is asked for.
 
     Args:
         path: of the store.
@@ -46,6 +48,7 @@ def label_structures(
         executor: who works; one process of this machine if not given.
         shard: number I of N runs that share the work. They may go on at once, on several machines; none
             of them joins the store: a last run with ``resume`` does.
+        keep_logs: whether to keep GPAW's text of structures that went well, too.
         resume: keep what an earlier run finished; failed structures are tried again.
         overwrite: discard it.
 
@@ -81,7 +84,7 @@ def label_structures(
         log.info("%d of %d structures are there already", len(mine) - len(left), len(mine))
     logs.mkdir(exist_ok=True)
     tasks = [
-        (index, (writer.partial.parts, index, structures.atoms[index], own, basis, file))
+        (index, (writer.partial.parts, index, structures.atoms[index], own, basis, file, keep_logs))
         for index in left
         for own in [config.model_copy(update={"charge": float(charges[index])})]
         for file in [logs / _log_name(structures.names[index], index)]
@@ -106,7 +109,13 @@ def _log_name(name: str, index: int) -> str:
 
 
 def label_part(
-    parts: Parts, index: int, atoms: ase.Atoms, config: LabelConfig, basis: Basis, text: Path
+    parts: Parts,
+    index: int,
+    atoms: ase.Atoms,
+    config: LabelConfig,
+    basis: Basis,
+    text: Path,
+    keep_text: bool = False,
 ) -> None:
     """Label one structure into the unfinished store.
 
@@ -116,7 +125,8 @@ def label_part(
         atoms: the structure.
         config: the calculation, with the charge of this structure.
         basis: the basis table.
-        text: file for GPAW's own text; removed if all goes well.
+        text: file for GPAW's own text; removed if all goes well, unless it is to be kept.
+        keep_text: whether it is.
 
     Raises:
         DataError: the run did not converge.
@@ -128,7 +138,8 @@ def label_part(
     result = label(atoms, config, basis, text)
     if result is not None:
         parts.write_part(index, to_part(result))
-        text.unlink(missing_ok=True)
+        if not keep_text:
+            text.unlink(missing_ok=True)
 
 
 def _attributes(config: LabelConfig, basis: Basis) -> dict:

@@ -34,6 +34,10 @@ _BYTES_A_POINT, _BYTES_A_POINT_AND_SPIN = 550, 500
 _MOST_KPOINTS = 10**6
 
 
+class NotConverged(DataError):
+    """A self-consistent cycle that its limit of steps ended."""
+
+
 def label(
     atoms: ase.Atoms, config: LabelConfig, basis: Basis, log: Path | str
 ) -> Hamiltonian | None:
@@ -116,7 +120,8 @@ def run(atoms: ase.Atoms, config: LabelConfig, basis: Basis, log: Path | str):
     Its cell is the reduced one, see `with_reduced_cell`, with a box as `boxed` gives it.
 
     Raises:
-        DataError: it did not converge, or would have more points of its grid than fit into memory.
+        NotConverged: it did not converge.
+        DataError: it would have more points of its grid than fit into memory.
     """
     from gpaw import KohnShamConvergenceError
     from gpaw.new.ase_interface import GPAW
@@ -146,7 +151,7 @@ def run(atoms: ase.Atoms, config: LabelConfig, basis: Basis, log: Path | str):
     try:
         atoms.get_potential_energy()
     except KohnShamConvergenceError:
-        raise DataError(
+        raise NotConverged(
             f"not self-consistent after {config.max_iterations} iterations; look at {log}, and raise "
             "max_iterations or the smearing"
         ) from None

@@ -11,6 +11,7 @@ from jaxtyping import Int
 
 from gh_tools.console import log
 from gh_tools.errors import DataError
+from gh_tools.labels.periodicity import check_one_zero
 from gh_tools.orbitals.basis import Basis
 from gh_tools.orbitals.blocks import Hamiltonian
 from gh_tools.store.hamiltonians import HamiltonianReader
@@ -57,7 +58,8 @@ def open_labels(stores: Sequence[Store]) -> Labels:
 
     Raises:
         DataError: an element's basis or the number of spin channels differs between two of them, one
-            holds predictions, or one structure was labelled with two charges.
+            holds predictions, one structure was labelled with two charges, or energies count from two zeros of the
+            potential, see `periodicity`.
     """
     readers = [HamiltonianReader(store) for store in stores]
     for reader in readers:
@@ -81,6 +83,7 @@ def open_labels(stores: Sequence[Store]) -> Labels:
             )
     labels = Labels(list(stores), readers, basis, _joined(readers), spins[0])
     _check_charges(labels)
+    check_one_zero(labels.structures.atoms, labels.names)
     return labels
 
 

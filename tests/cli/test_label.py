@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -167,6 +168,14 @@ def test_a_structure_that_fails_is_named_and_left_out(gh):
     assert sorted(log.name for log in logs.iterdir()) == ["2-a_b.txt", "h2-1.txt"]
 
 
+def test_text_of_gpaw_is_kept_where_it_is_asked_for(call, tmp_path):
+    write_molecules(tmp_path, BONDS[:1])
+    done = call(f"gh-label h2.structures.zarr {COARSE} --logs", tmp_path)
+    assert done.returncode == 0, done.stderr
+    text = (tmp_path / "h2.hamiltonians.zarr.logs/h2-0.txt").read_text()
+    assert "fermi level" in text.lower()
+
+
 def test_nothing_is_written_if_all_fail(gh):
     write_molecules(gh.folder)
     done = gh(f"gh-label h2.structures.zarr {COARSE} --set max_iterations=1 -j 2")
@@ -186,6 +195,9 @@ def test_nothing_is_written_if_all_fail(gh):
         ("h2.structures.zarr --set h=-1", 2, "h: input should be greater than or equal to 0.01"),
         ("h2.structures.zarr --set spin=collinear", 2, "magmoms"),
         ("h2.structures.zarr --set setups.Xx=1", 2, "no chemical element"),
+        ("h2.structures.zarr --set xc=nonsense", 2, "xc: "),
+        ("h2.structures.zarr --set xc=EXX", 2, "choose an LDA, GGA or meta-GGA"),
+        ("h2.structures.zarr --set kpts=5,5", 2, "kpts: expected 3 values, as in kpts=[a,b,c]"),
     ],
 )
 def test_what_cannot_work_is_refused_before_anything_is_written(
@@ -234,4 +246,7 @@ def test_dry_run_tells_the_plan_and_writes_nothing(call, tmp_path):
     assert (done.returncode, done.stdout) == (0, "")
     assert "would label 3 structures (3 with 1x1x1 k-points)" in done.stderr
     assert "szp(dzp)" in done.stderr
+    assert "3 molecules; functional PBE" in done.stderr
+    assert "S: eigenvalues from" in done.stderr
+    assert re.search(r"time: some [\d.]+ \w+ a structure, [\d.]+ \w+ in all", done.stderr)
     assert [path.name for path in tmp_path.iterdir()] == ["h2.structures.zarr"]

@@ -1,0 +1,149 @@
+"""What labelling will take, before it begins: k-points, conditioning of S, and time measured on this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import ase
+import numpy as np
+
+from gh_tools.console import log
+from gh_tools.dft.conditioning import POOR, warn_if_poor
+from gh_tools.dft.config import LabelConfig
+from gh_tools.dft.overlap import Overlap
+from gh_tools.dft.scf import NotConverged, boxed, kpoint_sampling, run, with_reduced_cell
+from gh_tools.orbitals.basis import Basis
+from gh_tools.orbitals.pairs import basis_cutoffs, wrapped
+
+# Steps of the self-consistent cycle until the density has converged to 1e-4: 6 in silicon, 12 in h-BN, more in metals.
+STEPS = 12
+
+
+def sampling(structures: Sequence[ase.Atoms], config: LabelConfig) -> str:
+    """Return how many structures have which k-points, such as "3 with 6x6x1 k-points".
+
+    Args:
+        structures: what is to be labelled.
+        config: the calculation.
+
+    Raises:
+        DataError: a grid has more than a million points.
+    """
+    grids: Counter[str] = Counter()
+    for atoms in structures:
+        kpoints = kpoint_sampling(atoms, config)
+        # A grid along the vectors of another cell of the lattice has no sizes, but a number of points.
+        size = kpoints.get("size") or [len(kpoints["kpts"])]
+        grids["x".join(map(str, size))] += 1
+    return ", ".join(f"{count} with {grid} k-points" for grid, count in grids.items())
+
+
+def describe_conditioning(
+    structures: Sequence[ase.Atoms], config: LabelConfig, basis: Basis
+) -> None:
+    """Say how well the basis spans its space, and warn where it does not.
+
+    Args:
+        structures: what is to be labelled.
+        config: the calculation.
+        basis: the basis table.
+    """
+    limit = config.pair_cutoff or np.inf
+    cutoffs = {pair: min(cutoff, limit) for pair, cutoff in basis_cutoffs(basis).items()}
+    found = warn_if_poor(Overlap(basis, basis.numbers), basis, cutoffs, structures)
+    worst = min(found.values(), key=lambda c: c.lowest)
+    log.info(
+        "S: eigenvalues from %.2g to %.1f in the densest environments; below %g, spectra would magnify errors of H",
+        *(worst.lowest, worst.highest, POOR),
+    )
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What labels take on a core that does nothing else.
+
+    Attributes:
+        seconds: for each structure.
+        measured: index of the structure that was measured.
+    """
+
+    seconds: list[float]
+    measured: int
+
+    def describe(self, names: Sequence[str], jobs: int) -> str:
+        """Return a sentence: time a structure and of all, and where it is from.
+
+        Args:
+            names: of the structures.
+            jobs: how many structures are labelled at once.
+        """
+        low, high = min(self.seconds), max(self.seconds)
+        each = duration(high) if high < 1.3 * low else f"{duration(low)} to {duration(high)}"
+        together = max(sum(self.seconds) / jobs, high)
+        return (
+            f"some {each} a structure, {duration(together)} in all with --jobs {jobs} on cores that do nothing else: a step of the self-consistent "
+            f"cycle of {names[self.measured]} was measured, of which {STEPS} are expected; others in proportion to "
+            "volume and k-points"
+        )
+
+
+def duration(seconds: float) -> str:
+    """Return a time in the unit that suits it, to two digits."""
+    for unit, size in (("days", 86400.0), ("h", 3600.0), ("min", 60.0)):
+        if seconds >= 1.5 * size:
+            return (
+                f"{seconds / size:.2g} {unit}"
+                if seconds < 99 * size
+                else f"{seconds / size:.0f} {unit}"
+            )
+    return f"{seconds:.2g} s"
+
+
+def measure(
+    structures: Sequence[ase.Atoms], config: LabelConfig, basis: Basis, charges: Sequence[float]
+) -> Cost:
+    """Measure one step of the self-consistent cycle of the cheapest structure, and scale to the others.
+
+    Such a step takes time in proportion to the points of the grid and of k, to which a structure's cell and
+    k-points lead; in cells of more than a thousand orbitals diagonalisation adds to that.
+
+    Args:
+        structures: what is to be labelled.
+        config: the calculation.
+        basis: the basis table.
+        charges: of the structures, in |e|.
+
+    Raises:
+        DataError: the grid does not fit into memory.
+    """
+    sizes = [_size(atoms, config) for atoms in structures]
+    index = int(np.argmin(sizes))
+    atoms = wrapped(structures[index])
+    own = Basis({number: basis[number] for number in set(atoms.numbers.tolist())})
+    taken = []
+    with tempfile.TemporaryDirectory() as folder:
+        for steps in (1, 3):
+            brief = config.model_copy(
+                update={"max_iterations": steps, "charge": float(charges[index])}
+            )
+            start = time.perf_counter(), time.process_time()
+            with contextlib.suppress(NotConverged):
+                run(atoms, brief, own, Path(folder) / "gpaw.txt")
+            # Less processor time than time: other programs are running. More: several threads are.
+            taken.append(min(time.perf_counter() - start[0], time.process_time() - start[1]))
+    step = max(taken[1] - taken[0], 0.0) / 2
+    seconds = taken[0] + STEPS * step
+    return Cost([seconds * size / sizes[index] for size in sizes], index)
+
+
+def _size(atoms: ase.Atoms, config: LabelConfig) -> float:
+    """Points of the grid times k-points, of which k and -k count once."""
+    kpoints = kpoint_sampling(atoms, config) if atoms.pbc.any() else {"size": (1, 1, 1)}
+    count = len(kpoints["kpts"]) if "kpts" in kpoints else int(np.prod(kpoints["size"]))
+    return float(boxed(with_reduced_cell(atoms), config.vacuum).cell.volume) * ((count + 1) // 2)
