@@ -29,6 +29,8 @@ _LARGEST_CONFIG, _PIPE_PATIENCE = 1 << 20, 10
 _DEEP_KEY = re.compile(
     rf"""(?<![\w-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){{{DEEPEST}}}"""
 )
+
+
 def load_config(
     model: type[Config],
     file: Path | None,

@@ -193,7 +193,7 @@ def _describe(structures, options, path: Path, jobs: int, timed: bool) -> None:
     describe_conditioning(structures.atoms, options, basis)
     if timed:
         try:
-            cost = measure(structures.atoms, options, basis, charges)
+            cost = measure(structures.atoms, options, basis, charges.tolist())
             log.info("time: %s", cost.describe(structures.names, jobs))
         except DataError as error:
             log.warning("time: not measured: %s", error)
