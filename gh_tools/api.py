@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from gh_tools.orbitals.blocks import Hamiltonian
     from gh_tools.spectra.bands import BandStructure
+    from gh_tools.trained_model.domain import Domain
 
 
 class Opened:
@@ -294,6 +295,19 @@ class Model(Opened):
         super().__init__(model if isinstance(model, Store) else open_store(model, "model"))
 
     @cached_property
+    def domain(self) -> Domain | None:
+        """What it was trained on; ``domain.departures(atoms)`` says where a structure leaves it.
+
+        None of a model of an earlier version, which does not tell.
+        """
+        from gh_tools.trained_model.outside import read_domain, warn_unknown
+
+        found = read_domain(self._store)
+        if found is None:
+            warn_unknown(self._store)
+        return found
+
+    @cached_property
     def _predictor(self) -> Any:
         from gh_tools.inference.predict import Predictor
         from gh_tools.trained_model.store import load_model
@@ -311,17 +325,21 @@ class Model(Opened):
             H(R) in eV and S(R), in single precision as `gh-infer` stores them.
 
         Raises:
-            DataError: the structure cannot be computed, the model does not know an element of it, or its charge is
-                not known.
+            DataError: the structure cannot be computed, the model does not know an element of it, its charge is not
+                known, or its energies would count from another zero of the potential than those of the labels.
         """
         from gh_tools.dft.overlap import Overlap
         from gh_tools.inference.checks import charged_like
         from gh_tools.inference.structure import StructureWork
         from gh_tools.store.structures import check_structure
+        from gh_tools.trained_model.outside import check_zero, warn_outside
 
         check_structure(atoms, atoms.get_chemical_formula())
         basis = self._predictor.basis
         basis.check_covers(atoms.numbers, atoms.get_chemical_formula())
+        if self.domain is not None:
+            check_zero(self._store, self.domain, _single(atoms))
+            warn_outside(self.domain, _single(atoms))
         charge = float(charged_like(self._store, _single(atoms)).charges[0])
         work = StructureWork(self._predictor, Overlap(basis, atoms.numbers), atoms, np.inf, charge)
         blocks = work.blocks(0, range(1))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -27,6 +28,10 @@ from gh_tools.cli.options import (
 from gh_tools.cli.paths import claim_stores, input_paths, output_paths
 from gh_tools.cli.results import describe_run, emit
 from gh_tools.cli.sharing import find_executor, parse_shard
+
+if TYPE_CHECKING:
+    from gh_tools.store.read import Store
+    from gh_tools.store.structures import Structures
 
 
 class Part(StrEnum):
@@ -69,6 +74,10 @@ def main(
     nothing, and a last one with --resume joins what they did. With --scheduler, domains go to all workers of
     a cluster, and --memory is that of each of them.
 
+    Structures that leave what the model was trained on are warned of: by shorter distances, another coordination,
+    composition, density, strain or periodicity. Bulk crystals by a model of layers, wires or molecules, and the reverse,
+    are refused, because their energies count from different zeros of the potential.
+
     A structure that fails does not stop the others: the store is written without it, the reason
     goes to standard error, and the exit code is 75. --resume tries it again.
 
@@ -106,6 +115,7 @@ def main(
         sets = [
             select_part(model_store, *both, part.value) for both in zip(stores, sets, strict=True)
         ]
+    outside = _outside(model_store, sets) if share[0] == 1 else [{} for _ in sets]
     if dry_run:
         for found, path in zip(sets, paths, strict=True):
             largest = max(map(len, found.atoms))
@@ -124,7 +134,7 @@ def main(
         from gh_tools.trained_model.store import load_model
 
         predictor = Predictor(load_model(model_store))
-        for store, found, path in zip(stores, sets, paths, strict=True):
+        for store, found, path, unlike in zip(stores, sets, paths, outside, strict=True):
             provenance = describe_run(config={"part": part}, inputs=[store, model_store])
             done, failures = predict_structures(
                 predictor,
@@ -141,12 +151,27 @@ def main(
             )
             if done is not None:
                 count = len(found) - len(failures)
-                emit(path, as_json, n=count, atoms=sum(map(len, found.atoms)), failed=failures)
+                facts = {"atoms": sum(map(len, found.atoms)), "outside": unlike}
+                emit(path, as_json, n=count, **facts, failed=failures)
             failed += [f"{failure['name']} ({failure['reason']})" for failure in failures]
     if failed:
         raise TryAgainError(
             f"{len(failed)} structures failed: {'; '.join(failed)}; --resume tries them again"
         )
+
+
+def _outside(model: Store, sets: Sequence[Structures]) -> list[dict[str, list[str]]]:
+    """Warn of structures unlike those that the model was trained on, and return how they are, by name."""
+    from gh_tools.trained_model.outside import check_zero, read_domain, warn_outside, warn_unknown
+
+    domain = read_domain(model)
+    if domain is None:
+        warn_unknown(model)
+        return [{} for _ in sets]
+    for found in sets:
+        check_zero(model, domain, found)
+    told = [warn_outside(domain, found) for found in sets]
+    return [{name: [d.text for d in some] for name, some in one.items()} for one in told]
 
 
 app = command(main, "gh-infer large.structures.zarr -m wse2.model.zarr -o large.predicted.zarr")

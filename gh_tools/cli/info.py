@@ -87,9 +87,15 @@ def main(
             from gh_tools.training import report
 
             summary["training"] = report.summarize(store)
+            from gh_tools.trained_model.outside import read_domain
+
+            domain = read_domain(store)
+            summary["domain"] = None if domain is None else domain.describe()
         print(json.dumps(summary) if as_json else render(printable(summary)))
         if "training" in summary and not as_json:
             print("\n".join(report.lines(printable(summary["training"]))))
+            print("trained on:")
+            print("\n".join(f"  {line}" for line in summary["domain"] or ["not told"]))
         if plot is not None:
             from gh_tools.training.learning_curve import plot_learning_curve
 

@@ -185,7 +185,34 @@ def _scaleshift(group: str = "") -> tuple[Field, ...]:
 # What a split counts; stores of earlier versions lack it.
 COUNTED = tuple(replace(field, required=False) for field in STRUCTURES)
 SCALESHIFT = (*COUNTED, *BASIS, *SPLIT, *_scaleshift())
-MODEL = (*COUNTED, *BASIS, *SPLIT, *_scaleshift("scaleshift/"))
+# What a model was trained on; those of earlier versions lack it.
+DOMAIN = tuple(
+    Field(f"domain/{path}", shape, dtype, unit, text, False)
+    for path, shape, dtype, unit, text in (
+        ("pairs/number", "P 2", "int", "", "atomic numbers of a species pair"),
+        ("pairs/distance", "P 2", "float", "Å", "shortest, and deviation of the nearest ones"),
+        ("elements/number", "E", "int", "", "atomic number"),
+        ("elements/coordination", "E c", "int", "", "atoms with 0, 1, 2 ... neighbours"),
+        ("groups/periodic", "G", "int", "", "number d of periodic directions"),
+        ("groups/structures", "G", "int", "", "structures of the same elements and d"),
+        (
+            "groups/density",
+            "G 2",
+            "float",
+            "u/Å^d",
+            "least and largest mass density; zeros if d = 0",
+        ),
+        (
+            "groups/extents",
+            "G 3 2",
+            "float",
+            "Å",
+            "rms bond lengths along principal axes, likewise",
+        ),
+        ("groups/fractions", "G e 2", "float", "", "part of each element, likewise"),
+    )
+)
+MODEL = (*COUNTED, *BASIS, *SPLIT, *_scaleshift("scaleshift/"), *DOMAIN)
 SPECTRA = (
     *STRUCTURES,
     Field("scalar/<name>", "n", "float", "", "a number a structure; unit in attributes", False),

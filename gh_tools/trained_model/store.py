@@ -5,6 +5,7 @@
 | ``basis/...`` | the basis table that H and S belong to |
 | ``split/<part>`` | indices of the structures of each part, in the order of the label stores |
 | ``structures/...``, ``atoms/...``, ``column/charge`` | the structures that they count |
+| ``domain/...`` | what was trained on, see `domain` |
 | ``scaleshift/...`` | the scale-shift store's parameters, of the frame that the model needs |
 | ``parameters/<flax path>`` | weights of the epoch with the lowest validation H MAE |
 | ``parameters_eigenvalue/<flax path>`` | weights of the epoch with the lowest validation eigenvalue MAE |
@@ -38,6 +39,7 @@ from gh_tools.store.partial import PartialStore
 from gh_tools.store.read import Store, open_store
 from gh_tools.store.structures import Structures, column_attributes, structure_arrays
 from gh_tools.trained_model.config import NetworkConfig
+from gh_tools.trained_model.domain import Domain
 
 # Group of the weights that are best by each metric.
 GROUPS = {"hamiltonian": "parameters", "eigenvalue": "parameters_eigenvalue"}
@@ -79,6 +81,7 @@ def save_model(
     params: Mapping[str, Mapping[str, Any]],
     history: Mapping[str, Float[np.ndarray, " measurements"]],
     attributes: Mapping[str, Any],
+    domain: Domain | None = None,
 ) -> Path:
     """Publish a trained model.
 
@@ -91,6 +94,7 @@ def save_model(
         params: weights, as ``module.apply`` takes them, by the metric that they are best by.
         history: by metric.
         attributes: of the root; ``config`` must be there.
+        domain: what it was trained on, its parents included; None where it is not known.
 
     Returns:
         The store's path.
@@ -100,6 +104,7 @@ def save_model(
         **split.to_arrays(),
         **structure_arrays(structures),
         **{f"scaleshift/{key}": values for key, values in scaleshift.to_arrays().items()},
+        **(domain.to_arrays() if domain is not None else {}),
     }
     for metric, tree in params.items():
         for path, weights in flax.traverse_util.flatten_dict(tree["params"], sep="/").items():

@@ -20,6 +20,7 @@ from gh_tools.store.identity import difference
 from gh_tools.store.provenance import find_inputs
 from gh_tools.store.read import Store, open_store
 from gh_tools.store.structures import Structures, read_structures
+from gh_tools.trained_model.domain import Domain
 
 
 @dataclass
@@ -35,6 +36,7 @@ class Inputs:
         structures: all structures, in this order, with names of their own and their charges.
         charges: that a model will know: those of the training part, and of a parent's.
         n_spins: spin channels of all of them.
+        domain: what the training part has, and a parent's.
         weights: of a parent, to start from; None draws them.
     """
 
@@ -46,6 +48,7 @@ class Inputs:
     structures: Structures
     charges: list[float]
     n_spins: int
+    domain: Domain
     weights: Any = None
 
     @property
@@ -101,6 +104,7 @@ def open_inputs(
         labels.structures,
         np.unique(labels.structures.charges[chosen.train]).tolist(),
         labels.n_spins,
+        Domain.of(labels.structures.select(chosen.train).atoms),
     )
 
 

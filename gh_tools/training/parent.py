@@ -12,9 +12,12 @@ from ase.data import chemical_symbols
 
 from gh_tools.console import log
 from gh_tools.errors import DataError, UsageError
+from gh_tools.labels.periodicity import counts_from_vacuum
 from gh_tools.store.identity import copies
 from gh_tools.store.read import Store
 from gh_tools.store.structures import read_structures
+from gh_tools.trained_model.domain import Domain
+from gh_tools.trained_model.outside import read_domain
 from gh_tools.trained_model.store import LoadedModel
 from gh_tools.training.config import TrainConfig
 from gh_tools.training.inputs import Inputs
@@ -78,14 +81,36 @@ def continue_from(inputs: Inputs, path: Path, parent: LoadedModel, config: Train
             "fine-tune with labels of the same kind"
         )
     _check_unseen(inputs, parent.store)
+    domain = _domain(inputs, parent.store)
     return dataclasses.replace(
         inputs,
         stores=[*inputs.stores, parent.store],
         basis=parent.basis,
         scaleshifts={parent.scaleshift.frame: parent.scaleshift},
         weights=parent.params,
+        domain=domain,
         charges=sorted({*inputs.charges, *parent.attributes.get("charges", [0.0])}),
     )
+
+
+def _domain(inputs: Inputs, parent: Store) -> Domain:
+    """Return what the training part and the parent's have together, of those whose energies count from one zero."""
+    known = read_domain(parent)
+    if known is None:
+        log.warning(
+            "%s: does not tell what it was trained on, so that the new model will not know of it",
+            parent.path,
+        )
+        return inputs.domain
+    zeros = {counts_from_vacuum(kind) for kind in inputs.domain.kinds}
+    same = {kind for kind in known.kinds if counts_from_vacuum(kind) in zeros}
+    if same != known.kinds:
+        log.warning(
+            "%s: was trained on structures whose energies count from another zero of the potential; the new model will "
+            "not be one for these",
+            parent.path,
+        )
+    return inputs.domain.union(known.of_kinds(same))
 
 
 def _check_unseen(inputs: Inputs, parent: Store) -> None:

@@ -131,6 +131,7 @@ def train_model(
         structures=inputs.structures,
         params=outcome.params,
         history=history_columns(outcome.history),
+        domain=inputs.domain,
         attributes={
             "config": config.model_dump(mode="json"),
             "spins": inputs.n_spins,

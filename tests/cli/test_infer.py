@@ -24,7 +24,11 @@ def test_pipe_predicts(gh, cells, random_model):
     done = gh(f"echo x.structures.zarr | gh-infer -m {random_model} --json")
     assert done.returncode == 0, done.stderr
     facts = {"path": "x.predicted.zarr", "n": 1, "atoms": 12, "failed": []}
-    assert json.loads(done.stdout) == facts
+    found = json.loads(done.stdout)
+    outside = found.pop("outside")
+    assert found == facts
+    # What standard error says of structures unlike the training set is among the facts.
+    assert all(text in done.stderr for texts in outside.values() for text in texts)
     store = open_store(gh.folder / "x.predicted.zarr", "hamiltonians")
     assert list(check_arrays(store)) == [] and store.attributes["predicted"] is True
     assert HamiltonianReader(store).read(0).n_orbitals == 12 * 9
@@ -39,6 +43,26 @@ def test_dry_run_writes_nothing(gh, cells, random_model):
     assert (done.returncode, done.stdout) == (0, "")
     assert "1 structures (up to 12 atoms)" in done.stderr
     assert [p.name for p in gh.folder.iterdir()] == ["x.structures.zarr"]
+
+
+def test_structures_unlike_the_training_set_are_warned_of_or_refused(call, tmp_path, random_model):
+    learned = read_structures(open_store(random_model)).atoms[0]
+    alike, vacancy, bulk = learned.repeat((2, 2, 1)), learned.repeat((3, 3, 1)), learned.copy()
+    del vacancy[next(atom.index for atom in vacancy if atom.symbol == "Se")]
+    bulk.pbc = True
+    for name, atoms in (("alike", alike), ("vacancy", vacancy), ("bulk", bulk)):
+        path = tmp_path / f"{name}.structures.zarr"
+        write_structures(path, Structures([atoms], [name]), Provenance("gh-build"))
+    done = call(f"gh-infer alike.structures.zarr -m {random_model} --dry-run", tmp_path)
+    assert (done.returncode, "unlike" in done.stderr) == (0, False), done.stderr
+    done = call(f"gh-infer vacancy.structures.zarr -m {random_model} --dry-run", tmp_path)
+    assert done.returncode == 0
+    assert "vacancy: is unlike the training set: 3 W with 11 neighbours" in done.stderr
+    done = call(f"gh-infer bulk.structures.zarr -m {random_model}", tmp_path)
+    assert (done.returncode, done.stdout) == (65, "")
+    assert "bulk is a bulk crystal, but" in done.stderr
+    assert "trained on layers" in done.stderr
+    assert " layers of Se 66.7 %, W 33.3 %" in call(f"gh-info {random_model}", tmp_path).stdout
 
 
 def test_errors_are_one_sentence(gh, cells, random_model, tiny_scaleshift):
