@@ -239,6 +239,19 @@ class Matrices:
         weights = np.full(len(points), 1 / len(points))
         return solve(self.blocks, KPoints(points, weights), projected=False).energies
 
+    def with_spin_orbit(self) -> Matrices:
+        """Return H with spin–orbit coupling and S, for spinors: 2 n_orbitals rows, and one electron in each state.
+
+        The coupling is that of the PAW setups of the basis. Rows of each atom are its orbitals with spin up, then those
+        with spin down.
+
+        Raises:
+            DataError: the basis has no PAW setups, or not those of this machine.
+        """
+        from gh_tools.dft.spin_orbit import with_spin_orbit
+
+        return Matrices(with_spin_orbit(self.blocks), self.name)
+
     def bands(self, path: str | None = None, points: int = 200, **settings: Any) -> BandStructure:
         """Return the bands along a path.
 
@@ -284,6 +297,7 @@ class Matrices:
 
     def __repr__(self) -> str:
         spins = " of two spins" if self.blocks.n_spins == 2 else ""
+        spins = " of spinors" if self.blocks.spinor else spins
         called = f"{self.name}: " if self.name else ""
         return f"<{called}H and S{spins} of {self.atoms.get_chemical_formula()}, {self.n_orbitals} orbitals>"
 

@@ -60,6 +60,10 @@ def main(
         tuple[int, int, int] | None,
         typer.Option("--kpts", help="Grid that the Fermi level is found on, such as 6 6 1."),
     ] = None,
+    soc: Annotated[
+        bool,
+        typer.Option("--soc", help="Add spin-orbit coupling, from the PAW setups of the basis."),
+    ] = False,
     fermi: Annotated[
         str | None,
         typer.Option(
@@ -94,10 +98,12 @@ def main(
 
     Energies are relative to each one's own Fermi level, which comes from a k grid. With --json the
     line on standard output tells lattice, points, gap and Fermi level, and the errors against the reference.
+
+    With --soc, lines are coloured by the spin along z, and a .json file holds the spin of each state.
     """
     from gh_tools.spectra.config import SamplingConfig
 
-    flags = {"kpts": kpts, "fermi": fermi}
+    flags = {"kpts": kpts, "soc": soc or None, "fermi": fermi}
     options = load_config(SamplingConfig, config, as_settings(settings, flags))
     if print_config:
         show_config(options)

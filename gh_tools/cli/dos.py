@@ -54,6 +54,10 @@ def main(
         tuple[float, float] | None,
         typer.Option("--window", help="First and last energy, eV from E_F. Default: -10 10."),
     ] = None,
+    soc: Annotated[
+        bool,
+        typer.Option("--soc", help="Add spin-orbit coupling, from the PAW setups of the basis."),
+    ] = False,
     fermi: Annotated[
         str | None,
         typer.Option(
@@ -145,6 +149,7 @@ def main(
         "width": width,
         "points": points,
         "window": window,
+        "soc": soc or None,
         "fermi": fermi,
         "smearing": smearing,
         "carriers": carriers and [symbol.strip() for symbol in carriers.split(",")],

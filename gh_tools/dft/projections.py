@@ -85,7 +85,8 @@ class Projections:
         """Sum over all atoms a for each pair of orbitals' atoms.
 
         Args:
-            coefficients: symmetric matrix dX of each atom a, or one for all atoms of each atomic number.
+            coefficients: matrix dX of each atom a, or one for all atoms of each atomic number, symmetric or
+                antisymmetric.
             lists: the blocks that are wanted.
 
         Returns:

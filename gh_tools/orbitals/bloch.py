@@ -6,7 +6,7 @@ from typing import Literal, overload
 
 import numpy as np
 import scipy.sparse
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Float, Inexact, Int, Shaped
 
 from gh_tools.orbitals.blocks import Hamiltonian, OnsiteBlocks
 
@@ -47,7 +47,7 @@ def bloch_matrix(
         sparse: give a CSR array instead of a dense one.
 
     Returns:
-        Hermitian matrix, in eV for the Hamiltonian; real where 2k is a reciprocal lattice vector.
+        Hermitian matrix, in eV for the Hamiltonian; real where 2k is a reciprocal lattice vector and blocks are real.
     """
     n = hamiltonian.n_orbitals
     row, column, value, cell, cells = _half(hamiltonian, field, spin)
@@ -75,7 +75,7 @@ def bloch_matrices(
         spin: which spin channel, for fields with a spin axis.
 
     Returns:
-        One Hermitian matrix for each k-point; real where 2k is a reciprocal lattice vector.
+        One Hermitian matrix for each k-point; real where 2k is a reciprocal lattice vector and blocks are real.
     """
     kpoints = np.asarray(kpoints, dtype=np.float64)
     if len(kpoints) == 1:
@@ -106,9 +106,9 @@ class BlochSum:
     def at(
         self, kpoints: Float[np.ndarray, "kpoints 3"]
     ) -> list[Shaped[np.ndarray, "orbitals orbitals"]]:
-        """Return one Hermitian matrix for each k-point; real where 2k is a reciprocal lattice vector."""
+        """Return one Hermitian matrix for each k-point; real where `bloch_matrix` is."""
         halves = (self._gathered @ _phases(self._cells, kpoints)).T.reshape(-1, self._n, self._n)
-        real = _is_real(kpoints)
+        real = _is_real(kpoints) & np.isrealobj(self._gathered.data)
         halves = [half.real if r else half for half, r in zip(halves, real, strict=True)]
         return [half + half.conj().T for half in halves]
 
@@ -128,7 +128,7 @@ def _half(
 ) -> tuple[
     Int[np.ndarray, " entries"],
     Int[np.ndarray, " entries"],
-    Float[np.ndarray, " entries"],
+    Inexact[np.ndarray, " entries"],
     Int[np.ndarray, " entries"],
     Int[np.ndarray, "cells 3"],
 ]:
@@ -137,13 +137,14 @@ def _half(
     Returns:
         Row, column and value of each element, the index of its R among the cells, the cells.
     """
-    start = hamiltonian.basis.orbital_ptr(hamiltonian.atoms.numbers)[:-1]
+    start = hamiltonian.orbital_ptr[:-1]
     rows, columns, values, shifts, sizes = [], [], [], [], []
     for key, blocks in hamiltonian.groups():
         matrix = getattr(blocks, field)
         if matrix is None:
             raise ValueError(f"blocks {key} have no {field}")
-        matrix = (matrix[spin] if matrix.ndim == 4 else matrix).astype(np.float64)
+        matrix = matrix[spin] if matrix.ndim == 4 else matrix
+        matrix = matrix.astype(np.result_type(matrix, np.float64))
         if isinstance(blocks, OnsiteBlocks):
             i = j = blocks.atom
             shift = np.zeros((len(i), 3), dtype=np.int64)

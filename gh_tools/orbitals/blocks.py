@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import ase
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Inexact, Int
 
 from gh_tools.orbitals.basis import Basis, SpeciesPair
 
@@ -20,13 +20,13 @@ class OnsiteBlocks:
 
     Attributes:
         atom: the atoms, ascending.
-        hamiltonian: H_ii(0) in eV; symmetric; a leading spin axis where the labels are spin-polarised.
+        hamiltonian: H_ii(0) in eV; Hermitian; a leading spin axis where the labels are spin-polarised.
         overlap: S_ii(0).
         uncertainty: of the hamiltonian, in eV, shaped like it.
     """
 
     atom: Int[np.ndarray, " atoms"]
-    hamiltonian: Float[np.ndarray, "*spin atoms k k"] | None = None
+    hamiltonian: Inexact[np.ndarray, "*spin atoms k k"] | None = None
     overlap: Float[np.ndarray, "atoms k k"] | None = None
     uncertainty: Float[np.ndarray, "*spin atoms k k"] | None = None
 
@@ -48,7 +48,7 @@ class PairBlocks:
     i: Int[np.ndarray, " pairs"]
     j: Int[np.ndarray, " pairs"]
     shift: Int[np.ndarray, "pairs 3"]
-    hamiltonian: Float[np.ndarray, "*spin pairs ki kj"] | None = None
+    hamiltonian: Inexact[np.ndarray, "*spin pairs ki kj"] | None = None
     overlap: Float[np.ndarray, "pairs ki kj"] | None = None
     uncertainty: Float[np.ndarray, "*spin pairs ki kj"] | None = None
 
@@ -62,9 +62,11 @@ class Hamiltonian:
         basis: the basis table; covers at least the species of ``atoms``.
         onsite: blocks H_ii(0) by atomic number.
         pairs: blocks H_ij(R) by (Zi, Zj), Zi <= Zj. Only one of (i,j,R) and (j,i,-R) is there:
-            H_ji(-R) = H_ij(R)ᵀ gives the other.
+            H_ji(-R) = H_ij(R)† gives the other.
         scalars: fermi_level (eV), n_electrons, energy (eV) and the like.
         bands: eigenvalues at the k-points of the self-consistent run, if known.
+        spinor: orbitals have two components: blocks are complex, and their rows and columns are the orbitals of an
+            atom with spin up, then the same with spin down. Else blocks are real.
     """
 
     atoms: ase.Atoms
@@ -73,6 +75,7 @@ class Hamiltonian:
     pairs: dict[SpeciesPair, PairBlocks]
     scalars: dict[str, float] = field(default_factory=dict)
     bands: Bands | None = None
+    spinor: bool = False
 
     @property
     def n_spins(self) -> int:
@@ -83,9 +86,24 @@ class Hamiltonian:
         return 1
 
     @property
+    def degeneracy(self) -> int:
+        """Electrons that one eigenvalue holds: 2 where spins are paired, else 1."""
+        return 1 if self.spinor else 2 // self.n_spins
+
+    @property
+    def orbitals_of_atoms(self) -> Int[np.ndarray, " atoms"]:
+        """Rows of H(k) that belong to each atom."""
+        return self.basis.n_orbitals(self.atoms.numbers) * (2 if self.spinor else 1)
+
+    @property
+    def orbital_ptr(self) -> Int[np.ndarray, " pointers"]:
+        """First row of each atom in H(k), and the end."""
+        return np.concatenate([[0], np.cumsum(self.orbitals_of_atoms)])
+
+    @property
     def n_orbitals(self) -> int:
         """Size of H(k)."""
-        return int(self.basis.orbital_ptr(self.atoms.numbers)[-1])
+        return int(self.orbital_ptr[-1])
 
     def vectors(self, pair: SpeciesPair) -> Float[np.ndarray, "pairs 3"]:
         """Vectors in Å from atom i to atom j in cell R."""

@@ -132,10 +132,14 @@ def _edges_between(valence: float, conduction: float, on_kpoints: BandEdges) -> 
 
 
 def _edge(bands: Bands, extremum: Extremum) -> Edge:
-    """Return an extremum with its degeneracy and, of a single band, its effective masses."""
+    """Return an extremum with its degeneracy and, of a single band, its effective masses.
+
+    Time reversal and inversion make two bands of spinors one everywhere.
+    """
     found = bands.energies(extremum.kpoint, extremum.spin)
     degeneracy = int(np.count_nonzero(np.abs(found - extremum.energy) < DEGENERATE))
-    masses, axes = effective_masses(bands, extremum) if degeneracy == 1 else (None, None)
+    single = degeneracy == 1 or (degeneracy == 2 and bands.spinor)
+    masses, axes = effective_masses(bands, extremum) if single else (None, None)
     return Edge(extremum.energy, extremum.kpoint, extremum.spin, degeneracy, masses, axes)
 
 

@@ -47,6 +47,7 @@ class Bands:
         change: change of fractional k by coordinates along these axes in 1/Å, 2π included.
         to_axes: coordinates along the axes in 1/Å, 2π included, by fractional k.
         n_orbitals: rows of the matrices.
+        spinor: see `Hamiltonian`.
     """
 
     axes: Float[np.ndarray, "3 periodic"]
@@ -60,7 +61,7 @@ class Bands:
         self.change = cell.array @ self.axes / (2 * np.pi)
         self.change[~atoms.pbc] = 0.0
         self.to_axes = np.linalg.pinv(self.change)
-        self.n_orbitals = hamiltonian.n_orbitals
+        self.n_orbitals, self.spinor = hamiltonian.n_orbitals, hamiltonian.spinor
         self._overlap = BlochSum(hamiltonian, "overlap")
         self._hamiltonian = [
             BlochSum(hamiltonian, "hamiltonian", spin) for spin in range(hamiltonian.n_spins)

@@ -21,7 +21,7 @@ from gh_tools.spectra.fermi import electrons_of, fermi_level_of
 from gh_tools.spectra.gap import Gap
 from gh_tools.spectra.kpoints import KPoints
 from gh_tools.spectra.lattice import EXACT, NamedLattice, named_lattices
-from gh_tools.spectra.spectrum import kpoints_for
+from gh_tools.spectra.spectrum import prepared
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,8 @@ class BandStructure:
         kpoints: in units of the reciprocal cell's vectors.
         special: distance and name of the points of high symmetry.
         energies: absolute, eV.
+        spin: with spin–orbit coupling, expectation values of the Pauli matrices in each state, from -1 to 1; the mean
+            over degenerate states.
         fermi_level: eV.
         gap: eV, refined between the k-points of path and grid as `gh-dos` does; 0 in a metal.
         edges: edges, kind of gap and masses; None of a metal, and of more than 600 orbitals.
@@ -79,6 +81,7 @@ class BandStructure:
     kpoints: Float[np.ndarray, "kpoints 3"]
     special: tuple[tuple[float, str], ...]
     energies: Float[np.ndarray, "spins kpoints bands"]
+    spin: Float[np.ndarray, "3 kpoints bands"] | None
     fermi_level: float
     gap: float
     edges: Gap | None
@@ -93,6 +96,7 @@ class BandStructure:
             "kpoints": self.kpoints.tolist(),
             "special": [{"distance": d, "name": name} for d, name in self.special],
             "energies": (self.energies - self.fermi_level).tolist(),
+            "spin": None if self.spin is None else self.spin.tolist(),
             "fermi_level": self.fermi_level,
             "gap": self.gap,
             "edges": None if self.edges is None else self.edges.to_json(),
@@ -164,11 +168,12 @@ def band_structure(
         DataError: if the eigenproblem or the Fermi level is ill-defined.
     """
     path = named.path
-    grid = kpoints_for(hamiltonian.atoms, config)
+    hamiltonian, grid = prepared(hamiltonian, config)
     # The path counts for band edges, which it often meets, but holds no electrons.
     points = np.concatenate([grid.points, path.kpts])
     weights = np.concatenate([grid.weights, np.zeros(len(path.kpts))])
-    eigenvalues = solve(hamiltonian, KPoints(points, weights), projected=False)
+    kpoints = KPoints(points, weights)
+    eigenvalues = solve(hamiltonian, kpoints, projected=False, with_spin=config.soc)
     edges, gap = refined_edges_and_gap(hamiltonian, eigenvalues, electrons_of(hamiltonian))
     distance, ticks, names = path.get_linear_kpoint_axis()
     return BandStructure(
@@ -176,6 +181,7 @@ def band_structure(
         path.kpts,
         _join_labels(ticks, names),
         eigenvalues.energies[:, len(grid) :],
+        None if eigenvalues.spin is None else eigenvalues.spin[:, len(grid) :],
         fermi_level_of(hamiltonian, eigenvalues, config),
         edges.gap,
         gap,

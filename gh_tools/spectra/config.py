@@ -33,8 +33,18 @@ class SamplingConfig(BaseModel):
     """k-points per Å⁻¹ along each periodic direction of the reduced cell (as in ASE and GPAW). All cells of a lattice get the same points."""
     fermi: Literal["count", "label"] = "count"
     """Fermi level from the electron count and the eigenvalues, or the one stored with the labels."""
+    soc: bool = False
+    """Spin–orbit coupling from the PAW setups of the basis is added to H; eigenvalues hold one electron then."""
     smearing: float = Field(default=0.0, ge=0, le=_LARGEST)
     """Fermi-Dirac width kT for the Fermi level, eV; 0 (and below 1e-6) fills sharply, with E_F midgap in a gap."""
+
+    @model_validator(mode="after")
+    def _fermi_level_with_coupling(self) -> SamplingConfig:
+        if self.soc and self.fermi == "label":
+            raise ValueError(
+                'the Fermi level of the labels is that without spin-orbit coupling; use fermi = "count" with soc'
+            )
+        return self
 
 
 class DosConfig(SamplingConfig):

@@ -22,6 +22,7 @@ from gh_tools.spectra.projection import (
     lowdin,
     mulliken,
     species_members,
+    spin_expectation,
 )
 
 # Bytes of H(k) and S(k) that are held at once.
@@ -30,6 +31,9 @@ BATCH_BYTES = 2**27
 # direction: 1 meV in a predicted block becomes 1 eV in an eigenvalue. Sound bases of PAW
 # calculations stay near 0.1 and unconfined ones near 1e-3.
 POOR_OVERLAP = 1e-3
+# eV. Eigenvectors of nearer energies are any combination of each other: the grid of the labels breaks the symmetry
+# between them by about as much.
+_SAME = 1e-4
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,9 @@ class Eigenvalues:
         below: number of eigenvalues below those listed; None for none.
         above: number of eigenvalues above those listed; None for none.
         window: energies between which the list is complete, eV.
+        spinor: eigenvectors have two spin components, so that an eigenvalue holds one electron.
+        spin: expectation values of the Pauli matrices in each eigenvector of a spinor Hamiltonian; the mean over
+            those within 1e-4 eV of each other, which alone is defined. None if it was not asked for.
 
     Where k-points or spins have different numbers of eigenvalues in the window, the list is filled up
     with eigenvalues at infinity, which stand for no states.
@@ -57,11 +64,13 @@ class Eigenvalues:
     below: Int[np.ndarray, "spins kpoints"] | None = None
     above: Int[np.ndarray, "spins kpoints"] | None = None
     window: tuple[float, float] = (-np.inf, np.inf)
+    spinor: bool = False
+    spin: Float[np.ndarray, "3 kpoints bands"] | None = None
 
     @property
     def degeneracy(self) -> int:
-        """Electrons that one eigenvalue holds: 2 when spins are paired, 1 for a spin channel."""
-        return 2 // self.energies.shape[0]
+        """Electrons that one eigenvalue holds: 2 when spins are paired, 1 for a spin channel or a spinor."""
+        return 1 if self.spinor else 2 // self.energies.shape[0]
 
     @cached_property
     def states(self) -> Float[np.ndarray, "spins kpoints bands"]:
@@ -94,6 +103,7 @@ def solve(
     *,
     projected: bool = True,
     projection: Projection = "mulliken",
+    with_spin: bool = False,
 ) -> Eigenvalues:
     """Solve the generalised eigenproblem of a structure at each k-point, densely.
 
@@ -102,6 +112,7 @@ def solve(
         kpoints: where to solve.
         projected: compute weights of species (needs eigenvectors, about twice the time).
         projection: which weights, see `projection`.
+        with_spin: compute the spin of each eigenvector of a spinor Hamiltonian.
 
     Returns:
         All eigenvalues, for each spin channel of the Hamiltonian.
@@ -113,6 +124,7 @@ def solve(
     shape = (hamiltonian.n_spins, len(kpoints), hamiltonian.n_orbitals)
     energies = np.empty(shape)
     projections: Any = np.empty((len(species), *shape)) if projected else None
+    spins: Any = np.empty((3, *shape[1:])) if with_spin else None
 
     batch = max(1, BATCH_BYTES // (32 * hamiltonian.n_orbitals**2))
     smallest = np.inf, 0
@@ -130,7 +142,7 @@ def solve(
             for offset, (matrix, overlap) in enumerate(zip(matrices, overlaps, strict=True)):
                 k = first + offset
                 _check_finite(matrix, "H", kpoints.points[k])
-                if not projected:
+                if not projected and not with_spin:
                     energies[spin, k] = scipy.linalg.eigh(
                         matrix, overlap, eigvals_only=True, check_finite=False
                     )
@@ -138,6 +150,11 @@ def solve(
                 energies[spin, k], vectors = scipy.linalg.eigh(
                     matrix, overlap, driver="gvd", check_finite=False
                 )
+                if with_spin:
+                    moments = spin_expectation(hamiltonian, vectors, overlap @ vectors)
+                    spins[:, k] = _mean_of_degenerate(energies[spin, k], moments)
+                if not projected:
+                    continue
                 if projection == "lowdin":
                     weights = lowdin(dense_root(overlap) @ vectors)
                 else:
@@ -146,7 +163,18 @@ def solve(
     if smallest[0] < POOR_OVERLAP:
         formula = hamiltonian.atoms.get_chemical_formula()
         log.warning("%s: %s", formula, _describe_overlap(hamiltonian, kpoints, smallest[1]))
-    return Eigenvalues(energies, kpoints, species, projections)
+    return Eigenvalues(
+        energies, kpoints, species, projections, spinor=hamiltonian.spinor, spin=spins
+    )
+
+
+def _mean_of_degenerate(
+    energies: Float[np.ndarray, " bands"], values: Float[np.ndarray, "3 bands"]
+) -> Float[np.ndarray, "3 bands"]:
+    """Return values averaged over eigenvectors of the same energy, of which any combination would do."""
+    group = np.cumsum(np.diff(energies, prepend=energies[0]) > _SAME)
+    sums = np.stack([np.bincount(group, weights=row) for row in values])
+    return (sums / np.bincount(group))[:, group]
 
 
 def _check_finite(
@@ -177,7 +205,7 @@ def _describe_overlap(hamiltonian: Hamiltonian, kpoints: KPoints, index: int) ->
     overlap = bloch_matrices(hamiltonian, k[None], "overlap")[0]
     value, vector = scipy.linalg.eigh(overlap, subset_by_index=[0, 0])
     numbers = hamiltonian.atoms.numbers
-    owner = np.repeat(numbers, hamiltonian.basis.n_orbitals(numbers))
+    owner = np.repeat(numbers, hamiltonian.orbitals_of_atoms)
     share = np.bincount(owner, weights=np.abs(vector[:, 0]) ** 2)
     culprit = int(np.argmax(share))
     name = hamiltonian.basis[culprit].basis_name

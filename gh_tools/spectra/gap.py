@@ -17,7 +17,7 @@ class Edge:
         energy: in eV, on the scale of the Hamiltonian.
         kpoint: in units of the reciprocal lattice vectors, components in (-1/2, 1/2].
         spin: its spin channel.
-        degeneracy: number of bands within 1 meV of it there.
+        degeneracy: number of bands within 1 meV of it there; of spinors it counts both spins.
         masses: principal effective masses along the periodic directions, in electron masses, ascending by size; of a
             valence band those of holes. None where bands are degenerate, which then have no mass tensor.
         axes: unit vectors along which they are, as rows; None likewise.

@@ -87,7 +87,7 @@ def grid_for_density(atoms: ase.Atoms, density: float) -> tuple[int, int, int]:
     return a, b, c
 
 
-def kpoints_for_density(atoms: ase.Atoms, density: float) -> KPoints:
+def kpoints_for_density(atoms: ase.Atoms, density: float, *, time_reversal: bool = True) -> KPoints:
     """Return the Γ-centred grid of the reduced cell with a k-point density, halved by time reversal.
 
     The points are the same for all cells of a lattice, see `gh_tools.orbitals.lattice.reduced_basis`.
@@ -95,6 +95,7 @@ def kpoints_for_density(atoms: ase.Atoms, density: float) -> KPoints:
     Args:
         atoms: structure; directions that are not periodic get one point.
         density: k-points per Å⁻¹, see `grid_for_density`.
+        time_reversal: False keeps both k and -k.
 
     Returns:
         The points in units of the reciprocal vectors of the structure's own cell, Γ first.
@@ -103,5 +104,6 @@ def kpoints_for_density(atoms: ase.Atoms, density: float) -> KPoints:
         UsageError: if the density is not positive.
     """
     basis, change = reduced_basis(atoms.cell.array, atoms.pbc)
-    grid = monkhorst_pack(grid_for_density(ase.Atoms(cell=basis, pbc=atoms.pbc), density))
+    counts = grid_for_density(ase.Atoms(cell=basis, pbc=atoms.pbc), density)
+    grid = monkhorst_pack(counts, time_reversal=time_reversal)
     return KPoints(kpoints_in_cell(grid.points, change), grid.weights)

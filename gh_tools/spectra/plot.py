@@ -89,13 +89,16 @@ def plot_bands(
 
     Args:
         path: picture to write, .png, .pdf or .svg.
-        bands: drawn as lines, one colour for each spin.
+        bands: drawn as lines, one colour for each spin; with spin–orbit coupling coloured by the spin along z.
         reference: of the same path.
         title: over the picture.
         window: energies shown, eV from E_F.
     """
     with picture(path, (4.6, 4.0)) as (_, axes):
-        _draw_bands(axes, bands, window, PALETTE[:2], "-", 1.4, _spin_labels(bands))
+        if bands.spin is None:
+            _draw_bands(axes, bands, window, PALETTE[:2], "-", 1.4, _spin_labels(bands))
+        else:
+            _draw_spin(axes, bands, bands.spin[2], window)
         if reference is not None:
             labels = ["reference"] * reference.energies.shape[0]
             colours = (INK, "#777777")
@@ -137,6 +140,39 @@ def _draw_bands(
         )
         if lines and spin < len(labels):
             lines[0].set_label(labels[spin])
+
+
+def _draw_spin(
+    axes: Axes,
+    bands: BandStructure,
+    spin: Float[np.ndarray, "kpoints bands"],
+    window: tuple[float, float],
+) -> None:
+    """Draw bands coloured by a component of the spin, with a scale beside them."""
+    from matplotlib.collections import LineCollection
+
+    energies = bands.energies[0] - bands.fermi_level
+    inside = (energies.max(axis=0) > window[0]) & (energies.min(axis=0) < window[1])
+    if not inside.any():
+        return
+    distance = np.broadcast_to(bands.distance[:, None], energies[:, inside].shape)
+    points = np.stack([distance, energies[:, inside]], axis=-1)
+    segments = np.stack([points[:-1], points[1:]], axis=2).reshape(-1, 2, 2)
+    middle = 0.5 * (spin[:-1, inside] + spin[1:, inside])
+    # Grey in the middle, which on white can be seen.
+    lines = LineCollection(
+        list(segments), array=middle.ravel(), cmap=_spin_colours(), linewidths=1.4
+    )
+    lines.set_clim(-1, 1)
+    axes.add_collection(lines)
+    bar = axes.figure.colorbar(lines, ax=axes, pad=0.02, aspect=30, ticks=[-1, 0, 1])
+    bar.set_label("spin along z, $\\langle\\sigma_z\\rangle$")
+
+
+def _spin_colours():
+    from matplotlib.colors import LinearSegmentedColormap
+
+    return LinearSegmentedColormap.from_list("spin", [PALETTE[0], "#b0b0b0", PALETTE[1]])
 
 
 def _spin_labels(bands: BandStructure) -> list[str]:

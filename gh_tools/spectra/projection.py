@@ -25,7 +25,7 @@ def species_members(
     """Return the atomic numbers present, ascending, and 1 where an orbital is of one, else 0."""
     numbers = hamiltonian.atoms.numbers
     species = np.unique(numbers)
-    owner = np.repeat(numbers, hamiltonian.basis.n_orbitals(numbers))
+    owner = np.repeat(numbers, hamiltonian.orbitals_of_atoms)
     return species, (species[:, None] == owner).astype(float)
 
 
@@ -50,6 +50,29 @@ def lowdin(
         rooted: S^½ x.
     """
     return rooted.real**2 + rooted.imag**2
+
+
+def spin_expectation(
+    hamiltonian: Hamiltonian,
+    x: Shaped[np.ndarray, "orbitals eigenvalues"],
+    sx: Shaped[np.ndarray, "orbitals eigenvalues"],
+) -> Float[np.ndarray, "3 eigenvalues"]:
+    """Return ⟨σ_x⟩, ⟨σ_y⟩ and ⟨σ_z⟩ of eigenvectors of a spinor Hamiltonian, each from -1 to 1.
+
+    With a = ⟨↑|S|↓⟩ they are 2 Re a, 2 Im a and ⟨↑|S|↑⟩ - ⟨↓|S|↓⟩ for xᴴSx = 1.
+
+    Args:
+        hamiltonian: whose eigenvectors they are.
+        x: eigenvectors.
+        sx: S x.
+    """
+    half = hamiltonian.orbitals_of_atoms // 2
+    # Orbitals of one spin before an atom are as many as of the other.
+    up = np.arange(half.sum()) + np.repeat(np.cumsum(half) - half, half)
+    down = up + np.repeat(half, half)
+    mixed = np.sum(x[up].conj() * sx[down], axis=0)
+    difference = mulliken(x[up], sx[up]).sum(axis=0) - mulliken(x[down], sx[down]).sum(axis=0)
+    return np.stack([2 * mixed.real, 2 * mixed.imag, difference])
 
 
 def dense_root(overlap: Shaped[np.ndarray, "n n"]) -> Shaped[np.ndarray, "n n"]:

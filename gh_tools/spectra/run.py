@@ -192,8 +192,14 @@ def reference_spectra(
     if reader is None:
         known = read_spectra(store)
         n_spins, structures = known.n_spins, known.structures
+        if known.soc != spectra.soc:
+            raise DataError(
+                f"{path}: soc: expected spectra {'with' if spectra.soc else 'without'} spin-orbit coupling, "
+                f"found some {'with' if known.soc else 'without'}; compare spectra of the same kind"
+            )
     else:
-        n_spins, structures = int(store.attributes.get("spins", 1)), reader.structures
+        n_spins = 1 if config.soc else int(store.attributes.get("spins", 1))
+        structures = reader.structures
     pairs = match(spectra.structures, structures, f"spectra against {path}", partly=True)
     if n_spins != spectra.n_spins:
         raise DataError(
@@ -228,9 +234,9 @@ def check_carriers(reader: HamiltonianReader, config: DosConfig) -> None:
 
 def _solver(reader: HamiltonianReader, index: int, config: DosConfig, memory: int) -> Solver:
     atoms = reader.structures.atoms[index]
-    n_orbitals = int(reader.basis.n_orbitals(atoms.numbers).sum())
+    n_orbitals = int(reader.basis.n_orbitals(atoms.numbers).sum()) * (2 if config.soc else 1)
     doubled = 2 * kpoints_for(atoms, config).points
-    real = bool(np.all(doubled == np.round(doubled)))
+    real = bool(np.all(doubled == np.round(doubled))) and not config.soc
     return choose_solver(config.solver, n_orbitals, real, memory)
 
 

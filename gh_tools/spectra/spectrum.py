@@ -78,11 +78,29 @@ class Spectrum:
     deviation: Float[np.ndarray, " points"] | None = None
 
 
-def kpoints_for(atoms: ase.Atoms, config: SamplingConfig) -> KPoints:
-    """Return the k-points of a structure."""
+def kpoints_for(atoms: ase.Atoms, config: SamplingConfig, *, time_reversal: bool = True) -> KPoints:
+    """Return the k-points of a structure; both k and -k where its states have no time-reversal symmetry."""
     if config.kpts:
-        return monkhorst_pack(config.kpts)
-    return kpoints_for_density(atoms, config.kpoint_density)
+        return monkhorst_pack(config.kpts, time_reversal=time_reversal)
+    return kpoints_for_density(atoms, config.kpoint_density, time_reversal=time_reversal)
+
+
+def prepared(hamiltonian: Hamiltonian, config: SamplingConfig) -> tuple[Hamiltonian, KPoints]:
+    """Return the Hamiltonian whose eigenvalues the configuration asks for, and the k-points.
+
+    Eigenvalues at k and -k are equal without a magnetic moment by time reversal, and without spin–orbit coupling because
+    H(R) is real; with both they are not.
+
+    Raises:
+        DataError: spin–orbit coupling is asked for and the basis has no PAW setups.
+    """
+    magnetic = hamiltonian.n_spins == 2
+    kpoints = kpoints_for(hamiltonian.atoms, config, time_reversal=not (config.soc and magnetic))
+    if config.soc:
+        from gh_tools.dft.spin_orbit import with_spin_orbit
+
+        hamiltonian = with_spin_orbit(hamiltonian)
+    return hamiltonian, kpoints
 
 
 def compute_spectrum(
@@ -104,7 +122,7 @@ def compute_spectrum(
     Raises:
         DataError: if the eigenproblem or the Fermi level is ill-defined.
     """
-    kpoints = kpoints_for(hamiltonian.atoms, config)
+    hamiltonian, kpoints = prepared(hamiltonian, config)
     electrons = electrons_of(hamiltonian)
     energy = energy_grid(config.window, config.points)
     if solver == "dense":

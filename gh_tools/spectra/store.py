@@ -97,6 +97,7 @@ class SpectraWriter:
                 "projection": self.config.projection,
                 "carrier_species": list(self.config.carriers),
                 "carrier_window": list(self.config.carrier_window),
+                "soc": self.config.soc,
                 "spin_degeneracy": "densities, carriers and electrons count both spins",
             },
         )
@@ -177,6 +178,7 @@ class Spectra:
         species: Mulliken-projected densities by atomic number, states/eV.
         scalars: by name, see `SCALARS`; NaN where not defined.
         width: of the Gaussians, eV.
+        soc: whether they are with spin–orbit coupling.
     """
 
     structures: Structures
@@ -186,6 +188,7 @@ class Spectra:
     species: Mapping[int, Float[np.ndarray, "structures points"]]
     scalars: Mapping[str, Float[np.ndarray, " structures"]]
     width: float
+    soc: bool = False
 
     def __len__(self) -> int:
         return len(self.structures)
@@ -206,6 +209,7 @@ class Spectra:
             {z: density[indices] for z, density in self.species.items()},
             {name: values[indices] for name, values in self.scalars.items()},
             self.width,
+            self.soc,
         )
 
 
@@ -222,6 +226,7 @@ def read_spectra(source: Store | Path | str) -> Spectra:
         {int(z): store[f"dos/species/{z}"] for z in store.group_names("dos/species")},
         {name: store[f"scalar/{name}"] for name in store.group_names("scalar")},
         float(store.attributes["width"]),
+        bool(store.attributes.get("soc", False)),
     )
 
 
@@ -241,6 +246,7 @@ def gather(structures: Structures, config: DosConfig, spectra: list[Spectrum]) -
         species,
         {name: np.array([s.scalars.get(name, np.nan) for s in spectra]) for name in SCALARS},
         config.width,
+        config.soc,
     )
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import scipy.linalg
 import scipy.sparse
 import scipy.sparse.linalg
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Float, Inexact, Int, Shaped
 
 from gh_tools.errors import DataError
 from gh_tools.orbitals.blocks import Hamiltonian, OnsiteBlocks, PairBlocks
@@ -117,7 +117,7 @@ def make_pencil(hamiltonian: Hamiltonian, k: Float[np.ndarray, "3"], spin: int =
         DataError: if an element is not finite.
     """
     pattern = _Pattern(hamiltonian)
-    real = bool(np.all(2 * k == np.round(2 * k)))
+    real = bool(np.all(2 * k == np.round(2 * k))) and not hamiltonian.spinor
     values = np.zeros((2, len(pattern.indices)), float if real else complex)
     for _, blocks in hamiltonian.groups():
         i, j, shift = _atoms_of(blocks)
@@ -144,8 +144,8 @@ class _Pattern:
 
     def __init__(self, hamiltonian: Hamiltonian):
         numbers = hamiltonian.atoms.numbers
-        self._size = size = hamiltonian.basis.n_orbitals(numbers)
-        self._start = start = hamiltonian.basis.orbital_ptr(numbers)
+        self._size = size = hamiltonian.orbitals_of_atoms
+        self._start = start = hamiltonian.orbital_ptr
         n_atoms = len(numbers)
         keys = [_key(*_atoms_of(blocks)[:2], n_atoms) for _, blocks in hamiltonian.groups()]
         # Blocks by rows of atoms; the first of a row is the one on the diagonal.
@@ -173,7 +173,7 @@ class _Pattern:
         out: Shaped[np.ndarray, " entries"],
         i: Int[np.ndarray, " blocks"],
         j: Int[np.ndarray, " blocks"],
-        block: Float[np.ndarray, "blocks ki kj"],
+        block: Inexact[np.ndarray, "blocks ki kj"],
         phase: Shaped[np.ndarray, " blocks"],
     ) -> None:
         """Add blocks times phases, and their adjoints, to the upper triangle."""

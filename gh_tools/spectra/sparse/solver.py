@@ -100,11 +100,8 @@ class SlicedSolver:
             kept: where finished slices are put, and found after an interruption.
         """
         self.kept = kept
-        self.hamiltonian, self.kpoints, self.degeneracy = (
-            hamiltonian,
-            kpoints,
-            2 // hamiltonian.n_spins,
-        )
+        self.hamiltonian, self.kpoints = hamiltonian, kpoints
+        self.degeneracy = hamiltonian.degeneracy
         self.channels = [
             Channel(s, k) for s in range(hamiltonian.n_spins) for k in range(len(kpoints))
         ]
@@ -242,7 +239,16 @@ class SlicedSolver:
         for channel, part in found.items():
             energies[channel][: len(part.energies)] = part.energies
             projections[:, channel.spin, channel.kpoint, : len(part.energies)] = part.projections
-        return Eigenvalues(energies, self.kpoints, self._species, projections, below, above, window)
+        return Eigenvalues(
+            energies,
+            self.kpoints,
+            self._species,
+            projections,
+            below,
+            above,
+            window,
+            spinor=self.hamiltonian.spinor,
+        )
 
     def _joint_model(self) -> CountModel:
         """Model the electrons of all channels by those of the first k-point."""
@@ -279,7 +285,7 @@ class SlicedSolver:
         return slicer
 
     def _owner(self) -> Int[np.ndarray, " orbitals"]:
-        counts = self.hamiltonian.basis.n_orbitals(self.hamiltonian.atoms.numbers)
+        counts = self.hamiltonian.orbitals_of_atoms
         return np.repeat(np.arange(len(counts)), counts)
 
     def _projector(self, pencil: Pencil, bounds: tuple[float, float]) -> Callable:
