@@ -47,7 +47,10 @@ def _readings(text: str) -> list[Any]:
     """
     typed_quotes = '"' in text or "'" in text
     quoted = text if typed_quotes else _BARE_WORD.sub(lambda word: json.dumps(word[0]), text)
-    candidates = [_toml_value(text), text, _toml_value(quoted), _toml_value(f"[{quoted}]")]
+    bare = _toml_value(quoted)
+    candidates = [_toml_value(text), text, bare]
+    if not isinstance(bare, list):
+        candidates.append(_toml_value(f"[{quoted}]"))
     return [value for value in candidates if value is not None]
 
 

@@ -30,7 +30,7 @@ class KPoints:
         return len(self.points)
 
 
-def monkhorst_pack(grid: Sequence[int], *, time_reversal: bool = True) -> KPoints:
+def monkhorst_pack(grid: Sequence[float], *, time_reversal: bool = True) -> KPoints:
     """Return the Γ-centred Monkhorst-Pack grid, halved by time reversal.
 
     H(R) is real, so H(-k) is the complex conjugate of H(k) and has the same eigenvalues and
