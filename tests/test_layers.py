@@ -11,7 +11,7 @@ PACKAGE = Path(gh_tools.__file__).parent
 # From the ground up. Parts of one line may know each other's files only as far as there is no circle,
 # but for training and inference, which are siblings.
 LAYERS = (
-    "version, errors, tables, progress_bar, console, resources, outputs, plotting, units, aliases",
+    "version, errors, tables, progress_bar, console, resources, files, outputs, plotting, units, aliases",
     "orbitals",
     "workers",
     "store",

@@ -159,6 +159,8 @@ def _describe(error: Exception, options: Mapping[str, Any] = {}) -> tuple[str, i
             f"{folder}: {full.strerror}; what is finished is kept: make room, and go on with --resume",
             CannotCreateError.exit_code,
         )
+    if isinstance(error, OSError) and error.strerror:
+        return f"the system refused: {error.strerror}", CannotCreateError.exit_code
     kind = type(error).__name__
     message = " ".join(str(error).split())
     return f"unexpected {kind}: {message} (run again with --debug to see where)", GhError.exit_code

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import math
-import os
 import re
-import select
-import stat
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,15 +12,14 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from gh_tools.aliases import renamed_keys
 from gh_tools.cli.settings import DEEPEST, as_tables, parse_setting, within
-from gh_tools.errors import NoInputError, UsageError
+from gh_tools.errors import UsageError
+from gh_tools.files import read_text
 
 if TYPE_CHECKING:
     import pydantic
 
 Config = TypeVar("Config", bound="pydantic.BaseModel")
 
-# A configuration: bytes, and seconds until a pipe must have begun to deliver it.
-_LARGEST_CONFIG, _PIPE_PATIENCE = 1 << 20, 10
 # A key of more parts: Python's parser takes time that grows with the square of their number.
 _DEEP_KEY = re.compile(
     rf"""(?<![\w-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){{{DEEPEST}}}"""
@@ -68,7 +63,7 @@ def _load_config(
 
     values: dict[str, Any] = _merge({}, base or {})
     if file is not None:
-        text = read_config(file)
+        text = read_text(file, "configuration file")
         if _DEEP_KEY.search(text):
             raise UsageError(f"{file}: a key has more than {DEEPEST} parts")
         try:
@@ -185,59 +180,6 @@ def _as_toml(value: Any) -> str:
 
     pattern = r"\\\\|\\u(?P<high>d[89ab]..)\\u(?P<low>d[c-f]..)|\\u(?P<alone>d[89a-f]..)"
     return re.sub(pattern, escape, json.dumps(value))
-
-
-def read_config(file: Path) -> str:
-    """Return the text of a configuration file, which may be a pipe, as in ``-c <(sed ...)``.
-
-    Raises:
-        NoInputError: no such file, or a pipe into which nobody writes.
-        UsageError: it is no text, larger than a configuration can be, or a device.
-    """
-    try:
-        status = file.stat()
-    except FileNotFoundError:
-        raise NoInputError(f"{file}: no such configuration file") from None
-    if not (stat.S_ISREG(status.st_mode) or stat.S_ISFIFO(status.st_mode)):
-        raise UsageError(f"{file}: expected a configuration file, found a folder or a device")
-    try:
-        content = _drained(file) if stat.S_ISFIFO(status.st_mode) else _beginning(file)
-    except PermissionError as error:
-        raise NoInputError(f"{file}: cannot be read: {error.strerror}") from None
-    if len(content) > _LARGEST_CONFIG:
-        raise UsageError(f"{file}: expected a configuration file, found more than 1 MiB")
-    try:
-        return content.decode("utf-8-sig")  # some editors begin a file with a byte order mark
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{file}: expected text in UTF-8: {error}") from None
-
-
-def _beginning(file: Path) -> bytes:
-    with file.open("rb") as stream:
-        return stream.read(_LARGEST_CONFIG + 1)
-
-
-@functools.cache  # a pipe gives its content once
-def _drained(file: Path) -> bytes:
-    content = b""
-    # To open a pipe into which nobody writes would wait for ever.
-    descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK)
-    try:
-        while len(content) <= _LARGEST_CONFIG:
-            try:
-                piece = os.read(descriptor, 1 << 16)
-            except BlockingIOError:
-                if select.select([descriptor], [], [], _PIPE_PATIENCE)[0]:
-                    continue
-                raise NoInputError(f"{file}: a pipe into which nothing is written") from None
-            if not piece:
-                break
-            content += piece
-    finally:
-        os.close(descriptor)
-    if not content:
-        raise NoInputError(f"{file}: a pipe into which nobody writes; name a file")
-    return content
 
 
 def show_config(config: pydantic.BaseModel) -> None:

@@ -180,7 +180,7 @@ def main(
         raise UsageError("--reference is drawn into a picture: give its name with --plot")
     stores = [open_store(path, "hamiltonians") for path in paths]
     if reference is not None:
-        open_store(reference, ("hamiltonians", "spectra"))
+        open_store(reference, ("hamiltonians", "spectra"))  # not after all the work
     claim_files([plot], overwrite=overwrite or resume)
     claim_stores(
         targets,

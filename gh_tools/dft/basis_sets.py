@@ -10,6 +10,7 @@ import xml.sax
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+import numpy as np
 from ase.data import chemical_symbols
 from ase.units import Bohr
 
@@ -19,6 +20,9 @@ from gh_tools.orbitals.basis import Basis, ElementBasis, Shell
 
 if TYPE_CHECKING:
     from gh_tools.dft.config import LabelConfig
+
+# Of the radial grid of a basis file: GPAW's have some thousand.
+_MOST_POINTS = 100_000
 
 
 def basis_table(config: LabelConfig, numbers: Iterable[int]) -> Basis:
@@ -115,14 +119,39 @@ def _confined(data, kind: str, shift: float):
 
 
 def gpaw_basis(element: ElementBasis):
-    """Rebuild GPAW's basis object from the text in the basis table, with no file on disk."""
+    """Rebuild GPAW's basis object from the text in the basis table, with no file on disk.
+
+    Raises:
+        DataError: the text is no basis file, or one of other shells than the table's.
+    """
     from gpaw.basis_data import Basis as BasisFile
     from gpaw.basis_data import BasisSetXMLParser
 
+    class Parser(BasisSetXMLParser):
+        def startElement(self, name, attrs):
+            if name == "radial_grid":
+                counts = [int(attrs[key]) for key in ("n", "istart", "iend") if key in attrs]
+                if not all(0 <= count <= _MOST_POINTS for count in counts):
+                    raise ValueError(f"a radial grid of more than {_MOST_POINTS} points")
+            super().startElement(name, attrs)
+
     symbol = chemical_symbols[element.number]
-    parser = BasisSetXMLParser(symbol, element.basis_name)
-    xml.sax.parseString(element.basis_text.encode(), parser)
-    return BasisFile(symbol, element.basis_name, bf_j=parser.bf_j, **parser._dct)
+    parser = Parser(symbol, element.basis_name)
+    expected = [(shell.l, round(shell.cutoff, 3)) for shell in element.shells]
+    try:
+        xml.sax.parseString(element.basis_text.encode(), parser)
+        found = BasisFile(symbol, element.basis_name, bf_j=parser.bf_j, **parser._dct)
+        shells = [(int(bf.l), round(float(bf.rc) * Bohr, 3)) for bf in found.bf_j]
+        if shells != expected:
+            raise ValueError(f"shells (l, cutoff in Å) {shells}, the table has {expected}")
+        if not all(np.isfinite(bf.phit_g).all() for bf in found.bf_j):
+            raise ValueError("radial functions that are not finite")
+    except Exception as error:  # of many kinds, by what stands in its place
+        raise DataError(
+            f"basis/element/basis_text: expected the basis file of {symbol} ({' '.join(str(error).split())}); "
+            "make the store anew"
+        ) from None
+    return found
 
 
 def gpaw_arguments(basis: Basis) -> dict:
@@ -138,18 +167,29 @@ def make_setups(basis: Basis):
     """Build GPAW's setups, one for each element of the table in its order.
 
     Raises:
-        DataError: a PAW setup file of this machine is not the one that the table was made with.
+        DataError: a PAW setup file of this machine is not the one that the table was made with, or there is none;
+            or the table's own basis files are damaged.
     """
     from gpaw.setup import Setups
     from gpaw.xc import XC
 
     arguments = gpaw_arguments(basis)
     family = _matching_family(next(iter(basis.elements.values())))
-    setups = Setups(list(basis.numbers), arguments["setups"], arguments["basis"], XC(family))
+    try:
+        setups = Setups(list(basis.numbers), arguments["setups"], arguments["basis"], XC(family))
+    except Exception as error:  # of many kinds: what is not found, and what is no setup
+        names = ", ".join(f"{symbol}: {name}" for symbol, name in arguments["setups"].items())
+        raise DataError(
+            f"GPAW does not make the PAW setups of the basis table ({names}): {' '.join(str(error).split())}; install "
+            "the gpaw-data that the labels were made with"
+        ) from None
     for setup, element in zip(setups, basis.elements.values(), strict=True):
-        if setup.fingerprint != element.fingerprint:
+        found = getattr(
+            setup, "fingerprint", None
+        )  # pseudopotentials, which GPAW has as well, have none
+        if found != element.fingerprint:
             raise DataError(
-                f"the PAW setup {setup.filename} has the fingerprint {setup.fingerprint}, the basis "
+                f"the PAW setup {getattr(setup, 'filename', None)} has the fingerprint {found}, the basis "
                 f"table says {element.fingerprint}: install the gpaw-data that the labels were made with"
             )
     return setups

@@ -10,9 +10,12 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int
 
-from gh_tools.errors import DataError, NoInputError, UsageError
+from gh_tools.errors import DataError, UsageError
+from gh_tools.files import read_text
 from gh_tools.orbitals.basis import Arrays
 
+# MiB of a file that names structures.
+_LARGEST = 64
 PARTS = ("train", "validation", "test")
 
 
@@ -182,14 +185,13 @@ def read_split(path: str | Path, names: Sequence[str]) -> Split:
         The split, checked against the number of structures.
 
     Raises:
-        NoInputError: If there is no such file.
+        NoInputError: If there is no such file, or a pipe into which nobody writes.
+        UsageError: If it is no text, or larger than such a file can be.
         DataError: If it is not such an object, or names a structure that the labels lack.
     """
     try:
-        content = json.loads(Path(path).read_text())
-    except FileNotFoundError:
-        raise NoInputError(f"{path}: no such file; --split takes a JSON file") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        content = json.loads(read_text(Path(path), "file of a split in JSON", _LARGEST))
+    except (ValueError, RecursionError) as error:
         raise DataError(
             f"{path}: not a JSON file ({error}); write one with 'train', 'validation', 'test'"
         ) from None
@@ -208,7 +210,9 @@ def read_split(path: str | Path, names: Sequence[str]) -> Split:
 
 def _indices(path: str | Path, part: str, entries: object, names: Sequence[str]) -> np.ndarray:
     """Turn a list of names or indices into indices."""
-    if not isinstance(entries, list) or not all(type(entry) in (int, str) for entry in entries):
+    if not isinstance(entries, list) or not all(
+        type(entry) is str or (type(entry) is int and abs(entry) < 2**62) for entry in entries
+    ):
         raise DataError(
             f"{path}: '{part}' must be a list of structure names or of indices; write it so"
         )

@@ -118,12 +118,25 @@ def end_claims() -> None:
 
 
 def check_folder(path: Path) -> None:
-    """Raise `CannotCreateError` if nothing can be created at ``path`` because of the folder it would be in."""
+    """Raise `CannotCreateError` if nothing may be created at ``path`` because of its name, or the folder it is in."""
+    if "\n" in str(path.absolute()):
+        raise CannotCreateError(
+            f"{path}: a line break is in its name, so that the next command would read two; name another --output"
+        )
     if path.name in ("", ".", "..") or not path.absolute().parent.is_dir():
         raise CannotCreateError(
             f"{path}: cannot be created: its folder does not exist; make it first"
         )
-    if not os.access(path.absolute().parent, os.W_OK | os.X_OK):
+    folder = Path(os.path.realpath(path.absolute().parent))
+    for above in (folder, *folder.parents):
+        # A Zarr store, or what is unfinished of one: it would be damaged, or removed with what is in it.
+        if (above / "zarr.json").exists() or (
+            (above / "run.json").exists() and (above / "parts").is_dir()
+        ):
+            raise CannotCreateError(
+                f"{path}: would lie inside the store {above}, and damage it; name another --output"
+            )
+    if not os.access(folder, os.W_OK | os.X_OK):
         raise CannotCreateError(f"{path}: cannot be created: its folder is not writable")
 
 

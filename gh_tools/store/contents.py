@@ -10,7 +10,7 @@ import numpy as np
 import zarr
 
 from gh_tools.aliases import array_path
-from gh_tools.errors import DataError
+from gh_tools.errors import DataError, NoInputError
 
 # Bytes of arrays that are read once: those that are checked when a store is opened are then asked for.
 _SMALL = 2**20
@@ -60,14 +60,18 @@ class Store:
 
         Raises:
             DataError: there is no such array, or its chunks are damaged or missing.
+            NoInputError: they may not be read, or the disk fails.
         """
         array = self.zarr_array(key)
         if where is ... and key in self._known:
             return self._known[key].copy()
         try:
             values = np.asarray(array[where])
-        except DataError:
+        except (DataError, MemoryError):
             raise
+        except OSError as error:
+            reason = error.strerror or error
+            raise NoInputError(f"{self.path}: {key}: cannot be read: {reason}") from error
         except Exception as error:
             # Codecs raise many kinds of errors for damaged chunks.
             reason = " ".join(str(error).split()) or type(error).__name__

@@ -28,7 +28,7 @@ from gh_tools.outputs.publish import (
     sweep,
 )
 from gh_tools.store.provenance import Provenance
-from gh_tools.store.read import content_id, metadata_id, partial_path, read_json
+from gh_tools.store.read import RUN, content_id, metadata_id, partial_path, read_json
 from gh_tools.store.schema import KINDS, SCHEMA
 
 _CHUNK = 128 * 1024  # elements; see the architecture page for what was measured
@@ -96,7 +96,7 @@ def is_partial(directory: Path) -> bool:
     """Tell whether a folder is an unfinished store that a run of gh-tools left, or empty."""
     if directory.is_symlink() or not directory.is_dir():
         return False
-    run = read_json(directory / "run.json")
+    run = read_json(directory / RUN)
     return (isinstance(run, dict) and "token" in run) or not any(directory.iterdir())
 
 

@@ -31,8 +31,8 @@ from gh_tools.store.io import (
 )
 from gh_tools.store.parts import Parts
 from gh_tools.store.provenance import Provenance
-from gh_tools.store.read import open_store, partial_path, read_json
-from gh_tools.store.records import write_atomically
+from gh_tools.store.read import RUN, open_store, partial_path, read_json
+from gh_tools.store.records import sealed, unsealed, write_atomically
 
 _PUBLISHED = "published.json"
 _SAME = ("program", "seed", "config", "inputs")
@@ -106,11 +106,7 @@ class PartialStore(Parts):
             self.extends = False
             super().__init__(self.directory.absolute() / "parts", "")
             return
-        begun = read_json(self.directory / "run.json")
-        if not isinstance(begun, dict) or not {*run, "extends", "token"} <= set(begun):
-            raise CannotCreateError(
-                f"{self.directory / 'run.json'}: cannot be read; start anew with --overwrite"
-            )
+        begun = _read_run(self.directory / RUN)
         _check_same(self.path, run, begun)
         identity = None if standing is None else standing.get("id")
         # Earlier versions did not note what they would replace.
@@ -135,7 +131,7 @@ class PartialStore(Parts):
             "token": uuid.uuid4().hex,
         }
         (new / "parts").mkdir(parents=True)
-        write_atomically(new / "run.json", json.dumps(begun).encode())
+        write_atomically(new / RUN, sealed(begun))
         with contextlib.suppress(FileExistsError):
             rename_new(new, self.directory)
 
@@ -202,6 +198,19 @@ def _run(provenance: Provenance, path: Path) -> dict[str, Any]:
     """Return what a run must have in common with the one that it goes on from, as JSON has it."""
     entry = provenance.entry(path)
     return json.loads(json.dumps({key: entry[key] for key in _SAME}))
+
+
+def _read_run(file: Path) -> dict[str, Any]:
+    """Return how an unfinished store was begun: what `_run` gives, token, `extends`, and maybe `replaces`."""
+    found = read_json(file)
+    begun = unsealed(found)
+    needed = {*_SAME, "extends", "token"}
+    # Earlier versions wrote no checksum; nor did they write anything else than this.
+    if begun is None and isinstance(found, dict) and found.keys() <= {*needed, "replaces"}:
+        begun = found
+    if begun is None or not needed <= begun.keys():
+        raise CannotCreateError(f"{file}: is damaged; start anew with --overwrite")
+    return begun
 
 
 def _check_same(path: Path, run: Mapping[str, Any], earlier: Mapping[str, Any]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import socket
 import struct
@@ -15,10 +14,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gh_tools.aliases import array_path
 from gh_tools.console import log
-from gh_tools.errors import DataError, TryAgainError
-from gh_tools.store.read import read_json
+from gh_tools.errors import CannotCreateError, DataError, TryAgainError
+from gh_tools.store.read import RUN, read_json
 from gh_tools.store.records import sealed, temporary_name, unsealed, write_atomically
+from gh_tools.store.schema import SCHEMA
 from gh_tools.workers.task import Failure
 
 
@@ -39,11 +40,8 @@ class Parts:
 
     def check(self) -> None:
         """Raise `TryAgainError` unless this machine sees the folder, and the run is the one of old."""
-        try:
-            found = json.loads((self.folder.parent / "run.json").read_text())["token"]
-        except FileNotFoundError:
-            found = None
-        if found != self.token:
+        run = read_json(self.folder.parent / RUN)
+        if not isinstance(run, dict) or run.get("token") != self.token:
             raise TryAgainError(
                 f"{socket.gethostname()} does not see the unfinished {self.folder.parent}; all machines "
                 "need the folder of the output, under one name: choose one on a shared file system"
@@ -131,8 +129,9 @@ class Parts:
     def open_part(self, index: int, piece: int | None = None) -> Iterator[Mapping[str, np.ndarray]]:
         """Open a part, which is then known to be what was written; its arrays are read when asked for."""
         self.verify(index, piece)
-        with np.load(self._part(index, piece), allow_pickle=False) as part:
-            yield part
+        file = self._part(index, piece)
+        with np.load(file, allow_pickle=False) as part:
+            yield _Arrays(file, part)
 
     def arrays(self, index: int, piece: int | None = None) -> dict[str, StoredArray]:
         """Return shape, type and place of all arrays of a part, which is then known to be what was written.
@@ -238,6 +237,30 @@ class Pieces:
     def write(self, number: int, arrays: Mapping[str, np.ndarray]) -> None:
         """Write a piece, whole or not at all."""
         self._parts.write_part(self._index, arrays, self._first + number)
+
+
+class _Arrays(Mapping[str, np.ndarray]):
+    """Arrays of a part by the names that they have today."""
+
+    def __init__(self, file: Path, part: Mapping[str, np.ndarray]):
+        self._file, self._part = file, part
+        self._names = {array_path(name, SCHEMA): name for name in part}
+
+    def __getitem__(self, key: str) -> np.ndarray:
+        if key not in self._names:
+            raise CannotCreateError(
+                f"{self._file}: lacks {key}, as parts of other versions of gh-tools do; start anew with --overwrite"
+            )
+        return self._part[self._names[key]]
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
 
 
 class StoredArray(NamedTuple):

@@ -31,6 +31,8 @@ from gh_tools.store.contents import Store
 from gh_tools.store.folder import OneFolder
 from gh_tools.store.schema import KINDS, MAKERS, SCHEMA
 
+# File of an unfinished store that says how it was begun.
+RUN = "run.json"
 _HASH = re.compile("[0-9a-f]{64}")
 
 # A store of at most so many bytes is hashed whole when it is opened: a tenth of a second. Of a larger one the
@@ -59,7 +61,7 @@ def open_store(path: Path | str, kind: str | Iterable[str] | None = None) -> Sto
         kind: the kind, or the kinds, that will do; any if None.
 
     Raises:
-        NoInputError: there is nothing at ``path``.
+        NoInputError: there is nothing at ``path``, or nothing that may be read.
         DataError: it is no store of these kinds, unfinished, of a newer schema, damaged, or holds values
             that cannot be; the message names the attribute, file or array.
     """
@@ -107,31 +109,41 @@ def open_store(path: Path | str, kind: str | Iterable[str] | None = None) -> Sto
         )
         if fault := next(faults, None):
             raise DataError(f"{path}: {fault}; make the store anew")
-    except (TypeError, ValueError, LookupError, OverflowError, MemoryError) as error:
+    except (TypeError, ValueError, LookupError, OverflowError) as error:
         raise DataError(f"{path}: cannot be read ({error}); make the store anew") from error
     except FileNotFoundError as error:
         raise DataError(
             f"{path}: {error.filename} vanished while the store was opened; is it being replaced?"
         ) from None
+    except OSError as error:
+        raise NoInputError(f"{error.filename or path}: cannot be read: {error.strerror}") from None
     return store
 
 
 def _root_attributes(path: Path) -> dict[str, Any]:
-    if not path.exists():
-        partial = partial_path(path)
-        if partial.exists():
-            run = read_json(partial / "run.json")
-            program = run.get("program") if isinstance(run, dict) else None
-            raise NoInputError(
-                f"{path}: not there yet, only the unfinished {partial.name}; "
-                f"finish it with '{program or 'the command that makes it'} --resume -o {shlex.quote(str(path))}'"
+    try:
+        if not path.exists():
+            partial = partial_path(path)
+            if partial.exists():
+                run = read_json(partial / RUN)
+                program = run.get("program") if isinstance(run, dict) else None
+                raise NoInputError(
+                    f"{path}: not there yet, only the unfinished {partial.name}; "
+                    f"finish it with '{program or 'the command that makes it'} --resume -o {shlex.quote(str(path))}'"
+                )
+            raise NoInputError(f"{path}: no such store")
+        if path.is_file():
+            raise DataError(
+                f"{path}: not a store of gh-tools, but a file; where it holds structures, gh-build makes a store of it: "
+                f"gh-build {shlex.quote(str(path))}"
             )
-        raise NoInputError(f"{path}: no such store")
-    if path.is_file():
-        raise DataError(
-            f"{path}: not a store of gh-tools, but a file; where it holds structures, gh-build makes a store of it: "
-            f"gh-build {shlex.quote(str(path))}"
-        )
+        return _read_root(path)
+    except (OSError, ValueError) as error:  # of its name, or of who may read it
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise NoInputError(f"{path}: cannot be read: {reason}") from None
+
+
+def _read_root(path: Path) -> dict[str, Any]:
     expected = f"{path}: not a store of gh-tools: expected a folder with a Zarr group of format 3"
     try:
         if not (path / "zarr.json").is_file():  # nor a pipe, which would be waited for
@@ -173,7 +185,7 @@ def _open_arrays(path: Path, schema: int, files: Mapping[str, int]) -> Store:
                 _check_metadata(array)
             if lost := nodes - members.keys():
                 raise ValueError(f"{min(lost)} is in no group")
-        except (FileNotFoundError, DataError):
+        except (OSError, MemoryError, DataError):
             raise
         except Exception as error:
             # Zarr and its codecs raise many kinds of errors for metadata that is not as it should be.
@@ -262,9 +274,10 @@ def stored_files(folder: Path) -> dict[str, int]:
 
     Raises:
         DataError: something else than a file is there: a pipe or a device would be read without end.
+        OSError: a folder cannot be read.
     """
     found = {}
-    for parent, _, names in os.walk(folder):
+    for parent, _, names in os.walk(folder, onerror=_refuse):
         for name in names:
             file = os.path.join(parent, name)
             key = os.path.relpath(file, folder).replace(os.sep, "/")
@@ -276,6 +289,10 @@ def stored_files(folder: Path) -> dict[str, int]:
             found[key] = os.path.getsize(file)
     # In the order in which the parts of their paths are sorted
     return dict(sorted(found.items(), key=lambda item: item[0].split("/")))
+
+
+def _refuse(error: OSError) -> None:
+    raise error
 
 
 def read_json(file: Path) -> Any:

@@ -1,5 +1,8 @@
 """From names of basis sets and setups to the basis table."""
 
+import re
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from ase.units import Bohr, Ha
@@ -8,7 +11,8 @@ from gpaw.setup_data import SetupData
 
 from gh_tools.dft.basis_sets import basis_table, gpaw_basis, make_setups
 from gh_tools.dft.config import LabelConfig
-from gh_tools.errors import UsageError
+from gh_tools.errors import DataError, UsageError
+from gh_tools.orbitals.basis import Basis
 
 
 def test_shells_and_cutoffs_are_those_of_the_basis_files():
@@ -75,3 +79,30 @@ def test_hubbard_terms_reach_the_setup():
     assert oxygen.hubbard_u is None
     assert (nickel.hubbard_u.l, nickel.hubbard_u.U) == ([2], [pytest.approx(4.5 / Ha)])
     assert nickel.Nv == 10
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda text: "", "no element found"),
+        (lambda text: text[: len(text) // 2], "no element found"),
+        (lambda text: text.replace('l="0"', 'l="1"'), "shells"),
+        (lambda text: text.replace('rc="', 'rc="1'), "shells"),
+        (lambda text: text.replace('iend="', 'iend="999999'), "more than 100000 points"),
+        (lambda text: text.replace('eq="', 'eq="q'), "Unknown grid"),
+        (lambda text: re.sub(r"(<basis_function[^>]*>)", r"\1 nan ", text), "not finite"),
+        (lambda text: text.replace("<basis_function", "<function"), "mismatched tag"),
+    ],
+)
+def test_a_basis_file_that_is_none_or_another_is_refused(change, said):
+    element = basis_table(LabelConfig(), [1])[1]
+    gpaw_basis(element)
+    with pytest.raises(DataError, match=f"basis_text: expected the basis file of H .*{said}"):
+        gpaw_basis(replace(element, basis_text=change(element.basis_text)))
+
+
+@pytest.mark.parametrize("setup", ["ae", "ah", "hgh", "ghost", "../../x", "paw:zz"])
+def test_a_setup_that_is_none_or_another_is_refused(setup):
+    element = replace(basis_table(LabelConfig(), [1])[1], setup=setup)
+    with pytest.raises(DataError, match="install the gpaw-data that the labels were made with"):
+        make_setups(Basis({1: element}))

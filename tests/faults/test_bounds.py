@@ -182,3 +182,18 @@ def test_training_does_not_begin_anew_where_all_checkpoints_are_damaged(checkpoi
         (copy / step / "progress/metadata").write_text("{}")
     with pytest.raises(CannotCreateError, match="none of the checkpoints can be read"):
         restored(copy, trees[0])
+
+
+def test_no_damage_to_how_a_run_was_begun_is_believed(tmp_path):
+    PartialStore(tmp_path / "x.zarr", MADE)
+    file = tmp_path / "x.zarr.partial/run.json"
+    content = file.read_bytes()
+    for place in range(len(content)):
+        damaged = bytearray(content)
+        damaged[place] ^= 1 << place % 7
+        for found in (bytes(damaged), content[:place]):
+            file.write_bytes(found)
+            with pytest.raises(CannotCreateError, match=r"is damaged|no run of gh-tools left it"):
+                PartialStore(tmp_path / "x.zarr", MADE, resume=True)
+    file.write_bytes(content)
+    PartialStore(tmp_path / "x.zarr", MADE, resume=True)

@@ -205,10 +205,11 @@ def test_file_systems_without_exchange(old_kernel, tmp_path):
     with pytest.raises(CannotCreateError, match="has appeared"):
         partial.publish("structures", filled(2))
     assert open_store(tmp_path / "y.zarr").id == open_store(path).id
-    with pytest.raises(CannotCreateError, match="exists already"), new_file(path / "f", False) as f:
+    file = tmp_path / "f"
+    with pytest.raises(CannotCreateError, match="exists already"), new_file(file, False) as f:
         f.write_text("new")
-        (path / "f").write_text("appeared")
-    assert (path / "f").read_text() == "appeared"
+        file.write_text("appeared")
+    assert file.read_text() == "appeared"
     del partial
     assert not list(tmp_path.glob(".*"))
 
@@ -342,7 +343,7 @@ def test_an_unfinished_store_of_an_earlier_version_is_gone_on_with(tmp_path):
     del partial
     file = tmp_path / "x.zarr.partial/run.json"
     run = json.loads(file.read_text())
-    del run["replaces"]
+    del run["replaces"], run["crc32"]
     file.write_text(json.dumps(run))
     assert PartialStore(tmp_path / "x.zarr", MADE, resume=True).has_part(0)
 

@@ -195,3 +195,32 @@ def test_pictures_are_what_they_are_called(source, finished, tmp_path, ending):
     start = {"png": b"\x89PNG", "pdf": b"%PDF", "svg": b"<?xml"}[ending]
     assert picture.read_bytes().startswith(start)
     assert list(tmp_path.iterdir()) == [picture]
+
+
+def unfinished(source, output):
+    """Make the parts of a store, and nothing else; return their files."""
+    for shard in ((1, 2), (2, 2)):
+        make_spectra(source, output, CONFIG, provenance(source), shard=shard)
+    return sorted(output.with_name(output.name + ".partial").glob("parts/*.npz"))
+
+
+def test_parts_that_an_earlier_version_wrote_are_joined_by_todays_names(source, finished, tmp_path):
+    output = tmp_path / "x.zarr"
+    for file in unfinished(source, output):
+        with np.load(file) as part:
+            arrays = {k.replace("solver/eigenvalues", "solver/levels"): part[k] for k in part}
+        assert "solver/levels" in arrays
+        np.savez(file, **arrays)
+    run(source, output, resume=True)
+    assert open_store(output).id == open_store(finished).id
+
+
+def test_parts_that_lack_what_this_version_joins_are_refused(source, tmp_path):
+    output = tmp_path / "x.zarr"
+    file = unfinished(source, output)[0]
+    with np.load(file) as part:
+        arrays = {k: part[k] for k in part if k != "bands/below"}
+    np.savez(file, **arrays)
+    with pytest.raises(CannotCreateError, match=r"000000.npz: lacks bands/below.*--overwrite"):
+        run(source, output, resume=True)
+    run(source, output, overwrite=True)
