@@ -281,8 +281,10 @@ class Matrices:
         from gh_tools.spectra.config import DosConfig
         from gh_tools.spectra.dos import energy_grid
         from gh_tools.spectra.spectrum import compute_spectrum
+        from gh_tools.spectra.window import whole_window
 
-        config = DosConfig(**settings)
+        config = whole_window(DosConfig(**settings), [self.blocks])
+        assert config.window is not None
         spectrum = compute_spectrum(self.blocks, config)
         return xarray.DataArray(
             spectrum.density,

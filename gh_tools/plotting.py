@@ -90,3 +90,10 @@ def picture(
                 figure.savefig(new, format=ending[1:], metadata=metadata.get(ending))
         except OSError as error:
             raise CannotCreateError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def shortened(text: str, most: int) -> str:
+    """Return text of at most so many characters, from the middle of which the rest was taken."""
+    if len(text) <= most:
+        return text
+    return f"{text[: (most - 1) // 2]}…{text[len(text) - most // 2 :]}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -20,6 +20,8 @@ from gh_tools.cli.options import (
     QuietOption,
     SetOption,
     VerboseOption,
+    Zero,
+    ZeroOption,
     input_argument,
 )
 from gh_tools.cli.paths import beside, claim_files, input_paths
@@ -46,8 +48,13 @@ def main(
         typer.Option("--points", min=2, max=1_000_000, help="Number of k-points along the path."),
     ] = 200,
     window: Annotated[
-        tuple[float, float], typer.Option("--window", help="Energies shown, eV from E_F.")
-    ] = (-4.0, 4.0),
+        tuple[float, float] | None,
+        typer.Option(
+            "--window",
+            help="Energies shown and compared, eV from the zero. Default: all valence bands, and 5 eV above them.",
+        ),
+    ] = None,
+    zero: ZeroOption = Zero.auto,
     reference: Annotated[
         Path | None,
         typer.Option(
@@ -96,8 +103,10 @@ def main(
     lattice and the coordinates of the points are told. Where it lacks a name, they are those of the next
     lattice that has all.
 
-    Energies are relative to each one's own Fermi level, which comes from a k grid. With --json the
-    line on standard output tells lattice, points, gap and Fermi level, and the errors against the reference.
+    Energies are relative to each one's own zero: the top of the valence band, or the Fermi level, which comes
+    from a k grid. A table tells the gap, also on the path alone, and the errors against the reference; with --json
+    the line on standard output has lattice and points, too. A file that ends in .json holds the bands
+    themselves, relative to the Fermi level.
 
     With --soc, lines are coloured by the spin along z, and a .json file holds the spin of each state.
     """
@@ -111,7 +120,7 @@ def main(
 
     from gh_tools.errors import UsageError
 
-    if not -math.inf < window[0] < window[1] < math.inf:
+    if window is not None and not -math.inf < window[0] < window[1] < math.inf:
         raise UsageError(f"--window: expected two numbers, the lower energy first, found {window}")
     paths = input_paths(sources)
     if len(paths) > 1:
@@ -119,9 +128,11 @@ def main(
     target = output or beside(paths[0], "bands.png")
 
     from gh_tools.spectra.bands import band_path, band_structure
+    from gh_tools.spectra.plot import names_of
     from gh_tools.spectra.report import find_structure, write_bands
     from gh_tools.store.hamiltonians import HamiltonianReader
     from gh_tools.store.identity import check_same
+    from gh_tools.store.provenance import origin_of
 
     reader = HamiltonianReader(paths[0])
     index = find_structure(reader, structure)
@@ -144,7 +155,11 @@ def main(
         if expected is None or other is None
         else band_structure(expected.read(other), along, options)
     )
-    facts: dict[str, Any] = {**write_bands(target, bands, known, name, window)}
+    names = names_of(
+        origin_of(reader.store.history),
+        None if expected is None else origin_of(expected.store.history),
+    )
+    facts = write_bands(target, bands, known, name, window, zero.value, names)
     for line in bands.edges.describe() if bands.edges else ():
         log.info(line)
     edges = None if bands.edges is None else bands.edges.to_json()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -25,6 +25,8 @@ from gh_tools.cli.options import (
     SetOption,
     ShardOption,
     VerboseOption,
+    Zero,
+    ZeroOption,
     input_argument,
 )
 from gh_tools.cli.paths import claim_files, claim_stores, input_paths, output_paths
@@ -52,7 +54,10 @@ def main(
     ] = None,
     window: Annotated[
         tuple[float, float] | None,
-        typer.Option("--window", help="First and last energy, eV from E_F. Default: -10 10."),
+        typer.Option(
+            "--window",
+            help="First and last energy, eV from E_F. Default: from below all valence states (at least -10) to 10.",
+        ),
     ] = None,
     soc: Annotated[
         bool,
@@ -113,6 +118,7 @@ def main(
             help="Hamiltonians or spectra (such as the labels) that the picture shows dashed.",
         ),
     ] = None,
+    zero: ZeroOption = Zero.auto,
     output: OutputOption = None,
     jobs: JobsOption = 1,
     scheduler: SchedulerOption = None,
@@ -196,13 +202,16 @@ def main(
 
     from gh_tools.errors import DataError, TryAgainError
     from gh_tools.resources import cores, memory_limit
-    from gh_tools.spectra.report import draw
+    from gh_tools.spectra.report import draw, records, tell_spectra
     from gh_tools.spectra.run import make_spectra
+    from gh_tools.spectra.store import read_spectra
     from gh_tools.workers.local import Local
     from gh_tools.workers.processes import Processes
 
     # Without a word on memory, each worker of a cluster takes what it has.
     limit = None if memory is None and scheduler is not None else memory_limit(memory)
+    # They are always in the store, but shown to those who ask for them.
+    asked = bool({"carriers", "carrier_window"} & options.model_fields_set)
     failed = []
     at_once = min(jobs, max(store.shape("structures/name")[0] for store in stores))
 
@@ -225,8 +234,14 @@ def main(
             )
             failed += failures
             if done is not None:
-                facts = draw(plot, target, reference, options, executor) if plot is not None else {}
-                emit(target, as_json, **facts)
+                spectra = read_spectra(done)
+                tell_spectra(spectra, asked)
+                facts: dict[str, Any] = {}
+                if plot is not None:
+                    facts = draw(
+                        plot, target, reference, options, executor, carriers=asked, zero=zero.value
+                    )
+                emit(target, as_json, structures=records(spectra), **facts)
     if failed:
         # A worker that died may do better next time; a spectrum that is ill-defined will not.
         again = any(failure.get("died") for failure in failed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -60,6 +61,24 @@ SchedulerOption = Annotated[
         "--scheduler",
         metavar="ADDRESS",
         help="Dask scheduler whose workers do the work, such as tcp://node1:8786, or its scheduler file.",
+    ),
+]
+
+
+class Zero(StrEnum):
+    """What energies of a picture are counted from."""
+
+    auto = "auto"
+    fermi = "fermi"
+    valence = "valence"
+
+
+ZeroOption = Annotated[
+    Zero,
+    typer.Option(
+        "--zero",
+        help="Zero of the picture's energies: the Fermi level, or the top of the valence band; by default the latter "
+        "of insulators.",
     ),
 ]
 JsonOption = Annotated[

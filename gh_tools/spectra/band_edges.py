@@ -6,7 +6,8 @@ So the extrema of the highest occupied and the lowest empty band are refined (`b
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -23,7 +24,7 @@ from gh_tools.spectra.band_extrema import (
 )
 from gh_tools.spectra.config import RESOLUTION
 from gh_tools.spectra.eigen import Eigenvalues
-from gh_tools.spectra.fermi import BandEdges, band_edges
+from gh_tools.spectra.fermi import DIRECT, BandEdges, band_edges
 from gh_tools.spectra.gap import Edge, Gap
 
 # eV. The grid of the labels breaks the symmetry of a multiplet by less.
@@ -51,8 +52,12 @@ def refined_edges(
     occupied = occupied_bands(hamiltonian, eigenvalues, on_kpoints)
     if occupied is None:
         return on_kpoints
-    valence, conduction = extrema(Bands(hamiltonian), eigenvalues, occupied)
-    return _edges_between(valence.energy, conduction.energy, on_kpoints)
+    bands = Bands(hamiltonian)
+    ends = extrema(bands, eigenvalues, occupied)
+    edges = _edges_between(ends[0].energy, ends[1].energy, on_kpoints)
+    if edges.gap == 0:
+        return edges
+    return replace(edges, direct=_narrowest(bands, ends, occupied) - edges.gap < DIRECT)
 
 
 def refined_edges_and_gap(
@@ -74,7 +79,7 @@ def refined_edges_and_gap(
         return on_kpoints, None
     gap = refined_gap(hamiltonian, eigenvalues, occupied)
     edges = _edges_between(gap.valence.energy, gap.conduction.energy, on_kpoints)
-    return edges, gap if edges.gap > 0 else None
+    return (replace(edges, direct=gap.is_direct), gap) if edges.gap > 0 else (edges, None)
 
 
 def refined_gap(hamiltonian: Hamiltonian, eigenvalues: Eigenvalues, occupied: Sequence[int]) -> Gap:
@@ -93,15 +98,14 @@ def refined_gap(hamiltonian: Hamiltonian, eigenvalues: Eigenvalues, occupied: Se
     kpoints, energies = eigenvalues.kpoints.points, eigenvalues.energies
     valence, conduction = extrema(bands, eigenvalues, occupied)
     spacing = bands.spacing(eigenvalues.kpoints)
-    direct = np.inf
+    # Both edges are points where it can be smallest.
+    direct = _narrowest(bands, (valence, conduction), occupied)
     for s, n in enumerate(occupied):
         if not 0 < n < energies.shape[2]:
             continue
         gaps = energies[s, :, n] - energies[s, :, n - 1]
         found = minimum(bands, kpoints, gaps, spacing, partial(_difference, bands, s, n))[1]
-        # Both edges are points where it can be smallest.
-        ends = [bands.energies(e.kpoint, s) for e in (valence, conduction)]
-        direct = min([direct, found, *(float(e[n] - e[n - 1]) for e in ends)])
+        direct = min(direct, found)
     return Gap(_edge(bands, valence), _edge(bands, conduction), direct)
 
 
@@ -121,6 +125,17 @@ def occupied_bands(
     middle = 0.5 * (edges.valence + edges.conduction)
     below = 0 if eigenvalues.below is None else eigenvalues.below[:, 0]
     return (below + np.sum(eigenvalues.energies[:, 0] < middle, axis=-1)).tolist()
+
+
+def _narrowest(bands: Bands, ends: Iterable[Extremum], occupied: Sequence[int]) -> float:
+    """Return the smallest energy between occupied and empty states of one spin at the k-points of both edges, eV."""
+    found = [
+        (energies[n] - energies[n - 1])
+        for s, n in enumerate(occupied)
+        if 0 < n < bands.n_orbitals
+        for energies in (bands.energies(end.kpoint, s) for end in ends)
+    ]
+    return float(min(found, default=np.inf))
 
 
 def _edges_between(valence: float, conduction: float, on_kpoints: BandEdges) -> BandEdges:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 import ase
 import numpy as np
 from ase.dft.kpoints import BandPath, parse_path_string
 from jaxtyping import Float
 
+from gh_tools.console import progress
 from gh_tools.errors import UsageError
 from gh_tools.orbitals.blocks import Hamiltonian
 from gh_tools.spectra.band_edges import refined_edges_and_gap
@@ -75,6 +76,8 @@ class BandStructure:
         lattice: long name of the lattice that the names refer to, as ``face-centred cubic``.
         strain: largest principal strain between the cell and the nearest one of this lattice, a fraction.
         points: coordinates of the points of high symmetry, by name (Γ is ``G``).
+        valence: top of the valence band, refined as the gap is, eV; the Fermi level in a metal.
+        direct: whether the gap is direct; None in a metal.
     """
 
     distance: Float[np.ndarray, " kpoints"]
@@ -88,6 +91,26 @@ class BandStructure:
     lattice: str
     strain: float
     points: dict[str, list[float]]
+    valence: float
+    direct: bool | None
+
+    @property
+    def path_gap(self) -> float:
+        """Lowest empty minus highest occupied eigenvalue on the path alone, in eV; 0 in a metal."""
+        if self.gap == 0:
+            return 0.0
+        filled = self.energies < self.valence + 0.5 * self.gap
+        return float(self.energies[~filled].min() - self.energies[filled].max())
+
+    def zero(self, zero: Literal["fermi", "valence"]) -> float:
+        """Return the energy that others are counted from, in eV."""
+        return self.fermi_level if zero == "fermi" else self.valence
+
+    def window(self, zero: Literal["fermi", "valence"]) -> tuple[float, float]:
+        """Return energies between which are all occupied states, and empty ones of 5 eV, in eV from the zero."""
+        low = float(self.energies.min()) - self.zero(zero)
+        high = self.valence + self.gap + 5.0 - self.zero(zero)
+        return low - 0.02 * (high - low), high
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as lists and numbers, with energies relative to the Fermi level."""
@@ -99,6 +122,8 @@ class BandStructure:
             "spin": None if self.spin is None else self.spin.tolist(),
             "fermi_level": self.fermi_level,
             "gap": self.gap,
+            "path_gap": self.path_gap,
+            "valence_band_maximum": self.valence,
             "edges": None if self.edges is None else self.edges.to_json(),
             "lattice": self.lattice,
             "strain": self.strain,
@@ -173,7 +198,10 @@ def band_structure(
     points = np.concatenate([grid.points, path.kpts])
     weights = np.concatenate([grid.weights, np.zeros(len(path.kpts))])
     kpoints = KPoints(points, weights)
-    eigenvalues = solve(hamiltonian, kpoints, projected=False, with_spin=config.soc)
+    with progress("bands", len(points)) as shown:
+        eigenvalues = solve(
+            hamiltonian, kpoints, projected=False, with_spin=config.soc, advance=shown.advance
+        )
     edges, gap = refined_edges_and_gap(hamiltonian, eigenvalues, electrons_of(hamiltonian))
     distance, ticks, names = path.get_linear_kpoint_axis()
     return BandStructure(
@@ -188,6 +216,8 @@ def band_structure(
         named.lattice,
         named.strain,
         named.points,
+        edges.valence,
+        edges.direct,
     )
 
 

@@ -54,8 +54,9 @@ class DosConfig(SamplingConfig):
     """Standard deviation of the Gaussian that broadens an eigenvalue, eV."""
     points: int = Field(default=20_000, ge=2, le=10_000_000)
     """Number of energies of the density of states."""
-    window: tuple[Energy, Energy] = (-10.0, 10.0)
-    """First and last energy of the density of states, eV from E_F."""
+    window: tuple[Energy, Energy] | None = None
+    """First and last energy of the density of states, eV from E_F. By default from -10 eV, or from below all valence
+    states where these reach deeper, to 10 eV; of structures of more than 2000 orbitals from -10 to 10 eV."""
     solver: Literal["auto", "dense", "slices", "kpm"] = "auto"
     """How eigenvalues are found: all by dense matrices; those that the windows need by sparse slices; the
     density of all by Chebyshev polynomials and random vectors, with slices for the carriers. By size
@@ -84,6 +85,8 @@ class DosConfig(SamplingConfig):
     @model_validator(mode="after")
     def _ascending_windows(self) -> DosConfig:
         for name in ("window", "carrier_window"):
+            if getattr(self, name) is None:
+                continue
             low, high = getattr(self, name)
             if not high - low >= RESOLUTION:
                 raise ValueError(

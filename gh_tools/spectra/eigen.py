@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -104,6 +105,7 @@ def solve(
     projected: bool = True,
     projection: Projection = "mulliken",
     with_spin: bool = False,
+    advance: Callable[[], None] | None = None,
 ) -> Eigenvalues:
     """Solve the generalised eigenproblem of a structure at each k-point, densely.
 
@@ -113,6 +115,7 @@ def solve(
         projected: compute weights of species (needs eigenvectors, about twice the time).
         projection: which weights, see `projection`.
         with_spin: compute the spin of each eigenvector of a spinor Hamiltonian.
+        advance: is called for each k-point that is done.
 
     Returns:
         All eigenvalues, for each spin channel of the Hamiltonian.
@@ -141,6 +144,8 @@ def solve(
             matrices = bloch_matrices(hamiltonian, kpoints.points[part], "hamiltonian", spin)
             for offset, (matrix, overlap) in enumerate(zip(matrices, overlaps, strict=True)):
                 k = first + offset
+                if advance is not None and spin == hamiltonian.n_spins - 1:
+                    advance()
                 _check_finite(matrix, "H", kpoints.points[k])
                 if not projected and not with_spin:
                     energies[spin, k] = scipy.linalg.eigh(

@@ -22,6 +22,8 @@ from gh_tools.spectra.eigen import Eigenvalues
 # Electrons. Far above the rounding of a sum of weights (about 1e-13 for 1e5 eigenvalues) and far
 # below what one eigenvalue of a k grid holds (2 / number of k-points).
 COUNT_TOLERANCE = 1e-8
+# eV. A gap is direct where states of one k-point are apart by this much more at most.
+DIRECT = 1e-3
 # In units of kT: so far from the Fermi level 1e5 eigenvalues hold less than 1e-8 electrons or holes.
 TAIL = 30.0
 
@@ -38,11 +40,13 @@ class BandEdges:
         valence: highest occupied eigenvalue; the Fermi level in a metal.
         conduction: lowest empty eigenvalue; the Fermi level in a metal.
         gap: conduction - valence on the k-points given; 0 in a metal.
+        direct: whether states of one k-point and spin are apart by the gap, to `DIRECT`; None in a metal.
     """
 
     valence: float
     conduction: float
     gap: float
+    direct: bool | None = None
 
 
 def fermi_level(eigenvalues: Eigenvalues, n_electrons: float, smearing: float = 0.0) -> float:
@@ -138,7 +142,10 @@ def band_edges(eigenvalues: Eigenvalues, n_electrons: float) -> BandEdges:
     conduction = float(eigenvalues.energies[~filled].min())
     if conduction - valence <= RESOLUTION:
         return metal
-    return BandEdges(valence, conduction, conduction - valence)
+    highest = np.where(filled, eigenvalues.energies, -np.inf).max(axis=-1)
+    lowest = np.where(filled, np.inf, eigenvalues.energies).min(axis=-1)
+    gap = conduction - valence
+    return BandEdges(valence, conduction, gap, bool(np.min(lowest - highest) - gap < DIRECT))
 
 
 def electrons_of(hamiltonian: Hamiltonian) -> float:

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from gh_tools.spectra.fermi import DIRECT
+
 
 @dataclass(frozen=True)
 class Edge:
@@ -64,7 +66,7 @@ class Gap:
     @property
     def is_direct(self) -> bool:
         """Whether both edges are at one k-point, to what energies can tell."""
-        return self.direct - self.gap < 1e-3
+        return self.direct - self.gap < DIRECT
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as numbers, lists and words; energies in eV, masses in electron masses."""

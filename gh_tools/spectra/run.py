@@ -4,28 +4,33 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
-from gh_tools.console import log, progress
+from gh_tools.console import log, progress, track
 from gh_tools.errors import DataError, NoInputError
+from gh_tools.orbitals.blocks import Hamiltonian
 from gh_tools.resources import free_memory
 from gh_tools.spectra.choice import Solver, choose_solver
 from gh_tools.spectra.config import DosConfig
 from gh_tools.spectra.sparse.factor import available_engines
 from gh_tools.spectra.spectrum import Spectrum, compute_spectrum, kpoints_for
 from gh_tools.spectra.store import Spectra, SpectraWriter, gather, read_spectra, to_part
+from gh_tools.spectra.window import MOST_ORBITALS, whole_window
 from gh_tools.store.hamiltonians import HamiltonianReader
 from gh_tools.store.identity import match
 from gh_tools.store.parts import Parts, Pieces
-from gh_tools.store.provenance import Provenance
+from gh_tools.store.provenance import Provenance, origin_of
 from gh_tools.store.read import Store, open_store
 from gh_tools.workers.cluster import free_here
 from gh_tools.workers.local import Local
 from gh_tools.workers.task import Executor, Failure
+
+# Structures of one set of elements that tell how deep its states lie.
+_LOOKED_AT = 8
 
 
 def make_spectra(
@@ -82,6 +87,7 @@ def make_spectra(
     )
     if writer.partial.finished:
         return None if shared else output, []
+    config = writer.choose_window(lambda: _window(reader, config))
     mine = range(shard[0] - 1, len(reader), shard[1])
     left = [index for index in mine if not writer.partial.has_part(index)]
     writer.partial.forget_failures(left)
@@ -101,6 +107,24 @@ def make_spectra(
                 shown.advance()
     failures = [failure for failure in writer.partial.failures() if failure["index"] in mine]
     return None if shared else writer.publish(), failures
+
+
+def _window(reader: HamiltonianReader, config: DosConfig) -> tuple[float, float]:
+    """Return a window that holds the valence states of all structures, by some of each set of elements."""
+    kinds: dict[frozenset[int], list[int]] = {}
+    for index, atoms in enumerate(reader.structures.atoms):
+        if reader.basis.n_orbitals(atoms.numbers).sum() <= MOST_ORBITALS:
+            kinds.setdefault(frozenset(atoms.numbers.tolist()), []).append(index)
+    chosen = sorted(index for indices in kinds.values() for index in indices[:_LOOKED_AT])
+
+    def read() -> Iterator[Hamiltonian]:
+        for index in track(chosen, "deepest states"):
+            with suppress(DataError):  # told when its turn comes
+                yield reader.read(index)
+
+    window = whole_window(config, read()).window
+    assert window is not None
+    return window
 
 
 def spectrum_part(
@@ -187,6 +211,8 @@ def reference_spectra(
         DataError: the reference knows none of the structures, has another structure under the name of one or
             another number of spin channels, or its spectrum is ill-defined.
     """
+    ends = float(spectra.energy[0]), float(spectra.energy[-1])
+    config = config.model_copy(update={"window": ends, "points": len(spectra.energy)})
     store = open_store(path, ("hamiltonians", "spectra"))
     reader = HamiltonianReader(store) if store.kind == "hamiltonians" else None
     if reader is None:
@@ -218,7 +244,8 @@ def reference_spectra(
             raise DataError(f"{path}: {reader.names[index]}: {result}")
         found[index] = result
     reference = [found[index] for index in shared]
-    return spectra, gather(structures.select(shared), config, reference)
+    origin = origin_of(store.history)
+    return spectra, gather(structures.select(shared), config, reference, origin)
 
 
 def check_carriers(reader: HamiltonianReader, config: DosConfig) -> None:

@@ -21,6 +21,7 @@ from gh_tools.spectra.kpoints import KPoints, kpoints_for_density, monkhorst_pac
 from gh_tools.spectra.sparse.around_fermi import certified_eigenvalues
 from gh_tools.spectra.sparse.kpm import kernel_polynomial_dos
 from gh_tools.spectra.sparse.solver import Certificate, SlicedSolver
+from gh_tools.spectra.window import whole_window
 from gh_tools.store.parts import Pieces
 from gh_tools.units import CM
 
@@ -48,6 +49,11 @@ SCALARS = {
     "conduction_band_minimum": (
         "eV",
         f"lowest empty eigenvalue, {_REFINED}; the sharp Fermi level in a metal",
+    ),
+    "gap_is_direct": (
+        "",
+        "1 where states of one k-point and spin are apart by the gap, to 1 meV, and 0 where none are; absent in a metal, "
+        "and where nothing is periodic",
     ),
     "carriers": ("", f"{_SMEARED}; in the cell"),
     "carriers_per_area": ("1/cm^2", _SMEARED + _AREA),
@@ -124,6 +130,9 @@ def compute_spectrum(
     """
     hamiltonian, kpoints = prepared(hamiltonian, config)
     electrons = electrons_of(hamiltonian)
+    if config.window is None:
+        config = whole_window(config, [hamiltonian])
+    assert config.window is not None
     energy = energy_grid(config.window, config.points)
     if solver == "dense":
         eigenvalues = solve(hamiltonian, kpoints, projection=config.projection)
@@ -167,6 +176,8 @@ def compute_spectrum(
         "valence_band_maximum": edges.valence,
         "conduction_band_minimum": edges.conduction,
     }
+    if edges.direct is not None and hamiltonian.atoms.pbc.any():
+        scalars["gap_is_direct"] = float(edges.direct)
     area, volume = periodic_area(hamiltonian.atoms), float(hamiltonian.atoms.cell.volume)
     for name, width in (("carriers", config.width), ("carriers_sharp", 0.0)):
         count = states_in_window(eigenvalues, species, window, width)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,9 @@ from gh_tools.spectra.spectrum import SCALARS, Spectrum
 from gh_tools.store.checks.bands import check_spectra
 from gh_tools.store.io import put, put_stream
 from gh_tools.store.partial import PartialStore
-from gh_tools.store.provenance import Provenance
-from gh_tools.store.read import Store, open_store
+from gh_tools.store.provenance import Provenance, origin_of
+from gh_tools.store.read import Store, open_store, read_json
+from gh_tools.store.records import unsealed, write_once
 from gh_tools.store.structures import (
     Structures,
     column_attributes,
@@ -66,10 +67,27 @@ class SpectraWriter:
         )
         if self.partial.extends:
             store = open_store(self.partial.path, "spectra")
+            self._set_window(store["dos/energy"][[0, -1]].tolist())
             for row, name in enumerate(read_structures(store).names):
                 index = structures.names.index(name)
                 if not self.partial.has_part(index):
                     self.partial.write_part(index, _row(store, row))
+
+    def choose_window(self, choose: Callable[[], tuple[float, float]]) -> DosConfig:
+        """Return the configuration with a window, that of the runs before or beside this one if there are some.
+
+        Args:
+            choose: returns the window if it is this run that chooses it.
+        """
+        if self.config.window is None and not self.partial.finished:
+            file = self.partial.directory / "window.json"
+            known = unsealed(read_json(file))
+            known = known or write_once(file, {"window": choose()})
+            self._set_window(known["window"])
+        return self.config
+
+    def _set_window(self, window: Sequence[float]) -> None:
+        self.config = self.config.model_copy(update={"window": tuple(window)})
 
     def write(self, index: int, spectrum: Spectrum) -> None:
         """Write one structure's spectrum."""
@@ -140,6 +158,7 @@ class SpectraWriter:
         put_stream(group, "bands/eigenvalue", (sum(sizes),), np.dtype(float), eigenvalues)
 
         config = self.config
+        assert config.window is not None  # chosen before anything is computed
         put(group, "dos/energy", energy_grid(config.window, config.points))
         shape = (len(present), config.points)
         # The total is the sum of the projections, to the last bit.
@@ -179,6 +198,7 @@ class Spectra:
         scalars: by name, see `SCALARS`; NaN where not defined.
         width: of the Gaussians, eV.
         soc: whether they are with spin–orbit coupling.
+        origin: of the Hamiltonians: ``predicted``, ``DFT``, or empty if that is not known.
     """
 
     structures: Structures
@@ -189,6 +209,7 @@ class Spectra:
     scalars: Mapping[str, Float[np.ndarray, " structures"]]
     width: float
     soc: bool = False
+    origin: str = ""
 
     def __len__(self) -> int:
         return len(self.structures)
@@ -210,6 +231,7 @@ class Spectra:
             {name: values[indices] for name, values in self.scalars.items()},
             self.width,
             self.soc,
+            self.origin,
         )
 
 
@@ -227,11 +249,15 @@ def read_spectra(source: Store | Path | str) -> Spectra:
         {name: store[f"scalar/{name}"] for name in store.group_names("scalar")},
         float(store.attributes["width"]),
         bool(store.attributes.get("soc", False)),
+        origin_of(store.history),
     )
 
 
-def gather(structures: Structures, config: DosConfig, spectra: list[Spectrum]) -> Spectra:
-    """Put spectra that were just computed in the form in which a store is read."""
+def gather(
+    structures: Structures, config: DosConfig, spectra: list[Spectrum], origin: str = ""
+) -> Spectra:
+    """Put spectra that were just computed, with a window that was chosen, in the form in which a store is read."""
+    assert config.window is not None
     zero = np.zeros(config.points)
     by_species = [
         dict(zip(s.eigenvalues.species.tolist(), s.density, strict=True)) for s in spectra
@@ -247,6 +273,7 @@ def gather(structures: Structures, config: DosConfig, spectra: list[Spectrum]) -
         {name: np.array([s.scalars.get(name, np.nan) for s in spectra]) for name in SCALARS},
         config.width,
         config.soc,
+        origin,
     )
 
 

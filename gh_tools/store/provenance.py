@@ -14,6 +14,8 @@ from gh_tools.resources import source_date
 from gh_tools.store.read import Store, open_store
 from gh_tools.version import __version__
 
+_ORIGINS = {"gh-infer": "predicted", "gh-label": "DFT"}
+
 
 @dataclass(frozen=True)
 class Provenance:
@@ -68,6 +70,18 @@ class Provenance:
             ],
             **({"notes": dict(self.notes)} if self.notes else {}),
         }
+
+
+def origin_of(history: Sequence[Mapping[str, Any]]) -> str:
+    """Return where Hamiltonians, or what was computed of them, come from: ``predicted``, ``DFT`` or empty.
+
+    Args:
+        history: of their store.
+    """
+    for entry in reversed(history):
+        if entry.get("program") in _ORIGINS:
+            return _ORIGINS[entry["program"]]
+    return ""
 
 
 def find_inputs(store: Store, kind: str) -> list[Store]:

@@ -52,6 +52,8 @@ def test_an_indirect_gap_with_its_masses(tight_binding):
     atoms = ase.Atoms("HHe", [[0, 0, 0], [0, 5, 0]], cell=[1, 10, 10], pbc=[True, False, False])
     hamiltonian = tight_binding(atoms, {1: 0.0, 2: 10.0}, 1.0, 2.1)
     found, _ = refine(hamiltonian, (5, 1, 1), (1,))
+    levels = solve(hamiltonian, monkhorst_pack((5, 1, 1)))
+    assert not refined_edges(hamiltonian, levels, 2.0).direct
     assert found.valence.energy == pytest.approx(4.0, abs=1e-5)
     assert found.conduction.energy == pytest.approx(10 - 2.25, abs=1e-5)
     assert found.direct == pytest.approx(10.0, abs=1e-5)

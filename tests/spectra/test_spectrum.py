@@ -66,7 +66,7 @@ def test_insulator(graphene):
 
 def test_carriers_are_the_integral_of_what_is_stored(graphene):
     hamiltonian = graphene((2, 1, 1), mass=0.2, overlap=0.1)
-    config = DosConfig(kpts=(4, 8, 1), carriers=("N",), carrier_window=(0.0, 1.0))
+    config = DosConfig(kpts=(4, 8, 1), carriers=("N",), carrier_window=(0.0, 1.0), window=(-10, 10))
     found = compute_spectrum(hamiltonian, config)
     energy = energy_grid(config.window, config.points)
     inside = (energy >= -1e-12) & (energy <= 1.0 + 1e-12)
