@@ -30,6 +30,7 @@ from gh_tools.cli.options import (
 )
 from gh_tools.cli.paths import claim_stores, input_paths
 from gh_tools.cli.results import describe_run, emit
+from gh_tools.cli.resuming import take_up
 from gh_tools.console import log
 from gh_tools.structures.calculators import file_of
 
@@ -109,13 +110,21 @@ def main(
         for name in registry.NAMES:
             print(f"{name:<12}{registry.get(name).summary}")
         return
-    name, files = _choose(sources, config)
+    sources, earlier = take_up("gh-build", sources, output, resume)
+    recorded = dict(earlier.config) if earlier else {}
+    if earlier is not None and recorded.get("recipe") in registry.NAMES:
+        name, files = recorded["recipe"], list(recorded.get("paths", ()))
+        output, seed, recorded_n = earlier.output, earlier.seed or 0, recorded.pop("n", None)
+        number, every = number or recorded_n, every or recorded.pop("every", None)
+        recorded = {k: v for k, v in recorded.items() if k not in ("every", "files")}
+    else:
+        name, files = _choose(sources, config)
     recipe = registry.get(name)
     settings = as_settings(
         settings, {"paths": files or None, "anneal.calculator": anneal, "anneal.relax": relax}
     )
-    options = load_config(recipe.config, config, settings)
-    _refuse_foreign_code(options.anneal, config, settings)
+    options = load_config(recipe.config, config, settings, recorded)
+    _refuse_foreign_code(options.anneal, earlier.source if earlier else config, settings)
     if recipe.complete is not None and (number is not None or not print_config):
         options = recipe.complete(options, number)
     if print_config:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import shlex
 import sys
 import tempfile
 import traceback
@@ -20,7 +21,7 @@ from gh_tools import console
 from gh_tools.cli.options import HelpOption, VersionOption
 from gh_tools.cli.sharing import refuse_copies
 from gh_tools.errors import CannotCreateError, DataError, GhError
-from gh_tools.outputs.claim import end_claims
+from gh_tools.outputs.claim import claimed, end_claims
 from gh_tools.resources import disk_error, fullest, source_date
 
 INTERRUPTED = 130
@@ -93,7 +94,7 @@ def command(main: Callable[..., None], example: str, several: bool = False) -> t
         except typer.Exit:
             raise
         except KeyboardInterrupt:
-            _stop(program, "interrupted", INTERRUPTED)
+            _stop(program, _interrupted(program), INTERRUPTED)
         except Exception as error:
             if isinstance(error, BrokenPipeError) and error.filename == console.STANDARD_OUTPUT:
                 raise typer.Exit(0) from None  # the reader of our output has gone: nothing to tell
@@ -141,6 +142,17 @@ def _metavar(annotation: Any) -> str | None:
     parts = [part for part in typing.get_args(annotation) if part not in (NoneType, ...)]
     words = [_metavar(part) for part in parts]
     return None if None in words or not words else " ".join(map(str, words))
+
+
+def _interrupted(program: str) -> str:
+    """Say what an interrupted run leaves, and how to go on with it."""
+    from gh_tools.store.read import partial_path
+
+    left = [path for path in claimed() if partial_path(path).is_dir()]
+    if not left:
+        return "interrupted; nothing was written"
+    lines = " and ".join(f"'{program} --resume -o {shlex.quote(str(path))}'" for path in left)
+    return f"interrupted; what is finished is kept: go on with {lines}"
 
 
 def _describe(error: Exception, options: Mapping[str, Any] = {}) -> tuple[str, int]:

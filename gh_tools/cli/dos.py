@@ -31,6 +31,7 @@ from gh_tools.cli.options import (
 )
 from gh_tools.cli.paths import claim_files, claim_stores, input_paths, output_paths
 from gh_tools.cli.results import describe_run, emit
+from gh_tools.cli.resuming import take_up
 from gh_tools.cli.sharing import find_executor, parse_shard
 from gh_tools.console import log
 
@@ -164,7 +165,10 @@ def main(
         "engine": engine,
         "projection": projection,
     }
-    options = load_config(DosConfig, config, as_settings(settings, flags))
+    sources, earlier = take_up("gh-dos", sources, output, resume)
+    usual = DosConfig().model_dump(mode="json")
+    base = {k: v for k, v in (earlier.config if earlier else {}).items() if v != usual.get(k)}
+    options = load_config(DosConfig, config, as_settings(settings, flags), base)
     if print_config:
         show_config(options)
         return
@@ -173,8 +177,8 @@ def main(
     from gh_tools.store.read import open_store
 
     share = parse_shard(shard)
-    paths = input_paths(sources)
-    targets = output_paths(output, paths, "spectra")
+    paths = earlier.paths() if earlier else input_paths(sources)
+    targets = output_paths(earlier.output if earlier else output, paths, "spectra")
     if plot is not None:
         if len(paths) > 1:
             raise UsageError(f"--plot draws one store, but there are {len(paths)} inputs")

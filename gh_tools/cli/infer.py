@@ -27,6 +27,7 @@ from gh_tools.cli.options import (
 )
 from gh_tools.cli.paths import claim_stores, input_paths, output_paths
 from gh_tools.cli.results import describe_run, emit
+from gh_tools.cli.resuming import take_up
 from gh_tools.cli.sharing import find_executor, parse_shard
 
 if TYPE_CHECKING:
@@ -91,13 +92,18 @@ def main(
     from gh_tools.store.read import open_store
     from gh_tools.store.structures import KINDS, read_structures
 
+    structures, earlier = take_up("gh-infer", structures, output, resume)
+    if earlier is not None:
+        model = model or next(iter(earlier.paths("model")), None)
+        recorded = earlier.config.get("part")
+        part = part or (Part(recorded) if recorded else None)
     if model is None:
         raise UsageError("no model: name one with --model MODEL.zarr; gh-train makes it")
     share = parse_shard(shard)
     # Without a word on memory, workers of a cluster get domains of a size that suits any.
     limit = None if memory is None and scheduler is not None else memory_limit(memory)
-    sources = input_paths(structures)
-    paths = output_paths(output, sources, "predicted")
+    sources = earlier.paths(*KINDS) if earlier else input_paths(structures)
+    paths = output_paths(earlier.output if earlier else output, sources, "predicted")
     model_store = open_store(model, "model")
     stores = [open_store(source, KINDS) for source in sources]
     sets = [read_structures(store) for store in stores]

@@ -29,6 +29,7 @@ from gh_tools.cli.options import (
 )
 from gh_tools.cli.paths import claim_stores, input_paths, output_paths
 from gh_tools.cli.results import describe_run, emit
+from gh_tools.cli.resuming import take_up
 from gh_tools.cli.sharing import find_executor, mpi_process, parse_shard
 
 
@@ -80,7 +81,9 @@ def main(
     try:
         from gh_tools.dft.config import LabelConfig
 
-        options = load_config(LabelConfig, config, settings, base=_preset(preset))
+        structures, earlier = take_up("gh-label", structures, output, resume)
+        base = {**(earlier.config if earlier else {}), **_preset(preset)}
+        options = load_config(LabelConfig, config, settings, base=base)
         if print_config:
             show_config(options)
             return
@@ -91,8 +94,8 @@ def main(
         from gh_tools.workers.processes import Processes
 
         share = parse_shard(shard)
-        sources = input_paths(structures)
-        paths = output_paths(output, sources, "hamiltonians")
+        sources = earlier.paths() if earlier else input_paths(structures)
+        paths = output_paths(earlier.output if earlier else output, sources, "hamiltonians")
         stores = [open_store(source, KINDS) for source in sources]
         claim_stores(paths, sources, overwrite=overwrite, resume=resume, shared=shard is not None)
         if dry_run:

@@ -20,7 +20,11 @@ OutputOption = Annotated[
 ]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")]
 ResumeOption = Annotated[
-    bool, typer.Option("--resume", help="Go on where an interrupted or partly failed run stopped.")
+    bool,
+    typer.Option(
+        "--resume",
+        help="Go on where an interrupted or partly failed run stopped; with -o alone, with its inputs and options.",
+    ),
 ]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and stop.")]
 ConfigOption = Annotated[

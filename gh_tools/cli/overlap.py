@@ -21,6 +21,7 @@ from gh_tools.cli.options import (
 )
 from gh_tools.cli.paths import claim_stores, input_paths, output_paths
 from gh_tools.cli.results import describe_run, emit
+from gh_tools.cli.resuming import take_up
 
 _WITH_BASIS = ("hamiltonians", "model", "overlap")
 
@@ -56,8 +57,11 @@ def main(
     from gh_tools.store.read import open_store
     from gh_tools.store.structures import KINDS, read_structures
 
-    sources = input_paths(structures)
-    paths = output_paths(output, sources, "overlap")
+    structures, earlier = take_up("gh-overlap", structures, output, resume)
+    sources = earlier.paths()[:1] if earlier else input_paths(structures)
+    if earlier is not None:
+        basis = basis or next(iter(earlier.paths()[1:]), None)
+    paths = output_paths(earlier.output if earlier else output, sources, "overlap")
     stores = [open_store(source, KINDS) for source in sources]
     given = None if basis is None else open_store(basis, _WITH_BASIS)
     claim_stores(paths, [*sources, basis], overwrite=overwrite, resume=resume)

@@ -46,6 +46,13 @@ def input_paths(arguments: Sequence[str] | None) -> list[Path]:
     return paths
 
 
+def piped_paths() -> list[Path]:
+    """Return the paths on standard input; none where it is a terminal or empty."""
+    if sys.stdin is None or sys.stdin.isatty():
+        return []
+    return [_path(line) for line in _lines()]
+
+
 def _lines() -> list[str]:
     """Return the lines of standard input that are not empty; paths are bytes, whatever its encoding."""
     if sys.stdin is None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import re
 import time
 from pathlib import Path
@@ -14,6 +16,7 @@ from gh_tools.cli.command import command
 from gh_tools.cli.configuration import as_settings, load_config, show_config
 from gh_tools.cli.paths import claim_files, claim_stores, derived, input_paths
 from gh_tools.cli.results import describe_run, emit
+from gh_tools.cli.resuming import take_up
 
 
 def main(
@@ -90,6 +93,13 @@ def main(
     started = time.monotonic()
     from gh_tools.training.config import TrainConfig
 
+    inputs, earlier = take_up("gh-train", inputs, output, resume)
+    recorded = dict(earlier.config) if earlier else {}
+    if earlier is not None:
+        hamiltonians = hamiltonians or earlier.paths("hamiltonians")
+        parent = parent or next(iter(earlier.paths("model")), None)
+        if "split" in recorded:
+            split = split or earlier.output.parent / recorded.pop("split")["file"]
     ancestor, base = None, None
     if parent is not None:
         from gh_tools.trained_model.store import load_model
@@ -102,11 +112,11 @@ def main(
         re.sub(r"^(\s*budget\s*=\s*)([\d.]+)\s*$", r'\1"\2"', text) for text in settings or ()
     ]
     settings = as_settings(settings, {"seed": seed, "budget": budget, "ensemble": ensemble})
-    loaded = load_config(TrainConfig, config, settings, base)
+    loaded = load_config(TrainConfig, config, settings, recorded or base)
     if print_config:
         show_config(loaded)
         return
-    paths = input_paths(inputs)
+    paths = earlier.paths("scaleshift") if earlier else input_paths(inputs)
     if len(paths) != 1:
         from gh_tools.errors import UsageError
 
@@ -121,7 +131,7 @@ def main(
     is_first = join_processes() == 0
     if not is_first:
         configure(quiet=True)
-    path = output or derived(paths[0], "model")
+    path = (earlier.output if earlier else output) or derived(paths[0], "model")
     open_store(paths[0], "scaleshift")
     opened = open_inputs(paths[0], hamiltonians or (), split)
     if ancestor is not None and parent is not None:
@@ -138,7 +148,12 @@ def main(
     if dry_run:
         log.info("would train %s and write %s", loaded.model.model, path)
         return
-    provenance = describe_run(loaded.seed, loaded, opened.stores)
+    settled = loaded.model_dump(mode="json")
+    if split is not None:
+        file = os.path.relpath(split.absolute(), path.absolute().parent)
+        content = hashlib.sha256(split.read_bytes()).hexdigest()
+        settled["split"] = {"file": file, "sha256": content}
+    provenance = describe_run(loaded.seed, settled, opened.stores)
     path, outcome = train_model(
         opened, loaded, path, provenance, resume=resume, overwrite=overwrite, started=started
     )

@@ -111,6 +111,11 @@ def _forget() -> None:
 os.register_at_fork(after_in_child=_forget)
 
 
+def claimed() -> list[Path]:
+    """Return the outputs that this process has claimed."""
+    return [held.path for held in _claims.values()]
+
+
 def end_claims() -> None:
     """Give up all claims of this process."""
     for held in list(_claims.values()):
