@@ -286,7 +286,7 @@ def _tell_bands(
     window: tuple[float, float],
     zero: str,
 ) -> None:
-    """Show a person gaps and levels, of a reference, too, and the errors."""
+    """Show a person gaps and Fermi levels, of a reference, too, and the errors."""
     rows = [
         ["gap (eV)", *(f"{bands.gap:.3f}" for bands in known)],
         ["gap on the path (eV)", *(f"{bands.path_gap:.3f}" for bands in known)],
