@@ -94,9 +94,9 @@ _gh_tools() {
       words=""
       ;;
     gh-dos)
-      options="--kpts --kpt-density --width --points --window --fermi --smearing --carriers --carrier-window --solver --engine --projection --memory --plot --reference --zero -o --output -j --jobs --scheduler --shard -c --config --set --print-config --resume --overwrite --dry-run --json -q --quiet -v --verbose --debug --version -h --help"
+      options="--kpts --kpt-density --width --points --window --soc --fermi --smearing --carriers --carrier-window --solver --engine --projection --memory --plot --reference --zero -o --output -j --jobs --scheduler --shard -c --config --set --print-config --resume --overwrite --dry-run --json -q --quiet -v --verbose --debug --version -h --help"
       words=""
-      keys="kpts kpoint_density fermi smearing width points window solver engine projection probes seed carriers carrier_window"
+      keys="kpts kpoint_density fermi soc smearing width points window solver engine projection probes seed carriers carrier_window"
       case "$3" in
         --fermi) words="count label" ;;
         --solver) words="auto dense slices kpm" ;;
@@ -105,20 +105,22 @@ _gh_tools() {
         --zero) words="auto fermi valence" ;;
         --set) words=$keys; keys="=" ;;
         =fermi) words="count label" ;;
+        =soc) words="true false" ;;
         =solver) words="auto dense slices kpm" ;;
         =engine) words="auto pardiso mumps superlu" ;;
         =projection) words="mulliken lowdin" ;;
       esac
       ;;
     gh-bands)
-      options="--structure --path --points --window --zero --reference --kpts --fermi -o --output -c --config --set --print-config --overwrite --dry-run --json -q --quiet -v --verbose --debug --version -h --help"
+      options="--structure --path --points --window --zero --reference --kpts --soc --fermi -o --output -c --config --set --print-config --overwrite --dry-run --json -q --quiet -v --verbose --debug --version -h --help"
       words=""
-      keys="kpts kpoint_density fermi smearing"
+      keys="kpts kpoint_density fermi soc smearing"
       case "$3" in
         --zero) words="auto fermi valence" ;;
         --fermi) words="count label" ;;
         --set) words=$keys; keys="=" ;;
         =fermi) words="count label" ;;
+        =soc) words="true false" ;;
       esac
       ;;
     gh-bayes)
