@@ -19,6 +19,7 @@ LAYERS = (
     "labels",
     "structures",
     "dft",
+    "formats",
     "spectra",
     "bayes",
     "evaluation",

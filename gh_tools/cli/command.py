@@ -72,7 +72,7 @@ def command(main: Callable[..., None], example: str, several: bool = False) -> t
         example: a command line, shown at the end of the help.
         several: whether it knows what to do where MPI starts several processes of it.
     """
-    program = "gh-" + main.__module__.rsplit(".", 1)[-1].replace("_", "-")
+    program = "gh-" + main.__module__.rsplit(".", 1)[-1].strip("_").replace("_", "-")
     app = Command(
         program,
         add_completion=False,  # share/gh_tools/completions has faster ones

@@ -14,9 +14,11 @@ from gh_tools.cli.options import DebugOption, JsonOption, QuietOption, VerboseOp
 COMMANDS = (
     "build",
     "label",
+    "import_",
     "fit_scaleshift",
     "train",
     "infer",
+    "export",
     "overlap",
     "eval",
     "dos",
@@ -37,7 +39,7 @@ def main(
     With --version, as every command, it shows the version.
     """
     for module in COMMANDS:
-        name = "gh-" + module.replace("_", "-")
+        name = "gh-" + module.strip("_").replace("_", "-")
         text = inspect.getdoc(import_module(f"gh_tools.cli.{module}").main) or ""
         does = " ".join(text.split("\n\n")[0].split())
         if as_json:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Protocol, runtime_checkable
 
@@ -23,7 +23,10 @@ _COMPARED = (
     "setup",
     "fingerprint",
     "hubbard",
+    "code",
 )
+# Texts of an element, in a store arrays of their own; stores of earlier versions lack the last one
+_TEXTS = ("basis_name", "basis_text", "setup", "fingerprint", "hubbard", "code")
 
 
 @dataclass(frozen=True)
@@ -46,12 +49,14 @@ class ElementBasis:
     Attributes:
         number: atomic number.
         shells: the shells, in the order of the orbitals.
-        n_valence: electrons that the PAW setup treats explicitly.
+        n_valence: electrons that the PAW setup or the pseudopotential treats explicitly; NaN if nobody knows.
         basis_name: as given to GPAW, such as ``szp(dzp)``.
-        basis_text: GPAW's basis file.
+        basis_text: GPAW's basis file; of another program, its radial functions if they are known.
         setup: type of the PAW setup as given to GPAW (empty for the default), without Hubbard terms.
         fingerprint: of the PAW setup file.
         hubbard: Hubbard terms as given to GPAW, such as ``:d,4.5``, or empty.
+        code: program, or format, that the orbitals come from; empty for GPAW. Cutoffs of another program's
+            shells may be known from its matrices alone.
     """
 
     number: int
@@ -62,6 +67,7 @@ class ElementBasis:
     setup: str = ""
     fingerprint: str = ""
     hubbard: str = ""
+    code: str = ""
 
     @property
     def degrees(self) -> tuple[int, ...]:
@@ -141,7 +147,7 @@ class Basis:
         for number in set(self.numbers) & set(other.numbers):
             for field in _COMPARED:
                 expected, found = getattr(self[number], field), getattr(other[number], field)
-                if expected != found:
+                if not _agree(self[number], other[number], field):
                     raise DataError(
                         f"{where}: the basis of {chemical_symbols[number]} differs in {field}: "
                         f"expected {_shorten(expected)}, found {_shorten(found)}; "
@@ -151,7 +157,8 @@ class Basis:
     def merge(self, other: Basis, where: str) -> Basis:
         """Return the union of two tables; raise `DataError` where they contradict each other."""
         self.check_same(other, where)
-        return Basis({**self.elements, **other.elements})
+        both = {z: _joined(self[z], other[z]) for z in set(self.numbers) & set(other.numbers)}
+        return Basis({**self.elements, **other.elements, **both})
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Return the table as the flat arrays of a store's ``basis`` group."""
@@ -162,7 +169,7 @@ class Basis:
         ]
         number, index, degree, cutoff = zip(*rows, strict=True)
         elements = self.elements.values()
-        texts = ("basis_name", "basis_text", "setup", "fingerprint", "hubbard")
+        texts = _TEXTS if any(e.code for e in elements) else _TEXTS[:-1]
         return {
             "basis/number": np.array(number, dtype=np.int32),
             "basis/index": np.array(index, dtype=np.int32),
@@ -182,7 +189,7 @@ class Basis:
     def from_arrays(cls, arrays: Arrays) -> Basis:
         """Rebuild the table from what `to_arrays` gave (a `Store` serves as the mapping)."""
         number, degree, cutoff = (arrays[f"basis/{name}"] for name in ("number", "l", "cutoff"))
-        texts = ("basis_name", "basis_text", "setup", "fingerprint", "hubbard")
+        texts = _TEXTS if "basis/element/code" in arrays else _TEXTS[:-1]
         columns = {
             name: arrays[f"basis/element/{name}"] for name in ("number", "n_valence", *texts)
         }
@@ -209,6 +216,31 @@ class Arrays(Protocol):
     def __contains__(self, name: str, /) -> bool:
         """Tell whether there is an array of this name."""
         ...
+
+
+def _agree(a: ElementBasis, b: ElementBasis, field: str) -> bool:
+    """Tell whether two bases of an element agree; what is not known of another program's agrees with all."""
+    first, second = getattr(a, field), getattr(b, field)
+    if not (a.code and b.code):
+        return first == second
+    if field == "shells":
+        return a.degrees == b.degrees
+    if field == "n_valence":
+        return np.isnan(first) or np.isnan(second) or first == second
+    return first == second or (field == "basis_text" and not (first and second))
+
+
+def _joined(a: ElementBasis, b: ElementBasis) -> ElementBasis:
+    """Join what two stores know of one element of another program."""
+    if not a.code:
+        return b
+    pairs = zip(a.shells, b.shells, strict=True)
+    return replace(
+        a,
+        shells=tuple(Shell(x.l, max(x.cutoff, y.cutoff)) for x, y in pairs),
+        n_valence=b.n_valence if np.isnan(a.n_valence) else a.n_valence,
+        basis_text=a.basis_text or b.basis_text,
+    )
 
 
 def _shorten(value: object, length: int = 60) -> str:

@@ -8,13 +8,85 @@ atoms follow each other in the order of their positions.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 M_ORDER = "m from -l to l"
+
+
+def _ascending(degree: int) -> tuple[int, ...]:
+    return tuple(range(-degree, degree + 1))
+
+
+def _zero_plus_minus(degree: int) -> tuple[int, ...]:
+    return (0, *(sign * m for m in range(1, degree + 1) for sign in (1, -1)))
+
+
+def _openmx(degree: int) -> tuple[int, ...]:
+    # p: x, y, z; d: z², x²-y², xy, xz, yz; f and above: 0, +1, -1, +2, -2, ...
+    special = {1: (1, -1, 0), 2: (0, 2, -2, 1, -1)}
+    return special.get(degree, _zero_plus_minus(degree))
+
+
+def _no_sign(m: int) -> int:
+    return 1
+
+
+def _condon_shortley(m: int) -> int:
+    return -1 if m % 2 else 1
+
+
+def _odd_positive(m: int) -> int:
+    return -1 if m > 0 and m % 2 else 1
+
+
+# How programs order the functions of a shell, as our m of each, and with what sign they take them.
+CONVENTIONS: dict[str, tuple[Callable[[int], tuple[int, ...]], Callable[[int], int]]] = {
+    "gh-tools": (_ascending, _no_sign),
+    "openmx": (_openmx, _no_sign),
+    "abacus": (_zero_plus_minus, _condon_shortley),
+    "siesta": (_ascending, _condon_shortley),
+    "fhi-aims": (_ascending, _odd_positive),
+}
+
+
+def shell_convention(
+    program: str, degree: int
+) -> tuple[Int[np.ndarray, " orbitals"], Int[np.ndarray, " orbitals"]]:
+    """Return how a program orders the functions of a shell, and their signs.
+
+    Args:
+        program: a key of `CONVENTIONS`.
+        degree: l of the shell.
+
+    Returns:
+        For each function of the program's shell, in its order: m of our function, and the factor ±1 such that
+        the program's function is that factor times ours.
+    """
+    order, sign = CONVENTIONS[program]
+    m = order(degree)
+    return np.array(m), np.array([sign(value) for value in m])
+
+
+def orbital_places(
+    program: str, degrees: Sequence[int]
+) -> tuple[Int[np.ndarray, " orbitals"], Int[np.ndarray, " orbitals"]]:
+    """Return where the orbitals of an atom in a program's order stand in ours, and their signs.
+
+    Args:
+        program: a key of `CONVENTIONS`.
+        degrees: l of each shell, in an order that the program and we share.
+    """
+    places, signs, start = [np.zeros(0, int)], [np.zeros(0, int)], 0
+    for degree in degrees:
+        m, sign = shell_convention(program, degree)
+        places.append(start + degree + m)
+        signs.append(sign)
+        start += 2 * degree + 1
+    return np.concatenate(places), np.concatenate(signs)
 
 
 # Tables are taken from e3x up to this degree at least, so that there is one for nearly all of them.

@@ -68,7 +68,13 @@ BASIS = (
     Field("basis/l", "shells", "int", "", "degree of the spherical harmonics"),
     Field("basis/cutoff", "shells", "float", "Å", "radius beyond which the shell vanishes"),
     Field("basis/element/number", "elements", "int", "", "atomic number; one row an element"),
-    Field("basis/element/n_valence", "elements", "float", "", "valence electrons of the PAW setup"),
+    Field(
+        "basis/element/n_valence",
+        "elements",
+        "float",
+        "",
+        "valence electrons of the PAW setup or pseudopotential; NaN if not known",
+    ),
     Field("basis/element/basis_name", "elements", "str", "", "basis as given to GPAW"),
     Field("basis/element/basis_text", "elements", "str", "", "the basis file itself"),
     Field(
@@ -76,6 +82,14 @@ BASIS = (
     ),
     Field("basis/element/fingerprint", "elements", "str", "", "of the PAW setup"),
     Field("basis/element/hubbard", "elements", "str", "", "Hubbard terms; empty for none"),
+    Field(
+        "basis/element/code",
+        "elements",
+        "str",
+        "",
+        "program that the orbitals come from; empty for GPAW, whose setup and basis the other texts name",
+        False,
+    ),
 )
 SPLIT = tuple(
     Field(f"split/{part}", f"{part}", "int", "", f"structures of the {part} part, in input order")

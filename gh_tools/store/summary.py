@@ -108,7 +108,8 @@ def _basis(store: Store) -> list[dict[str, Any]]:
             "element": chemical_symbols[element.number],
             "basis": element.basis_name,
             "setup": element.setup + element.hubbard,
-            "valence": element.n_valence,
+            "valence": None if math.isnan(element.n_valence) else element.n_valence,
+            **({"code": element.code} if element.code else {}),
             "shells": [{"l": shell.l, "cutoff": shell.cutoff} for shell in element.shells],
         }
         for element in Basis.from_arrays(store).elements.values()
@@ -158,9 +159,13 @@ def _lines(summary: dict[str, Any]) -> Iterator[str]:
                 (
                     element["element"],
                     element["basis"],
-                    f"setup {element['setup'] or 'default'}",
-                    f"{element['valence']:g} electrons",
-                    ", ".join(f"{'spdfg'[s['l']]} {s['cutoff']:.2f} Å" for s in element["shells"]),
+                    element.get("code") or f"setup {element['setup'] or 'default'}",
+                    "electrons not known"
+                    if element["valence"] is None
+                    else f"{element['valence']:g} electrons",
+                    ", ".join(
+                        f"{'spdfghikl'[s['l']]} {s['cutoff']:.2f} Å" for s in element["shells"]
+                    ),
                 )
                 for element in summary["basis"]
             ]

@@ -28,8 +28,11 @@ def check_basis(store: Store) -> Iterator[str]:
         yield f"basis/l: expected degrees from 0 to {LARGEST_DEGREE}, found others"
     yield from within(store, "basis/cutoff", 0.0, LARGEST_CUTOFF, open_below=True)
     valence = store["basis/element/n_valence"]
-    if not np.all((valence > 0) & (valence <= element)):
-        wrong = valence[~((valence > 0) & (valence <= element))][0]
+    fit = (valence > 0) & (valence <= element)
+    if "basis/element/code" in store:
+        fit |= np.isnan(valence) & (store["basis/element/code"] != "")
+    if not np.all(fit):
+        wrong = valence[~fit][0]
         yield (
             "basis/element/n_valence: expected more than 0 electrons and no more than protons, "
             f"found {wrong:g}"

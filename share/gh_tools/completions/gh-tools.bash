@@ -57,6 +57,10 @@ _gh_tools() {
         =spin) words="paired collinear" ;;
       esac
       ;;
+    gh-import)
+      options="-f --format -o --output --valence --spin-independent -j --jobs --resume --overwrite --dry-run --json -q --quiet -v --verbose --debug --version -h --help"
+      words=""
+      ;;
     gh-fit-scaleshift)
       options="-o --output --fractions --split --onsite-fit --no-onsite-fit --seed --overwrite --dry-run --json -q --quiet -v --verbose --debug --version -h --help"
       words=""
@@ -88,6 +92,10 @@ _gh_tools() {
         --part) words="train validation test" ;;
         -m|--model) kind=model ;;
       esac
+      ;;
+    gh-export)
+      options="-t --to -o --output --kpoint --overwrite --dry-run --json -q --quiet -v --verbose --debug --version -h --help"
+      words=""
       ;;
     gh-overlap)
       options="-b --basis -o --output --resume --overwrite --dry-run --json -q --quiet -v --verbose --debug --version -h --help"
@@ -148,4 +156,4 @@ _gh_tools() {
     compopt -o nospace 2> /dev/null
   fi
 }
-complete -o bashdefault -o default -F _gh_tools gh-tools gh-build gh-label gh-fit-scaleshift gh-train gh-infer gh-overlap gh-dos gh-bands gh-bayes gh-eval gh-info
+complete -o bashdefault -o default -F _gh_tools gh-tools gh-build gh-label gh-import gh-fit-scaleshift gh-train gh-infer gh-export gh-overlap gh-dos gh-bands gh-bayes gh-eval gh-info

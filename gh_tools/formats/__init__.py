@@ -1,0 +1,1 @@
+"""Matrices of other programs: one file a format, `table` lists them."""
