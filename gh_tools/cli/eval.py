@@ -74,6 +74,7 @@ def main(
             ["eigenvalues, all", _text(eigenvalues["all"])],
             ["  after aligning by a constant shift", _text(eigenvalues["all_shifted"])],
             ["Fermi level", _text(eigenvalues["fermi_level"])],
+            ["band gap", _text(mean["band_gap"])],
             ["ghost states (number)", eigenvalues["ghosts"]],
         ]
     n, skipped = len(errors["structures"]), len(evaluation.skipped)

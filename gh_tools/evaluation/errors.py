@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 from gh_tools.errors import DataError
 from gh_tools.orbitals.basis import SpeciesPair
 from gh_tools.orbitals.blocks import Hamiltonian, OnsiteBlocks, PairBlocks
+from gh_tools.spectra.band_edges import refined_edges
 from gh_tools.spectra.dos import share_in_window
 from gh_tools.spectra.eigen import Eigenvalues, solve
 from gh_tools.spectra.fermi import electrons_of, fermi_level
@@ -120,6 +121,43 @@ class EigenvalueErrors:
     all_shifted: float
     fermi_level: float
     ghosts: int
+
+
+@dataclass(frozen=True)
+class GapError:
+    """Band gaps of one structure, by `band_edges.refined_edges`; 0 of a metal.
+
+    Attributes:
+        predicted: gap of the prediction, eV.
+        reference: gap of the reference, eV.
+    """
+
+    predicted: float
+    reference: float
+
+    @property
+    def error(self) -> float:
+        """Predicted - reference, eV; NaN where both are metals, which says nothing of gaps."""
+        return self.predicted - self.reference if self.predicted or self.reference else np.nan
+
+
+def gap_error(
+    matrices: tuple[Hamiltonian, Hamiltonian],
+    eigenvalues: tuple[Eigenvalues, Eigenvalues],
+    n_electrons: float,
+) -> GapError:
+    """Compare the band gaps of two Hamiltonians of one structure, each refined from the same k-points.
+
+    Args:
+        matrices: the prediction, and the reference.
+        eigenvalues: those of both, on the same k-points.
+        n_electrons: that fill them.
+    """
+    gaps = (
+        refined_edges(hamiltonian, solved, n_electrons).gap
+        for hamiltonian, solved in zip(matrices, eigenvalues, strict=True)
+    )
+    return GapError(*gaps)
 
 
 def check_same_structure(predicted: Hamiltonian, reference: Hamiltonian, where: str) -> None:

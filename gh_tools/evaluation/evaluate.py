@@ -18,10 +18,12 @@ from gh_tools.evaluation.errors import (
     SMEARING,
     WINDOW,
     EigenvalueErrors,
+    GapError,
     HamiltonianErrors,
     both_eigenvalues,
     check_same_structure,
     eigenvalue_errors,
+    gap_error,
     hamiltonian_errors,
     matched_blocks,
     mean_of_known,
@@ -44,6 +46,7 @@ class Evaluation:
         orbitals: number of orbitals of each.
         hamiltonian: errors of the matrix elements of each.
         eigenvalues: errors of the eigenvalues of each; None where a structure is too large for a dense solver.
+        gaps: band gaps of each; None where eigenvalues are.
         elements: how the errors of all matrix elements are distributed.
         all_eigenvalues: how the errors of all eigenvalues are distributed, against E - E_F of the reference;
             its histogram holds those within ±5 eV.
@@ -53,28 +56,32 @@ class Evaluation:
     orbitals: list[int] = field(default_factory=list)
     hamiltonian: list[HamiltonianErrors] = field(default_factory=list)
     eigenvalues: list[EigenvalueErrors | None] = field(default_factory=list)
+    gaps: list[GapError | None] = field(default_factory=list)
     elements: ErrorDistribution = field(default_factory=ErrorDistribution)
     all_eigenvalues: ErrorDistribution = field(default_factory=ErrorDistribution)
 
     def to_json(self) -> dict[str, Any]:
         """Give all errors in meV as nested dictionaries; docs/how-to/evaluation.md tells of each key."""
         records = []
-        columns = (self.names, self.orbitals, self.hamiltonian, self.eigenvalues)
-        for name, orbitals, h, errors in zip(*columns, strict=True):
+        columns = (self.names, self.orbitals, self.hamiltonian, self.eigenvalues, self.gaps)
+        for name, orbitals, h, errors, gap in zip(*columns, strict=True):
             record: dict[str, Any] = {"name": name, "n_orbitals": orbitals}
             record["hamiltonian"] = _mev(h.means())
             record["eigenvalues"] = errors and _mev(asdict(errors)) | {"ghosts": errors.ghosts}
+            record["band_gap"] = gap and _mev(asdict(gap) | {"error": gap.error})
             records.append(record)
         total = reduce(add, self.hamiltonian, HamiltonianErrors())
         means = [h.means() for h in self.hamiltonian]
         solved = [asdict(errors) for errors in self.eigenvalues if errors is not None]
-        mean = {
+        mean: dict[str, Any] = {
             "hamiltonian": _mev({key: mean_of_known([m[key] for m in means]) for key in means[0]})
         }
         if solved:
             mean["eigenvalues"] = _mev(
                 {key: mean_of_known([abs(s[key]) for s in solved]) for key in solved[0]}
             ) | {"ghosts": sum(s["ghosts"] for s in solved)}
+            gaps = [abs(gap.error) for gap in self.gaps if gap is not None]
+            mean |= _mev({"band_gap": mean_of_known(gaps)})
         symbols = chemical_symbols
         by_pair = {symbols[z]: part for z, part in total.onsite.items()}
         by_pair |= {f"{symbols[zi]}-{symbols[zj]}": part for (zi, zj), part in total.pairs.items()}
@@ -135,9 +142,11 @@ def evaluate(predicted: HamiltonianReader, reference: HamiltonianReader) -> Eval
                 DENSE_LIMIT,
             )
             result.eigenvalues.append(None)
+            result.gaps.append(None)
             continue
         eigenvalues = both_eigenvalues(a, b)
         result.eigenvalues.append(eigenvalue_errors(*eigenvalues))
+        result.gaps.append(gap_error((a, b), eigenvalues[:2], eigenvalues[2]))
         _add_eigenvalues(result.all_eigenvalues, *eigenvalues)
     return result
 

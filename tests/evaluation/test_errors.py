@@ -14,6 +14,7 @@ from gh_tools.evaluation.errors import (
     both_eigenvalues,
     check_same_structure,
     eigenvalue_errors,
+    gap_error,
     hamiltonian_errors,
     reference_kpoints,
 )
@@ -167,6 +168,22 @@ def test_a_constant_is_taken_off(reference):
     for value in (errors.window, errors.all, errors.fermi_level):
         assert value == pytest.approx(0.2, abs=1e-9)
     assert errors.window_shifted < 1e-9 and errors.all_shifted < 1e-9
+
+
+def test_gaps_scale_with_the_matrix_and_do_not_see_constants(reference):
+    changed = copy.deepcopy(reference)
+    for _, blocks in changed.groups():
+        blocks.hamiltonian = 1.1 * blocks.hamiltonian + 0.2 * blocks.overlap
+    for n_electrons in (2, 8, 14):
+        predicted, true, _ = both_eigenvalues(changed, reference)
+        gap = gap_error((changed, reference), (predicted, true), n_electrons)
+        grid = (true.energies[..., n_electrons // 2] - true.energies[..., n_electrons // 2 - 1]).min()
+        assert gap.reference <= grid + 1e-6
+        # Edges are refined to 0.1 meV.
+        assert gap.predicted == pytest.approx(1.1 * gap.reference, abs=3e-4)
+        assert gap.reference > 0 and gap.error == gap.predicted - gap.reference
+    metal = gap_error((changed, reference), (predicted, true), 3)
+    assert metal.predicted == metal.reference == 0 and np.isnan(metal.error)
 
 
 def test_window_and_ghosts_by_hand():
