@@ -141,10 +141,10 @@ def gpaw_basis(element: ElementBasis):
     try:
         xml.sax.parseString(element.basis_text.encode(), parser)
         found = BasisFile(symbol, element.basis_name, bf_j=parser.bf_j, **parser._dct)
-        shells = [(int(bf.l), round(float(bf.rc) * Bohr, 3)) for bf in found.bf_j]
+        shells = [(bf.l, None if bf.rc is None else round(bf.rc * Bohr, 3)) for bf in found.bf_j]
         if shells != expected:
             raise ValueError(f"shells (l, cutoff in Å) {shells}, the table has {expected}")
-        if not all(np.isfinite(bf.phit_g).all() for bf in found.bf_j):
+        if any(bf.phit_g is None or not np.isfinite(bf.phit_g).all() for bf in found.bf_j):
             raise ValueError("radial functions that are not finite")
     except Exception as error:  # of many kinds, by what stands in its place
         raise DataError(

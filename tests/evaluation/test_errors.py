@@ -177,7 +177,9 @@ def test_gaps_scale_with_the_matrix_and_do_not_see_constants(reference):
     for n_electrons in (2, 8, 14):
         predicted, true, _ = both_eigenvalues(changed, reference)
         gap = gap_error((changed, reference), (predicted, true), n_electrons)
-        grid = (true.energies[..., n_electrons // 2] - true.energies[..., n_electrons // 2 - 1]).min()
+        grid = (
+            true.energies[..., n_electrons // 2] - true.energies[..., n_electrons // 2 - 1]
+        ).min()
         assert gap.reference <= grid + 1e-6
         # Edges are refined to 0.1 meV.
         assert gap.predicted == pytest.approx(1.1 * gap.reference, abs=3e-4)
