@@ -25,7 +25,8 @@ from jaxtyping import Float, Shaped
 from gh_tools.errors import DataError
 from gh_tools.store.read import Store, open_store
 from gh_tools.store.structures import CHARGE, Structures, read_structures
-from gh_tools.store.summary import render, summarize
+from gh_tools.store.summary import summarize
+from gh_tools.store.text import render
 
 if TYPE_CHECKING:
     import pandas
@@ -309,6 +310,11 @@ class Model(Opened):
 
     def __init__(self, model: Store | Path | str):
         super().__init__(model if isinstance(model, Store) else open_store(model, "model"))
+
+    def __repr__(self) -> str:
+        from gh_tools.training.model_summary import render_model, summarize_model
+
+        return render_model(summarize_model(self._store))
 
     @cached_property
     def domain(self) -> Domain | None:

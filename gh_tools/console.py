@@ -12,6 +12,7 @@ import io
 import logging
 import os
 import re
+import shutil
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
@@ -138,6 +139,11 @@ def stderr():
     from rich.console import Console
 
     return Console(stderr=True)
+
+
+def columns() -> int | None:
+    """Return the width of the terminal that standard output is, or None where it is none."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 class Progress:

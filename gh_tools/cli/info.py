@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,7 +18,11 @@ from gh_tools.cli.options import (
     input_argument,
 )
 from gh_tools.cli.paths import claim_files, input_paths
-from gh_tools.console import log, printable
+from gh_tools.console import columns, log, printable
+
+if TYPE_CHECKING:
+    from gh_tools.store.read import Store
+    from gh_tools.store.rows import StructureRows
 
 
 def main(
@@ -43,6 +47,20 @@ def main(
         Path | None,
         typer.Option("--plot", help="Picture of a model's learning curve: .png, .pdf or .svg."),
     ] = None,
+    table: Annotated[
+        bool,
+        typer.Option(
+            "--table",
+            help="Show a row a structure, of all columns and scalars; with --json one object each.",
+        ),
+    ] = False,
+    as_csv: Annotated[
+        bool,
+        typer.Option("--csv", help="The same as comma-separated values, numbers in full."),
+    ] = False,
+    weights: Annotated[
+        bool, typer.Option("--weights", help="List the weights and other arrays of a model, too.")
+    ] = False,
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -51,20 +69,27 @@ def main(
 ) -> None:
     """Show what stores hold: structures, columns, basis, arrays with units, and their history.
 
-    Of a model also whether it is trained enough, and where its errors are.
+    Of a model first its material, whether it is trained enough, its errors and what it was trained on; its weights
+    only with --weights.
+
+    With --table the numbers of all structures, a row each, as aligned text; --csv for a spreadsheet, and --table --json
+    for a script.
 
     With --check or --deep, a store that is not sound ends the command with exit code 65 and a
     sentence that names the array.
     """
     from gh_tools.errors import DataError, UsageError
     from gh_tools.store.read import open_store
-    from gh_tools.store.summary import render, summarize
+    from gh_tools.store.rows import joined, read_rows
 
+    if as_csv and as_json:
+        raise UsageError("--csv and --json are two forms of one table; give one of them")
     paths = input_paths(sources)
     if plot is not None:
         if len(paths) != 1 or open_store(paths[0]).kind != "model":
             raise UsageError("--plot draws the learning curve of a model: name one model store")
         claim_files([plot], overwrite=overwrite)
+    tables: list[tuple[str, StructureRows]] = []
     for path in paths:
         store = open_store(path)
         checked = ""
@@ -82,24 +107,39 @@ def main(
 
                 load_model(path)
                 checked += ", weights of its network"
-        summary = {**summarize(store), "checked": checked}
-        if store.kind == "model":
-            from gh_tools.training import report
-
-            summary["training"] = report.summarize(store)
-            from gh_tools.trained_model.outside import read_domain
-
-            domain = read_domain(store)
-            summary["domain"] = None if domain is None else domain.describe()
-        print(json.dumps(summary) if as_json else render(printable(summary)))
-        if "training" in summary and not as_json:
-            print("\n".join(report.lines(printable(summary["training"]))))
-            print("trained on:")
-            print("\n".join(f"  {line}" for line in summary["domain"] or ["not told"]))
+        if table or as_csv:
+            tables.append((str(path), read_rows(store)))
+        else:
+            _show(store, checked, as_json, weights)
         if plot is not None:
             from gh_tools.training.learning_curve import plot_learning_curve
+            from gh_tools.training.report import history_of
 
-            plot_learning_curve(plot, report.history_of(store))
+            plot_learning_curve(plot, history_of(store))
+    if tables:
+        # Of several stores one table, so that a spreadsheet or a script reads one.
+        rows = tables[0][1] if len(tables) == 1 else joined(tables)
+        if as_json:
+            print("\n".join(json.dumps(record) for record in rows.records()))
+        else:
+            text = rows.to_csv() if as_csv else rows.to_text(columns())
+            print("\n".join(map(printable, text.splitlines())))
+
+
+def _show(store: Store, checked: str, as_json: bool, weights: bool) -> None:
+    """Print what a store holds."""
+    from gh_tools.store.summary import summarize
+    from gh_tools.store.text import render
+
+    if store.kind != "model":
+        summary = {**summarize(store), "checked": checked}
+        print(json.dumps(summary) if as_json else render(printable(summary), columns()))
+        return
+    from gh_tools.training.model_summary import render_model, summarize_model
+
+    summary = {**summarize_model(store), "checked": checked}
+    shown = printable(summary)
+    print(json.dumps(summary) if as_json else render_model(shown, columns(), weights))
 
 
 app = command(main, "gh-info --check wse2.hamiltonians.zarr")

@@ -160,6 +160,7 @@ def main(
     if not is_first:
         return
     from gh_tools.training.learning_curve import plot_learning_curve
+    from gh_tools.training.model_summary import metric_rows
     from gh_tools.training.report import history_of, summarize
 
     store = open_store(path, "model")
@@ -168,16 +169,7 @@ def main(
     seconds = store.history[-1]["notes"]["seconds"]
     table(
         [
-            ["H MAE, all elements", f"{metrics['hamiltonian']:.3f} meV"],
-            ["H MAE, pairs", f"{metrics['pairs']:.3f} meV"],
-            ["H MAE, on-site", f"{metrics['onsite']:.3f} meV"],
-            [f"eigenvalue MAE, ±{loaded.metrics.window:g} eV", f"{metrics['eigenvalue']:.1f} meV"],
-            [
-                "the same, after aligning by a constant shift",
-                f"{metrics['eigenvalue_shifted']:.1f} meV",
-            ],
-            ["ghost states", f"{metrics['ghosts']:.0f}"],
-            ["Fermi level MAE", f"{metrics['fermi']:.1f} meV"],
+            *metric_rows(trained),
             ["parameters", str(trained["n_parameters"])],
             ["steps", str(trained["steps"])],
             ["time", f"{seconds:.0f} s"],

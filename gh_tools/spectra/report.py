@@ -20,6 +20,7 @@ from gh_tools.spectra.plot import Zero, describe_gap, plot_bands, plot_dos, zero
 from gh_tools.spectra.run import reference_spectra
 from gh_tools.spectra.store import Spectra, read_spectra
 from gh_tools.store.hamiltonians import HamiltonianReader
+from gh_tools.store.rows import gap_kind
 from gh_tools.workers.task import Executor
 
 _MOST_ROWS = 50  # of a table; a file has the rest
@@ -68,10 +69,11 @@ def draw(
 
 def records(spectra: Spectra) -> list[dict[str, Any]]:
     """Return the results of each structure: name, kind of gap, and all scalars; None where one is not defined."""
+    direct = spectra.scalars.get("gap_is_direct", np.full(len(spectra), np.nan))
     return [
         {
             "name": name,
-            "gap_kind": _gap_kind({key: v[row] for key, v in spectra.scalars.items()}),
+            "gap_kind": gap_kind(spectra.scalars["band_gap"][row], direct[row]),
             **{
                 key: float(values[row]) if np.isfinite(values[row]) else None
                 for key, values in spectra.scalars.items()
@@ -79,13 +81,6 @@ def records(spectra: Spectra) -> list[dict[str, Any]]:
         }
         for row, name in enumerate(spectra.names)
     ]
-
-
-def _gap_kind(scalars: Mapping[str, float]) -> str | None:
-    if scalars["band_gap"] == 0:
-        return "metal"
-    direct = scalars.get("gap_is_direct", np.nan)
-    return None if np.isnan(direct) else "direct" if direct else "indirect"
 
 
 def tell_spectra(spectra: Spectra, carriers: bool) -> None:

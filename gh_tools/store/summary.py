@@ -5,14 +5,12 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from gh_tools.store.read import Store
-
-_FORMULAE_SHOWN = 8
 
 
 def summarize(store: Store) -> dict[str, Any]:
@@ -114,89 +112,3 @@ def _basis(store: Store) -> list[dict[str, Any]]:
         }
         for element in Basis.from_arrays(store).elements.values()
     ]
-
-
-def render(summary: dict[str, Any]) -> str:
-    """Lay out what `summarize` found as lines of text; ``checked`` may tell what was found sound."""
-    return "\n".join(_lines(summary))
-
-
-def _lines(summary: dict[str, Any]) -> Iterator[str]:
-    size = f"{summary['bytes'] / 1e6:.1f} MB"
-    yield f"{summary['path']}: {summary['kind']}, {size}, id {summary['id'][:12]}"
-    if checked := summary.get("checked"):
-        yield f"  sound ({checked})"
-    if structures := summary.get("structures"):
-        elements = ", ".join(f"{symbol} {n}" for symbol, n in structures["elements"].items())
-        yield (
-            f"  {structures['count']} structures, {structures['atoms']} atoms "
-            f"(up to {structures['largest']}): {elements}"
-        )
-        formulae = [f"{n} {formula}" for formula, n in structures["formulae"].items()]
-        more = len(formulae) - _FORMULAE_SHOWN
-        formulae[_FORMULAE_SHOWN:] = [f"{more} more"] if more > 0 else []
-        periodic = ", ".join(f"{p} ({n})" for p, n in structures["periodic"].items())
-        yield f"  formulae: {', '.join(formulae)}; periodic: {periodic}"
-    if split := summary.get("split"):
-        yield "  split: " + ", ".join(f"{part} {n}" for part, n in split.items())
-    if "parameters" in summary:
-        yield f"  {summary['parameters']:,} parameters"
-    for failed in summary["attributes"].get("failed") or []:
-        yield f"  failed: {failed['name']}: {failed['reason']}"
-    for title in ("columns", "scalars"):
-        if title in summary:
-            yield f"{title}:"
-            yield from _table(
-                [
-                    (name, column["unit"], *_range(column), column["description"])
-                    for name, column in summary[title].items()
-                ]
-            )
-    if "basis" in summary:
-        yield "basis:"
-        yield from _table(
-            [
-                (
-                    element["element"],
-                    element["basis"],
-                    element.get("code") or f"setup {element['setup'] or 'default'}",
-                    "electrons not known"
-                    if element["valence"] is None
-                    else f"{element['valence']:g} electrons",
-                    ", ".join(
-                        f"{'spdfghikl'[s['l']]} {s['cutoff']:.2f} Å" for s in element["shells"]
-                    ),
-                )
-                for element in summary["basis"]
-            ]
-        )
-    yield "arrays:"
-    yield from _table(
-        [
-            (array["path"], str(tuple(array["shape"])), array["dtype"], array["unit"])
-            for array in summary["arrays"]
-        ]
-    )
-    yield "history:"
-    for entry in summary["history"]:
-        seed = "" if entry["seed"] is None else f", seed {entry['seed']}"
-        yield f"  {entry['time']}  {entry['program']} {entry['version']}{seed}"
-        yield f"    {' '.join([entry['program'], *entry['argv']])}"
-
-
-def _range(column: dict[str, Any]) -> tuple[str, str]:
-    if column["mean"] is None:
-        return "no values", ""
-    missing = f", {column['missing']} missing" if column["missing"] else ""
-    return (
-        f"{column['minimum']:.4g} to {column['maximum']:.4g}",
-        f"mean {column['mean']:.4g}{missing}",
-    )
-
-
-def _table(rows: list[tuple[str, ...]]) -> Iterator[str]:
-    """Align columns, two blanks apart."""
-    widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
-    for row in rows:
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        yield ("  " + "  ".join(cells)).rstrip()

@@ -14,7 +14,7 @@ The training error is that of as many structures of the training part as validat
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -184,12 +184,3 @@ def summarize(store: Store) -> dict[str, Any]:
             for name, values in history.items()
         },
     }
-
-
-def lines(report: Mapping[str, Any]) -> Iterator[str]:
-    """Lay out the verdict and the errors behind the average of what :func:`summarize` gave."""
-    yield f"verdict: {report['verdict']['sentence']}"
-    for name, title in (("by_species_pair", ""), ("by_distance", " Å")):
-        if rows := report["errors"].get(name):
-            cells = ", ".join(f"{key}{title} {value:.3f}" for key, value in rows.items())
-            yield f"validation H MAE (meV) {name.replace('_', ' ')}: {cells}"

@@ -1,10 +1,14 @@
 """gh-info tells what stores hold and finds what is wrong with them."""
 
+import csv
 import json
+import shlex
 
 import numpy as np
 import pytest
 import zarr
+
+from gh_tools.store.structures import read_structures
 
 
 @pytest.fixture(scope="session")
@@ -120,3 +124,48 @@ def test_damaged_bytes_are_no_traceback(gh, store):
     done = gh("gh-info --check --deep x.zarr")
     assert done.returncode == 65
     assert "Traceback" not in done.stderr
+
+
+def test_the_table_has_all_numbers_of_all_structures(gh, built):
+    """Text is read in columns, CSV and JSON give the numbers that the store has, to the last bit."""
+    found = read_structures(built)
+    records = [
+        json.loads(line) for line in gh(f"gh-info --table --json {built}").stdout.splitlines()
+    ]
+    assert [record["name"] for record in records] == found.names
+    rows = list(csv.DictReader(gh(f"gh-info --csv {built}").stdout.splitlines()))
+    text = gh(f"gh-info --table {built}").stdout.splitlines()
+    assert len(rows) == len(text) - 2 == 6
+    assert len({len(line) for line in text[1:]}) == 1  # a rule as wide as all rows
+    for name, column in found.columns.items():
+        title = f"{name} ({column.unit})" if column.unit else name
+        assert title in text[0]
+        assert [record[name] for record in records] == column.values.tolist()
+        assert [float(row[title]) for row in rows] == column.values.tolist()
+
+
+def test_tables_of_several_stores_are_one(gh, built):
+    rows = list(
+        csv.DictReader(
+            gh(f"cp -r {built} x.zarr; gh-info --csv x.zarr {built}").stdout.splitlines()
+        )
+    )
+    assert [row["store"] for row in rows] == ["x.zarr"] * 6 + [str(built)] * 6
+
+
+def test_a_table_fits_the_terminal(gh, built):
+    """What does not fit stands below, with the names again; no number and no name is cut."""
+    line = f"stty cols 60; gh-info --table {built}"
+    done = gh(f"script -qefc {shlex.quote(line)} /dev/null", COLUMNS="60")
+    lines = done.stdout.replace("\r", "").splitlines()
+    assert max(map(len, lines)) <= 60
+    names = read_structures(built).names
+    parts = sum(names[0] in line for line in lines)
+    assert parts > 1
+    assert all(sum(name in line for line in lines) == parts for name in names)
+
+
+def test_forms_that_exclude_each_other_are_refused(call, built):
+    done = call(f"gh-info --csv --json {built}", built.parent)
+    assert done.returncode == 2
+    assert "--csv" in done.stderr

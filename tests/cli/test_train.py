@@ -162,7 +162,19 @@ def test_the_report_is_the_same_from_the_store(short, call):
         name: facts[name] for name in ("verdict", "validation", "errors", "learning_curve")
     }
     assert (folder / "again.png").exists()
-    assert "verdict: " + facts["verdict"]["sentence"] in call("gh-info m.model.zarr", folder).stdout
+    lines = call("gh-info m.model.zarr", folder).stdout
+    # Material, verdict, errors, domain, in this order; weights only where they are asked for.
+    order = [
+        "Se, W: ",
+        "verdict: " + facts["verdict"]["sentence"],
+        "H MAE",
+        "trained on:",
+        "basis:",
+    ]
+    places = [lines.index(part) for part in order]
+    assert places == sorted(places)
+    assert "parameters/" not in lines
+    assert call("gh-info m.model.zarr --weights", folder).stdout.startswith(lines)
 
 
 def tuned(parent, scaleshift, output, *settings) -> dict:

@@ -140,7 +140,7 @@ _gh_tools() {
       words=""
       ;;
     gh-info)
-      options="--check --deep --plot --overwrite --json -q --quiet -v --verbose --debug --version -h --help"
+      options="--check --deep --plot --table --csv --weights --overwrite --json -q --quiet -v --verbose --debug --version -h --help"
       words=""
       ;;
   esac
