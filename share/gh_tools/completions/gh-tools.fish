@@ -49,7 +49,7 @@ complete -c gh-import -s o -l output -r -d 'Store to write; by default named aft
 complete -c gh-import -l valence -x -d 'Electrons of neutral atoms, as in Mo=14,Te=16, where the files do not say.'
 complete -c gh-import -l spin-independent -d 'Of non-collinear runs, and with spin-orbit coupling, import (H↑↑ + H↓↓)/2 and leave out all else.'
 complete -c gh-import -s j -l jobs -x -d 'Structures that are worked on at once.'
-complete -c gh-import -l resume -d 'Go on where an interrupted or partly failed run stopped.'
+complete -c gh-import -l resume -d 'Go on where an interrupted or partly failed run stopped; with -o alone, with its inputs and options.'
 complete -c gh-import -l overwrite -d 'Replace an existing output.'
 complete -c gh-import -l dry-run -d 'Say what would be done, and stop.'
 complete -c gh-import -l json -d 'Print results as JSON, one object a line.'
