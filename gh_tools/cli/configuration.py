@@ -78,7 +78,8 @@ def _load_config(
         for (parts, readings), number in zip(given, chosen, strict=True):
             trial = _merge(trial, as_tables(parts, readings[number]))
         try:
-            config = model.model_validate(renamed_keys(trial))
+            meant = renamed_keys(trial)
+            config = model.model_validate(meant)
             break
         except pydantic.ValidationError as error:
             # What was typed may be meant in another way: that of the setting that the error is about. What is told
@@ -89,7 +90,10 @@ def _load_config(
             if not about or chosen[about[-1]] + 1 == len(given[about[-1]][1]):
                 raise UsageError(_explain(told, model, file)) from None
             chosen[about[-1]] += 1
-    for key, value in _numbers(config.model_dump()):
+    found = config.model_dump()
+    for key, truth in _truths(meant, found):
+        raise UsageError(f"{key}: expected a number, found {str(truth).lower()}")
+    for key, value in _numbers(found):
         if not math.isfinite(value):
             raise UsageError(f"{key}: expected a finite number, found {value}")
     return config
@@ -150,6 +154,20 @@ def _numbers(value: Any, key: str = "") -> Iterator[tuple[str, float]]:
         inner = value.items() if isinstance(value, Mapping) else enumerate(value)
         for part, item in inner:
             yield from _numbers(item, f"{key}.{part}" if key else str(part))
+
+
+def _truths(given: Any, taken: Any, key: str = "") -> Iterator[tuple[str, bool]]:
+    """Yield each true or false that was taken for a number, 1 or 0, as Python does."""
+    if isinstance(given, bool) and isinstance(taken, int | float) and not isinstance(taken, bool):
+        yield key, given
+    if isinstance(given, Mapping) and isinstance(taken, Mapping):
+        pairs = [(part, given[part], taken[part]) for part in given.keys() & taken.keys()]
+    elif isinstance(given, list | tuple) and isinstance(taken, list | tuple):
+        pairs = [(part, *both) for part, both in enumerate(zip(given, taken, strict=False))]
+    else:
+        return
+    for part, one, other in pairs:
+        yield from _truths(one, other, f"{key}.{part}" if key else str(part))
 
 
 def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import tempfile
 import time
 from collections import Counter
@@ -18,6 +17,7 @@ from gh_tools.dft.conditioning import POOR, warn_if_poor
 from gh_tools.dft.config import LabelConfig
 from gh_tools.dft.overlap import Overlap
 from gh_tools.dft.scf import NotConverged, boxed, kpoint_sampling, run, with_reduced_cell
+from gh_tools.errors import DataError, GhError
 from gh_tools.orbitals.basis import Basis
 from gh_tools.orbitals.pairs import basis_cutoffs, wrapped
 
@@ -120,7 +120,7 @@ def measure(
         charges: of the structures, in |e|.
 
     Raises:
-        DataError: the grid does not fit into memory.
+        DataError: the grid does not fit into memory, or GPAW cannot compute the structure in this way.
     """
     sizes = [_size(atoms, config) for atoms in structures]
     index = int(np.argmin(sizes))
@@ -133,8 +133,18 @@ def measure(
                 update={"max_iterations": steps, "charge": float(charges[index])}
             )
             start = time.perf_counter(), time.process_time()
-            with contextlib.suppress(NotConverged):
+            try:
                 run(atoms, brief, own, Path(folder) / "gpaw.txt")
+            except NotConverged:
+                pass
+            except (GhError, MemoryError, OSError):
+                raise
+            except Exception as error:  # of many kinds, as of a grid that has too few points
+                reason = " ".join(str(error).split()) or type(error).__name__
+                raise DataError(
+                    f"structure {index} ({atoms.symbols}): GPAW does not begin to compute it ({reason}); look at h and at "
+                    "the cell"
+                ) from error
             # Less processor time than time: other programs are running. More: several threads are.
             taken.append(min(time.perf_counter() - start[0], time.process_time() - start[1]))
     step = max(taken[1] - taken[0], 0.0) / 2

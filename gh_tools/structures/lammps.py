@@ -6,10 +6,12 @@ step of dynamics costs what it costs LAMMPS itself.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import importlib.metadata
 import os
 import re
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from jaxtyping import Float
 
 from gh_tools.errors import DataError, MissingExtraError, UsageError
+from gh_tools.files import read_text
 
 _ROUNDING = 1e-6  # Å in positions that LAMMPS puts back into the box
 _MARGIN = 1.0  # Å around atoms where the structure ends; LAMMPS moves those faces by itself
@@ -38,7 +41,9 @@ class Lammps(Calculator):
 
     Raises:
         MissingExtraError: LAMMPS does not start.
-        UsageError: the potential's forces are not those of its energies.
+        NoInputError: the file cannot be read.
+        UsageError: it is no fragment of LAMMPS's input, without forces between atoms, or names a device; or the
+            potential's forces are not those of its energies.
     """
 
     implemented_properties = ["energy", "forces", "stress"]  # noqa: RUF012, as in ASE
@@ -46,7 +51,8 @@ class Lammps(Calculator):
     def __init__(self, file: str):
         super().__init__()
         self._name = f"lammps:{Path(file).stem}"
-        self._text = Path(file).read_text()
+        self._text = read_text(Path(file), "potential for LAMMPS")
+        _check_fragment(file, self._text)
         if "qeq/comb" in self._text:
             raise UsageError(
                 f"{file}: COMB's forces in LAMMPS are not the slopes of its energies (off by a fifth in HfO2), so that "
@@ -229,6 +235,24 @@ def _box(atoms: Atoms) -> tuple[np.ndarray, np.ndarray]:
     box, turned = Atoms(cell=complete_cell(cell)).cell.standard_form()
     sign = np.diag(np.sign(np.diag(box.array)))  # of left-handed cells all three are negative
     return box.array @ sign, sign @ turned
+
+
+def _check_fragment(file: str, text: str) -> None:
+    """Raise `UsageError` for a fragment that LAMMPS would read for ever, or that says nothing of forces."""
+    words = [line.split("#")[0].split() for line in text.splitlines()]
+    for word in {word.strip("\"'") for line in words for word in line}:
+        with contextlib.suppress(OSError, ValueError):  # what can be no name of a file
+            mode = os.stat(word).st_mode
+            if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+                raise UsageError(f"{file}: {word}: expected a file, found a pipe or a device")
+    styles = [line[1:2] for line in words if line[:1] == ["pair_style"]]
+    others = {"include", "jump", "if", "read_restart"}  # may have one
+    if not any(style not in ([], ["none"]) for style in styles) and not any(
+        line[0] in others for line in words if line
+    ):
+        raise UsageError(
+            f"{file}: expected a potential for LAMMPS, found no pair_style, so that atoms would not feel each other"
+        )
 
 
 def _elements_of(potential: str) -> list[str]:

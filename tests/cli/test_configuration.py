@@ -36,6 +36,9 @@ def test_configuration_comes_from_defaults_preset_file_and_settings_in_this_orde
         (["inner.rate=-1"], r"inner\.rate: input should be greater than 0, found -1"),
         (["rate"], "expected KEY=VALUE"),
         (["size=[1]"], "size"),
+        (["inner.rate=true"], r"inner\.rate: expected a number, found true"),
+        (["size=[3,true]"], r"size\.1: expected a number, found true"),
+        (["cutoff=false"], "cutoff: .*found"),
     ],
 )
 def test_wrong_settings_are_named(settings, message):

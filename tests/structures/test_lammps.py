@@ -1,5 +1,7 @@
 """LAMMPS as a calculator: slopes, supercells, sums by hand, cells of all kinds, moves, and what it refuses."""
 
+import os
+
 import numpy as np
 import pytest
 from ase import Atoms
@@ -282,7 +284,7 @@ def test_a_broken_calculation_is_an_error_and_no_end_of_the_process(tmp_path):
         ("pair_style nonsense\n", "Unrecognized pair style"),
         ("pair_style zero 5.0\npair_coeff * *\nfix move all setforce 0 0 0\n", None),
         ("pair_style zero 5.0\npair_coeff * *\nvelocity all set 1 0 0\nfix x all nve\n", "moves"),
-        ("units real\n", "before simulation box|after simulation box"),
+        ("units real\npair_style zero 5.0\n", "before simulation box|after simulation box"),
     ],
 )
 def test_files_that_lammps_refuses(tmp_path, text, message):
@@ -306,3 +308,25 @@ def test_potentials_that_are_not_there_or_not_sound(tmp_path):
         make_calculator(f"lammps:{tmp_path}/comb", {})
     with pytest.raises(UsageError, match="needs the file of its potential"):
         make_calculator("lammps", {})
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"\x8b\xff\x00", "expected text in UTF-8"),
+        (b"", "no pair_style"),
+        (b"\0" * 1000, "no pair_style"),
+        (b"pair_style none\n", "no pair_style"),
+        (b"# pair_style tersoff\nquit 0\n", "no pair_style"),
+        (b"#" * (1 << 21), "more than 1 MiB"),
+        (b"include /dev/zero\n", "/dev/zero: expected a file"),
+        (b"pair_style tersoff\npair_coeff * * 'pipe' ${elements}\n", "pipe: expected a file"),
+    ],
+)
+def test_files_that_are_no_potential(tmp_path, monkeypatch, content, said):
+    """LAMMPS would read some of them for ever, and of others take it that there are no forces."""
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("pipe")
+    (tmp_path / "p.lammps").write_bytes(content)
+    with pytest.raises(UsageError, match=said):
+        make_calculator("lammps:p.lammps", {})
