@@ -80,7 +80,7 @@ def main(
     from gh_tools.console import log
     from gh_tools.errors import TryAgainError, UsageError
     from gh_tools.formats import table
-    from gh_tools.formats.search import find_sources, fingerprint
+    from gh_tools.formats.search import find_sources, identity
 
     given = list(paths or [])
     if len(given) > 1 and form == table.AUTO and given[0] in (*table.NAMES, table.AUTO):
@@ -105,7 +105,7 @@ def main(
     config = {
         "format": form,
         "structures": len(sources),
-        "files": fingerprint(sources),
+        "sources": identity(sources, names),
         "valence": electrons,
         "spin_independent": spin_independent,
     }

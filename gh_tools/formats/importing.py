@@ -17,6 +17,7 @@ from gh_tools.console import log, progress
 from gh_tools.errors import DataError
 from gh_tools.formats.assemble import assemble, with_reach
 from gh_tools.formats.format import Format, Source, read_source
+from gh_tools.formats.search import fingerprint
 from gh_tools.formats.table import get
 from gh_tools.orbitals.basis import Basis, ElementBasis, Shell
 from gh_tools.orbitals.bloch import bloch_matrix
@@ -86,7 +87,12 @@ def import_structures(
     writer = HamiltonianWriter(path, stand_ins, provenance, resume=resume, overwrite=overwrite)
     if writer.partial.finished:
         return Imported(path, [], dict(HamiltonianReader(path).attributes.get("import", {})))
-    left = [index for index in range(len(names)) if not writer.done(index)]
+    # A published store keeps no facts of its structures: those are read again, as are files that changed.
+    left = [
+        index
+        for index, (_, source) in enumerate(sources)
+        if not writer.done(index) or _part_of(writer.partial.parts, index) != fingerprint(source)
+    ]
     writer.partial.forget_failures(left)
     if len(left) < len(names):
         log.info("%d of %d structures are there already", len(names) - len(left), len(names))
@@ -102,23 +108,23 @@ def import_structures(
     failures = writer.partial.failures()
     present = [index for index in range(len(names)) if writer.done(index)]
     if not present:
+        writer.partial.discard()
         raise DataError(
             f"{path}: no structure could be read ({'; '.join(f['reason'] for f in failures[:3])})"
         )
     facts = [_read_facts(parts, index) for index in present]
-    reach: dict[str, float] = {}
-    for fact in facts:
-        for pair, distance in fact["reach"].items():
-            reach[pair] = max(distance, reach.get(pair, 0.0))
-    basis = _merged(facts, [names[index] for index in present], path)
-    basis = with_reach(_with_valence(basis, facts, valence or {}), reach)
+    try:
+        _check_spins(facts, [names[index] for index in present], path)
+        reach: dict[str, float] = {}
+        for fact in facts:
+            for pair, distance in fact["reach"].items():
+                reach[pair] = max(distance, reach.get(pair, 0.0))
+        basis = _merged(facts, [names[index] for index in present], path)
+        basis = with_reach(_with_valence(basis, facts, valence or {}), reach)
+    except DataError:
+        writer.partial.discard()
+        raise
     writer.structures = _with_charges(stand_ins, basis, facts, present)
-    spins = sorted({fact["spins"] for fact in facts})
-    if len(spins) > 1:
-        first = {fact["spins"]: names[i] for fact, i in zip(facts, present, strict=True)}
-        raise DataError(
-            f"{path}: {first[1]} has one spin channel and {first[2]} has two; import them into stores of their own"
-        )
     summary = {
         key: max((fact[key] for fact in facts if fact[key] is not None), default=None)
         for key in _SUMMED
@@ -126,13 +132,21 @@ def import_structures(
     codes = sorted({fact["code"] for fact in facts})
     attributes = {
         "predicted": False,
-        "spins": spins[0],
+        "spins": facts[0]["spins"],
         "cutoffs": reach,
         "code": ", ".join(codes),
         "orthogonal": all(fact["orthogonal"] for fact in facts),
         "import": summary,
     }
     return Imported(writer.publish(basis, attributes), failures, summary)
+
+
+def _check_spins(facts: Sequence[Mapping[str, Any]], names: Sequence[str], path: Path) -> None:
+    first = {fact["spins"]: name for fact, name in zip(facts, names, strict=True)}
+    if len(first) > 1:
+        raise DataError(
+            f"{path}: {first[1]} has one spin channel and {first[2]} has two; import them into stores of their own"
+        )
 
 
 def import_part(
@@ -158,6 +172,7 @@ def import_part(
     except DataError as error:
         raise DataError(f"{source.path}: {error}") from None
     facts = {
+        "fingerprint": fingerprint(source),
         **vars(findings),
         "eigenvalues": eigenvalue_error(hamiltonian),
         "spins": hamiltonian.n_spins,
@@ -198,11 +213,12 @@ def eigenvalue_error(hamiltonian: Hamiltonian) -> float | None:
 
 def _read_facts(parts: Parts, index: int) -> dict[str, Any]:
     with parts.open_part(index) as part:
-        if _FACTS not in part:
-            raise DataError(
-                f"{parts.folder}: a structure of an earlier run has no record of its import; start anew with --overwrite"
-            )
-        return json.loads(part[_FACTS].tobytes())
+        return json.loads(part[_FACTS].tobytes()) if _FACTS in part else {}
+
+
+def _part_of(parts: Parts, index: int) -> str | None:
+    """Return the fingerprint of the files that a part was read from."""
+    return _read_facts(parts, index).get("fingerprint")
 
 
 def _merged(facts: Sequence[Mapping[str, Any]], names: Iterable[str], path: Path) -> Basis:

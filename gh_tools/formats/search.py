@@ -34,7 +34,7 @@ def find_sources(
         for root in _expanded(given):
             here = list(_search(root, formats))
             if not here:
-                known = ", ".join(form.title for form in formats)
+                known = ", ".join(form.title for form in formats if form.read)
                 raise NoInputError(
                     f"{root}: no H and S were found there, looking for {known}; name the folder that holds the "
                     "files of one structure, or a folder of such folders"
@@ -78,19 +78,16 @@ def _name(root: Path, source: Source) -> str:
     return name if source.frame is None else f"{name}.{source.frame}"
 
 
-def fingerprint(sources: Sequence[tuple[Format, Source]]) -> str:
-    """Return a hash of which files there are, of their sizes and times: what a resumed run must find again."""
-    facts = []
-    for form, source in sources:
-        path = source.path
-        files = sorted(path.iterdir()) if path.is_dir() else [path]
-        stats = [(file.name, file.stat()) for file in files if file.is_file()]
-        facts.append(
-            [
-                form.name,
-                str(path),
-                source.frame,
-                [[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats],
-            ]
-        )
+def identity(sources: Sequence[tuple[Format, Source]], names: Sequence[str]) -> str:
+    """Return a hash of which structures there are, and in what formats: what a resumed run must find again."""
+    facts = [[form.name, name] for (form, _), name in zip(sources, names, strict=True)]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+def fingerprint(source: Source) -> str:
+    """Return a hash of sizes and times of a structure's files: where it differs, they are read again."""
+    path = source.path
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    stats = [(file.name, file.stat()) for file in files if file.is_file()]
+    facts = [str(path), source.frame, [[n, s.st_size, s.st_mtime_ns] for n, s in stats]]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()

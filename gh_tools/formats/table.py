@@ -22,6 +22,7 @@ NAMES = (
     "wannier90",
     "gears-h",
     "hamgnn",
+    "npz",
 )
 AUTO = "auto"
 

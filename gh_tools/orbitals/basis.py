@@ -148,10 +148,12 @@ class Basis:
             for field in _COMPARED:
                 expected, found = getattr(self[number], field), getattr(other[number], field)
                 if not _agree(self[number], other[number], field):
+                    mend = "label all data with the same basis and setups"
+                    if self[number].code or other[number].code:
+                        mend = "put data of different bases or programs into stores of their own"
                     raise DataError(
                         f"{where}: the basis of {chemical_symbols[number]} differs in {field}: "
-                        f"expected {_shorten(expected)}, found {_shorten(found)}; "
-                        "label all data with the same basis and setups"
+                        f"expected {_shorten(expected)}, found {_shorten(found)}; {mend}"
                     )
 
     def merge(self, other: Basis, where: str) -> Basis:
@@ -245,4 +247,10 @@ def _joined(a: ElementBasis, b: ElementBasis) -> ElementBasis:
 
 def _shorten(value: object, length: int = 60) -> str:
     text = repr(value)
+    if isinstance(value, tuple):  # shells, of which programs that tell no radius have none
+        text = " ".join("spdfghiklm"[shell.l] + _radius(shell.cutoff) for shell in value)
     return text if len(text) <= length else text[: length - 3] + "..."
+
+
+def _radius(cutoff: float) -> str:
+    return "" if np.isnan(cutoff) else f" {cutoff:.2f} Å,"

@@ -135,6 +135,11 @@ class PartialStore(Parts):
         with contextlib.suppress(FileExistsError):
             rename_new(new, self.directory)
 
+    def discard(self) -> None:
+        """Remove what is unfinished, where no later run could go on with it."""
+        with staging(self.path) as folder:
+            move_away(self.directory, folder)
+
     @property
     def parts(self) -> Parts:
         """The parts alone, to be handed to other processes and machines."""
