@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -37,11 +38,16 @@ class Field:
     @property
     def pattern(self) -> re.Pattern:
         """Regular expression that matches the paths of the family."""
-        parts = re.split(r"(<[^>]*>)", self.path)
-        number = {"<Z>", "<Zi>", "<Zj>"}
-        parts[1::2] = [r"[1-9]\d{0,2}" if part in number else "[^/]+" for part in parts[1::2]]
-        parts[::2] = map(re.escape, parts[::2])
-        return re.compile("".join(parts))
+        return _pattern(self.path)
+
+
+@functools.cache  # each store that is opened asks for all of them, for each array
+def _pattern(path: str) -> re.Pattern:
+    parts = re.split(r"(<[^>]*>)", path)
+    number = {"<Z>", "<Zi>", "<Zj>"}
+    parts[1::2] = [r"[1-9]\d{0,2}" if part in number else "[^/]+" for part in parts[1::2]]
+    parts[::2] = map(re.escape, parts[::2])
+    return re.compile("".join(parts))
 
 
 STRUCTURES = (

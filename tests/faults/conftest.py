@@ -9,7 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+# How many times as long as in CI, and where all draws of this session come from.
 REPEATS = int(os.environ.get("GH_FAULTS", "1"))
+SEED = int(os.environ.get("GH_FAULTS_SEED", np.random.SeedSequence().entropy % 2**32))
+
+
+def pytest_terminal_summary(terminalreporter):
+    terminalreporter.write_line(f"faults: GH_FAULTS={REPEATS} GH_FAULTS_SEED={SEED}")
 
 
 class Processes:
@@ -59,8 +65,6 @@ def processes(tmp_path_factory):
 
 
 @pytest.fixture
-def rng(request):
-    """Random numbers of a seed that is told if the test fails; GH_FAULTS_SEED repeats one."""
-    seed = int(os.environ.get("GH_FAULTS_SEED", np.random.SeedSequence().entropy % 2**32))
-    print(f"GH_FAULTS_SEED={seed}")
-    return np.random.default_rng(seed)
+def rng():
+    """Random numbers of the session's seed, which is told at its end; GH_FAULTS_SEED repeats one."""
+    return np.random.default_rng(SEED)

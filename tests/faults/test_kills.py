@@ -86,7 +86,7 @@ def test_publication_that_is_killed_repeats_nothing(processes, tmp_path, rng, ov
 
 def test_work_that_is_killed_goes_on(processes, tmp_path, rng):
     path, log = tmp_path / "x.zarr", tmp_path / "log"
-    for _ in range(5 * REPEATS):
+    for _ in range(20 * REPEATS):
         log.unlink(missing_ok=True)
         pid = processes.start("combine", path, False, False, 0.02)
         while not log.exists():

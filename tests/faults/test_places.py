@@ -13,7 +13,7 @@ from gh_tools.outputs.publish import new_file
 from gh_tools.store.partial import PartialStore
 from gh_tools.store.read import open_store, verify_id
 from gh_tools.store.structures import write_structures
-from tests.faults.fuzz import call
+from tests.faults.cases import call
 from tests.faults.jobs import MADE, structures
 from tests.faults.test_outputs import everything
 
