@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from gh_tools.bayes.design import R2
-from gh_tools.bayes.summary import Estimate
+from gh_tools.bayes.summary import Estimate, rounded
 from gh_tools.bayes.table import Table
 from gh_tools.plotting import INK, PALETTE, picture
 
@@ -35,7 +37,7 @@ def plot_posterior(
     """Draw marginals of all parameters on the diagonal and iso-likelihood contours below it.
 
     On the diagonal the highest-density interval is shaded and the mean marked; above it stand the
-    correlations. Dashed lines mark zero where it is in sight.
+    correlations, as the caption says. Dashed lines mark zero where it is in sight.
 
     Args:
         path: picture to write, .png, .pdf or .svg.
@@ -69,13 +71,23 @@ def plot_posterior(
                 _mark_zero(axes, limits[column], axes.axvline)
                 _label(axes, row, column, k, labels)
         figure.suptitle(
-            f"Posterior: mean and {100 * probability:g} % highest-density interval; contours hold "
-            + ", ".join(f"{100 * level:g}" for level in _LEVELS)
-            + " %",
+            _caption(probability, k),
             x=0.01,
             ha="left",
             fontsize=9,
         )
+
+
+def _caption(probability: float, k: int) -> str:
+    """Say what is shown where, in lines that the picture of so many parameters has room for."""
+    parts = [f"Diagonal: posterior, mean and {100 * probability:g} % highest-density interval."]
+    if k > 1:
+        levels = ", ".join(f"{100 * level:g}" for level in _LEVELS)
+        parts += [
+            f"Below: regions that hold {levels} % of two parameters' posterior.",
+            "Above: their correlation coefficients.",
+        ]
+    return textwrap.fill(" ".join(parts), int(14 * _size(k)[0]))
 
 
 def plot_data(path: Path | str, table: Table, predictors: Sequence[str], response: str) -> None:
@@ -118,6 +130,12 @@ def plot_data(path: Path | str, table: Table, predictors: Sequence[str], respons
                 _label(axes, row, column, k, labels)
         if points is not None:
             where = list(panels[: k - 1, -1])
+            figure.suptitle(
+                f"Diagonal: numbers of structures. Colour: {response}.",
+                x=0.01,
+                ha="left",
+                fontsize=9,
+            )
             figure.colorbar(points, ax=where, label=labels[-1].replace("\n", " "), shrink=0.8)
 
 
@@ -134,9 +152,17 @@ def _power(values: Float[np.ndarray, " n"]) -> int:
 
 
 def _with_unit(name: str, unit: str, power: int) -> str:
-    factor = f"$10^{{{power}}}$" if power else ""
+    factor = f"10^{power}" if power else ""
     unit = " × ".join(filter(None, (factor, unit)))
-    return f"{name}\n({unit})" if unit else name
+    text = f"{name}\n({unit})" if unit else name
+    return re.sub(r"\^(-?\d+)", r"$^{\1}$", text)
+
+
+def _fitting(label: str, largest: float = 9.0, smallest: float = 5.0) -> float:
+    """Return the size of letters in which the longest line of a label is no longer than its panel."""
+    # Letters are 0.58 of their size wide on average; those raised, and their marks, are not counted.
+    longest = max(len(re.sub(r"\$[^$]*\$", ".", line)) for line in label.splitlines())
+    return float(np.clip(0.92 * 72 * _PANEL / (0.58 * longest), smallest, largest))
 
 
 def _label(axes: Axes, row: int, column: int, k: int, labels: Sequence[str]) -> None:
@@ -144,13 +170,13 @@ def _label(axes: Axes, row: int, column: int, k: int, labels: Sequence[str]) -> 
     axes.tick_params(labelsize=7)
     axes.locator_params(axis="x", nbins=3)
     if row == k - 1:
-        axes.set_xlabel(labels[column])
+        axes.set_xlabel(labels[column], fontsize=_fitting(labels[column]))
     else:
         axes.tick_params(labelbottom=False)
     if row != column:
         axes.locator_params(axis="y", nbins=3)
         if column == 0:
-            axes.set_ylabel(labels[row])
+            axes.set_ylabel(labels[row], fontsize=_fitting(labels[row]))
         else:
             axes.tick_params(labelleft=False)
 
@@ -176,7 +202,9 @@ def _draw_marginal(
     axes.set_ylim(0, 1.05 * density.max())
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
-    axes.set_title(f"{mean:.3g}  [{low:.3g}, {high:.3g}]", fontsize=7.5, loc="center")
+    sd = estimate.sd / 10.0**power
+    texts = [rounded(value, sd).replace("-", "−") for value in (mean, low, high)]
+    axes.set_title(f"{texts[0]}  [{texts[1]}, {texts[2]}]", fontsize=7.5, loc="center")
 
 
 def _draw_contours(
@@ -206,7 +234,7 @@ def _write_correlation(axes: Axes, value: float) -> None:
     axes.text(
         0.5,
         0.5,
-        f"{value:+.2f}",
+        f"{value:+.2f}".replace("-", "−"),
         transform=axes.transAxes,
         ha="center",
         va="center",

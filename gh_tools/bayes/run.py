@@ -12,7 +12,7 @@ from gh_tools.bayes.formula import Formula
 from gh_tools.bayes.posterior import write_posterior
 from gh_tools.bayes.priors import Prior, complete_priors
 from gh_tools.bayes.regression import Sampling, sample_posterior
-from gh_tools.bayes.summary import Estimate, faults, summarize
+from gh_tools.bayes.summary import Estimate, faults, rounded, summarize
 from gh_tools.bayes.table import Table, read_table
 from gh_tools.console import log, table
 from gh_tools.errors import DataError
@@ -112,10 +112,10 @@ def report(result: Result) -> None:
         [
             [
                 e.name,
-                f"{e.mean:.4g}",
-                f"{e.sd:.2g}",
-                f"{e.hdi[0]:.4g} … {e.hdi[1]:.4g}",
                 e.unit,
+                rounded(e.mean, e.sd),
+                rounded(e.sd, e.sd),
+                " … ".join(rounded(end, e.sd) for end in e.hdi),
                 f"{e.positive:.3f}" if e.signed else "",
                 f"{e.rhat:.3f}",
                 f"{e.ess_bulk:.0f}",
@@ -123,7 +123,7 @@ def report(result: Result) -> None:
             ]
             for e in result.estimates
         ],
-        ["", "mean", "sd", f"{percent} HDI", "unit", "P(> 0)", "R-hat", "ESS bulk", "ESS tail"],
+        ["", "unit", "mean", "sd", f"{percent} HDI", "P(> 0)", "R-hat", "ESS bulk", "ESS tail"],
     )
     for estimate in result.estimates:
         # Where all terms are zero is often far from any structure, so its sign tells nothing.

@@ -71,6 +71,23 @@ class Estimate:
         }
 
 
+def rounded(value: float, sd: float) -> str:
+    """Return a number to the second significant digit of its standard deviation, beyond which digits say nothing.
+
+    Args:
+        value: to be written.
+        sd: standard deviation of the posterior; where it is none, four digits are given.
+    """
+    if not (np.isfinite(sd) and sd > 0 and np.isfinite(value)):
+        return f"{value:.4g}"
+    place = int(np.floor(np.log10(sd))) - 1
+    value = round(value, -place) + 0.0  # no minus zero
+    if -5 <= place <= 3 and abs(value) < 1e6:
+        return f"{value:.{max(0, -place)}f}"
+    digits = max(0, int(np.floor(np.log10(abs(value)))) - place) if value else 0
+    return f"{value:.{digits}e}"
+
+
 def summarize(posterior: xarray.Dataset, probability: float = 0.94) -> list[Estimate]:
     """Summarise each parameter of a posterior.
 

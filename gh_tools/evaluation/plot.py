@@ -35,9 +35,9 @@ def plot_errors(path: Path | str, evaluation: Evaluation) -> None:
     shown = [
         (
             evaluation.elements,
-            f"$H$ elements: MAE {_mev(mean['hamiltonian']['all'])}",
+            f"matrix elements of $H$: MAE {_mev(mean['hamiltonian']['all'])}",
             "$H_{ij}$ of the reference (eV)",
-            "elements",
+            "matrix elements",
         )
     ]
     if "eigenvalues" in mean:
@@ -55,7 +55,7 @@ def plot_errors(path: Path | str, evaluation: Evaluation) -> None:
     with picture(path, size, nrows=2, ncols=len(shown), squeeze=False) as (figure, panels):
         for column, (distribution, title, label, what) in enumerate(shown):
             _draw_histogram(figure, panels[0, column], distribution, what)
-            panels[0, column].set(title=title, xlabel=label, ylabel="error (meV)")
+            panels[0, column].set(title=title, xlabel=label, ylabel=f"error of {what} (meV)")
             _draw_cdf(panels[1, column], distribution, what)
 
 
@@ -91,22 +91,23 @@ def _draw_cdf(axes: Axes, distribution: ErrorDistribution, what: str) -> None:
     quartiles = [MEV * distribution.quantile(part) for part in QUARTILES]
     mean = MEV * distribution.mean
     numbers = ", ".join(f"{value:.3g}" for value in quartiles)
-    label = f"quartiles {numbers} meV"
+    label = f"their quartiles {numbers} meV"
     axes.plot(quartiles, QUARTILES, "o", color=PALETTE[0], markersize=4, label=label, zorder=4)
-    label = f"mean of all {mean:.3g} meV"
+    label = f"MAE of all {what} {mean:.3g} meV"
     axes.axvline(mean, color=PALETTE[1], linewidth=1.0, linestyle="--", label=label)
     axes.set(
         xscale="log",
         ylim=(0, 1.02),
         yticks=[0, *QUARTILES, 1],
         xlabel=f"absolute error of {what} (meV)",
-        ylabel="part that is smaller",
+        ylabel="cumulative fraction of these",
     )
     axes.set_xlim(left=min(MEV * CDF_THRESHOLD, 0.5 * mean))
     # Above the axes, because the curve may be anywhere on them.
     axes.legend(loc="lower left", bbox_to_anchor=(-0.03, 1), borderaxespad=0.0, fontsize=8)
     axes.set_title(
-        f"above {MEV * CDF_THRESHOLD:g} meV: {100 * distribution.above:.1f} % of all {what}", pad=32
+        f"errors above {MEV * CDF_THRESHOLD:g} meV: {100 * distribution.above:.1f} % of all {what}",
+        pad=32,
     )
 
 

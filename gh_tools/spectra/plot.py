@@ -82,8 +82,9 @@ def plot_dos(
             title=_dos_title(spectra, reference),
         )
         axes.set_ylim(bottom=0)
-        # Beside the axes, because curves may be anywhere on them.
-        figure.legend(loc="outside right center", fontsize=8, handlelength=1.6)
+        # The only curve of a single element needs no name. Beside the axes, because curves may be anywhere on them.
+        if len(axes.get_legend_handles_labels()[0]) > 1:
+            figure.legend(loc="outside right center", fontsize=8, handlelength=1.6)
 
 
 def plot_bands(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +45,8 @@ def plot_learning_curve(path: Path | str, history: History) -> None:
         errors.set_yscale("log")
         errors.set_ylabel("mean absolute error (meV)")
         errors.legend(ncols=2)
-        figure.suptitle(judge(history).sentence, x=0.01, ha="left", fontsize=8, wrap=True)
+        verdict = textwrap.fill(judge(history).sentence, 90)
+        figure.suptitle(verdict[:1].upper() + verdict[1:], x=0.01, ha="left", fontsize=8)
         rates.plot(step, history["learning_rate"], color=INK)
         rates.set_ylabel("learning rate")
         rates.set_ylim(bottom=0.0)

@@ -58,6 +58,7 @@ def call(monkeypatch, capsys):
     def run(line, folder):
         monkeypatch.chdir(folder)
         name, *arguments = shlex.split(line)
+        monkeypatch.setattr(sys, "argv", [name, *arguments])  # what goes into the history
         module, attribute = SCRIPTS[name].split(":")
         app = getattr(importlib.import_module(module), attribute)
         with pytest.raises(SystemExit) as stop:

@@ -112,7 +112,8 @@ def test_kill_9_loses_no_finished_structure(gh, labelled):
     refused = gh(f"gh-label h2.structures.zarr {COARSE}")
     assert refused.returncode == 73
     assert "--resume" in refused.stderr
-    resumed = gh(f"gh-label h2.structures.zarr {COARSE} --resume -v")
+    # The store's name is enough: inputs and options are in its history.
+    resumed = gh("gh-label --resume -o h2.hamiltonians.zarr -v")
     assert resumed.returncode == 0, resumed.stderr
     assert f"{finished} of 3 structures are there already" in resumed.stderr
     result, whole = (

@@ -63,7 +63,8 @@ def test_interrupted_and_killed_runs_end_as_one_without(tiny_scaleshift, tmp_pat
     assert refused.returncode == 73
     assert "--resume" in refused.stderr
     assert kill_when_trained(signal.SIGKILL, checkpoints, 7, *first, "--resume") == -9
-    resumed = train(*first, "--resume")
+    # The store's name is enough: inputs and options are in its history.
+    resumed = train("--resume", "-o", broken)
     assert resumed.returncode == 0, resumed.stderr
     assert resumed.stdout == f"{broken}\n"
 
