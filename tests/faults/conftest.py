@@ -21,12 +21,13 @@ def pytest_terminal_summary(terminalreporter):
 class Processes:
     """Starts jobs of `jobs` in real processes."""
 
-    def __init__(self, errors):
+    def __init__(self, errors, *options):
         self._server = subprocess.Popen(
-            [sys.executable, Path(__file__).with_name("jobs.py")],
+            [sys.executable, Path(__file__).with_name("jobs.py"), *options],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
+            env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
             text=True,
         )
 

@@ -95,10 +95,25 @@ def hold(path, seconds, fork=False):
     held.end()
 
 
-JOBS = {job.__name__: job for job in (write, rewrite, combine, shard, hold)}
+def command(line, folder):
+    """Run a command line of ours, as if it had been started; its errors go where ours do."""
+    from tests.faults.cases import call
+
+    os.setpgid(0, 0)  # with its workers it can be killed at once
+    os.chdir(folder)
+    code, _, errors = call(line)
+    print(errors, file=sys.stderr, flush=True)
+    os._exit(code)
+
+
+JOBS = {job.__name__: job for job in (write, rewrite, combine, shard, hold, command)}
 
 
 def main():
+    if "commands" in sys.argv:
+        from tests.faults.fuzz import preload
+
+        preload()
     for line in sys.stdin:
         command, *rest = json.loads(line)
         if command == "wait":
