@@ -128,8 +128,9 @@ def main(
     target = output or beside(paths[0], "bands.png")
 
     from gh_tools.spectra.bands import band_path, band_structure
+    from gh_tools.spectra.bands_report import find_structure, write_bands
     from gh_tools.spectra.plot import names_of
-    from gh_tools.spectra.report import find_structure, write_bands
+    from gh_tools.spectra.spectrum import describe_grid
     from gh_tools.store.hamiltonians import HamiltonianReader
     from gh_tools.store.identity import check_same
     from gh_tools.store.provenance import origin_of
@@ -146,6 +147,9 @@ def main(
     claim_files([target], overwrite=overwrite, data=True)
     for line in along.describe():
         log.info(line)
+    log.info(
+        "gap and E_F: Γ-centred k grid %s", describe_grid(reader.structures.atoms[index], options)
+    )
     if dry_run:
         log.info("would write the bands of %s along %s to %s", name, along.path.path, target)
         return

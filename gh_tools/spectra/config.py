@@ -30,7 +30,7 @@ class SamplingConfig(BaseModel):
     kpts: tuple[GridSize, GridSize, GridSize] | None = None
     """Γ-centred Monkhorst-Pack grid, such as [6, 6, 1]; takes the place of kpoint_density."""
     kpoint_density: float = Field(default=5.0, gt=0, le=1000)
-    """k-points per Å⁻¹ along each periodic direction of the reduced cell (as in ASE and GPAW). All cells of a lattice get the same points."""
+    """k-points per Å⁻¹ along each periodic direction of the reduced cell (as in ASE and GPAW); in hexagonal planes a multiple of six from four points on. All cells of a lattice get the same points."""
     fermi: Literal["count", "label"] = "count"
     """Fermi level from the electron count and the eigenvalues, or the one stored with the labels."""
     soc: bool = False

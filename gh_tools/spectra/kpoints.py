@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import ase
 import numpy as np
 from ase.calculators.calculator import kptdensity2monkhorstpack
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from gh_tools.errors import UsageError
 from gh_tools.orbitals.lattice import kpoints_in_cell, reduced_basis
+
+# Deviation of lengths and cosines up to which a strained plane counts as hexagonal.
+_STRAINED = 0.08
 
 
 @dataclass(frozen=True)
@@ -87,8 +92,51 @@ def grid_for_density(atoms: ase.Atoms, density: float) -> tuple[int, int, int]:
     return a, b, c
 
 
+def reduced_grid(atoms: ase.Atoms, density: float) -> tuple[int, int, int]:
+    """Return the grid of the reduced cell with at least a k-point density that suits its lattice.
+
+    In a hexagonal plane, band edges often are at Γ, K or M: grids of four and more points become multiples of six, which
+    hold all of them. In large cells, where fewer points do, special points are folded together anyway.
+
+    Args:
+        atoms: structure; directions that are not periodic get one point.
+        density: k-points per Å⁻¹, see `grid_for_density`.
+
+    Returns:
+        Number of points along each reciprocal vector of the reduced cell.
+    """
+    basis, _ = reduced_basis(atoms.cell.array, atoms.pbc)
+    counts = list(grid_for_density(ase.Atoms(cell=basis, pbc=atoms.pbc), density))
+    plane = _hexagonal_plane(basis, atoms.pbc)
+    count = max((counts[axis] for axis in plane), default=0)
+    if count >= 4:
+        for axis in plane:
+            counts[axis] = 6 * math.ceil(count / 6)
+    return counts[0], counts[1], counts[2]
+
+
+def _hexagonal_plane(
+    basis: Float[np.ndarray, "3 3"], pbc: Bool[np.ndarray, "3"]
+) -> tuple[int, ...]:
+    """Return which two vectors of a reduced cell span a hexagonal plane, if there are such; strain may bend it a bit.
+
+    A third vector is perpendicular to it, which those of cubic lattices at 60° to each other are not.
+    """
+    for a, b in itertools.combinations(np.flatnonzero(pbc).tolist(), 2):
+        lengths = np.linalg.norm(basis, axis=1)
+        cosines = np.abs(basis @ basis.T) / np.outer(lengths, lengths)
+        c = 3 - a - b
+        if (
+            abs(lengths[a] / lengths[b] - 1) < _STRAINED
+            and abs(cosines[a, b] - 0.5) < _STRAINED
+            and max(cosines[a, c], cosines[b, c]) < _STRAINED
+        ):
+            return a, b
+    return ()
+
+
 def kpoints_for_density(atoms: ase.Atoms, density: float, *, time_reversal: bool = True) -> KPoints:
-    """Return the Γ-centred grid of the reduced cell with a k-point density, halved by time reversal.
+    """Return the Γ-centred grid of the reduced cell with a k-point density, see `reduced_grid`, halved by time reversal.
 
     The points are the same for all cells of a lattice, see `gh_tools.orbitals.lattice.reduced_basis`.
 
@@ -103,7 +151,7 @@ def kpoints_for_density(atoms: ase.Atoms, density: float, *, time_reversal: bool
     Raises:
         UsageError: if the density is not positive.
     """
-    basis, change = reduced_basis(atoms.cell.array, atoms.pbc)
-    counts = grid_for_density(ase.Atoms(cell=basis, pbc=atoms.pbc), density)
+    _, change = reduced_basis(atoms.cell.array, atoms.pbc)
+    counts = reduced_grid(atoms, density)
     grid = monkhorst_pack(counts, time_reversal=time_reversal)
     return KPoints(kpoints_in_cell(grid.points, change), grid.weights)

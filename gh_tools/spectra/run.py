@@ -17,7 +17,7 @@ from gh_tools.resources import free_memory
 from gh_tools.spectra.choice import Solver, choose_solver
 from gh_tools.spectra.config import DosConfig
 from gh_tools.spectra.sparse.factor import available_engines
-from gh_tools.spectra.spectrum import Spectrum, compute_spectrum, kpoints_for
+from gh_tools.spectra.spectrum import Spectrum, compute_spectrum, describe_grid, kpoints_for
 from gh_tools.spectra.store import Spectra, SpectraWriter, gather, read_spectra, to_part
 from gh_tools.spectra.window import MOST_ORBITALS, whole_window
 from gh_tools.store.hamiltonians import HamiltonianReader
@@ -31,6 +31,7 @@ from gh_tools.workers.task import Executor, Failure
 
 # Structures of one set of elements that tell how deep its states lie.
 _LOOKED_AT = 8
+_GRIDS_TOLD = 3  # those of most structures
 
 
 def make_spectra(
@@ -91,6 +92,9 @@ def make_spectra(
     mine = range(shard[0] - 1, len(reader), shard[1])
     left = [index for index in mine if not writer.partial.has_part(index)]
     writer.partial.forget_failures(left)
+    grids = Counter(describe_grid(reader.structures.atoms[index], config) for index in left)
+    for grid, count in grids.most_common(_GRIDS_TOLD):
+        log.info("%d of %d structures: Γ-centred k grid %s", count, len(left), grid)
     share, dense = _share(memory, workers, len(left)), True
     if share is not None and workers.at_once is not None:
         dense = _announce(reader, left, config, share)

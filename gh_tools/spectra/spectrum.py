@@ -10,6 +10,7 @@ from jaxtyping import Float
 
 from gh_tools.orbitals.blocks import Hamiltonian
 from gh_tools.orbitals.geometry import periodic_area
+from gh_tools.orbitals.lattice import reduced_basis
 from gh_tools.resources import free_memory
 from gh_tools.spectra.band_edges import refined_edges
 from gh_tools.spectra.choice import Solver
@@ -17,7 +18,7 @@ from gh_tools.spectra.config import DosConfig, SamplingConfig
 from gh_tools.spectra.dos import energy_grid, projected_dos, states_in_window
 from gh_tools.spectra.eigen import Eigenvalues, solve
 from gh_tools.spectra.fermi import electrons_of, fermi_level_of
-from gh_tools.spectra.kpoints import KPoints, kpoints_for_density, monkhorst_pack
+from gh_tools.spectra.kpoints import KPoints, kpoints_for_density, monkhorst_pack, reduced_grid
 from gh_tools.spectra.sparse.around_fermi import certified_eigenvalues
 from gh_tools.spectra.sparse.kpm import kernel_polynomial_dos
 from gh_tools.spectra.sparse.solver import Certificate, SlicedSolver
@@ -89,6 +90,20 @@ def kpoints_for(atoms: ase.Atoms, config: SamplingConfig, *, time_reversal: bool
     if config.kpts:
         return monkhorst_pack(config.kpts, time_reversal=time_reversal)
     return kpoints_for_density(atoms, config.kpoint_density, time_reversal=time_reversal)
+
+
+def describe_grid(atoms: ase.Atoms, config: SamplingConfig) -> str:
+    """Return the k grid of a structure in words, such as "18 × 18 × 1"; that of the reduced cell says so.
+
+    Args:
+        atoms: the structure.
+        config: that decides on it.
+    """
+    text = " × ".join(map(str, config.kpts or reduced_grid(atoms, config.kpoint_density)))
+    _, change = reduced_basis(atoms.cell.array, atoms.pbc)
+    if config.kpts or np.array_equal(change, np.eye(3)):
+        return text
+    return f"{text} of the reduced cell"
 
 
 def prepared(hamiltonian: Hamiltonian, config: SamplingConfig) -> tuple[Hamiltonian, KPoints]:

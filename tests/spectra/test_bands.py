@@ -9,9 +9,9 @@ from ase.lattice import all_variants
 
 from gh_tools.errors import DataError, UsageError
 from gh_tools.spectra.bands import band_path, band_structure
+from gh_tools.spectra.bands_report import find_structure, write_bands
 from gh_tools.spectra.config import SamplingConfig
 from gh_tools.spectra.lattice import named_lattices
-from gh_tools.spectra.report import find_structure, write_bands
 from gh_tools.store.hamiltonians import HamiltonianReader
 
 CONFIG = SamplingConfig(kpts=(6, 6, 1))

@@ -1,10 +1,16 @@
 import ase
 import numpy as np
 import pytest
+from ase.build import bulk
 from ase.dft.kpoints import monkhorst_pack as ase_monkhorst_pack
 
 from gh_tools.errors import UsageError
-from gh_tools.spectra.kpoints import grid_for_density, kpoints_for_density, monkhorst_pack
+from gh_tools.spectra.kpoints import (
+    grid_for_density,
+    kpoints_for_density,
+    monkhorst_pack,
+    reduced_grid,
+)
 
 
 @pytest.mark.parametrize("grid", [(1, 1, 1), (6, 6, 1), (5, 4, 3), (2, 2, 2), (3, 1, 1)])
@@ -70,3 +76,40 @@ def test_bad_grids_are_refused(grid):
 def test_bad_density_is_refused():
     with pytest.raises(UsageError, match="positive"):
         grid_for_density(ase.Atoms("H", cell=[1, 1, 1], pbc=True), 0.0)
+
+
+@pytest.mark.parametrize("repeat, grid", [(1, 18), (2, 12), (4, 6), (5, 3), (8, 2), (20, 1)])
+def test_grids_of_hexagonal_cells_hold_gamma_k_and_m(repeat, grid):
+    """Small cells need multiples of six; in large ones, special points are folded together."""
+    layer = ase.Atoms("BN", [[0, 0, 0], [0, 1.45, 0]], cell=[2.51, 2.51, 20, 90, 90, 120])
+    layer.pbc = [True, True, False]
+    supercell = layer.repeat((repeat, repeat, 1))
+    assert reduced_grid(supercell, 5.0) == (grid, grid, 1)
+    # Strain, another choice of vectors, and a third direction change nothing in the plane.
+    strained = supercell.copy()
+    strained.set_cell(supercell.cell.array @ np.diag([1.02, 0.99, 1]), scale_atoms=True)
+    assert reduced_grid(strained, 5.0)[:2] in ((grid, grid), (grid + 1, grid), (grid, grid + 1))
+    if grid >= 4:
+        assert reduced_grid(strained, 5.0) == (grid, grid, 1)
+        # The same from cell vectors at 60° and at 150°: K is at thirds, M at a half.
+        sharp = ase.Atoms(
+            cell=[[1, 0, 0], [1, 1, 0], [0, 0, 1]] @ supercell.cell.array, pbc=layer.pbc
+        )
+        waves = kpoints_for_density(sharp, 5.0).points @ sharp.cell.reciprocal()
+        b1, b2 = supercell.cell.reciprocal()[:2]
+        for special in ((b1 + b2) / 3, b1 / 2, b2 / 2):
+            difference = [supercell.cell.array @ (sign * waves - special).T for sign in (1, -1)]
+            away = [np.abs(d - np.round(d)).max(axis=0).min() for d in difference]
+            assert min(away) < 1e-9
+    crystal = supercell.copy()
+    crystal.pbc = True
+    assert reduced_grid(crystal, 5.0)[:2] == (grid, grid)
+
+
+def test_grids_of_other_lattices_are_as_dense_as_asked_for():
+    """The vectors of the primitive fcc cell are at 60° too, but span no hexagonal lattice with a third across."""
+    silicon = bulk("Si")
+    basis = ase.Atoms(cell=silicon.cell, pbc=True)
+    assert reduced_grid(silicon, 5.0) == grid_for_density(basis, 5.0)
+    square = ase.Atoms(cell=[3, 3, 20], pbc=[True, True, False])
+    assert reduced_grid(square, 5.0) == (11, 11, 1)
