@@ -112,7 +112,7 @@ class Parts:
             return
         try:
             with zipfile.ZipFile(file) as archive:
-                damaged = archive.testzip() is not None
+                damaged = archive.testzip() is not None or not _is_whole(archive)
         except FileNotFoundError:
             raise
         except Exception:  # of many kinds, by which bytes are damaged
@@ -154,10 +154,7 @@ class Parts:
                             "be read in place; remove the file, and go on with --resume"
                         )
                     header = stream.tell()
-                assert archive.fp is not None  # it is open
-                archive.fp.seek(entry.header_offset + 26)
-                names = sum(struct.unpack("<HH", archive.fp.read(4)))
-                start = entry.header_offset + 30 + names + header
+                start = _content_start(archive, entry) + header
                 found[entry.filename.removesuffix(".npy")] = StoredArray(shape, dtype, start)
         return found
 
@@ -261,6 +258,26 @@ class _Arrays(Mapping[str, np.ndarray]):
 
     def __len__(self) -> int:
         return len(self._names)
+
+
+def _content_start(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> int:
+    """Return the byte of a file at which the content of one of its entries begins."""
+    assert archive.fp is not None  # it is open
+    archive.fp.seek(entry.header_offset + 26)
+    return entry.header_offset + 30 + sum(struct.unpack("<HH", archive.fp.read(4)))
+
+
+def _is_whole(archive: zipfile.ZipFile) -> bool:
+    """Tell whether entries lie one behind the other up to the list of them.
+
+    The list has no checksum, and one bit of a length in it can hide all entries that follow.
+    """
+    end = 0
+    for entry in sorted(archive.infolist(), key=lambda entry: entry.header_offset):
+        if entry.header_offset != end:
+            return False
+        end = _content_start(archive, entry) + entry.compress_size
+    return end == archive.start_dir
 
 
 class StoredArray(NamedTuple):

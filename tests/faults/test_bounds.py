@@ -15,6 +15,7 @@ from gh_tools.errors import CannotCreateError, DataError, TryAgainError
 from gh_tools.store.audit import check_store
 from gh_tools.store.codecs import _zstd_length
 from gh_tools.store.partial import PartialStore
+from gh_tools.store.parts import Parts
 from gh_tools.store.read import open_store
 from gh_tools.store.records import write_once
 from gh_tools.training.checkpoints import Checkpoints, Progress
@@ -182,6 +183,29 @@ def test_training_does_not_begin_anew_where_all_checkpoints_are_damaged(checkpoi
         (copy / step / "progress/metadata").write_text("{}")
     with pytest.raises(CannotCreateError, match="none of the checkpoints can be read"):
         restored(copy, trees[0])
+
+
+def test_no_bit_of_a_part_hides_what_is_in_it(tmp_path):
+    """The list at the end of a zip file has no checksum."""
+    partial = PartialStore(tmp_path / "x.zarr", MADE)
+    arrays = {"a/b": np.arange(3), "c": np.ones((2, 2)), "d": np.zeros(1)}
+    partial.write_part(0, arrays)
+    file = partial.folder / "000000.npz"
+    content = file.read_bytes()
+    refused = 0
+    for place in range(content.index(b"PK\1\2"), len(content)):
+        for bit in range(8):
+            damaged = bytearray(content)
+            damaged[place] ^= 1 << bit
+            file.write_bytes(bytes(damaged))
+            parts = Parts(partial.folder, partial.token)
+            try:
+                with parts.open_part(0) as found:
+                    assert found.keys() == arrays.keys(), (place, bit)
+                    assert all(np.array_equal(found[key], arrays[key]) for key in arrays)
+            except TryAgainError:
+                refused += 1
+    assert refused > 500
 
 
 def test_no_damage_to_how_a_run_was_begun_is_believed(tmp_path):

@@ -21,6 +21,7 @@ from gh_tools.resources import disk_error
 from gh_tools.training.checkpoints import Checkpoints, Progress
 from gh_tools.workers.cluster import Cluster
 from gh_tools.workers.task import attempt, checked
+from tests.faults.cases import call
 
 BIN = Path(sys.executable).parent
 
@@ -111,6 +112,8 @@ def small_disk(tmp_path):
     folder = tmp_path / "small"
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)]
+    # A full disk is a small one here: nothing else makes all system calls fail as they do on a full one, and CI and
+    # containers mostly are root. Who is not, or is in a container without the right to mount, is told of the skip.
     if os.geteuid() or subprocess.run(mount, capture_output=True).returncode:
         pytest.skip("only root can mount a file system")
 
@@ -141,6 +144,57 @@ def test_a_full_disk_is_a_sentence_with_its_path(small_disk):
     assert not (folder / "x.zarr").exists()
     enlarge()
     assert bash(line, folder.parent).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "gh-bands h.zarr --points 3 --kpts 1 1 1 -o small/x.json",
+        "gh-bands h.zarr --points 3 --kpts 1 1 1 -o small/x.png",
+        "gh-eval h.zarr h.zarr --plot small/x.pdf",
+        "gh-dos h.zarr --kpts 1 1 1 --points 20 -o small/x.zarr",
+        "gh-dos h.zarr --kpts 1 1 1 --points 20 -o d.zarr --plot small/x.svg",
+        "gh-info m.zarr --plot small/x.png",
+    ],
+)
+def test_a_full_disk_leaves_no_half_of_a_picture_or_of_data(
+    small_disk, small_stores, line, monkeypatch
+):
+    folder, enlarge = small_disk
+    monkeypatch.chdir(folder.parent)
+    Path("h.zarr").symlink_to(small_stores["hamiltonians"])
+    Path("m.zarr").symlink_to(small_stores["model"])
+    fill(folder, 0)
+    code, _, err = call(line)
+    assert code == 73, err
+    assert "No space left on device" in err and err.count("error:") == 1
+    assert {entry.name.removesuffix(".partial") for entry in folder.iterdir()} <= {"fill", "x.zarr"}
+    assert not (folder / "x.zarr").exists()
+    enlarge()
+    go_on = " --resume" if "gh-dos" in line and Path("d.zarr").exists() else ""
+    code, _, err = call(line + (go_on or " --overwrite"))
+    assert code == 0, err
+
+
+def test_an_output_in_a_folder_that_cannot_be_written_is_refused_before_any_work(
+    small_stores, tmp_path, monkeypatch
+):
+    """Whoever runs this: root may write anywhere but where the kernel lets nobody."""
+    monkeypatch.chdir(tmp_path)
+    Path("h.zarr").symlink_to(small_stores["hamiltonians"])
+    before = sorted(entry.name for entry in tmp_path.iterdir())
+    for line in (
+        "gh-build wse2 --set size=[1,1] -o /proc/x.zarr",
+        "gh-dos h.zarr --kpts 1 1 1 --points 20 -o /proc/x.zarr",
+        "gh-dos h.zarr --kpts 1 1 1 --points 20 -o d.zarr --plot /proc/x.png",
+        "gh-bands h.zarr --points 3 -o /proc/x.json",
+        "gh-eval h.zarr h.zarr --plot /proc/x.png",
+        "gh-fit-scaleshift h.zarr -o /proc/x.zarr",
+    ):
+        code, out, err = call(line)
+        assert (code, out) == (73, ""), (line, err)
+        assert "/proc/x." in err and err.count("\n") == 1, err
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == before
 
 
 def test_a_disk_that_is_full_where_a_task_works_ends_the_run_and_fails_no_structure(small_disk):
