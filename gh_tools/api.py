@@ -350,9 +350,9 @@ class Model(Opened):
             DataError: the structure cannot be computed, the model does not know an element of it, its charge is not
                 known, or its energies would count from another zero of the potential than those of the labels.
         """
-        from gh_tools.dft.overlap import Overlap
         from gh_tools.inference.checks import charged_like
         from gh_tools.inference.structure import StructureWork
+        from gh_tools.overlap.source import overlap_source
         from gh_tools.store.structures import check_structure
         from gh_tools.trained_model.outside import check_zero, warn_outside
 
@@ -363,7 +363,9 @@ class Model(Opened):
             check_zero(self._store, self.domain, _single(atoms))
             warn_outside(self.domain, _single(atoms))
         charge = float(charged_like(self._store, _single(atoms)).charges[0])
-        work = StructureWork(self._predictor, Overlap(basis, atoms.numbers), atoms, np.inf, charge)
+        work = StructureWork(
+            self._predictor, overlap_source(basis, atoms.numbers), atoms, np.inf, charge
+        )
         blocks = work.blocks(0, range(1))
         blocks.scalars.update(work.head().scalars)
         return Matrices(blocks, str(atoms.info.get("name", "")))

@@ -19,6 +19,7 @@ LAYERS = (
     "labels",
     "structures",
     "dft",
+    "overlap",
     "formats",
     "spectra",
     "bayes",

@@ -48,7 +48,7 @@ def main(
         typer.Option(
             "--valence",
             metavar="EL=N,...",
-            help="Electrons of neutral atoms, as in Mo=14,Te=16, where the files do not say.",
+            help="Valence electrons of neutral atoms, as in Mo=14,Te=16, where the files do not say.",
         ),
     ] = None,
     spin_independent: Annotated[
@@ -121,6 +121,12 @@ def main(
         overwrite=overwrite,
     )
     _tell(done.facts)
+    if done.unknown:
+        log.warning(
+            "%s: the files do not tell the number of valence electrons of %s, without which there is no Fermi level "
+            "and no training; give it with --overwrite --valence %s",
+            *(output, " and ".join(done.unknown), ",".join(f"{name}=N" for name in done.unknown)),
+        )
     emit(output, as_json, failed=done.failures, **done.facts)
     if done.failures:
         told = "; ".join(f"{failure['name']} ({failure['reason']})" for failure in done.failures)

@@ -23,7 +23,7 @@ from gh_tools.cli.paths import claim_stores, input_paths, output_paths
 from gh_tools.cli.results import describe_run, emit
 from gh_tools.cli.resuming import take_up
 
-_WITH_BASIS = ("hamiltonians", "model", "overlap")
+_WITH_BASIS = ("hamiltonians", "model", "overlap", "scaleshift")
 
 
 def main(
@@ -75,7 +75,7 @@ def main(
             log.info("would write S of the structures of %s to %s", store.path, path)
         return
 
-    from gh_tools.dft.overlaps import write_overlaps
+    from gh_tools.overlap.stores import write_overlaps
 
     for store, path in zip(stores, paths, strict=True):
         table = store if given is None else given

@@ -10,7 +10,7 @@ import numpy as np
 from ase.data import chemical_symbols
 
 from gh_tools.console import log
-from gh_tools.dft.overlap import Overlap
+from gh_tools.dft.overlap import OverlapSource
 from gh_tools.orbitals.basis import Basis, SpeciesPair
 from gh_tools.orbitals.bloch import bloch_matrix
 from gh_tools.orbitals.blocks import Hamiltonian, OnsiteBlocks, PairBlocks
@@ -41,7 +41,7 @@ class Conditioning:
 
 
 def warn_if_poor(
-    overlap: Overlap,
+    overlap: OverlapSource,
     basis: Basis,
     cutoffs: Mapping[SpeciesPair, float],
     structures: Iterable[ase.Atoms],
@@ -71,7 +71,10 @@ def warn_if_poor(
             "S %s: eigenvalues from %.1g to %.1f, the lowest of %s (basis %s); spectra would magnify "
             "errors of H: label and train with a confined or smaller basis, or a longer pair cutoff",
             *(what, found.lowest, found.highest),
-            *(chemical_symbols[number], basis[number].basis_name or "unnamed"),
+            *(
+                chemical_symbols[number],
+                basis[number].basis_name or basis[number].code or "unnamed",
+            ),
         )
     return all_found
 
@@ -92,7 +95,7 @@ def densest_environments(structures: Iterable[ase.Atoms]) -> dict[int, tuple[ase
 
 
 def conditioning(
-    overlap: Overlap,
+    overlap: OverlapSource,
     basis: Basis,
     cutoffs: Mapping[SpeciesPair, float],
     atoms: ase.Atoms,

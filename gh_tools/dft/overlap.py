@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Protocol
 
 import ase
 import numpy as np
@@ -35,6 +36,24 @@ def overlap(
         DataError: an element is not in the table, or its PAW setup is not this machine's.
     """
     return Overlap(basis, atoms.numbers)(atoms, pairs)
+
+
+class OverlapSource(Protocol):
+    """What computes S of any structure of some elements: `Overlap`, or functions that were fitted to S."""
+
+    def reach(self, numbers: Iterable[int]) -> float:
+        """Distance in Å up to which a calculation looks for neighbours of an atom."""
+        ...
+
+    def __call__(
+        self,
+        atoms: ase.Atoms,
+        pairs: Mapping[SpeciesPair, tuple],
+        onsite: Int[np.ndarray, " some"] | None = None,
+        neighbours: Neighbours | None = None,
+    ) -> tuple[OnsiteMatrices, PairMatrices]:
+        """Compute blocks, see `Overlap`."""
+        ...
 
 
 class Overlap:

@@ -45,11 +45,13 @@ class Imported(NamedTuple):
         facts: largest values over all structures: ``asymmetry`` and ``asymmetry_overlap``, by which H (eV) and S
             violate Hermiticity; ``dropped`` and ``dropped_overlap``, elements that one direction lacks or that were
             left out; ``eigenvalues``, by which they differ from those that the program printed (eV; None without).
+        unknown: elements of which the valence electrons are not known.
     """
 
     path: Path
     failures: list[dict]
     facts: dict[str, Any]
+    unknown: list[str]
 
 
 def import_structures(
@@ -86,7 +88,8 @@ def import_structures(
     stand_ins = Structures([ase.Atoms("H") for _ in names], list(names), source=str(path))
     writer = HamiltonianWriter(path, stand_ins, provenance, resume=resume, overwrite=overwrite)
     if writer.partial.finished:
-        return Imported(path, [], dict(HamiltonianReader(path).attributes.get("import", {})))
+        reader = HamiltonianReader(path)
+        return Imported(path, [], dict(reader.attributes.get("import", {})), _unknown(reader.basis))
     # A published store keeps no facts of its structures: those are read again, as are files that changed.
     left = [
         index
@@ -136,9 +139,14 @@ def import_structures(
         "cutoffs": reach,
         "code": ", ".join(codes),
         "orthogonal": all(fact["orthogonal"] for fact in facts),
+        "shells": all(fact["shells"] for fact in facts),
         "import": summary,
     }
-    return Imported(writer.publish(basis, attributes), failures, summary)
+    return Imported(writer.publish(basis, attributes), failures, summary, _unknown(basis))
+
+
+def _unknown(basis: Basis) -> list[str]:
+    return [chemical_symbols[z] for z, e in basis.elements.items() if np.isnan(e.n_valence)]
 
 
 def _check_spins(facts: Sequence[Mapping[str, Any]], names: Sequence[str], path: Path) -> None:
@@ -178,6 +186,7 @@ def import_part(
         "spins": hamiltonian.n_spins,
         "code": matrices.code,
         "orthogonal": matrices.overlap is None,
+        "shells": matrices.local,
         "numbers": hamiltonian.atoms.numbers.tolist(),
         "n_electrons": matrices.scalars.get("n_electrons"),
         "cutoffs": {

@@ -13,11 +13,11 @@ import ase
 import numpy as np
 
 from gh_tools.console import log, progress
-from gh_tools.dft.conditioning import warn_if_poor
-from gh_tools.dft.overlap import Overlap
+from gh_tools.dft.overlap import OverlapSource
 from gh_tools.errors import DataError, UsageError
 from gh_tools.inference.predict import Predictor
 from gh_tools.inference.structure import StructureWork
+from gh_tools.overlap.source import overlap_source, warn_of_overlap
 from gh_tools.resources import memory_used
 from gh_tools.store.hamiltonians import HamiltonianWriter, to_part, write_piece
 from gh_tools.store.parts import Parts
@@ -97,7 +97,7 @@ def predict_structures(
 
     Raises:
         CannotCreateError: something is at ``output``.
-        DataError: a PAW setup of the basis table is not this machine's.
+        DataError: a PAW setup of the basis table is not this machine's, or S is not known.
         TryAgainError: not one structure was finished, or nobody is left to do it.
         UsageError: the memory is too little.
     """
@@ -109,9 +109,9 @@ def predict_structures(
     )
     if writer.partial.finished:
         return None if shared else output, []
-    overlap = Overlap(predictor.basis, structures.numbers)
+    overlap = overlap_source(predictor.basis, structures.numbers)
     if shard[0] == 1:
-        warn_if_poor(overlap, predictor.basis, predictor.cutoffs.pairs, structures.atoms)
+        warn_of_overlap(overlap, predictor.basis, predictor.cutoffs.pairs, structures.atoms)
     domain_bytes, n_workers = _plan(writer.partial.directory / _PLAN, memory, free, n_workers)
 
     charges = structures.charges.tolist()
@@ -201,12 +201,12 @@ _latest: dict[tuple[str, int], StructureWork] = {}
 
 
 @lru_cache(maxsize=1)
-def _load(model: Path, model_id: str) -> tuple[Predictor, Overlap]:
+def _load(model: Path, model_id: str) -> tuple[Predictor, OverlapSource]:
     store = open_store(model, "model")
     if store.id != model_id:
         raise DataError(f"{model}: has changed, or is another model on {socket.gethostname()}")
     predictor = Predictor(load_model(store))
-    return predictor, Overlap(predictor.basis, predictor.basis.numbers)
+    return predictor, overlap_source(predictor.basis, predictor.basis.numbers)
 
 
 def _predict(

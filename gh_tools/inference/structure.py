@@ -12,11 +12,12 @@ import ase
 import numpy as np
 from jaxtyping import Int
 
-from gh_tools.dft.overlap import OnsiteMatrices, Overlap, PairMatrices
+from gh_tools.dft.overlap import OnsiteMatrices, OverlapSource, PairMatrices
 from gh_tools.inference.predict import Descriptors, Predictor
 from gh_tools.orbitals.blocks import Hamiltonian
 from gh_tools.orbitals.pairs import Neighbours, wrapped
 from gh_tools.orbitals.partition import divide
+from gh_tools.overlap.source import overlap_source
 from gh_tools.scaleshift.onsite_energy import shifted
 
 
@@ -36,7 +37,9 @@ def predict_structure(predictor: Predictor, atoms: ase.Atoms, charge: float = 0.
         DataError: the model does not know an element.
     """
     predictor.basis.check_covers(atoms.numbers, atoms.get_chemical_formula())
-    overlap = None if predictor.onsite_energy is None else Overlap(predictor.basis, atoms.numbers)
+    overlap = (
+        None if predictor.onsite_energy is None else overlap_source(predictor.basis, atoms.numbers)
+    )
     work = StructureWork(predictor, overlap, atoms, np.inf, charge)
     return replace(work.blocks(0, [0]), scalars=work.head().scalars)
 
@@ -62,7 +65,7 @@ class StructureWork:
     def __init__(
         self,
         predictor: Predictor,
-        overlap: Overlap | None,
+        overlap: OverlapSource | None,
         atoms: ase.Atoms,
         domain_bytes: float,
         charge: float = 0.0,

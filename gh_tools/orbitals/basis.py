@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Protocol, runtime_checkable
 
@@ -87,9 +87,16 @@ class ElementBasis:
 
 @dataclass(frozen=True)
 class Basis:
-    """The basis table: one `ElementBasis` for each atomic number, in ascending order."""
+    """The basis table: one `ElementBasis` for each atomic number, in ascending order.
+
+    Attributes:
+        elements: by atomic number.
+        overlap: functions of S that were fitted to matrices of another program, arrays by name, see
+            `gh_tools.overlap.functions`; empty where there are none.
+    """
 
     elements: Mapping[int, ElementBasis]
+    overlap: Mapping[str, np.ndarray] = field(default_factory=dict, compare=False)
 
     def __post_init__(self):
         object.__setattr__(self, "elements", dict(sorted(self.elements.items())))
@@ -122,6 +129,19 @@ class Basis:
         species, counts = np.unique(np.asarray(numbers), return_counts=True)
         return float(counts @ [self[int(number)].n_valence for number in species]) - charge
 
+    def check_valence(self, numbers: Iterable[int]) -> None:
+        """Raise `DataError` naming the elements whose valence electrons nobody has told."""
+        from ase.data import chemical_symbols
+
+        unknown = [z for z in sorted({int(n) for n in numbers}) if np.isnan(self[z].n_valence)]
+        if unknown:
+            names = [chemical_symbols[z] for z in unknown]
+            raise DataError(
+                f"the number of valence electrons of {' and '.join(names)} is not known, because the files of "
+                f"{self[unknown[0]].code} do not tell it; import them again with gh-import --valence "
+                + ",".join(f"{name}=N" for name in names)
+            )
+
     def pair_range(self, zi: int, zj: int) -> float:
         """Distance in Å up to which orbitals of the two elements overlap: the sum of their reaches."""
         return self[zi].reach + self[zj].reach
@@ -145,14 +165,14 @@ class Basis:
         from ase.data import chemical_symbols
 
         for number in set(self.numbers) & set(other.numbers):
-            for field in _COMPARED:
-                expected, found = getattr(self[number], field), getattr(other[number], field)
-                if not _agree(self[number], other[number], field):
+            for name in _COMPARED:
+                expected, found = getattr(self[number], name), getattr(other[number], name)
+                if not _agree(self[number], other[number], name):
                     mend = "label all data with the same basis and setups"
                     if self[number].code or other[number].code:
                         mend = "put data of different bases or programs into stores of their own"
                     raise DataError(
-                        f"{where}: the basis of {chemical_symbols[number]} differs in {field}: "
+                        f"{where}: the basis of {chemical_symbols[number]} differs in {name}: "
                         f"expected {_shorten(expected)}, found {_shorten(found)}; {mend}"
                     )
 
@@ -160,7 +180,8 @@ class Basis:
         """Return the union of two tables; raise `DataError` where they contradict each other."""
         self.check_same(other, where)
         both = {z: _joined(self[z], other[z]) for z in set(self.numbers) & set(other.numbers)}
-        return Basis({**self.elements, **other.elements, **both})
+        overlap = self.overlap or other.overlap
+        return Basis({**self.elements, **other.elements, **both}, overlap)
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Return the table as the flat arrays of a store's ``basis`` group."""
@@ -185,6 +206,7 @@ class Basis:
                 )
                 for text in texts
             },
+            **{f"basis/overlap/{name}": array for name, array in self.overlap.items()},
         }
 
     @classmethod
@@ -204,7 +226,15 @@ class Basis:
                 n_valence=float(columns["n_valence"][row]),
                 **{name: str(columns[name][row]) for name in texts},
             )
-        return cls(elements)
+        names = [f"onsite/{z}/matrix" for z in elements]
+        names += [
+            f"pairs/{zi}-{zj}/{name}"
+            for zi in elements
+            for zj in elements
+            for name in ("knots", "coefficients", "covered")
+        ]
+        keys = {name: f"basis/overlap/{name}" for name in names}
+        return cls(elements, {name: arrays[key] for name, key in keys.items() if key in arrays})
 
 
 @runtime_checkable

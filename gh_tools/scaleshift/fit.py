@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from ase.data import chemical_symbols
 
 from gh_tools.console import log, track
-from gh_tools.errors import UsageError
+from gh_tools.errors import DataError, UsageError
 from gh_tools.evaluation.errors import HamiltonianErrors, hamiltonian_errors
 from gh_tools.labels.labels import Labels, read_labels
 from gh_tools.labels.split import PARTS, Split, make_split, read_split
+from gh_tools.orbitals.basis import Basis
 from gh_tools.orbitals.bond_frame import FRAMES
 from gh_tools.orbitals.irreps import IrrepLayout
+from gh_tools.overlap.fit import described, fit_overlap
 from gh_tools.scaleshift.scaleshift import fit_scaleshift, shift_only
 from gh_tools.store.io import write
 from gh_tools.store.provenance import Provenance
@@ -22,6 +27,8 @@ from gh_tools.units import MEV
 # What the shift explains is measured on at most so many structures: a mean over all their elements moves by
 # well under a per cent with more.
 MEASURED = 20
+# Deviation of S from pairs left out of its fit, above which it is worth a warning: some meV of eigenvalues.
+_POOR = 1e-4
 
 
 def choose_split(labels: Labels, file: Path | None, fractions: str, seed: int) -> Split:
@@ -86,8 +93,16 @@ def fit_store(
 
     Raises:
         CannotCreateError: something is at ``output``.
+        DataError: the orbitals are no spherical harmonics.
     """
-    layout = IrrepLayout(labels.basis, labels.n_spins)
+    for reader in labels.readers:
+        if not reader.attributes.get("shells", True):
+            raise DataError(
+                f"{reader.store.path}: the functions of {reader.attributes.get('code')} are no spherical harmonics, so "
+                "that nothing is known of how they rotate; spectra can be computed of them, but no model learns them"
+            )
+    basis, overlap = _with_overlap(labels, split)
+    layout = IrrepLayout(basis, labels.n_spins)
     fitted = fit_scaleshift(labels.readers, split.train, layout, FRAMES, onsite_energies)
     explained = {}
     for part in PARTS:
@@ -105,14 +120,48 @@ def fit_store(
         output,
         "scaleshift",
         {
-            **labels.basis.to_arrays(),
+            **basis.to_arrays(),
             **split.to_arrays(),
             **structure_arrays(labels.structures),
             **{key: array for frame in FRAMES for key, array in fitted[frame].to_arrays().items()},
         },
         provenance=provenance,
         array_attributes=column_attributes(labels.structures),
-        attributes={"spins": labels.n_spins, "mae_of_shift_mev": explained},
+        attributes={
+            "spins": labels.n_spins,
+            "mae_of_shift_mev": explained,
+            **({} if overlap is None else {"overlap": overlap}),
+        },
         overwrite=overwrite,
     )
     return path, explained
+
+
+def _with_overlap(labels: Labels, split: Split) -> tuple[Basis, Mapping[str, object] | None]:
+    """Give a basis table of another program the functions of S, and return what is known of them.
+
+    GPAW's basis needs none. Where S is not of two-centre form, the table stays without, and says so.
+    """
+    codes = sorted({element.code for element in labels.basis.elements.values()} - {""})
+    if not codes:
+        return labels.basis, None
+    try:
+        fit = fit_overlap(labels.basis, read_labels(labels.readers, split.train))
+    except DataError as error:
+        log.warning("%s; models of these labels predict no new structures", error)
+        return labels.basis, {"refused": str(error)}
+    log.info(
+        "S of %s is of two-centre form within %.1g; its functions, fitted to half of the pairs, give the others "
+        "within %.1g, at distances of %s Å",
+        *(", ".join(codes), fit.deviation, fit.held_out),
+        ", ".join(
+            f"{a:.2f} to {b:.2f} ({'-'.join(chemical_symbols[z] for z in pair)})"
+            for pair, (a, b) in fit.ranges.items()
+        ),
+    )
+    if fit.held_out > _POOR:
+        log.warning(
+            "S of new structures will be off by up to %.1g: label more structures, at other distances",
+            fit.held_out,
+        )
+    return replace(labels.basis, overlap=fit.arrays), described(fit)

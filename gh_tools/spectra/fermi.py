@@ -154,10 +154,14 @@ def electrons_of(hamiltonian: Hamiltonian) -> float:
     It is the scalar ``n_electrons`` that labels, predictions and all Hamiltonians read from a store have: the
     valence electrons of the neutral atoms, less the structure's charge. One that was composed without it counts
     as neutral.
+
+    Raises:
+        DataError: the data are of another program, and nobody has told how many electrons its atoms have.
     """
     stored = hamiltonian.scalars.get("n_electrons", np.nan)
     if np.isfinite(stored):
         return float(stored)
+    hamiltonian.basis.check_valence(hamiltonian.atoms.numbers)
     return hamiltonian.basis.n_electrons(hamiltonian.atoms.numbers)
 
 

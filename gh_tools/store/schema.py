@@ -96,6 +96,33 @@ BASIS = (
         "program that the orbitals come from; empty for GPAW, whose setup and basis the other texts name",
         False,
     ),
+    Field(
+        "basis/overlap/onsite/<Z>/matrix", "k k", "float", "", "S_ii(0), fitted to labels", False
+    ),
+    Field(
+        "basis/overlap/pairs/<Zi>-<Zj>/knots",
+        "K",
+        "float",
+        "Å",
+        "of quintic splines of the distance, the two-centre functions of S",
+        False,
+    ),
+    Field(
+        "basis/overlap/pairs/<Zi>-<Zj>/coefficients",
+        "L f",
+        "float",
+        "",
+        "of the splines, six fewer than knots; one column a function",
+        False,
+    ),
+    Field(
+        "basis/overlap/pairs/<Zi>-<Zj>/covered",
+        "c 2",
+        "float",
+        "Å",
+        "intervals of distances that the labels cover",
+        False,
+    ),
 )
 SPLIT = tuple(
     Field(f"split/{part}", f"{part}", "int", "", f"structures of the {part} part, in input order")

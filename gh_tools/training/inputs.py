@@ -84,6 +84,9 @@ def open_inputs(
             f"{scaleshift}: expected {labels.n_spins} spin channels as in {where}, found {fitted}; "
             "fit it to these labels with gh-fit-scaleshift"
         )
+    for reader in labels.readers:  # eigenvalues are compared up to the Fermi level
+        if not np.isfinite(reader.scalars.get("n_electrons", np.nan)).all():
+            reader.basis.check_valence(reader.structures.numbers)
     if split is None:
         chosen = Split.from_arrays(store)
         _check_split(store, labels, named=bool(stores))

@@ -39,6 +39,29 @@ def check_basis(store: Store) -> Iterator[str]:
         )
 
 
+def check_overlap_functions(store: Store) -> Iterator[str]:
+    """Find functions of S that are no splines, or that are of other elements than the basis table."""
+    orbitals = n_orbitals(store)
+    for key in store.keys("basis/overlap/"):
+        kind, elements, name = key.removeprefix("basis/overlap/").split("/")
+        species = [int(z) for z in elements.split("-")]
+        if not set(species) <= orbitals.keys():
+            yield f"{key}: expected elements of the basis table, found others"
+            continue
+        values = store[key]
+        if not np.isfinite(values).all():
+            yield f"{key}: expected finite numbers, found others"
+        if kind == "onsite" and values.shape[0] != orbitals[species[0]]:
+            yield f"{key}: expected {orbitals[species[0]]} orbitals as in the basis table, found {len(values)}"
+        if name == "knots":
+            splines = f"{key.removesuffix('knots')}coefficients"
+            count = store.shape(splines)[0] if splines in store else 0
+            if len(values) != count + 6 or np.any(np.diff(values) <= 0):
+                yield f"{key}: expected ascending knots, six more than splines, found others"
+        if name == "covered" and (len(values) == 0 or np.any(np.diff(values.ravel()) < 0)):
+            yield f"{key}: expected ascending intervals, found others"
+
+
 def n_orbitals(store: Store) -> dict[int, int]:
     """Return the number of orbitals of each element of the basis table, by atomic number."""
     counts = np.bincount(store["basis/number"], weights=2 * store["basis/l"] + 1)

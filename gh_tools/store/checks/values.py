@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gh_tools.store.checks.bands import check_bands
-from gh_tools.store.checks.basis import check_basis, check_block_shapes
+from gh_tools.store.checks.basis import check_basis, check_block_shapes, check_overlap_functions
 from gh_tools.store.checks.model import check_scaleshift, check_weights
 from gh_tools.store.checks.structures import check_split, check_structures
 from gh_tools.store.contents import Store
@@ -23,6 +23,7 @@ def check_values(store: Store) -> Iterator[str]:
         yield from check_structures(store)
     if "basis/number" in store:
         yield from check_basis(store)
+        yield from check_overlap_functions(store)
     if "split/train" in store:
         yield from check_split(store)
     if store.kind in ("scaleshift", "model"):

@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from gh_tools.console import progress
-from gh_tools.dft.conditioning import warn_if_poor
-from gh_tools.dft.overlap import Overlap
 from gh_tools.orbitals.basis import Basis
 from gh_tools.orbitals.blocks import Hamiltonian, OnsiteBlocks, PairBlocks
 from gh_tools.orbitals.pairs import basis_cutoffs, stored_pairs, wrapped
+from gh_tools.overlap.source import overlap_source, warn_of_overlap
 from gh_tools.store.hamiltonians import HamiltonianWriter
 from gh_tools.store.provenance import Provenance
 from gh_tools.store.structures import Structures
@@ -36,13 +35,13 @@ def write_overlaps(
 
     Raises:
         CannotCreateError: something is at ``path``.
-        DataError: an element is not in the table, or its PAW setup is not this machine's.
+        DataError: an element is not in the table, its PAW setup is not this machine's, or S is not known.
     """
-    overlap, cutoffs = Overlap(basis, structures.numbers), basis_cutoffs(basis)
+    overlap, cutoffs = overlap_source(basis, structures.numbers), basis_cutoffs(basis)
     writer = HamiltonianWriter(path, structures, provenance, resume=resume, overwrite=overwrite)
     if writer.partial.finished:
         return path
-    warn_if_poor(overlap, basis, cutoffs, structures.atoms)
+    warn_of_overlap(overlap, basis, cutoffs, structures.atoms)
     charges = structures.charges
     with progress("overlap", len(structures)) as shown:
         for index, atoms in enumerate(map(wrapped, structures.atoms)):
