@@ -1,0 +1,100 @@
+"""What the documents tell to type runs as it stands there, in order, but for sizes: fewer and smaller cells, a coarse grid."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import gh_tools as gh
+
+DOCS = Path(__file__).parents[2] / "share/gh_tools/docs"
+# What makes minutes of DFT seconds; of a command of the page whatever else it has stays.
+SMALLER = (
+    (r"(gh-build \S+) -n (44|20|12)\b", r"\1 -n 3 --set cells=[1,2]"),
+    (r" --set cells=\[5,8\]", " --set cells=[2,2]"),
+    (r" -n 5\b", " -n 1"),
+    (r"size=\[2,2,1\]", "size=[2,1,1]"),
+    (r"size=\[4,4,1\]", "size=[2,2,1]"),
+    (r"size=\[2,2,2\]", "size=[2,1,1]"),
+    (r"gh-label ", "gh-label --set h=0.3 --set kpoint_density=0.5 --set basis=sz(dzp) "),
+    (r"kpoint_density=1.2", "kpoint_density=0.5"),
+    (r"--budget \d+m", "--set epochs=2"),
+    (r"sz\(dzp\)", "'sz(dzp)'"),
+    (r"--kpts 3 3 [13]", "--kpts 2 1 1"),
+)
+
+
+def blocks(page: Path) -> list[tuple[str, str]]:
+    """Return language and text of all blocks of a page that a reader runs."""
+    return re.findall(r"^```(sh|python)\n(.*?)^```", page.read_text(), re.M | re.S)
+
+
+def smaller(text: str) -> str:
+    for pattern, instead in SMALLER:
+        text = re.sub(pattern, instead, text)
+    return text
+
+
+@pytest.mark.parametrize("example", ["layer", "bulk"])
+def test_your_own_material(example, tmp_path):
+    found = blocks(DOCS / "tutorials/your-own-material.md")
+    bulk = next(n for n, (_, text) in enumerate(found) if "ase.build" in text)
+    chosen = found[:bulk] if example == "layer" else found[bulk:]
+    assert len(chosen) > 1
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    for language, text in chosen:
+        command = ["bash", "-e", "-c"] if language == "sh" else [sys.executable, "-c"]
+        done = subprocess.run(
+            [*command, smaller(text)], cwd=tmp_path, env=environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}"
+    if example == "layer":
+        assert (tmp_path / "learning.png").exists()
+        for name, atoms in (("large", 8), ("vacancy", 7)):
+            assert len(gh.open(tmp_path / f"{name}.predicted.zarr")[0].atoms) == atoms
+    else:
+        assert (tmp_path / "sic-large.predicted.spectra.zarr/zarr.json").exists()
+
+
+def run_python(
+    texts: list[str], tiny_labels: Path, model: Path, names: tuple[str, str], folder: Path
+) -> None:
+    """Run pieces of Python one after the other, in a folder with labels, a model and spectra under the names of the page."""
+    for source, name in zip((tiny_labels, model), names, strict=True):
+        shutil.copytree(source, folder / name)
+    make = [
+        Path(sys.executable).parent / "gh-dos",
+        names[0],
+        "--kpts",
+        "2",
+        "2",
+        "1",
+        "-o",
+        "wse2.spectra.zarr",
+    ]
+    subprocess.run(make, cwd=folder, check=True, capture_output=True)
+    namespace: dict = {}
+    for text in texts:
+        exec(compile(text, "page", "exec"), namespace)
+
+
+def test_the_page_on_python(tiny_labels, random_bond_model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    texts = [text for language, text in blocks(DOCS / "how-to/python.md") if language == "python"]
+    names = ("wse2.hamiltonians.zarr", "wse2.model.zarr")
+    run_python(texts, tiny_labels, random_bond_model, names, tmp_path)
+    assert (tmp_path / "wse2.csv").exists()
+
+
+def test_the_notebook(tiny_labels, random_bond_model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    cells = json.loads((DOCS / "tutorials/notebook.ipynb").read_text())["cells"]
+    texts = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    names = ("train.hamiltonians.zarr", "train.model.zarr")
+    run_python(texts, tiny_labels, random_bond_model, names, tmp_path)
