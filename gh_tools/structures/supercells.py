@@ -6,13 +6,16 @@ correlations that a larger cell does not have; cells of several shapes tell an a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from itertools import product
+from typing import Annotated, Literal
 
 import numpy as np
 from ase import Atoms
 from ase.build import make_supercell
 from jaxtyping import Float, Int
+from pydantic import AfterValidator, BeforeValidator, PositiveInt
 
 from gh_tools.errors import DataError
 from gh_tools.orbitals.lattice import shortest_combination
@@ -20,6 +23,34 @@ from gh_tools.orbitals.lattice import shortest_combination
 # A shape is compact enough whose shortest lattice vector has at least this part of the longest that any shape of
 # as many primitive cells has.
 _COMPACT = 0.6
+
+
+def _ascending(limits: tuple[int, int]) -> tuple[int, int]:
+    if limits[0] > limits[1]:
+        raise ValueError("the limits are to ascend")
+    return limits
+
+
+# Least and largest number of something.
+Limits = Annotated[tuple[PositiveInt, PositiveInt], AfterValidator(_ascending)]
+
+
+def _size(directions: int) -> BeforeValidator:
+    example = [2] * directions
+
+    def check(size: object) -> object:
+        counts = size if isinstance(size, (list, tuple)) else ()
+        whole = all(type(count) is int and count > 0 for count in counts)
+        if size != "varied" and not (len(counts) == directions and whole):
+            raise ValueError(f'expected numbers of cells, as in {example}, or "varied"')
+        return size
+
+    return BeforeValidator(check)
+
+
+# Numbers of cells of a layer and of a bulk crystal.
+LayerSize = Annotated[tuple[PositiveInt, PositiveInt] | Literal["varied"], _size(2)]
+BulkSize = Annotated[tuple[PositiveInt, PositiveInt, PositiveInt] | Literal["varied"], _size(3)]
 
 
 def hermite_normal_forms(index: int, dimension: int) -> Int[np.ndarray, "n d d"]:
@@ -132,6 +163,30 @@ def random_supercell(atoms: Atoms, index: int, rng: np.random.Generator) -> Atom
     matrix = np.eye(3, dtype=np.int64)
     matrix[np.ix_(periodic, periodic)] = shapes[rng.integers(len(shapes))]
     return supercell(atoms, matrix)
+
+
+def resized(
+    atoms: Atoms,
+    size: Sequence[int] | Literal["varied"],
+    cells: tuple[int, int],
+    rng: np.random.Generator,
+) -> tuple[Atoms, int]:
+    """Repeat the unit cell of a crystal as often as a recipe says.
+
+    Args:
+        atoms: the unit cell.
+        size: numbers of cells along the first cell vectors, or "varied": a compact supercell of random shape.
+        cells: least and largest number of cells of such a one; all are equally likely.
+        rng: where number and shape come from, if they are varied.
+
+    Returns:
+        The supercell, and the number of cells in it.
+    """
+    if size == "varied":
+        index = int(rng.integers(cells[0], cells[1] + 1))
+        return random_supercell(atoms, index, rng), index
+    counts = (*(int(count) for count in size), 1)[:3]
+    return atoms.repeat(counts), int(np.prod(counts))
 
 
 def supercell(atoms: Atoms, matrix: Int[np.ndarray, "3 3"]) -> Atoms:

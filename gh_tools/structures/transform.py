@@ -25,7 +25,7 @@ from pydantic import (
 from gh_tools.errors import DataError
 from gh_tools.structures.modify import Amount, rattle, remove_atoms, replace_atoms
 from gh_tools.structures.recipe import Quantity
-from gh_tools.structures.supercells import primitive_counts, random_supercell, supercell
+from gh_tools.structures.supercells import Limits, primitive_counts, random_supercell, supercell
 
 Row = tuple[int, int, int]
 
@@ -50,9 +50,9 @@ class Transformations(BaseModel):
     """The supercell: three numbers of cells, a matrix whose rows are supercell vectors in units of the cell's, or
     "varied": a compact supercell of random shape for each structure, which training sets need. Varied is also the
     default where more structures are asked for than there are in the files."""
-    cells: tuple[PositiveInt, PositiveInt] = (3, 7)
+    cells: Limits = (3, 7)
     """Least and largest number of cells in a varied supercell."""
-    atoms: tuple[PositiveInt, PositiveInt] | None = None
+    atoms: Limits | None = None
     """Least and largest number of atoms in a varied supercell, in place of `cells`."""
     strain: float | None = Field(None, ge=0, lt=0.5)
     """Limit of the uniform random strain along x, y and z (where periodic), as a fraction."""
@@ -80,12 +80,6 @@ class Transformations(BaseModel):
 
     @model_validator(mode="after")
     def _check(self):
-        for name in ("cells", "atoms"):
-            limits = getattr(self, name)
-            if limits is not None and limits[0] > limits[1]:
-                raise ValueError(
-                    f"{name}: the limits are to ascend, found {limits[0]} and {limits[1]}"
-                )
         symbols = {
             *self.vacancies,
             *self.substitute,

@@ -15,6 +15,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from gh_tools.structures.modify import Poisson, rattle, replace_atoms
 from gh_tools.structures.recipe import BuiltStructure, Quantity, Recipe, RecipeConfig
 from gh_tools.structures.schedule import AnnealConfig
+from gh_tools.structures.supercells import BulkSize, Limits, resized
 
 
 class AgAuAnneal(AnnealConfig):
@@ -40,8 +41,10 @@ class AgAuConfig(RecipeConfig):
 
     recipe: Literal["agau"] = "agau"
     """Name of the recipe."""
-    size: tuple[PositiveInt, PositiveInt, PositiveInt] = (3, 3, 3)
-    """Number of unit cells along the three cell vectors."""
+    size: BulkSize = (3, 3, 3)
+    """Number of unit cells along the three cell vectors, or "varied": a compact supercell of random shape for each structure, as training sets need."""
+    cells: Limits = (3, 7)
+    """Least and largest number of unit cells in a varied supercell."""
     cubic: bool = True
     """Count in cubic cells of 4 atoms, not in primitive ones of 1."""
     lattice_constant: PositiveFloat = 4.09
@@ -56,9 +59,9 @@ class AgAuConfig(RecipeConfig):
 
 
 def build(config: AgAuConfig, rng: np.random.Generator, index: int) -> BuiltStructure:
-    """Make one random alloy; gold atoms and displacements are drawn in this order."""
+    """Make one random alloy; shape, gold atoms and displacements are drawn in this order."""
     cell = bulk("Ag", "fcc", a=config.lattice_constant, cubic=config.cubic)
-    atoms = cell.repeat(config.size)
+    atoms, _ = resized(cell, config.size, config.cells, rng)
     mean = Poisson(poisson=config.gold * len(atoms))
     gold = replace_atoms(atoms, "Ag", "Au", mean, rng)
     rattle(atoms, config.rattle, rng)

@@ -24,6 +24,8 @@ class InterfaceConfig(wse2.WSe2Config, hfo2.HfO2Config):
 
     recipe: Literal["hfo2-wse2"] = "hfo2-wse2"  # type: ignore[assignment]  # names its own recipe
     """Name of the recipe."""
+    size: tuple[PositiveInt, PositiveInt] = (6, 3)  # of a box
+    """Number of rectangular cells of the layer along x and y."""
     orthogonal: Literal[True] = True
     """The layer is counted in rectangular cells of 6 atoms (a by √3 a): oxide is packed in boxes."""
     molecules: PositiveInt = 84

@@ -12,10 +12,11 @@ from typing import Literal
 import numpy as np
 from ase import Atoms
 from ase.build import graphene, mx2
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat
 
 from gh_tools.structures.modify import rattle, strain_diagonal
 from gh_tools.structures.recipe import BuiltStructure, Quantity, Recipe, RecipeConfig
+from gh_tools.structures.supercells import LayerSize, Limits, resized
 
 Material = Literal["BN", "GeS", "GeSe", "GeTe", "MoS2", "MoSe2", "MoTe2", "WS2", "WSe2"]
 # Lattice constant and distance of the outer planes in Å, near what PBE gives.
@@ -44,9 +45,12 @@ class TmdConfig(RecipeConfig):
         ("BN", "GeS", "GeSe", "GeTe", "MoS2", "MoSe2", "MoTe2", "WS2", "WSe2"), min_length=1
     )
     """The crystals. Structures take turns, so that there are as many of each."""
-    size: tuple[PositiveInt, PositiveInt] = (2, 2)
+    size: LayerSize = (2, 2)
     """Number of unit cells along the two in-plane cell vectors: of 2 atoms for BN, of 4 in a
-    rectangle for the germanium chalcogenides, else of 3."""
+    rectangle for the germanium chalcogenides, else of 3; or "varied": a compact supercell of random shape for each
+    structure, as training sets need."""
+    cells: Limits = (3, 7)
+    """Least and largest number of unit cells in a varied supercell."""
     vacuum: PositiveFloat = 6.0
     """Empty space below and above the layer, in Å."""
     strain: float = Field(0.02, ge=0, lt=1)
@@ -81,9 +85,9 @@ def _puckered(first: str, second: str, zigzag: float, armchair: float, chain: fl
 
 
 def build(config: TmdConfig, rng: np.random.Generator, index: int) -> BuiltStructure:
-    """Make one random layer; strain and displacements are drawn in this order."""
+    """Make one random layer; shape, strain and displacements are drawn in this order."""
     material = config.materials[index % len(config.materials)]
-    atoms = unit_cell(material).repeat((*config.size, 1))
+    atoms, _ = resized(unit_cell(material), config.size, config.cells, rng)
     atoms.center(config.vacuum, axis=2)
     strain_x, strain_y = strain_diagonal(atoms, config.strain, 2, rng)
     rattle(atoms, config.rattle, rng)

@@ -11,11 +11,12 @@ from typing import Literal
 import numpy as np
 from ase import Atoms
 from ase.build import mx2
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat
 
 from gh_tools.orbitals.geometry import periodic_area
 from gh_tools.structures.modify import Poisson, rattle, remove_atoms, strain_diagonal
 from gh_tools.structures.recipe import BuiltStructure, Quantity, Recipe, RecipeConfig
+from gh_tools.structures.supercells import LayerSize, Limits, resized
 from gh_tools.units import CM
 
 
@@ -24,8 +25,10 @@ class WSe2Config(RecipeConfig):
 
     recipe: Literal["wse2"] = "wse2"
     """Name of the recipe."""
-    size: tuple[PositiveInt, PositiveInt] = (6, 3)
-    """Number of unit cells along the two in-plane cell vectors."""
+    size: LayerSize = (6, 3)
+    """Number of unit cells along the two in-plane cell vectors, or "varied": a compact supercell of random shape for each structure, as training sets need."""
+    cells: Limits = (3, 7)
+    """Least and largest number of unit cells in a varied supercell."""
     orthogonal: bool = True
     """Count in rectangular cells of 6 atoms (a by √3 a), not in hexagonal ones of 3."""
     lattice_constant: PositiveFloat = 3.32
@@ -45,22 +48,22 @@ class WSe2Config(RecipeConfig):
     the thermal amplitude of the heavy atoms at room temperature."""
 
 
-def layer(config: WSe2Config) -> Atoms:
-    """Return the perfect layer, periodic in x and y, in the middle of its cell along z."""
+def layer(config: WSe2Config, rng: np.random.Generator) -> Atoms:
+    """Return the perfect layer, periodic in x and y, in the middle of its cell along z; its shape may be drawn."""
     atoms = mx2("WSe2", a=config.lattice_constant, thickness=config.thickness)
     if config.orthogonal:
         # mx2 is hexagonal: the rectangle of a1 and a1 + 2 a2 holds two formula units.
         atoms = atoms.repeat((1, 2, 1))
         atoms.set_cell([config.lattice_constant, 3**0.5 * config.lattice_constant, 0])
         atoms.wrap()
-    atoms = atoms.repeat((*config.size, 1))
+    atoms, _ = resized(atoms, config.size, config.cells, rng)
     atoms.center(config.vacuum, axis=2)
     return atoms
 
 
 def random_layer(config: WSe2Config, rng: np.random.Generator) -> tuple[Atoms, dict[str, Quantity]]:
-    """Make one random layer, with its columns; strain, vacancies and displacements are drawn."""
-    atoms = layer(config)
+    """Make one random layer, with its columns; shape, strain, vacancies and displacements are drawn."""
+    atoms = layer(config, rng)
     strain_x, strain_y = strain_diagonal(atoms, config.strain, 2, rng)
     sites = int(np.count_nonzero(atoms.symbols == "Se"))
     vacancies = remove_atoms(atoms, "Se", Poisson(poisson=config.se_vacancies), rng)

@@ -335,3 +335,31 @@ def test_litfsi():
     assert partners["F"] == ["C"] * 6
     assert partners["O"] == ["LiS", "LiS", "S", "S"]
     assert partners["Li"] == ["OO"]
+
+
+@pytest.mark.parametrize("name, per_cell", [("wse2", 6), ("tmd", None), ("agau", 4)])
+def test_recipes_of_crystals_vary_the_shapes_of_their_cells(name, per_cell):
+    """Numbers of cells are within the limits, and of one number several shapes come."""
+    recipe = get(name)
+    options = {"size": "varied", "cells": (3, 4), "rattle": 0.0}
+    options |= {"wse2": {"se_vacancies": 0}, "tmd": {"materials": ["MoS2"]}}.get(name, {})
+    options |= {} if name == "agau" else {"strain": 0.0}
+    made = generate(recipe, recipe.config(**options), 12, seed=3)
+    per_cell = per_cell or 3
+    assert {len(atoms) // per_cell for atoms in made.atoms} == {3, 4}
+    metrics = {tuple(np.round(atoms.cell.cellpar(), 3)) for atoms in made.atoms}
+    assert len(metrics) > 2
+    # All are the same crystal: volume (of layers area) goes with the number of cells, and nearest distances are equal.
+    for atoms in made.atoms:
+        nearest = neighbor_list("d", atoms, 3.2).min()
+        assert nearest == pytest.approx(neighbor_list("d", made.atoms[0], 3.2).min(), abs=1e-6)
+
+
+def test_a_layer_on_an_oxide_has_a_rectangular_cell():
+    with pytest.raises(ValueError, match="size"):
+        get("hfo2-wse2").config(size="varied")
+
+
+def test_limits_of_varied_cells_ascend():
+    with pytest.raises(ValueError, match="ascend"):
+        get("wse2").config(size="varied", cells=(5, 3))

@@ -20,7 +20,7 @@ def samples(n, **options):
 
 @pytest.mark.parametrize("orthogonal", [True, False])
 def test_perfect_layer_is_the_2h_crystal(orthogonal):
-    atoms = layer(WSe2Config(size=(4, 3), orthogonal=orthogonal))
+    atoms = layer(WSe2Config(size=(4, 3), orthogonal=orthogonal), np.random.default_rng(0))
     bond = np.hypot(A / 3**0.5, THICKNESS / 2)
     i, distance = neighbor_list("id", atoms, bond + 0.1)
     np.testing.assert_allclose(distance, bond, atol=1e-9)  # rounding of double precision
@@ -38,7 +38,7 @@ def test_perfect_layer_is_the_2h_crystal(orthogonal):
 
 
 def test_paper_supercell():
-    atoms = layer(WSe2Config())
+    atoms = layer(WSe2Config(), np.random.default_rng(0))
     assert atoms.get_chemical_formula() == "Se72W36"
     np.testing.assert_allclose(atoms.cell.angles(), 90)
     np.testing.assert_allclose(atoms.cell.lengths()[:2], [6 * A, 3 * 3**0.5 * A])
@@ -46,7 +46,7 @@ def test_paper_supercell():
 
 
 def test_vacuum_on_both_sides():
-    atoms = layer(WSe2Config(vacuum=5.0))
+    atoms = layer(WSe2Config(vacuum=5.0), np.random.default_rng(0))
     z = atoms.positions[:, 2]
     assert z.min() == pytest.approx(5.0)
     assert atoms.cell[2, 2] - z.max() == pytest.approx(5.0)
@@ -55,7 +55,7 @@ def test_vacuum_on_both_sides():
 
 def test_strain_moves_atoms_with_the_cell():
     for sample in samples(5, se_vacancies=0, rattle=0, orthogonal=False):
-        perfect = layer(WSe2Config(**PERFECT, orthogonal=False))
+        perfect = layer(WSe2Config(**PERFECT, orthogonal=False), np.random.default_rng(0))
         strain = [sample.columns["strain_x"].value, sample.columns["strain_y"].value]
         np.testing.assert_allclose(
             sample.atoms.cell.array, perfect.cell.array * [1 + strain[0], 1 + strain[1], 1]
@@ -100,7 +100,10 @@ def test_more_vacancies_than_sites():
 
 def test_rattle_is_gaussian_of_the_given_width():
     sample = samples(1, size=(10, 10), strain=0, se_vacancies=0, rattle=0.05)[0]
-    moved = sample.atoms.positions - layer(WSe2Config(size=(10, 10))).positions
+    moved = (
+        sample.atoms.positions
+        - layer(WSe2Config(size=(10, 10)), np.random.default_rng(0)).positions
+    )
     # 1800 components: the standard error of their standard deviation is 0.05/√3600 = 8e-4.
     assert moved.std() == pytest.approx(0.05, abs=4e-3)
     assert np.abs(moved).max() > 0.1
@@ -109,7 +112,7 @@ def test_rattle_is_gaussian_of_the_given_width():
 def test_areal_density_of_the_perfect_layer():
     # 183.84 + 2·78.971 g/mol over 3.32²·√3/2 Å²
     expected = 341.782 / 6.02214076e23 * 1e3 / (A**2 * 3**0.5 / 2 * 1e-20)
-    columns = geometry_columns(layer(WSe2Config(size=(2, 2))))
+    columns = geometry_columns(layer(WSe2Config(size=(2, 2)), np.random.default_rng(0)))
     assert columns["areal_density"].value == pytest.approx(expected, rel=1e-5)
     assert columns["areal_density"].unit == "mg/m^2"
     assert columns["n_atoms"].value == 24
