@@ -10,12 +10,14 @@ from ase.data import chemical_symbols
 from jaxtyping import Float
 from scipy.interpolate import BSpline
 
+from gh_tools.console import log
 from gh_tools.errors import DataError
 from gh_tools.orbitals.basis import Basis, SpeciesPair
 from gh_tools.orbitals.blocks import Hamiltonian
 from gh_tools.orbitals.bond_frame import exchange_atoms, to_frame
 from gh_tools.orbitals.irreps import IrrepLayout, Irreps
 from gh_tools.overlap.functions import DEGREE, PairFunctions, two_centre_components
+from gh_tools.overlap.radial import knows_radial_functions, two_centre_functions
 
 # Deviation of S from two-centre form above which it has none: PAW corrections are ten times larger, and what
 # programs that integrate on grids or print few digits leave is ten times smaller.
@@ -26,6 +28,8 @@ _BIN, _KEPT = 0.02, 40
 _NEAR = 0.05  # Å around a distance of the data that it covers
 # Of the mean square of the splines: continues functions through gaps, and biases them by less than 1e-10.
 _RIDGE = 1e-12
+# Deviation of S of the labels from radial functions that are theirs: what tables of them and grids leave.
+_SAME = 1e-4
 
 
 @dataclass
@@ -35,9 +39,11 @@ class OverlapFit:
     Attributes:
         arrays: for `Basis.overlap`.
         deviation: largest element of S that is not of two-centre form.
-        held_out: largest deviation of S of half of the pairs from functions that were fitted to the other half.
+        held_out: largest deviation of S of half of the pairs from functions that were fitted to the other half; of
+            functions that were not fitted, of all pairs.
         ranges: shortest and longest distance of the data in Å, by elements.
         worst: elements with the largest deviation from two-centre form.
+        source: ``labels``, or ``radial functions`` where the program's files hold them.
     """
 
     arrays: dict[str, np.ndarray]
@@ -45,6 +51,7 @@ class OverlapFit:
     held_out: float
     ranges: dict[SpeciesPair, tuple[float, float]]
     worst: str
+    source: str = "labels"
 
 
 @dataclass
@@ -115,17 +122,63 @@ def fit_overlap(basis: Basis, hamiltonians: Iterable[Hamiltonian]) -> OverlapFit
             f"S is not of two-centre form: elements of {names} blocks depend on more than the two atoms, by up to "
             f"{deviation[worst]:.2g}, as with PAW"
         )
+    if knows_radial_functions(basis) and (exact := _exact(basis, pairs, layout)):
+        arrays.update(_named(exact))
+        ranges = {
+            pair: (float(f.covered[0, 0]), float(f.covered[-1, 1])) for pair, f in exact.items()
+        }
+        apart = max(_difference(pairs[pair], exact[pair]) for pair in pairs)
+        return OverlapFit(arrays, deviation[worst], apart, ranges, names, "radial functions")
     held_out, ranges = 0.0, {}
     for (zi, zj), found in pairs.items():
         if not found.distance:
             continue
         distance, values = np.concatenate(found.distance), np.concatenate(found.values)
-        functions = _fit(distance, values)
-        for name, array in vars(functions).items():
-            arrays[f"pairs/{zi}-{zj}/{name}"] = array
+        arrays.update(_named({(zi, zj): _fit(distance, values)}))
         ranges[zi, zj] = float(distance.min()), float(distance.max())
         held_out = max(held_out, _held_out(found, distance, values))
     return OverlapFit(arrays, deviation[worst], held_out, ranges, names)
+
+
+def _named(functions: Mapping[SpeciesPair, PairFunctions]) -> dict[str, np.ndarray]:
+    return {
+        f"pairs/{zi}-{zj}/{name}": array
+        for (zi, zj), found in functions.items()
+        for name, array in vars(found).items()
+    }
+
+
+def _exact(
+    basis: Basis, pairs: Mapping[SpeciesPair, _Pairs], layout: IrrepLayout
+) -> dict[SpeciesPair, PairFunctions]:
+    """Return functions from the radial functions of the basis, if they give the S of the labels."""
+    found = {
+        pair: _fit(*two_centre_functions(basis, pair, layout.pair[pair])) for pair in layout.pair
+    }
+    apart = max(_difference(pairs[pair], found[pair]) for pair in pairs)
+    if apart < _SAME:
+        return found
+    log.warning(
+        "the radial functions of the basis give another S than the labels have, by up to %.2g: functions of S are "
+        "fitted to the labels",
+        apart,
+    )
+    return {}
+
+
+def _difference(found: _Pairs, functions: PairFunctions) -> float:
+    """Return the largest deviation of functions from the S of pairs."""
+    if not found.distance:
+        return 0.0
+    return _largest(found, np.concatenate(found.distance), np.concatenate(found.values), functions)
+
+
+def _largest(
+    found: _Pairs, distance: np.ndarray, values: np.ndarray, functions: PairFunctions
+) -> float:
+    components = np.zeros((len(distance), found.irreps.size))
+    components[:, two_centre_components(found.irreps)] = functions(distance) - values
+    return float(np.abs(found.irreps.to_blocks(components)).max(initial=0.0))
 
 
 def _fit(distance: np.ndarray, values: np.ndarray) -> PairFunctions:
@@ -158,15 +211,13 @@ def _held_out(found: _Pairs, distance: np.ndarray, values: np.ndarray) -> float:
     second = second[functions.is_covered(distance[second])]
     if not len(second):
         return 0.0
-    components = np.zeros((len(second), found.irreps.size))
-    difference = functions(distance[second]) - values[second]
-    components[:, two_centre_components(found.irreps)] = difference
-    return float(np.abs(found.irreps.to_blocks(components)).max())
+    return _largest(found, distance[second], values[second], functions)
 
 
 def described(fit: OverlapFit) -> Mapping[str, object]:
     """Return what a store says of a fit: an attribute of its root."""
     return {
+        "source": fit.source,
         "deviation": fit.deviation,
         "held_out": fit.held_out,
         "distances": {f"{zi}-{zj}": list(found) for (zi, zj), found in fit.ranges.items()},

@@ -151,9 +151,14 @@ def _with_overlap(labels: Labels, split: Split) -> tuple[Basis, Mapping[str, obj
         log.warning("%s; models of these labels predict no new structures", error)
         return labels.basis, {"refused": str(error)}
     log.info(
-        "S of %s is of two-centre form within %.1g; its functions, fitted to half of the pairs, give the others "
-        "within %.1g, at distances of %s Å",
-        *(", ".join(codes), fit.deviation, fit.held_out),
+        "S of %s is of two-centre form within %.1g; its functions, %s, give %s within %.1g, at distances of %s Å",
+        *(", ".join(codes), fit.deviation),
+        *(
+            ("fitted to half of the pairs", "the others")
+            if fit.source == "labels"
+            else ("integrals of the basis files' radial functions", "those of the labels")
+        ),
+        fit.held_out,
         ", ".join(
             f"{a:.2f} to {b:.2f} ({'-'.join(chemical_symbols[z] for z in pair)})"
             for pair, (a, b) in fit.ranges.items()
