@@ -413,6 +413,12 @@ def _bash_key_values(command: Command) -> list[str]:
     return [f'={key}) words="{" ".join(v)}" ;;' for key, v in values.items()]
 
 
+def _key_values(command: Command) -> str:
+    """Return KEY=VALUE of all keys with values to choose from, as words."""
+    values = {key: v for keys in command.keys.values() for key, v in keys.items() if len(v) > 1}
+    return " ".join(f"{key}={value}" for key, known in values.items() for value in known)
+
+
 def _all_keys(command: Command) -> list[str]:
     return list(dict.fromkeys(key for keys in command.keys.values() for key in keys))
 
@@ -422,6 +428,24 @@ def zsh(found: list[Command]) -> str:
     lines = [
         f"#compdef {' '.join(command.name for command in found)}",
         "# Completions of gh-tools for zsh: put this file into a folder of $fpath.",
+        "",
+        "# Stores of one kind, and folders that are no stores.",
+        "_gh_tools_stores() {",
+        "  local folder",
+        "  local -a stores folders",
+        "  for folder in ${PREFIX}*(N-/); do",
+        "    if [[ ! -e $folder/zarr.json ]]; then",
+        "      folders+=($folder/)",
+        '    elif grep -qs "^    \\"kind\\": \\"$1\\"" $folder/zarr.json; then',
+        "      stores+=($folder)",
+        "    fi",
+        "  done",
+        "  local none=1",
+        "  compadd -- $stores && none=0",
+        "  compadd -S '' -- $folders && none=0",
+        "  return $none",
+        "}",
+        "",
         "case $service in",
     ]
     for command in found:
@@ -434,10 +458,13 @@ def zsh(found: list[Command]) -> str:
                 action = f"({' '.join(option.choices)})" if option.choices else ""
                 action = action or ("_files" if option.takes_files else "")
                 if option.kind:
-                    action = '_files -g "*.zarr(-/)"'
+                    action = f"{{_gh_tools_stores {option.kind}}}"
                 if "--set" in option.flags:
                     keys = " ".join(f"{key}=" for key in _all_keys(command))
-                    action = f'{{compadd -S "" -- {keys}}}'
+                    action = (
+                        f"{{if [[ $PREFIX == *=* ]]; then compadd -- {_key_values(command)}; "
+                        f'else compadd -S "" -- {keys}; fi}}'
+                    )
                 value = f":{option.metavar.replace(':', ',')}:{action}"
             lines += [f"      '{flag}[{text}]{value}' \\" for flag in option.flags]
         words = f"_alternative 'words:recipe:({' '.join(command.words)})' 'files:file:_files'"
@@ -450,7 +477,31 @@ def zsh(found: list[Command]) -> str:
 
 def fish(found: list[Command]) -> str:
     """Return the completions for fish."""
-    lines = ["# Completions of gh-tools for fish: source this file."]
+    lines = [
+        "# Completions of gh-tools for fish: source this file.",
+        "",
+        "# Stores of one kind, and folders that are no stores.",
+        "function __gh_tools_stores",
+        "    set -l typed (commandline -ct | string replace -r '^--[a-z-]+=' '')",
+        "    for folder in $typed*/",
+        "        if not test -e $folder/zarr.json",
+        "            echo $folder",
+        '        else if grep -qs "^    \\"kind\\": \\"$argv[1]\\"" $folder/zarr.json',
+        "            string trim -r -c / $folder",
+        "        end",
+        "    end",
+        "end",
+        "",
+        "# Keys, and behind an equals sign their values.",
+        "function __gh_tools_keys",
+        "    if string match -q '*=*' -- (commandline -ct)",
+        "        string split ' ' -- $argv[2]",
+        "    else",
+        "        string split ' ' -- $argv[1]",
+        "    end",
+        "end",
+        "",
+    ]
     for command in found:
         for option in command.options:
             flags = " ".join(
@@ -459,7 +510,10 @@ def fish(found: list[Command]) -> str:
             )
             value = ""
             if "--set" in option.flags:
-                value = f" -x -a '{' '.join(f'{key}=' for key in _all_keys(command))}'"
+                keys = " ".join(f"{key}=" for key in _all_keys(command))
+                value = f' -x -a \'(__gh_tools_keys "{keys}" "{_key_values(command)}")\''
+            elif option.kind:
+                value = f" -x -a '(__gh_tools_stores {option.kind})'"
             elif option.choices:
                 value = f" -x -a '{' '.join(option.choices)}'"
             elif option.metavar:

@@ -1,6 +1,7 @@
 """Help, man pages, completions and reference: there for every command, without heavy imports, and up to date."""
 
 import shlex
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -143,6 +144,8 @@ def test_bash_completes_models_alone(tmp_path):
         (tmp_path / f"x.{kind}.zarr/zarr.json").write_text(text)
     (tmp_path / "folder").mkdir()
     assert _completed(["gh-infer", "--model", ""], tmp_path) == ["folder/", "x.model.zarr"]
+    assert _completed_by_fish("gh-infer --model ", tmp_path) == ["folder/", "x.model.zarr"]
+    assert _completed_by_zsh("gh-infer --model x", tmp_path) == "gh-infer --model x.model.zarr "
 
 
 def _completed(words, folder=ROOT):
@@ -155,3 +158,55 @@ def _completed(words, folder=ROOT):
         ["bash", "-c", line, "bash", *words], cwd=folder, capture_output=True, text=True, check=True
     )
     return done.stdout.split()
+
+
+@pytest.mark.parametrize(
+    ("line", "completed"),
+    [
+        ("gh-label --preset ag", ["agau"]),
+        ("gh-dos --solver sl", ["slices"]),
+        ("gh-train --set optimizer.na", ["optimizer.name="]),
+        ("gh-train --set schedule.name=cos", ["schedule.name=cosine"]),
+        ("gh-info --tab", ["--table"]),
+    ],
+)
+def test_fish_and_zsh_complete_the_same(line, completed, tmp_path):
+    assert _completed_by_fish(line, tmp_path) == completed
+    after = "" if completed[0].endswith("=") else " "
+    assert _completed_by_zsh(line, tmp_path) == line.rpartition(" ")[0] + f" {completed[0]}{after}"
+
+
+def _completed_by_fish(line, folder):
+    if shutil.which("fish") is None:
+        pytest.skip("there is no fish")
+    script = ROOT / "share/gh_tools/completions/gh-tools.fish"
+    command = f"source {script}; complete -C {shlex.quote(line)}"
+    done = subprocess.run(
+        ["fish", "--no-config", "-c", command],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return [row.split("\t")[0] for row in done.stdout.splitlines()]
+
+
+def _completed_by_zsh(line, folder):
+    """Return the line after a tab, as zsh's line editor has it in a terminal of its own."""
+    if shutil.which("zsh") is None:
+        pytest.skip("there is no zsh")
+    script = f"""
+        zmodload zsh/zpty
+        zpty -b inner zsh -f -i
+        zpty -w inner 'PS1=; fpath=({ROOT}/share/gh_tools/completions $fpath); unsetopt beep'
+        zpty -w inner 'autoload -Uz compinit; compinit -u -D'
+        zpty -w inner 'show() {{ print -r -- "<$BUFFER>" > out; BUFFER=; zle .accept-line }}; zle -N show'
+        zpty -w inner 'bindkey "^X" show; print ready > ready'
+        repeat 400 {{ [[ -s ready ]] && break; sleep 0.05 }}
+        zpty -w -n inner {shlex.quote(line)}$'\\t\\x18'
+        repeat 400 {{ [[ -s out ]] && break; sleep 0.05; zpty -r -t inner ignored }}
+        cat out
+    """
+    done = subprocess.run(["zsh", "-f", "-c", script], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()[1:-1]

@@ -1,4 +1,26 @@
 # Completions of gh-tools for fish: source this file.
+
+# Stores of one kind, and folders that are no stores.
+function __gh_tools_stores
+    set -l typed (commandline -ct | string replace -r '^--[a-z-]+=' '')
+    for folder in $typed*/
+        if not test -e $folder/zarr.json
+            echo $folder
+        else if grep -qs "^    \"kind\": \"$argv[1]\"" $folder/zarr.json
+            string trim -r -c / $folder
+        end
+    end
+end
+
+# Keys, and behind an equals sign their values.
+function __gh_tools_keys
+    if string match -q '*=*' -- (commandline -ct)
+        string split ' ' -- $argv[2]
+    else
+        string split ' ' -- $argv[1]
+    end
+end
+
 complete -c gh-tools -l json -d 'Print results as JSON, one object a line.'
 complete -c gh-tools -s q -l quiet -d 'Say nothing but errors.'
 complete -c gh-tools -s v -l verbose -d 'Say more.'
@@ -12,7 +34,7 @@ complete -c gh-build -l relax -x -a 'emt xtb chgnet sevennet lammps mace' -d 'Le
 complete -c gh-build -l every -x -d 'Keep snapshots of the annealing\'s dynamics, too: one every so many time steps.'
 complete -c gh-build -s o -l output -r -d 'Store to write; by default named after the input, beside it.'
 complete -c gh-build -s c -l config -r -d 'Configuration in a TOML file.'
-complete -c gh-build -l set -x -a 'standardize= pbc= vacuum= size= cells= atoms= strain= shear= vacancies.poisson= substitute.poisson= rattle= recipe= minimum_distance= anneal.calculator= anneal.options= anneal.relax= anneal.relax_options= anneal.first_fmax= anneal.relax_cell= anneal.temperatures= anneal.steps= anneal.time_step= anneal.largest_move= anneal.coupling= anneal.final_fmax= anneal.max_steps= paths= images= format= units= orthogonal= lattice_constant= thickness= se_vacancies= materials= cubic= gold= molecules= density= radii= nickel= distance=' -d 'Set a key of the configuration, as in a.b=c.'
+complete -c gh-build -l set -x -a '(__gh_tools_keys "standardize= pbc= vacuum= size= cells= atoms= strain= shear= vacancies.poisson= substitute.poisson= rattle= recipe= minimum_distance= anneal.calculator= anneal.options= anneal.relax= anneal.relax_options= anneal.first_fmax= anneal.relax_cell= anneal.temperatures= anneal.steps= anneal.time_step= anneal.largest_move= anneal.coupling= anneal.final_fmax= anneal.max_steps= paths= images= format= units= orthogonal= lattice_constant= thickness= se_vacancies= materials= cubic= gold= molecules= density= radii= nickel= distance=" "anneal.relax_cell=true anneal.relax_cell=false orthogonal=true orthogonal=false cubic=true cubic=false")' -d 'Set a key of the configuration, as in a.b=c.'
 complete -c gh-build -l print-config -d 'Print the whole configuration as TOML, and stop.'
 complete -c gh-build -l seed -x -d 'Seed of all random numbers.'
 complete -c gh-build -s j -l jobs -x -d 'Structures that are worked on at once.'
@@ -29,7 +51,7 @@ complete -c gh-build -a 'file litfsi wse2 tmd agau sio2 hfo2 hfo2-wse2' -d 'reci
 complete -c gh-label -s o -l output -r -d 'Store to write; by default named after the input, beside it.'
 complete -c gh-label -l preset -x -a 'agau hfo2 hfo2-wse2 litfsi sio2 tmd wse2' -d 'Settings for a kind of material, below --config and --set: agau, hfo2, hfo2-wse2, litfsi, sio2, tmd or wse2.'
 complete -c gh-label -s c -l config -r -d 'Configuration in a TOML file.'
-complete -c gh-label -l set -x -a 'xc= basis= basis_by_element= energy_shift= confined_type= setups= hubbard= h= kpoint_density= kpts= smearing= convergence.density= convergence.energy= max_iterations= spin= magmoms= charge= vacuum= threshold= pair_cutoff=' -d 'Set a key of the configuration, as in a.b=c.'
+complete -c gh-label -l set -x -a '(__gh_tools_keys "xc= basis= basis_by_element= energy_shift= confined_type= setups= hubbard= h= kpoint_density= kpts= smearing= convergence.density= convergence.energy= max_iterations= spin= magmoms= charge= vacuum= threshold= pair_cutoff=" "spin=paired spin=collinear")' -d 'Set a key of the configuration, as in a.b=c.'
 complete -c gh-label -l print-config -d 'Print the whole configuration as TOML, and stop.'
 complete -c gh-label -l logs -d 'Keep GPAW\'s text output of all structures, in OUTPUT.logs; that of failed ones is always kept.'
 complete -c gh-label -s j -l jobs -x -d 'Structures that are worked on at once.'
@@ -72,10 +94,10 @@ complete -c gh-fit-scaleshift -l debug -d 'Show the traceback of an error.'
 complete -c gh-fit-scaleshift -l version -d 'Show the version, and stop.'
 complete -c gh-fit-scaleshift -s h -l help -d 'Show the help, and stop.'
 complete -c gh-train -s c -l config -r -d 'Configuration in a TOML file.'
-complete -c gh-train -l set -x -a 'model.model= model.cutoff= model.pair_cutoff= model.max_degree= model.n_radial= model.n_embedding= model.product_features= model.atom_features= model.onsite_features= model.bond_tensors= model.bond_pseudotensors= model.bond_features= model.hidden= model.n_layers= model.norm_epsilon= model.atom_centered.radial_basis.cutoff= model.atom_centered.radial_basis.n_radial= model.atom_centered.radial_basis.max_degree= model.atom_centered.radial_basis.n_embedding= model.atom_centered.radial_basis.radial_function= model.atom_centered.radial_basis.cutoff_function= model.atom_centered.n_tensor_dense= model.atom_centered.tensor_features= model.atom_centered.tensor_product= model.atom_centered.attention.n_heads= model.atom_centered.attention.features= model.atom_centered.max_degree= model.bond_centered.cutoff= model.bond_centered.n_radial= model.bond_centered.max_degree= model.bond_centered.features= model.bond_centered.radial_function= model.bond_centered.tensor_product= model.mlp.layers= model.mlp.activation= ensemble= precision= data.batch_size= data.bucket_count= optimizer.learning_rate= optimizer.clip= optimizer.name= optimizer.b1= optimizer.b2= optimizer.b3= optimizer.eps= optimizer.weight_decay= optimizer.nesterov= schedule.warmup_steps= schedule.name= schedule.factor= schedule.patience= schedule.rtol= schedule.cooldown= schedule.min_scale= schedule.final_scale= loss.pairs= loss.onsite= loss.eigenvalues= loss.rmse= loss.mae= loss.scale_power= early_stopping.patience= early_stopping.min_delta= metrics.interval= metrics.eigenvalue_interval= metrics.eigenvalue_structures= metrics.window= metrics.ghost_distance= epochs= budget= ema= seed= checkpoint_interval=' -d 'Set a key of the configuration, as in a.b=c.'
+complete -c gh-train -l set -x -a '(__gh_tools_keys "model.model= model.cutoff= model.pair_cutoff= model.max_degree= model.n_radial= model.n_embedding= model.product_features= model.atom_features= model.onsite_features= model.bond_tensors= model.bond_pseudotensors= model.bond_features= model.hidden= model.n_layers= model.norm_epsilon= model.atom_centered.radial_basis.cutoff= model.atom_centered.radial_basis.n_radial= model.atom_centered.radial_basis.max_degree= model.atom_centered.radial_basis.n_embedding= model.atom_centered.radial_basis.radial_function= model.atom_centered.radial_basis.cutoff_function= model.atom_centered.n_tensor_dense= model.atom_centered.tensor_features= model.atom_centered.tensor_product= model.atom_centered.attention.n_heads= model.atom_centered.attention.features= model.atom_centered.max_degree= model.bond_centered.cutoff= model.bond_centered.n_radial= model.bond_centered.max_degree= model.bond_centered.features= model.bond_centered.radial_function= model.bond_centered.tensor_product= model.mlp.layers= model.mlp.activation= ensemble= precision= data.batch_size= data.bucket_count= optimizer.learning_rate= optimizer.clip= optimizer.name= optimizer.b1= optimizer.b2= optimizer.b3= optimizer.eps= optimizer.weight_decay= optimizer.nesterov= schedule.warmup_steps= schedule.name= schedule.factor= schedule.patience= schedule.rtol= schedule.cooldown= schedule.min_scale= schedule.final_scale= loss.pairs= loss.onsite= loss.eigenvalues= loss.rmse= loss.mae= loss.scale_power= early_stopping.patience= early_stopping.min_delta= metrics.interval= metrics.eigenvalue_interval= metrics.eigenvalue_structures= metrics.window= metrics.ghost_distance= epochs= budget= ema= seed= checkpoint_interval=" "model.model=bond-frame model.model=gears-h model.atom_centered.radial_basis.radial_function=basic_fourier model.atom_centered.radial_basis.radial_function=basic_bernstein model.atom_centered.radial_basis.radial_function=basic_chebyshev model.atom_centered.radial_basis.radial_function=basic_gaussian model.atom_centered.radial_basis.cutoff_function=smooth_cutoff model.atom_centered.radial_basis.cutoff_function=cosine_cutoff model.atom_centered.tensor_product=full model.atom_centered.tensor_product=fused model.bond_centered.radial_function=basic_fourier model.bond_centered.radial_function=basic_bernstein model.bond_centered.radial_function=basic_chebyshev model.bond_centered.radial_function=basic_gaussian model.bond_centered.tensor_product=full model.bond_centered.tensor_product=fused model.mlp.activation=bent_identity model.mlp.activation=mish model.mlp.activation=silu precision=float32 precision=float64 optimizer.name=adan optimizer.name=lamb optimizer.name=adam optimizer.name=adamw optimizer.nesterov=true optimizer.nesterov=false schedule.name=constant schedule.name=reduce_on_plateau schedule.name=exponential schedule.name=cosine")' -d 'Set a key of the configuration, as in a.b=c.'
 complete -c gh-train -l hamiltonians -r -d 'Label store, may be repeated; by default those that the scale-shift was fitted to.'
 complete -c gh-train -l split -r -d 'JSON object with the lists train, validation and test of structure names or indices; by default the split of the scale-shift.'
-complete -c gh-train -l from -r -d 'Model to fine-tune: its weights, network and scale-shift are where the run starts.'
+complete -c gh-train -l from -x -a '(__gh_tools_stores model)' -d 'Model to fine-tune: its weights, network and scale-shift are where the run starts.'
 complete -c gh-train -l budget -x -d 'Wall-clock time such as 10m that the whole run takes; sets budget.'
 complete -c gh-train -l ensemble -x -d 'Train N networks, whose mean is the prediction and whose deviation its uncertainty; sets ensemble.'
 complete -c gh-train -l plot -r -d 'Picture of the learning curve: .png, .pdf or .svg.'
@@ -91,7 +113,7 @@ complete -c gh-train -s v -l verbose -d 'Say more.'
 complete -c gh-train -l debug -d 'Show the traceback of an error.'
 complete -c gh-train -l version -d 'Show the version, and stop.'
 complete -c gh-train -s h -l help -d 'Show the help, and stop.'
-complete -c gh-infer -s m -l model -r -d 'Trained model (required).'
+complete -c gh-infer -s m -l model -x -a '(__gh_tools_stores model)' -d 'Trained model (required).'
 complete -c gh-infer -l part -x -a 'train validation test' -d 'Predict only the structures of this part of the model\'s split.'
 complete -c gh-infer -s o -l output -r -d 'Store to write; by default named after the input, beside it.'
 complete -c gh-infer -s j -l jobs -x -d 'Structures that are worked on at once.'
@@ -151,7 +173,7 @@ complete -c gh-dos -s j -l jobs -x -d 'Structures that are worked on at once.'
 complete -c gh-dos -l scheduler -x -d 'Dask scheduler whose workers do the work, such as tcp://node1:8786, or its scheduler file.'
 complete -c gh-dos -l shard -x -d 'Do part I of N of the work, as one job of an array; a last run with --resume joins.'
 complete -c gh-dos -s c -l config -r -d 'Configuration in a TOML file.'
-complete -c gh-dos -l set -x -a 'kpts= kpoint_density= fermi= soc= smearing= width= points= window= solver= engine= projection= probes= seed= carriers= carrier_window=' -d 'Set a key of the configuration, as in a.b=c.'
+complete -c gh-dos -l set -x -a '(__gh_tools_keys "kpts= kpoint_density= fermi= soc= smearing= width= points= window= solver= engine= projection= probes= seed= carriers= carrier_window=" "fermi=count fermi=label soc=true soc=false solver=auto solver=dense solver=slices solver=kpm engine=auto engine=pardiso engine=mumps engine=superlu projection=mulliken projection=lowdin")' -d 'Set a key of the configuration, as in a.b=c.'
 complete -c gh-dos -l print-config -d 'Print the whole configuration as TOML, and stop.'
 complete -c gh-dos -l resume -d 'Go on where an interrupted or partly failed run stopped; with -o alone, with its inputs and options.'
 complete -c gh-dos -l overwrite -d 'Replace an existing output.'
@@ -173,7 +195,7 @@ complete -c gh-bands -l soc -d 'Add spin-orbit coupling, from the PAW setups of 
 complete -c gh-bands -l fermi -x -a 'count label' -d 'E_F from the electron \'count\', or that of the \'label\'. Default: count.'
 complete -c gh-bands -s o -l output -r -d 'Picture (.png, .pdf, .svg) or data (.json); by default a .png named after the input.'
 complete -c gh-bands -s c -l config -r -d 'Configuration in a TOML file.'
-complete -c gh-bands -l set -x -a 'kpts= kpoint_density= fermi= soc= smearing=' -d 'Set a key of the configuration, as in a.b=c.'
+complete -c gh-bands -l set -x -a '(__gh_tools_keys "kpts= kpoint_density= fermi= soc= smearing=" "fermi=count fermi=label soc=true soc=false")' -d 'Set a key of the configuration, as in a.b=c.'
 complete -c gh-bands -l print-config -d 'Print the whole configuration as TOML, and stop.'
 complete -c gh-bands -l overwrite -d 'Replace an existing output.'
 complete -c gh-bands -l dry-run -d 'Say what would be done, and stop.'
