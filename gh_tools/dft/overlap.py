@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import ase
 import numpy as np
@@ -38,6 +38,7 @@ def overlap(
     return Overlap(basis, atoms.numbers)(atoms, pairs)
 
 
+@runtime_checkable
 class OverlapSource(Protocol):
     """What computes S of any structure of some elements: `Overlap`, or functions that were fitted to S."""
 
