@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from gh_tools.errors import CannotCreateError, DataError
+from gh_tools.resources import share_path
 from gh_tools.store.hamiltonians import HamiltonianReader
 from gh_tools.store.read import open_store, verify_id
 from gh_tools.store.structures import read_structures, write_structures
@@ -83,6 +84,34 @@ def test_a_forked_process_that_outlives_its_parent_holds_nothing(processes, tmp_
     time.sleep(0.1)  # it forks
     processes.kill(pid)
     assert processes.run("write", tmp_path / "x.zarr", 1, False) == 0, processes.errors()
+
+
+def test_make_deletes_nothing_where_another_run_is_at_work(processes, small_stores, tmp_path):
+    """Code 75 is an error to make, which deletes the targets of those if it is told to."""
+    shutil.copytree(small_stores["hamiltonians"], tmp_path / "x.hamiltonians.zarr")
+    shutil.copytree(small_stores["spectra"], tmp_path / "x.spectra.zarr")
+    os.utime(tmp_path / "x.spectra.zarr/zarr.json", (0, 0))
+    os.utime(tmp_path / "x.hamiltonians.zarr/zarr.json", (1, 1))
+    rules = f"include {share_path('make/gh.mk')}\nDOS_FLAGS = --kpts 1 1 1 --points 20\n"
+    (tmp_path / "Makefile").write_text(f"{rules}all: x.spectra.zarr/zarr.json\n.DELETE_ON_ERROR:\n")
+    kept = open_store(tmp_path / "x.spectra.zarr").id
+    environment = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}"}
+
+    def make():
+        return subprocess.run(
+            ["make"], cwd=tmp_path, env=environment, capture_output=True, text=True
+        )
+
+    pid = processes.start("hold", tmp_path / "x.spectra.zarr", 60)
+    until(lambda: any(f.stat().st_size for f in tmp_path.glob(".x.spectra.zarr.gh-lock")))
+    held = make()
+    assert held.returncode == 2 and "Error 75" in held.stderr, held.stderr
+    assert f"process {pid}" in held.stderr
+    assert open_store(tmp_path / "x.spectra.zarr").id == kept
+    processes.kill(pid)
+    done = make()
+    assert done.returncode == 0, done.stderr
+    assert verify_id(open_store(tmp_path / "x.spectra.zarr"))
 
 
 def test_plain_starts_of_a_command_at_the_same_moment(tmp_path):
