@@ -208,19 +208,22 @@ def check_overlap_bound(hamiltonian: Hamiltonian) -> Iterator[str]:
             )
 
 
-def check_hamiltonian(hamiltonian: Hamiltonian, overlap: bool = True) -> list[str]:
+def check_hamiltonian(
+    hamiltonian: Hamiltonian, overlap: bool = True, orthogonal: bool = False
+) -> list[str]:
     """Run all checks on one structure; those that need finite numbers only where all are.
 
     Args:
         hamiltonian: the blocks of one structure.
         overlap: look at the eigenvalues of S(k) too, which takes longest.
+        orthogonal: the basis is orthonormal, so that neighbours do not overlap.
 
     Returns:
         One sentence for each thing that is wrong.
     """
     found = list(check_blocks(hamiltonian))
     if not found:
-        found += check_bonds(hamiltonian)
+        found += [] if orthogonal else check_bonds(hamiltonian)
         found += check_overlap(hamiltonian) if overlap else []
     return found
 

@@ -54,5 +54,9 @@ def _check_matrices(store: Store) -> list[str]:
     return [
         f"{reader.names[index]}: {fault}"
         for index in track(range(len(reader)), f"checking {store.path.name}")
-        for fault in check_hamiltonian(reader.read(index, check=False), overlap=index in sample)
+        for fault in check_hamiltonian(
+            reader.read(index, check=False),
+            overlap=index in sample,
+            orthogonal=bool(store.attributes.get("orthogonal")),
+        )
     ]

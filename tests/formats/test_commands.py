@@ -56,6 +56,17 @@ def test_a_tree_of_several_formats_becomes_one_store(call, tree):  # noqa: F811
     assert checked.returncode == 0, checked.stderr
 
 
+def test_neighbours_in_an_orthonormal_basis_need_not_overlap(call, tmp_path):  # noqa: F811
+    """Of a store without S, gh-info --deep asks for none."""
+    table.get("deeptb").write(tmp_path / "frames", sample())
+    (tmp_path / "frames" / "overlaps.h5").unlink()
+    done = call("gh-import frames --valence C=4,Mo=6 -o a.hamiltonians.zarr -q", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert open_store(tmp_path / "a.hamiltonians.zarr").attributes["orthogonal"]
+    checked = call("gh-info --deep a.hamiltonians.zarr", tmp_path)
+    assert checked.returncode == 0, checked.stderr
+
+
 def test_patterns_names_of_formats_and_a_file(call, tree):  # noqa: F811
     done = call("gh-import deeph 'runs/*/d*h' -o one.hamiltonians.zarr -q", tree)
     assert (done.returncode, done.stdout) == (0, "one.hamiltonians.zarr\n"), done.stderr
