@@ -1,5 +1,8 @@
 """Names of earlier versions still work, in stores, configurations and on the command line."""
 
+import shutil
+
+import numpy as np
 import pytest
 import typer.testing
 
@@ -7,7 +10,9 @@ from gh_tools.aliases import array_path, renamed_keys
 from gh_tools.cli.configuration import load_config
 from gh_tools.cli.fit_scaleshift import app
 from gh_tools.errors import UsageError
+from gh_tools.store.read import open_store
 from gh_tools.training.config import TrainConfig
+from tests.faults.mutate import seal
 
 
 def test_arrays_of_schema_1_have_todays_names():
@@ -23,6 +28,19 @@ def test_arrays_of_schema_1_have_todays_names():
             array_path("parameters/ends_1/tensors/kernel", schema)
             == "parameters/embed_pairs_1/tensors/kernel"
         )
+
+
+def test_a_model_with_paths_of_before_opens(random_bond_model, tmp_path):
+    """Of this schema, in which the file of each chunk must be there: under the path that it has on disk."""
+    before = shutil.copytree(random_bond_model, tmp_path / "before.model.zarr")
+    for number in (0, 1):
+        path = before / "parameters" / f"embed_pairs_{number}"
+        path.rename(path.with_name(f"ends_{number}"))
+    seal(before)
+    found, expected = open_store(before), open_store(random_bond_model)
+    assert found.keys() == expected.keys()
+    for key in expected.keys():
+        np.testing.assert_array_equal(found[key], expected[key])
 
 
 def test_keys_of_before(tmp_path):

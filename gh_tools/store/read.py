@@ -262,7 +262,8 @@ def _check_files(store: Store, files: Mapping[str, int]) -> None:
         counts = [-(-n // c) for n, c in zip(array.shape, _chunk_shape(array), strict=True)]
         for number in range(math.prod(counts)):
             place = map(int, np.unravel_index(number, counts)) if counts else ()
-            file = "/".join([key, "c", *map(str, place)])
+            # By the name that it has on disk, which may be one of before.
+            file = "/".join([array.path, "c", *map(str, place)])
             if file not in files:
                 raise DataError(
                     f"{store.path}: {key}: the chunk {file} is missing; make the store anew"
