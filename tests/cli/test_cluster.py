@@ -139,7 +139,10 @@ def test_interrupted_then_a_worker_is_killed_and_nothing_is_lost(dask, executor,
     process.send_signal(signal.SIGINT)
     stdout, stderr = process.communicate(timeout=60)
     assert (process.returncode, stdout) == (130, "")
-    assert stderr == "gh-label: error: interrupted\n"
+    assert stderr == (
+        "gh-label: error: interrupted; what is finished is kept: go on with "
+        "'gh-label --resume -o h2.hamiltonians.zarr'\n"
+    )
     # What was under way ends, though nobody waits for it any more; what waited is taken back.
     until(
         lambda: (
