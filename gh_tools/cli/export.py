@@ -15,15 +15,14 @@ from gh_tools.cli.options import (
     OverwriteOption,
     QuietOption,
     VerboseOption,
+    input_argument,
 )
+from gh_tools.cli.paths import input_paths
 from gh_tools.cli.results import emit
 
 
 def main(
-    source: Annotated[
-        Path | None,
-        typer.Argument(metavar="STORE", help="Store to read.", show_default=False),
-    ] = None,
+    sources: Annotated[list[str] | None, input_argument("store")] = None,
     form: Annotated[
         str | None,
         typer.Option(
@@ -75,8 +74,10 @@ def main(
     from gh_tools.store.read import open_store
     from gh_tools.store.structures import KINDS
 
-    if source is None:
-        raise UsageError("no input: name the store to export")
+    paths = input_paths(sources)
+    if len(paths) > 1:
+        raise UsageError(f"expected one store, found {len(paths)}")
+    source = paths[0]
     if form is None or output is None:
         raise UsageError("name a format with --to and what to write with --output")
     points = [_parse_kpoint(text) for text in kpoint or []]

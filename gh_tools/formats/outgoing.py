@@ -35,7 +35,7 @@ class Target(NamedTuple):
     degrees: dict[int, tuple[int, ...]]
 
     @property
-    def start(self) -> Int[np.ndarray, " atoms+1"]:
+    def start(self) -> Int[np.ndarray, " starts"]:
         """First orbital of each atom in the program's order, and the end."""
         counts = [len(self.order[int(z)]) for z in self.atoms.numbers]
         return np.concatenate([[0], np.cumsum(counts)])

@@ -7,7 +7,6 @@ from typing import Any
 import jax
 import numpy as np
 from flax import struct
-from jaxtyping import Array, Float
 
 from gh_tools.errors import DataError
 
@@ -19,12 +18,13 @@ class Weights:
     Dozens of small arrays would be as many small operations, which take longer to run, and to compile.
 
     Attributes:
-        vector: the weights; of an ensemble with a leading axis of members, as the arrays of its tree.
+        vector: the weights, an array; of an ensemble with a leading axis of members, as the arrays of its tree.
         structure: the tree that they stand for.
         shapes: of its arrays.
     """
 
-    vector: Float[Array | np.ndarray, "*members weights"]
+    # JAX and optax put other things in its place, such as norms and states of optimisers.
+    vector: Any
     structure: Any = struct.field(pytree_node=False)
     shapes: tuple[tuple[int, ...], ...] = struct.field(pytree_node=False)
 

@@ -23,6 +23,7 @@ COMMANDS = {
     "gh-bayes": "gh-bayes 'y ~ x' {input}",
     "gh-eval": "gh-eval {input} hamiltonians.zarr",
     "gh-info": "gh-info {input}",
+    "gh-export": "gh-export {input} --to npz -o x.npz",
 }
 WRITERS = {name: line for name, line in COMMANDS.items() if name != "gh-info"}
 # The kind of store that each reads, and the name of what it would write for the input "x".
@@ -35,6 +36,7 @@ READS = {
     "gh-dos": ("hamiltonians", "x.spectra.zarr"),
     "gh-bands": ("hamiltonians", "x.bands.png"),
     "gh-bayes": ("spectra", "x.posterior.zarr"),
+    "gh-export": ("hamiltonians", "x.npz"),
 }
 
 
@@ -248,4 +250,5 @@ def test_reader_that_goes_away_is_no_error(gh):
 
 
 def test_table_covers_every_command(commands):
-    assert {*COMMANDS, "gh-build", "gh-tools"} == set(commands)
+    # gh-build and gh-import read no stores.
+    assert {*COMMANDS, "gh-build", "gh-import", "gh-tools"} == set(commands)

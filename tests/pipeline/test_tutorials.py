@@ -61,40 +61,13 @@ def test_your_own_material(example, tmp_path):
         assert (tmp_path / "sic-large.predicted.spectra.zarr/zarr.json").exists()
 
 
-def run_python(
-    texts: list[str], tiny_labels: Path, model: Path, names: tuple[str, str], folder: Path
-) -> None:
-    """Run pieces of Python one after the other, in a folder with labels, a model and spectra under the names of the page."""
-    for source, name in zip((tiny_labels, model), names, strict=True):
-        shutil.copytree(source, folder / name)
-    make = [
-        Path(sys.executable).parent / "gh-dos",
-        names[0],
-        "--kpts",
-        "2",
-        "2",
-        "1",
-        "-o",
-        "wse2.spectra.zarr",
-    ]
-    subprocess.run(make, cwd=folder, check=True, capture_output=True)
-    namespace: dict = {}
-    for text in texts:
-        exec(compile(text, "page", "exec"), namespace)
-
-
-def test_the_page_on_python(tiny_labels, random_bond_model, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    texts = [text for language, text in blocks(DOCS / "how-to/python.md") if language == "python"]
-    names = ("wse2.hamiltonians.zarr", "wse2.model.zarr")
-    run_python(texts, tiny_labels, random_bond_model, names, tmp_path)
-    assert (tmp_path / "wse2.csv").exists()
-
-
 def test_the_notebook(tiny_labels, random_bond_model, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MPLBACKEND", "agg")
+    shutil.copytree(tiny_labels, "train.hamiltonians.zarr")
+    shutil.copytree(random_bond_model, "train.model.zarr")
     cells = json.loads((DOCS / "tutorials/notebook.ipynb").read_text())["cells"]
-    texts = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
-    names = ("train.hamiltonians.zarr", "train.model.zarr")
-    run_python(texts, tiny_labels, random_bond_model, names, tmp_path)
+    namespace: dict = {}
+    for cell in cells:
+        if cell["cell_type"] == "code":
+            exec(compile("".join(cell["source"]), "notebook", "exec"), namespace)
