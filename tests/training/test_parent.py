@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from pathlib import Path
-from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -30,8 +30,9 @@ def config(parent):
 
 def with_basis(inputs, basis):
     """The inputs as if their labels had another basis table."""
-    readers = [SimpleNamespace(basis=basis)]
-    return dataclasses.replace(inputs, readers=readers, basis=basis)
+    reader = copy.copy(inputs.readers[0])
+    reader.basis = basis
+    return dataclasses.replace(inputs, readers=[reader], basis=basis)
 
 
 def test_a_run_starts_with_the_parents_network_scales_and_weights(
