@@ -71,6 +71,8 @@ def test_publication_that_is_killed_repeats_nothing(processes, tmp_path, rng, ov
         if path.exists():
             assert open_store(path).id in (old, open_store(whole).id)
         outcomes.add((path.exists(), parts.exists()))
+        # On a machine that others use a run takes longer than the first one did.
+        period *= 1.5 if parts.exists() else 0.8
         # make goes on like this, also after a run with --overwrite
         assert processes.run("combine", path, True, False) == 0, processes.errors()
         assert log.read_text().split() == [str(index) for index in range(PARTS)]
