@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 _PANEL = 1.75  # inches
 _BINS = 20  # of the data's histograms, as in the paper
 _GRID = 80  # bins a side that densities are smoothed on
-_LEVELS = (0.94, 0.75, 0.5, 0.25)  # parts of the posterior that the contours enclose
-_SHADES = ("#E3EEF7", "#BAD6EB", "#7FB5DA", "#3F8FC5")  # one for each level, outermost first
+_FRACTIONS = (0.94, 0.75, 0.5, 0.25)  # parts of the posterior that the contours enclose
+_SHADES = ("#E3EEF7", "#BAD6EB", "#7FB5DA", "#3F8FC5")  # one for each fraction, outermost first
 _FAINT = "#999999"
 
 
@@ -82,9 +82,9 @@ def _caption(probability: float, k: int) -> str:
     """Say what is shown where, in lines that the picture of so many parameters has room for."""
     parts = [f"Diagonal: posterior, mean and {100 * probability:g} % highest-density interval."]
     if k > 1:
-        levels = ", ".join(f"{100 * level:g}" for level in _LEVELS)
+        percent = ", ".join(f"{100 * fraction:g}" for fraction in _FRACTIONS)
         parts += [
-            f"Below: regions that hold {levels} % of two parameters' posterior.",
+            f"Below: regions that hold {percent} % of two parameters' posterior.",
             "Above: their correlation coefficients.",
         ]
     return textwrap.fill(" ".join(parts), int(14 * _size(k)[0]))
@@ -223,10 +223,10 @@ def _draw_contours(
     density = gaussian_filter(counts, widths * len(x) ** (-1 / 6))
     ordered = np.sort(density.ravel())[::-1]
     held = np.cumsum(ordered) / ordered.sum()
-    levels = np.unique([ordered[np.searchsorted(held, level)] for level in _LEVELS])
+    heights = np.unique([ordered[np.searchsorted(held, fraction)] for fraction in _FRACTIONS])
     centers = [(edges[1:] + edges[:-1]) / 2 for edges in (x_edges, y_edges)]
-    axes.contourf(*centers, density.T, [*levels, density.max()], colors=_SHADES)
-    axes.contour(*centers, density.T, levels, colors=PALETTE[0], linewidths=0.7)
+    axes.contourf(*centers, density.T, [*heights, density.max()], colors=_SHADES)
+    axes.contour(*centers, density.T, heights, colors=PALETTE[0], linewidths=0.7)
 
 
 def _write_correlation(axes: Axes, value: float) -> None:

@@ -210,9 +210,9 @@ def _portable() -> Callable[[str, bytes], Any]:
         else:
             found = f"has gh-tools {gh_tools.__version__}"
             if gh_tools.__version__ == version:
-                from gh_tools.workers.cluster import take_turn
+                from gh_tools.workers.cluster import run_alone
 
-                return take_turn(task)
+                return run_alone(task)
         raise RuntimeError(
             f"the worker on {socket.gethostname()} {found}; all workers need {version}, that of the command"
         )
@@ -220,15 +220,15 @@ def _portable() -> Callable[[str, bytes], Any]:
     return work
 
 
-_turn = threading.Lock()
+_alone = threading.Lock()
 
 
-def take_turn(task: bytes) -> Any:
+def run_alone(task: bytes) -> Any:
     """Run a task in a worker that may have several threads: one at a time.
 
     GPAW was not made for threads, and each task may use the memory and the cores that the worker has.
     """
-    with _turn:
+    with _alone:
         # From the scheduler, over Dask's connection, and never from a file: who may submit to a Dask
         # cluster can run anything there. Packed here so that the version is checked before it is opened.
         function, arguments = pickle.loads(task)

@@ -177,6 +177,7 @@ def test_fish_and_zsh_complete_the_same(line, completed, tmp_path):
 
 
 def _completed_by_fish(line, folder):
+    # A shell that the machine lacks cannot be asked; bash, which all have, is.
     if shutil.which("fish") is None:
         pytest.skip("there is no fish")
     script = ROOT / "share/gh_tools/completions/gh-tools.fish"
@@ -193,7 +194,7 @@ def _completed_by_fish(line, folder):
 
 def _completed_by_zsh(line, folder):
     """Return the line after a tab, as zsh's line editor has it in a terminal of its own."""
-    if shutil.which("zsh") is None:
+    if shutil.which("zsh") is None:  # as for fish
         pytest.skip("there is no zsh")
     script = f"""
         zmodload zsh/zpty

@@ -41,13 +41,12 @@ def kill_when_trained(signal_number, checkpoints: Path, steps: int, *arguments) 
     process = subprocess.Popen(
         [*COMMAND, *map(str, arguments)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    deadline = time.monotonic() + 200
 
     def latest() -> int:
         names = checkpoints.iterdir() if checkpoints.exists() else ()
         return max((int(p.name) for p in names if p.name.isdigit()), default=-1)
 
-    while latest() < steps and process.poll() is None and time.monotonic() < deadline:
+    while latest() < steps and process.poll() is None:
         time.sleep(0.02)
     process.send_signal(signal_number)
     return process.wait(timeout=100)

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,24 @@ SEED = int(os.environ.get("GH_FAULTS_SEED", np.random.SeedSequence().entropy % 2
 
 def pytest_terminal_summary(terminalreporter):
     terminalreporter.write_line(f"faults: GH_FAULTS={REPEATS} GH_FAULTS_SEED={SEED}")
+
+
+def alive(pid):
+    """Return whether a process runs: one that has ended stays until it is waited for."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        return False
+    return stat.rpartition(")")[2].split()[0] not in "ZX"
+
+
+def until(condition, *pids):
+    """Wait until a condition holds, which one of these processes brings about while it lives."""
+    while not condition():
+        if not any(map(alive, pids)):
+            assert condition(), f"{pids} ended before"
+            return
+        time.sleep(0.001)
 
 
 class Processes:

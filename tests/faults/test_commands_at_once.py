@@ -16,7 +16,7 @@ from ase import Atoms
 from gh_tools.store.audit import check_store
 from gh_tools.store.read import open_store
 from gh_tools.store.structures import Structures, write_structures
-from tests.faults.conftest import REPEATS, Processes
+from tests.faults.conftest import REPEATS, Processes, until
 from tests.faults.jobs import MADE
 
 TINY = (
@@ -40,13 +40,6 @@ def commands(tmp_path_factory):
         found.close()
 
 
-def until(condition):
-    give_up = time.monotonic() + 200
-    while not condition():
-        assert time.monotonic() < give_up, "waited in vain"
-        time.sleep(0.005)
-
-
 def kill(commands, pid):
     """Kill a command with its workers."""
     try:
@@ -67,7 +60,7 @@ def at_once(commands, folder, line, rng):
     """Start a run, kill it, and let two go on; return the id of what they leave."""
     pid = commands.start("command", line, folder)
     partial, path = folder / "y.zarr.partial", folder / "y.zarr"
-    until(lambda: partial.exists() or path.exists())
+    until(lambda: partial.exists() or path.exists(), pid)
     time.sleep(rng.uniform(0, 1))
     kill(commands, pid)
     pair = PAIRS[rng.integers(len(PAIRS))]
@@ -118,7 +111,7 @@ def test_several_that_label_are_killed_while_parts_are_joined(commands, tmp_path
     parts, path = tmp_path / "y.zarr.partial/parts", tmp_path / "y.zarr"
     for _ in range(REPEATS):
         pid = commands.start("command", f"{LABEL} -j 2", tmp_path)
-        until(lambda: len(list(parts.glob("[0-9]*.npz"))) == len(BONDS) or path.exists())
+        until(lambda: len(list(parts.glob("[0-9]*.npz"))) == len(BONDS) or path.exists(), pid)
         time.sleep(rng.uniform(0, 0.3))
         kill(commands, pid)
         written = {file.name: file.stat().st_mtime_ns for file in parts.glob("[0-9]*.npz")}

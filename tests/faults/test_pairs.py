@@ -20,15 +20,8 @@ from gh_tools.store.hamiltonians import HamiltonianReader
 from gh_tools.store.read import open_store, verify_id
 from gh_tools.store.structures import read_structures, write_structures
 from tests.cli.conftest import BIN
-from tests.faults.conftest import REPEATS
+from tests.faults.conftest import REPEATS, until
 from tests.faults.jobs import MADE, PARTS, PartialStore, filled, structures
-
-
-def until(condition):
-    give_up = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < give_up, "waited in vain"
-        time.sleep(0.002)
 
 
 def build(folder, *options):
@@ -67,7 +60,7 @@ def test_two_that_replace_leave_one_of_theirs(processes, tmp_path):
 
 def test_the_second_run_says_who_is_at_work(processes, tmp_path):
     pid = processes.start("hold", tmp_path / "x.zarr", 60)
-    until(lambda: any(f.stat().st_size for f in tmp_path.glob(".x.zarr.gh-lock")))
+    until(lambda: any(f.stat().st_size for f in tmp_path.glob(".x.zarr.gh-lock")), pid)
     done = build(tmp_path, "--overwrite")
     assert (done.returncode, done.stdout) == (75, "")
     assert f"x.zarr: process {pid} on {socket.gethostname()} (jobs.py, since 20" in done.stderr
@@ -80,7 +73,7 @@ def test_the_second_run_says_who_is_at_work(processes, tmp_path):
 
 def test_a_forked_process_that_outlives_its_parent_holds_nothing(processes, tmp_path):
     pid = processes.start("hold", tmp_path / "x.zarr", 5, True)
-    until(lambda: any(f.stat().st_size for f in tmp_path.glob(".x.zarr.gh-lock")))
+    until(lambda: any(f.stat().st_size for f in tmp_path.glob(".x.zarr.gh-lock")), pid)
     time.sleep(0.1)  # it forks
     processes.kill(pid)
     assert processes.run("write", tmp_path / "x.zarr", 1, False) == 0, processes.errors()
@@ -103,7 +96,7 @@ def test_make_deletes_nothing_where_another_run_is_at_work(processes, small_stor
         )
 
     pid = processes.start("hold", tmp_path / "x.spectra.zarr", 60)
-    until(lambda: any(f.stat().st_size for f in tmp_path.glob(".x.spectra.zarr.gh-lock")))
+    until(lambda: any(f.stat().st_size for f in tmp_path.glob(".x.spectra.zarr.gh-lock")), pid)
     held = make()
     assert held.returncode == 2 and "Error 75" in held.stderr, held.stderr
     assert f"process {pid}" in held.stderr
@@ -127,7 +120,7 @@ def test_shards_work_at_once_and_the_join_waits_for_them(processes, tmp_path):
     path = tmp_path / "x.zarr"
     pids = [processes.start("shard", path, index, 2.0) for index in range(3)]
     parts = tmp_path / "x.zarr.partial/parts"
-    until(parts.exists)
+    until(parts.exists, *pids)
     assert processes.run("combine", path, True, False) == 75
     assert {processes.wait(pid) for pid in pids} == {0}, processes.errors()
     assert processes.run("combine", path, True, False) == 0
@@ -199,7 +192,7 @@ def test_a_command_whose_input_is_replaced_ends_with_an_error(tiny_labels, tmp_p
     shutil.copytree(tiny_labels, source)
     command = [BIN / "gh-dos", "h.zarr", "--kpts", "2", "2", "1", "-q", "-o", "d.zarr"]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
-    until(lambda: (tmp_path / "d.zarr.partial").exists() or process.poll() is not None)
+    until(lambda: (tmp_path / "d.zarr.partial").exists() or process.poll() is not None, process.pid)
     process.send_signal(signal.SIGSTOP)
     shutil.copytree(tiny_labels, tmp_path / "new")
     document = json.loads((tmp_path / "new/zarr.json").read_text())
