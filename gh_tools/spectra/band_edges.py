@@ -53,11 +53,11 @@ def refined_edges(
     if occupied is None:
         return on_kpoints
     bands = Bands(hamiltonian)
-    ends = extrema(bands, eigenvalues, occupied)
-    edges = _edges_between(ends[0].energy, ends[1].energy, on_kpoints)
+    both = extrema(bands, eigenvalues, occupied)
+    edges = _edges_between(both[0].energy, both[1].energy, on_kpoints)
     if edges.gap == 0:
         return edges
-    return replace(edges, direct=_narrowest(bands, ends, occupied) - edges.gap < DIRECT)
+    return replace(edges, direct=_narrowest(bands, both, occupied) - edges.gap < DIRECT)
 
 
 def refined_edges_and_gap(
@@ -127,13 +127,13 @@ def occupied_bands(
     return (below + np.sum(eigenvalues.energies[:, 0] < middle, axis=-1)).tolist()
 
 
-def _narrowest(bands: Bands, ends: Iterable[Extremum], occupied: Sequence[int]) -> float:
+def _narrowest(bands: Bands, both: Iterable[Extremum], occupied: Sequence[int]) -> float:
     """Return the smallest energy between occupied and empty states of one spin at the k-points of both edges, eV."""
     found = [
         (energies[n] - energies[n - 1])
         for s, n in enumerate(occupied)
         if 0 < n < bands.n_orbitals
-        for energies in (bands.energies(end.kpoint, s) for end in ends)
+        for energies in (bands.energies(edge.kpoint, s) for edge in both)
     ]
     return float(min(found, default=np.inf))
 

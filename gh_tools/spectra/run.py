@@ -17,7 +17,13 @@ from gh_tools.resources import free_memory
 from gh_tools.spectra.choice import Solver, choose_solver
 from gh_tools.spectra.config import DosConfig
 from gh_tools.spectra.sparse.factor import available_engines
-from gh_tools.spectra.spectrum import Spectrum, compute_spectrum, describe_grid, kpoints_for
+from gh_tools.spectra.spectrum import (
+    Spectrum,
+    compute_spectrum,
+    describe_grid,
+    kpoints_for,
+    prepared,
+)
 from gh_tools.spectra.store import Spectra, SpectraWriter, gather, read_spectra, to_part
 from gh_tools.spectra.window import MOST_ORBITALS, whole_window
 from gh_tools.store.hamiltonians import HamiltonianReader
@@ -124,7 +130,7 @@ def _window(reader: HamiltonianReader, config: DosConfig) -> tuple[float, float]
     def read() -> Iterator[Hamiltonian]:
         for index in track(chosen, "deepest states"):
             with suppress(DataError):  # told when its turn comes
-                yield reader.read(index)
+                yield prepared(reader.read(index), config)[0]
 
     window = whole_window(config, read()).window
     assert window is not None

@@ -9,11 +9,10 @@ import numpy as np
 import scipy.linalg
 
 from gh_tools.errors import DataError
-from gh_tools.orbitals.bloch import bloch_matrices
 from gh_tools.orbitals.blocks import Hamiltonian
 from gh_tools.spectra.config import DosConfig
 from gh_tools.spectra.dos import REACH
-from gh_tools.spectra.eigen import Eigenvalues
+from gh_tools.spectra.eigen import solve
 from gh_tools.spectra.fermi import band_edges, electrons_of
 from gh_tools.spectra.kpoints import monkhorst_pack
 
@@ -55,19 +54,6 @@ def _depth(hamiltonian: Hamiltonian) -> float:
     corners = 2 if hamiltonian.n_orbitals <= _SMALL else 1
     grid = [corners if periodic else 1 for periodic in hamiltonian.atoms.pbc]
     kpoints = monkhorst_pack(grid)
-    overlaps = bloch_matrices(hamiltonian, kpoints.points, "overlap")
-    energies = np.array(
-        [
-            [
-                scipy.linalg.eigh(matrix, overlap, eigvals_only=True, check_finite=False)
-                for matrix, overlap in zip(matrices, overlaps, strict=True)
-            ]
-            for matrices in (
-                bloch_matrices(hamiltonian, kpoints.points, "hamiltonian", spin)
-                for spin in range(hamiltonian.n_spins)
-            )
-        ]
-    )
-    eigenvalues = Eigenvalues(energies, kpoints, np.unique(hamiltonian.atoms.numbers))
+    eigenvalues = solve(hamiltonian, kpoints, projected=False)
     edges = band_edges(eigenvalues, electrons_of(hamiltonian))
     return float(eigenvalues.energies.min()) - edges.conduction

@@ -23,6 +23,7 @@ from gh_tools.spectra.eigen import solve
 from gh_tools.spectra.kpoints import KPoints
 from gh_tools.spectra.plot import plot_bands
 from gh_tools.spectra.spectrum import compute_spectrum
+from gh_tools.spectra.window import whole_window
 
 CONFIG = LabelConfig(setups={"W": "6"}, kpts=(2, 2, 1), h=0.32)
 # K, a point without symmetry, and M.
@@ -124,6 +125,16 @@ def test_bands_of_the_monolayer_split_at_k(wse2, tmp_path):
     picture = tmp_path / "bands.png"
     plot_bands(picture, bands)
     assert picture.stat().st_size > 10_000
+
+
+def test_the_default_window_holds_the_valence_states_of_spinors(wse2):
+    """Se 4s lies 13 eV below E_F, and coupling moves it by less than the window's steps of 1 eV."""
+    without, coupled = (
+        whole_window(DosConfig(kpts=(2, 2, 1)), [one]).window
+        for one in (wse2, with_spin_orbit(wse2))
+    )
+    assert without[0] < -13
+    assert abs(coupled[0] - without[0]) <= 1
 
 
 def test_all_solvers_give_the_same(wse2):
