@@ -14,7 +14,8 @@ from gh_tools.errors import DataError
 from gh_tools.formats.matrices import CodeMatrices, Entries, Orbitals
 from gh_tools.orbitals.basis import Basis, ElementBasis, Shell
 from gh_tools.orbitals.blocks import Hamiltonian, OnsiteBlocks, PairBlocks, canonical
-from gh_tools.orbitals.checks import check_blocks
+from gh_tools.orbitals.checks import check_blocks, check_bonds
+from gh_tools.orbitals.geometry import structure_fault
 from gh_tools.orbitals.pairs import wrapped
 
 # eV, and of S: what a file that means H and S never violates Hermiticity by.
@@ -59,8 +60,8 @@ def assemble(
         H(R) and S(R) in our order, R counted from wrapped positions, and what was found on the way.
 
     Raises:
-        DataError: the matrices are not Hermitian, complex, non-collinear, of one k-point alone, or not what H
-            and S must be.
+        DataError: the matrices are not Hermitian, complex, non-collinear, of one k-point alone, not what H and S
+            must be, or not those of the structure; or it is none.
     """
     left_out = 0.0
     spins = matrices.hamiltonian
@@ -132,6 +133,8 @@ def assemble(
         _check_images(made)
     if fault := next(check_blocks(made), None):
         raise DataError(fault)
+    if matrices.local and overlap is not None and (fault := next(check_bonds(made), None)):
+        raise DataError(f"the matrices do not belong to the structure: {fault}")
     return made, findings
 
 
@@ -194,7 +197,7 @@ def _spin_independent(spins: list[Entries], wanted: bool) -> tuple[list[Entries]
 
 
 def _wrapped(matrices: CodeMatrices) -> tuple[ase.Atoms, Int[np.ndarray, "atoms 3"]]:
-    """Return the wrapped structure, and the lattice vectors by which its atoms moved."""
+    """Return the wrapped structure, which is one, and the lattice vectors by which its atoms moved."""
     atoms = matrices.atoms.copy()
     if not matrices.periodic:
         coupled = np.zeros(3, dtype=bool)
@@ -202,6 +205,10 @@ def _wrapped(matrices: CodeMatrices) -> tuple[ase.Atoms, Int[np.ndarray, "atoms 
         for entries in every:
             coupled |= entries.cell.any(axis=0)
         atoms.pbc = coupled & atoms.cell.array.any(axis=1)
+    with np.errstate(all="ignore"):  # of numbers that are refused
+        fault = structure_fault(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc)
+    if fault:
+        raise DataError(fault)
     inside = wrapped(atoms)
     moved = atoms.positions - inside.positions
     cells = np.linalg.solve(atoms.cell.complete().array.T, moved.T).T if len(atoms) else moved

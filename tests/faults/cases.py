@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import importlib
 import io
 import json
@@ -35,6 +36,7 @@ COMMANDS: dict[str, list[tuple[str, str]]] = {
         ("gh-label x.structures.zarr --dry-run -o y.zarr", "s"),
         ("gh-infer x.structures.zarr --model x.model.zarr --dry-run -o y.zarr", "s"),
         ("gh-overlap x.structures.zarr --basis x.model.zarr --dry-run -o y.zarr", ""),
+        ("gh-export x.structures.zarr --to extxyz -o y.json", "s"),
     ],
     "hamiltonians": [
         ("gh-info --deep --json x.hamiltonians.zarr", "sm"),
@@ -44,6 +46,8 @@ COMMANDS: dict[str, list[tuple[str, str]]] = {
         ("gh-eval sound.zarr x.hamiltonians.zarr --json", "sm"),
         ("gh-fit-scaleshift x.hamiltonians.zarr -o y.zarr", "s"),
         ("gh-infer x.hamiltonians.zarr --model x.model.zarr --dry-run -o y.zarr", "s"),
+        ("gh-export x.hamiltonians.zarr --to npz -o y.files", "s"),
+        ("gh-export x.hamiltonians.zarr --to wannier90 -o y.files", "s"),
     ],
     "overlap": [
         ("gh-info --deep --json x.overlap.zarr", "sm"),
@@ -61,6 +65,7 @@ COMMANDS: dict[str, list[tuple[str, str]]] = {
     "spectra": [
         ("gh-info --deep --json x.spectra.zarr", "sm"),
         ("gh-bayes 'fermi_level ~ strain' x.spectra.zarr --dry-run -o y.zarr", ""),
+        ("gh-export x.spectra.zarr --to json -o y.json", "s"),
     ],
     "posterior": [("gh-info --deep --json x.posterior.zarr", "sm")],
 }
@@ -105,7 +110,7 @@ def results(line: str) -> list[str]:
     """Run a command here; return exit code, what came of it (without history), and standard error."""
     if line.startswith("open "):
         return read(Path(line.split()[1]))
-    for path in map(Path, ("y.zarr", "y.zarr.partial", "y.json")):
+    for path in map(Path, ("y.zarr", "y.zarr.partial", "y.json", "y.files")):
         shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
     code, out, err = call(line)
     made = ""
@@ -113,6 +118,9 @@ def results(line: str) -> list[str]:
         made = json.loads(Path("y.zarr/zarr.json").read_text())["attributes"]["id"]
     elif Path("y.json").exists():
         made = Path("y.json").read_text()
+    elif Path("y.files").exists():
+        files = [file for file in sorted(Path("y.files").rglob("*")) if file.is_file()]
+        made = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
     if line.startswith("gh-info") and code == 0:
         found = json.loads(out)
         for key in ("history", "bytes"):

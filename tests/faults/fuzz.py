@@ -58,6 +58,8 @@ PRELOADED = (
     "gh_tools.training.report",
     "gh_tools.training.data.cache",
     "gh_tools.dft.label",
+    "gh_tools.formats.importing",
+    "gh_tools.formats.exporting",
     "gh_tools.bayes.run",
     "tests.store.small",
 )

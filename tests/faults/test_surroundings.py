@@ -45,7 +45,7 @@ def test_a_home_that_cannot_be_written_is_a_warning(tmp_path):
         "from gh_tools import console; console.configure()\n"
         "from gh_tools.trained_model.runtime import configure_jax; configure_jax('float32')\n"
         "import jax, os, subprocess, sys; jax.jit(lambda x: 2 * x)(1.0).block_until_ready()\n"
-        "folder = os.environ['XDG_CACHE_HOME']; print(folder, len(os.listdir(folder + '/jax')))\n"
+        "folder = os.environ['XDG_CACHE_HOME']; print(folder, len(os.listdir(folder + '/jax')), flush=True)\n"
         "again = 'from gh_tools.resources import cache_folder; print(cache_folder())'\n"
         "subprocess.run([sys.executable, '-c', again], check=True)\n"
     )

@@ -41,6 +41,8 @@ FORMATS = {
     "a.cube": "cube",
     "a.xyz.gz": "extxyz",
 }
+# Formats of Hamiltonians that are written as well as read.
+PROGRAMS = ("deeph", "deeph-legacy", "deeptb", "abacus", "wannier90")
 OTHER_OUTPUTS = (
     *("/dev/full", "/dev/null", ".", "/", "..", "", "fifo", "missing/y.zarr", "plain.txt", "folder", "link"),
     *("x.hamiltonians.zarr/y.zarr", "a\nb.zarr", "a" * 300, "plain.txt/y.zarr", "\x1b[2J.zarr", "-", "y.zarr/"),
@@ -72,11 +74,13 @@ OPTIONS = (
     " --prior 'strain=normal(0,1)' --hdi 0.9 --plot y.png --plot-data y2.png -j 1 --dry-run -o y.zarr",
     "gh-eval x.hamiltonians.zarr x.hamiltonians.zarr --plot y.png",
     "gh-info x.model.zarr --plot y.png",
+    "gh-export x.hamiltonians.zarr --to npz --kpoint 0,0,0 --dry-run -o y.json",
+    "gh-import deeph x.structures.zarr --valence H=1 -j 1 --dry-run -o y.zarr",
 )
 
 
 def write_texts(folder: Path) -> None:
-    """Write sound files of each format, and a split; configurations come from the commands themselves."""
+    """Write sound files of structures and of other programs, and a split; configurations come from the commands themselves."""
     from ase import Atoms
     from ase.io import write
 
@@ -92,6 +96,12 @@ def write_texts(folder: Path) -> None:
             options = {"pseudopotentials": {"Si": "Si.upf", "O": "O.upf"}}
         images = [atoms, atoms] if kind in ("extxyz", "traj", "xyz", "json") else atoms
         write(folder / name, images, format=kind, **options)
+    from gh_tools.formats import table
+    from tests.formats.sample import sample
+
+    (folder / "programs").mkdir()
+    for name in PROGRAMS:
+        table.get(name).write(folder / "programs" / name, sample())
     (folder / "split.json").write_text(json.dumps({"train": [0], "validation": [1], "test": []}))
 
 
@@ -155,7 +165,7 @@ def draw_line(
         every: take what takes seconds, too.
     """
     _furnish(texts)
-    kinds = [*["configuration", "structures", "options"] * 3, *["formula"] * 2, "split"]
+    kinds = [*["configuration", "structures", "options"] * 3, *["formula", "program"] * 2, "split"]
     match rng.choice(kinds):
         case "configuration":
             line = CONFIGURED[rng.integers(len(CONFIGURED))]
@@ -169,6 +179,14 @@ def draw_line(
             content, what = mutate_text((texts / name).read_bytes(), rng)
             Path(name).write_bytes(content)
             return f"gh-build ./{name} -o y.zarr", f"{name}: {what}"
+        case "program":
+            name = PROGRAMS[rng.integers(len(PROGRAMS))]
+            shutil.copytree(texts / "programs" / name, "program")
+            files = sorted(file for file in Path("program").rglob("*") if file.is_file())
+            file = files[rng.integers(len(files))]
+            content, what = mutate_text(file.read_bytes(), rng)
+            file.write_bytes(content)
+            return "gh-import program -o y.zarr", f"{name}, {file.name}: {what}"
         case "split":
             content, what = mutate_text((texts / "split.json").read_bytes(), rng)
             Path("split.json").write_bytes(content)

@@ -185,3 +185,24 @@ def test_exports_are_folders_or_files_and_are_replaced_only_where_asked(call, tr
     (tree / "mine" / "thesis.tex").write_text("x")
     done = call(line.replace("-o out", "-o mine") + " --overwrite", tree)
     assert done.returncode == 73 and (tree / "mine" / "thesis.tex").exists()
+
+
+def test_matrices_of_another_structure_are_refused(call, tmp_path):  # noqa: F811
+    """One atom is moved by 3 Å, or to where no atom can be: neighbours of the files have no overlap then."""
+    table.get("deeph-legacy").write(tmp_path / "program", sample())
+    file = tmp_path / "program/site_positions.dat"
+    text = file.read_text()
+    positions = np.loadtxt(file)
+    for moved, said in (
+        (0.0, "matrices do not belong to the structure"),
+        (1e300, "position of atom"),
+    ):
+        changed = positions.copy()
+        changed[0, 3] = moved
+        np.savetxt(file, changed)
+        done = call("gh-import program -o y.zarr", tmp_path)
+        assert done.returncode == 65, done.stderr
+        assert said in done.stderr and "Warning" not in done.stderr
+        assert not (tmp_path / "y.zarr").exists()
+    file.write_text(text)
+    assert call("gh-import program -o y.zarr", tmp_path).returncode == 0
