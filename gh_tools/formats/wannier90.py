@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TextIO
 
 import ase
 import numpy as np
@@ -319,10 +319,8 @@ def _write_hr(file: Path, cells: np.ndarray, matrices: np.ndarray) -> None:
         stream.write(f"{_NOTE}\n{n:12d}\n{len(cells):12d}\n")
         _write_degeneracies(stream, len(cells))
         for cell, matrix in zip(cells.tolist(), matrices, strict=True):
-            for j in range(n):
-                for i in range(n):
-                    value = f"{matrix[i, j]:20.12f}{0.0:20.12f}"
-                    stream.write("".join(f"{x:5d}" for x in (*cell, i + 1, j + 1)) + value + "\n")
+            start = "".join(f"{x:5d}" for x in cell)
+            _write_elements(stream, matrix[..., None], start + "%5d%5d%20.12f{0:20.12f}\n")
 
 
 def _write_tb(
@@ -340,17 +338,29 @@ def _write_tb(
         _write_degeneracies(stream, len(cells))
         for cell, matrix in zip(cells.tolist(), matrices, strict=True):
             stream.write("\n" + "".join(f"{x:5d}" for x in cell) + "\n")
-            for j in range(n):
-                for i in range(n):
-                    stream.write(f"{i + 1:5d}{j + 1:5d}{matrix[i, j]:20.12e}{0.0:20.12e}\n")
+            _write_elements(stream, matrix[..., None], "%5d%5d%20.12e{0:20.12e}\n")
         for cell in cells.tolist():
             home = not any(cell)
             stream.write("\n" + "".join(f"{x:5d}" for x in cell) + "\n")
-            for j in range(n):
-                for i in range(n):
-                    r = centre[i] if home and i == j else np.zeros(3)
-                    values = "".join(f"{x:20.12e}{0.0:20.12e}" for x in r)
-                    stream.write(f"{i + 1:5d}{j + 1:5d}{values}\n")
+            r = np.zeros((n, n, 3))
+            if home:
+                r[range(n), range(n)] = centre
+            _write_elements(stream, r, "%5d%5d" + 3 * "%20.12e{0:20.12e}" + "\n")
+
+
+def _write_elements(stream: TextIO, matrix: Float[np.ndarray, "n n values"], line: str) -> None:
+    """Write a line for each element, the first index varying fastest: both indices from 1, then the values.
+
+    Args:
+        stream: where to.
+        matrix: the values of each element.
+        line: its form, in which {0} stands for an imaginary part.
+    """
+    n = len(matrix)
+    j, i = np.indices((n, n)) + 1
+    rows = np.concatenate([np.stack([i, j], axis=-1), matrix.swapaxes(0, 1)], axis=-1)
+    # All lines at once: there are millions of them.
+    stream.write(n * n * line.format(0.0) % tuple(rows.ravel().tolist()))
 
 
 def _write_degeneracies(stream, count: int) -> None:
