@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,10 +13,8 @@ from gh_tools.cli.options import (
     DryRunOption,
     JobsOption,
     JsonOption,
-    OutputOption,
     OverwriteOption,
     QuietOption,
-    ResumeOption,
     VerboseOption,
 )
 from gh_tools.cli.paths import claim_stores
@@ -42,7 +41,10 @@ def main(
             "tells them by content.",
         ),
     ] = "auto",
-    output: OutputOption = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Store to write.", show_default=False),
+    ] = None,
     valence: Annotated[
         str | None,
         typer.Option(
@@ -59,7 +61,14 @@ def main(
         ),
     ] = False,
     jobs: JobsOption = 1,
-    resume: ResumeOption = False,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Go on where an interrupted or partly failed run stopped, with the same files and options; files "
+            "that have changed are read again.",
+        ),
+    ] = False,
     overwrite: OverwriteOption = False,
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
