@@ -48,7 +48,11 @@ def main(
     number: Annotated[
         int | None,
         typer.Option(
-            "--number", "-n", min=1, help="How many structures; by default one, of files all."
+            "--number",
+            "-n",
+            min=1,
+            max=1_000_000_000,
+            help="How many structures; by default one, of files all.",
         ),
     ] = None,
     list_recipes: Annotated[

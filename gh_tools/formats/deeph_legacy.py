@@ -14,6 +14,7 @@ import numpy as np
 from gh_tools.errors import DataError
 from gh_tools.formats.deeph import spinor_entries
 from gh_tools.formats.files import (
+    as_elements,
     check_length,
     existing,
     open_hdf5,
@@ -72,7 +73,7 @@ def _structure(folder: Path) -> ase.Atoms:
     positions = read_table(existing(folder, "site_positions.dat")).T
     numbers = read_table(existing(folder, "element.dat")).ravel()
     check_length("element.dat: elements", numbers, len(positions))
-    return ase.Atoms(np.rint(numbers).astype(int), positions, cell=cell)
+    return ase.Atoms(as_elements(numbers), positions, cell=cell)
 
 
 def _matrix(file: Path, orbitals: Orbitals, spinful: bool) -> list[Entries]:

@@ -14,7 +14,14 @@ from ase.data import chemical_symbols
 
 from gh_tools.errors import DataError
 from gh_tools.formats.deeph_legacy import read_blocks
-from gh_tools.formats.files import existing, number_of, open_hdf5, read_table, write_table
+from gh_tools.formats.files import (
+    as_elements,
+    existing,
+    number_of,
+    open_hdf5,
+    read_table,
+    write_table,
+)
 from gh_tools.formats.format import Format, Source, extra
 from gh_tools.formats.matrices import CodeMatrices, Orbitals, entries_of_blocks
 from gh_tools.formats.outgoing import Target, shells_text, sorted_blocks, target
@@ -108,7 +115,7 @@ def _structure(folder: Path, index: int, n_frames: int) -> ase.Atoms:
         pbc = read_table(folder / "pbc.dat").ravel()[:3].astype(bool)
     pbc = np.broadcast_to(pbc, 3) & cell.any(axis=1)
     return ase.Atoms(
-        np.rint(part(numbers, n_atoms)).astype(int),
+        as_elements(part(numbers, n_atoms)),
         positions[index * n_atoms : (index + 1) * n_atoms],
         cell=cell,
         pbc=pbc,

@@ -10,7 +10,7 @@ from typing import Any
 import ase
 import numpy as np
 from ase.data import atomic_numbers, chemical_symbols
-from jaxtyping import Float, Num
+from jaxtyping import Float, Int, Num
 
 from gh_tools.errors import DataError
 from gh_tools.formats.format import extra
@@ -84,6 +84,18 @@ def number_of(symbol: str) -> int:
     if symbol not in atomic_numbers or symbol == "X":
         raise DataError(f"expected the symbol of an element, found {symbol!r}")
     return atomic_numbers[symbol]
+
+
+def as_elements(numbers: Float[np.ndarray, " atoms"]) -> Int[np.ndarray, " atoms"]:
+    """Return atomic numbers that a table of numbers holds.
+
+    Raises:
+        DataError: one of them is none.
+    """
+    for number in numbers.tolist():
+        if not (1 <= number < len(chemical_symbols) and float(number).is_integer()):
+            raise DataError(f"expected atomic numbers, found {number:g}")
+    return numbers.astype(int)
 
 
 def read_poscar(file: Path) -> ase.Atoms:

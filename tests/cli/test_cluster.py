@@ -29,9 +29,6 @@ from gh_tools.workers.task import WorkerDied
 
 from .conftest import BIN
 
-# One cluster for all of them; the last test ends it.
-pytestmark = pytest.mark.xdist_group("cluster")
-
 LABEL = "gh-label h2.structures.zarr --set h=0.3 --set vacuum=3.0"
 BONDS = (0.7, 0.72, 0.75, 0.78, 0.8, 0.85)
 SCHEDULER = {

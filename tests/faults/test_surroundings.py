@@ -90,6 +90,7 @@ def test_a_scheduler_file_is_waited_for_but_not_for_ever(impatient, tmp_path, mo
         file.write_text(content)
         with pytest.raises(TryAgainError, match=r"scheduler\.json: expected the address"):
             Cluster(str(file))
+    monkeypatch.setattr("gh_tools.workers.cluster._FILE_PATIENCE", 60.0)
     writer = threading.Timer(0.3, file.write_text, ['{"address": "tcp://127.0.0.1:1"}'])
     writer.start()
     with pytest.raises(

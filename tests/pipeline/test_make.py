@@ -82,7 +82,6 @@ def made(folder):
     return folder, finished, again
 
 
-@pytest.mark.xdist_group("make")
 def test_make_takes_up_a_killed_run_and_ends_with_whole_stores(made):
     folder, finished, again = made
     assert "--resume" in again.stdout
@@ -95,7 +94,6 @@ def test_make_takes_up_a_killed_run_and_ends_with_whole_stores(made):
     assert [path.name for path in folder.glob("*.partial")] == []
 
 
-@pytest.mark.xdist_group("make")
 def test_making_again_does_nothing_and_a_touched_input_remakes_what_depends_on_it(made):
     folder, *_ = made
     idle = shell("make all", folder)
@@ -113,7 +111,6 @@ def test_making_again_does_nothing_and_a_touched_input_remakes_what_depends_on_i
     assert "gh-" not in shell("make all", folder).stdout
 
 
-@pytest.mark.xdist_group("make")
 def test_labels_to_model_through_one_pipe(folder):
     command = (
         f"gh-build wse2 -n 3 --seed 4 {CELLS} -o p.structures.zarr | gh-label {COARSE} -j 2 | "
@@ -125,7 +122,6 @@ def test_labels_to_model_through_one_pipe(folder):
     assert open_store(folder / "p.model.zarr", "model").kind == "model"
 
 
-@pytest.mark.xdist_group("make")
 def test_structures_to_posterior_through_one_pipe(made):
     folder, *_ = made
     command = (
@@ -138,7 +134,6 @@ def test_structures_to_posterior_through_one_pipe(made):
     assert done.stdout == "q.posterior.zarr\n"
 
 
-@pytest.mark.xdist_group("make")
 def test_a_pipe_ends_where_its_first_command_fails(folder):
     command = "gh-build no-such-recipe -n 2 | gh-label | gh-fit-scaleshift"
     failed = shell(command + '; echo "${PIPESTATUS[@]}"', folder)
@@ -147,7 +142,6 @@ def test_a_pipe_ends_where_its_first_command_fails(folder):
     assert "Traceback" not in failed.stderr
 
 
-@pytest.mark.xdist_group("make")
 def test_the_name_of_a_store_is_a_target(tmp_path):
     (tmp_path / "Makefile").write_text(f"include {share_path('make/gh.mk')}\nFORMULA = a ~ b\n")
     for number, kind in enumerate(("structures", "hamiltonians", "scaleshift")):
@@ -176,7 +170,6 @@ h.structures.zarr/zarr.json:
 """
 
 
-@pytest.mark.xdist_group("make")
 def test_a_structure_that_fails_stops_make_until_it_is_accepted(tmp_path):
     """Of two structures of hydrogen one is too crowded to converge in so few iterations."""
     crowded = [[0, 0, 0], [0.3, 0, 0], [1, 1.2, 0], [0, 2, 2], [1.2, 0, 2.5]]
