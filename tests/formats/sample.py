@@ -12,7 +12,7 @@ SHELLS = {6: (0, 1, 0), 42: (0, 2, 1, 3)}
 REACH = 2.2
 
 
-def sample(spins=1, seed=0):
+def sample(spins=1, seed=0, degrees=SHELLS):
     """Four atoms in a skew cell, listed in turns, one of them outside of it; S is positive definite."""
     random = np.random.default_rng(seed)
     cell = np.array([[4.1, 0.2, 0.0], [1.3, 4.4, 0.3], [-0.4, 0.5, 4.8]])
@@ -23,10 +23,10 @@ def sample(spins=1, seed=0):
             z: ElementBasis(
                 z, tuple(Shell(degree, REACH) for degree in shells), n, code="a program"
             )
-            for (z, shells), n in zip(SHELLS.items(), (4.0, 6.0), strict=True)
+            for (z, shells), n in zip(degrees.items(), (4.0, 6.0), strict=True)
         }
     )
-    size = {z: basis[z].n_orbitals for z in SHELLS}
+    size = {z: basis[z].n_orbitals for z in degrees}
     onsite, pairs = {}, {}
     shape = () if spins == 1 else (spins,)
     for z, n in size.items():
