@@ -208,7 +208,7 @@ def main(
     from gh_tools.resources import cores, memory_limit
     from gh_tools.spectra.report import draw, records, tell_spectra
     from gh_tools.spectra.run import make_spectra
-    from gh_tools.spectra.store import read_spectra
+    from gh_tools.spectra.spectra import read_spectra
     from gh_tools.workers.local import Local
     from gh_tools.workers.processes import Processes
 

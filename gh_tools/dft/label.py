@@ -15,7 +15,8 @@ from gh_tools.dft.config import LabelConfig
 from gh_tools.dft.scf import label
 from gh_tools.errors import CannotCreateError, NoInputError
 from gh_tools.orbitals.basis import Basis
-from gh_tools.store.hamiltonians import HamiltonianWriter, to_part
+from gh_tools.store.hamiltonian_parts import to_part
+from gh_tools.store.hamiltonians import HamiltonianWriter
 from gh_tools.store.parts import Parts
 from gh_tools.store.provenance import Provenance
 from gh_tools.store.structures import Structures

@@ -14,16 +14,18 @@ from ase.data import chemical_symbols
 from gh_tools.console import log, track
 from gh_tools.errors import DataError
 from gh_tools.evaluation.distribution import CDF_THRESHOLD, QUARTILES, ErrorDistribution
-from gh_tools.evaluation.errors import (
+from gh_tools.evaluation.eigenvalue_errors import (
     SMEARING,
     WINDOW,
     EigenvalueErrors,
     GapError,
-    HamiltonianErrors,
     both_eigenvalues,
-    check_same_structure,
     eigenvalue_errors,
     gap_error,
+)
+from gh_tools.evaluation.matrix_errors import (
+    HamiltonianErrors,
+    check_same_structure,
     hamiltonian_errors,
     matched_blocks,
     mean_of_known,

@@ -19,7 +19,8 @@ from gh_tools.inference.predict import Predictor
 from gh_tools.inference.structure import StructureWork
 from gh_tools.overlap.source import overlap_source, warn_of_overlap
 from gh_tools.resources import memory_used
-from gh_tools.store.hamiltonians import HamiltonianWriter, to_part, write_piece
+from gh_tools.store.hamiltonian_parts import to_part, write_piece
+from gh_tools.store.hamiltonians import HamiltonianWriter
 from gh_tools.store.parts import Parts
 from gh_tools.store.provenance import Provenance
 from gh_tools.store.read import Store, open_store, partial_path, read_json

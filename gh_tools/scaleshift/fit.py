@@ -11,7 +11,7 @@ from ase.data import chemical_symbols
 
 from gh_tools.console import log, track
 from gh_tools.errors import DataError, UsageError
-from gh_tools.evaluation.errors import HamiltonianErrors, hamiltonian_errors
+from gh_tools.evaluation.matrix_errors import HamiltonianErrors, hamiltonian_errors
 from gh_tools.labels.labels import Labels, read_labels
 from gh_tools.labels.split import PARTS, Split, make_split, read_split
 from gh_tools.orbitals.basis import Basis

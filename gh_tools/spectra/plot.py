@@ -12,7 +12,7 @@ from jaxtyping import Float
 
 from gh_tools.plotting import INK, PALETTE, picture, shortened
 from gh_tools.spectra.bands import BandStructure
-from gh_tools.spectra.store import Spectra
+from gh_tools.spectra.spectra import Spectra
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

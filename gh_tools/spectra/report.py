@@ -12,7 +12,7 @@ from gh_tools.console import log, table
 from gh_tools.spectra.config import DosConfig
 from gh_tools.spectra.plot import Zero, plot_dos
 from gh_tools.spectra.run import reference_spectra
-from gh_tools.spectra.store import Spectra, read_spectra
+from gh_tools.spectra.spectra import Spectra, read_spectra
 from gh_tools.store.rows import gap_kind
 from gh_tools.workers.task import Executor
 

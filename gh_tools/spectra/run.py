@@ -17,6 +17,7 @@ from gh_tools.resources import free_memory
 from gh_tools.spectra.choice import Solver, choose_solver
 from gh_tools.spectra.config import DosConfig
 from gh_tools.spectra.sparse.factor import available_engines
+from gh_tools.spectra.spectra import Spectra, gather, read_spectra
 from gh_tools.spectra.spectrum import (
     Spectrum,
     compute_spectrum,
@@ -24,7 +25,7 @@ from gh_tools.spectra.spectrum import (
     kpoints_for,
     prepared,
 )
-from gh_tools.spectra.store import Spectra, SpectraWriter, gather, read_spectra, to_part
+from gh_tools.spectra.store import SpectraWriter, to_part
 from gh_tools.spectra.window import MOST_ORBITALS, whole_window
 from gh_tools.store.hamiltonians import HamiltonianReader
 from gh_tools.store.identity import match

@@ -7,7 +7,8 @@ from gh_tools.errors import DataError
 from gh_tools.orbitals.checks import check_hamiltonian
 from gh_tools.store.checks.bands import check_spectra
 from gh_tools.store.hamiltonians import HamiltonianReader
-from gh_tools.store.read import Store, verify_id
+from gh_tools.store.hashes import verify_id
+from gh_tools.store.read import Store
 from gh_tools.store.structures import read_structures
 
 

@@ -27,8 +27,9 @@ from gh_tools.outputs.publish import (
     staging,
     sweep,
 )
+from gh_tools.store.hashes import content_id, metadata_id
 from gh_tools.store.provenance import Provenance
-from gh_tools.store.read import RUN, content_id, metadata_id, partial_path, read_json
+from gh_tools.store.read import RUN, partial_path, read_json
 from gh_tools.store.schema import KINDS, SCHEMA
 
 _CHUNK = 128 * 1024  # elements; see the architecture page for what was measured

@@ -7,11 +7,9 @@ arrays; and the hashes. Matrices are checked structure by structure as they are 
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import json
 import math
-import os
 import re
 import shlex
 import warnings
@@ -29,6 +27,7 @@ from gh_tools.store.checks.values import check_values
 from gh_tools.store.codecs import CODECS, bounded
 from gh_tools.store.contents import Store
 from gh_tools.store.folder import OneFolder
+from gh_tools.store.hashes import hash_faults, stored_files
 from gh_tools.store.schema import KINDS, MAKERS, SCHEMA
 
 # File of an unfinished store that says how it was begun.
@@ -105,7 +104,7 @@ def open_store(path: Path | str, kind: str | Iterable[str] | None = None) -> Sto
             check_arrays(store),
             check_values(store),
             # At last, because the others say where
-            _hash_faults(store, files, whole=sum(files.values()) <= HASHED_BYTES),
+            hash_faults(store, files, whole=sum(files.values()) <= HASHED_BYTES),
         )
         if fault := next(faults, None):
             raise DataError(f"{path}: {fault}; make the store anew")
@@ -270,32 +269,6 @@ def _check_files(store: Store, files: Mapping[str, int]) -> None:
                 )
 
 
-def stored_files(folder: Path) -> dict[str, int]:
-    """Return the bytes of all files of a store, by their path in it; sorted.
-
-    Raises:
-        DataError: something else than a file is there: a pipe or a device would be read without end.
-        OSError: a folder cannot be read.
-    """
-    found = {}
-    for parent, _, names in os.walk(folder, onerror=_refuse):
-        for name in names:
-            file = os.path.join(parent, name)
-            key = os.path.relpath(file, folder).replace(os.sep, "/")
-            if not os.path.isfile(file):
-                raise DataError(
-                    f"{folder}: {key}: expected files alone, found a pipe, a device or a link that leads nowhere; "
-                    "make the store anew"
-                )
-            found[key] = os.path.getsize(file)
-    # In the order in which the parts of their paths are sorted
-    return dict(sorted(found.items(), key=lambda item: item[0].split("/")))
-
-
-def _refuse(error: OSError) -> None:
-    raise error
-
-
 def read_json(file: Path) -> Any:
     """Return what a JSON file holds; None if there is none, or it cannot be read."""
     try:
@@ -308,48 +281,6 @@ def read_json(file: Path) -> Any:
 def partial_path(path: Path) -> Path:
     """Return the directory in which an unfinished store is kept."""
     return path.with_name(path.name + ".partial")
-
-
-def metadata_id(folder: Path, attributes: Mapping[str, Any]) -> str:
-    """Hash of the metadata of all arrays, with their names, and of the root attributes given."""
-    names = (name for name in stored_files(folder) if name.endswith("/zarr.json"))
-    return _hash(folder, attributes, names)
-
-
-def content_id(folder: Path, attributes: Mapping[str, Any]) -> str:
-    """Hash of all arrays as stored, with their names, and of the root attributes given."""
-    return _hash(folder, attributes, stored_files(folder))
-
-
-def _hash(folder: Path, attributes: Mapping[str, Any], files: Iterable[str]) -> str:
-    digest = hashlib.sha256(json.dumps(attributes, sort_keys=True).encode())
-    for name in files:
-        if name == "zarr.json":
-            continue
-        digest.update(name.encode() + b"\0")
-        with (folder / name).open("rb") as stream:
-            while block := stream.read(1 << 22):
-                digest.update(block)
-    return digest.hexdigest()
-
-
-def verify_id(store: Store) -> bool:
-    """Tell whether all of a store's content is still what its id was computed from."""
-    return not list(_hash_faults(store, stored_files(store.path), whole=True))
-
-
-def _hash_faults(store: Store, files: Mapping[str, int], whole: bool) -> Iterable[str]:
-    attributes = {"kind": store.kind, "schema": store.schema, **store.attributes}
-    if store.schema > 1:
-        metadata = (name for name in files if name.endswith("/zarr.json"))
-        if _hash(store.path, attributes, metadata) != store.metadata_id:
-            yield (
-                "metadata_id: attributes or metadata of arrays are no longer what it was computed from"
-            )
-        attributes["metadata_id"] = store.metadata_id
-    # Before schema 2, chunks have no checksums of their own.
-    if (whole or store.schema == 1) and _hash(store.path, attributes, files) != store.id:
-        yield "id: the content is no longer what the id was computed from"
 
 
 def _short(value: Any, most: int = 60) -> str:

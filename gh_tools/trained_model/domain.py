@@ -8,46 +8,25 @@ Structures drawn like those of the training set stay within, up to what sets of 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import ase
 import numpy as np
 from ase.data import chemical_symbols
 from jaxtyping import Int
-from scipy.stats import poisson
 
 from gh_tools.labels.periodicity import NAMES
 from gh_tools.orbitals.basis import SpeciesPair
 from gh_tools.store.read import Store
-from gh_tools.trained_model.measures import COMPARED, Key, Measures, Range
-from gh_tools.trained_model.ranges import Group, beyond, group_of, joined
-
-# Standard deviations by which a shortest distance may be shorter, and Å where all of training were equal: in larger
-# structures there are more pairs, of which the shortest one is shorter.
-DEVIATIONS, LEAST_DISTANCE = 2.0, 0.02
-# Ranges are widened at least by so much: of densities and lengths of bonds as fractions, of parts of the composition
-# absolute.
-LEAST_RATIO, LEAST_FRACTION = 0.02, 0.01
-# Coordination numbers that training never had are told where so many would come by chance at most this often.
-CHANCE = 0.01
-# Units of the mass per Å³, Å² and Å: what they are shown in, and how many of these an u/Å^d are.
-_DENSITY_UNITS = {3: ("g/cm^3", 1.66053907), 2: ("mg/m^2", 0.166053907), 1: ("u/Å", 1.0)}
-
-
-@dataclass(frozen=True)
-class Departure:
-    """One way in which a structure leaves what a model was trained on.
-
-    Attributes:
-        what: ``distance``, ``coordination``, ``periodicity``, ``elements``, ``composition``, ``density`` or ``strain``.
-        text: what was found, what training had, and by how much they differ.
-        atoms: indices of the atoms that it is about; empty where it is about the whole structure.
-    """
-
-    what: str
-    text: str
-    atoms: Sequence[int] = ()
+from gh_tools.trained_model.departures import (
+    Departure,
+    departures_as_a_whole,
+    departures_in_coordination,
+    departures_in_distance,
+)
+from gh_tools.trained_model.measures import Key, Measures, Range
+from gh_tools.trained_model.ranges import DENSITY_UNITS, Group, group_of, joined, percent
 
 
 @dataclass
@@ -128,95 +107,10 @@ class Domain:
         """
         found = Measures.of(atoms)
         return [
-            *self._distances(found),
-            *self._coordination(atoms, found),
-            *self._whole(found),
+            *departures_in_distance(self.distances, found),
+            *departures_in_coordination(self.coordination, atoms, found),
+            *departures_as_a_whole(self.groups, found),
         ]
-
-    def _distances(self, found: Measures) -> Iterator[Departure]:
-        for pair, distances in sorted(found.nearest.items()):
-            name = f"{chemical_symbols[pair[0]]}-{chemical_symbols[pair[1]]}"
-            index = int(np.argmin(distances))
-            shortest, which = float(distances[index]), (int(found.nearest_atoms[pair][index]),)
-            if pair not in self.distances:
-                if found.ratio[pair][index] > COMPARED:
-                    continue
-                text = f"{name} {shortest:.2f} Å apart, where training had no such pair as near"
-                yield Departure("distance", text, which)
-                continue
-            known, deviation = self.distances[pair]
-            if shortest < known - max(DEVIATIONS * deviation, LEAST_DISTANCE):
-                yield Departure(
-                    "distance",
-                    f"{name} {shortest:.2f} Å apart, {known - shortest:.2f} Å less than the shortest of training "
-                    f"({known:.2f} Å)",
-                    which,
-                )
-
-    def _coordination(self, atoms: ase.Atoms, found: Measures) -> Iterator[Departure]:
-        for number in np.unique(atoms.numbers).tolist():
-            known = self.coordination.get(number)
-            if known is None:
-                continue  # the elements say so
-            mine = atoms.numbers == number
-            seen = np.flatnonzero(known)
-            for low in (False, True):
-                limit = int(seen[0] if low else seen[-1])
-                outside = mine & ((found.neighbours < limit) if low else (found.neighbours > limit))
-                count = int(outside.sum())
-                if count == 0 or not _unlikely(known[seen], low, count, int(mine.sum())):
-                    continue
-                numbers = np.unique(found.neighbours[outside])
-                had = f"{seen[0]}" if len(seen) == 1 else f"{seen[0]} to {seen[-1]}"
-                yield Departure(
-                    "coordination",
-                    f"{count} {chemical_symbols[number]} with {', '.join(map(str, numbers))} neighbours, where "
-                    f"training had {had}",
-                    np.flatnonzero(outside).tolist(),
-                )
-
-    def _whole(self, found: Measures) -> Iterator[Departure]:
-        kind, elements = found.key
-        if kind not in self.kinds:
-            had = " and ".join(NAMES[k][1] for k in sorted(self.kinds))
-            yield Departure("periodicity", f"a {NAMES[kind][0]}, where training had {had}")
-            return
-        groups = [group for (k, e), group in self.groups.items() if k == kind and e == elements]
-        if not groups:
-            symbols = ", ".join(chemical_symbols[number] for number in elements)
-            sets = sorted({e for k, e in self.groups if k == kind})
-            had = "; ".join("-".join(chemical_symbols[n] for n in e) for e in sets[:5])
-            yield Departure("elements", f"made of {symbols}, where training had {had}")
-            return
-        group = groups[0]
-        for number, part in found.fractions.items():
-            if (
-                text := beyond(part, group.fractions[number], LEAST_FRACTION, group.count)
-            ) is not None:
-                had = _percent(group.fractions[number])
-                yield Departure(
-                    "composition",
-                    f"{100 * part:.3g} % {chemical_symbols[number]}, where training had {had}",
-                )
-        if kind:
-            text = beyond(found.density, group.density, LEAST_RATIO * group.density[1], group.count)
-            if text is not None:
-                unit, factor = _DENSITY_UNITS[kind]
-                low, high = (factor * value for value in group.density)
-                yield Departure(
-                    "density",
-                    f"density {factor * found.density:.3g} {unit}, {text} training's {low:.3g} to {high:.3g}",
-                )
-        for axis in (2, 0):  # the longest bonds and the shortest tell both signs of a strain
-            low, high = group.extents[axis].tolist()
-            text = beyond(float(found.extents[axis]), (low, high), LEAST_RATIO * high, group.count)
-            # Of flat structures the shortest extent is nothing but displacements.
-            if text is not None and low > 0.3 * group.extents[2, 0]:
-                yield Departure(
-                    "strain",
-                    f"bonds along their {('shortest', 'middle', 'longest')[axis]} principal axis are {text} training's",
-                )
-                return
 
     def describe(self) -> list[str]:
         """Return lines for a person: kinds and compositions, densities, distances and coordination."""
@@ -224,11 +118,11 @@ class Domain:
         for (kind, elements), group in sorted(self.groups.items()):
             name = NAMES[kind][group.count > 1]
             parts = ", ".join(
-                f"{chemical_symbols[n]} {_percent(group.fractions[n])}" for n in elements
+                f"{chemical_symbols[n]} {percent(group.fractions[n])}" for n in elements
             )
             text = f"{group.count} {name} of {parts}"
             if kind:
-                unit, factor = _DENSITY_UNITS[kind]
+                unit, factor = DENSITY_UNITS[kind]
                 low, high = (factor * value for value in group.density)
                 text += f", {low:.3g} to {high:.3g} {unit}"
             lines.append(text)
@@ -305,29 +199,5 @@ def _added(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     return total
 
 
-def _unlikely(known: np.ndarray, low: bool, count: int, atoms: int) -> bool:
-    """Tell whether so many atoms beyond the range of coordination numbers would hardly come by chance.
-
-    The distribution is continued beyond its last number as it falls towards it: as a geometric one.
-
-    Args:
-        known: numbers of atoms in training for each coordination number that occurred, ascending.
-        low: whether it is continued to lower numbers.
-        count: atoms beyond.
-        atoms: all of that element in the structure.
-    """
-    ends = known if low else known[::-1]
-    if len(ends) < 2:
-        return True
-    falls = min(ends[0] / ends[1], 1.0)
-    expected = atoms * float(ends[0] / known.sum()) * falls
-    return bool(poisson.sf(count - 1, expected) < CHANCE)
-
-
 def _range(values: np.ndarray) -> Range:
     return float(values[0]), float(values[1])
-
-
-def _percent(limits: Range) -> str:
-    low, high = (f"{100 * value:.3g}" for value in limits)
-    return f"{low} %" if low == high else f"{low} to {high} %"

@@ -34,8 +34,7 @@ class Measures:
         nearest: of each species pair (ascending), the distance in Å of each atom of the first one to its nearest
             neighbour of the second.
         ratio: the same over the sum of covalent radii.
-        ratio: dict[SpeciesPair, Float[np.ndarray, " _atoms"]]
-    nearest_atoms: indices of these atoms.
+        nearest_atoms: indices of these atoms.
         neighbours: number of atoms bonded to each.
         density: mass in u over Å^d, d the number of periodic directions; zero of molecules.
         extents: root-mean-square lengths of the bonds along their principal axes, ascending, in Å. They change as the

@@ -9,7 +9,8 @@ from gh_tools.errors import DataError
 from gh_tools.labels.periodicity import NAMES, counts_from_vacuum, n_periodic
 from gh_tools.store.read import Store
 from gh_tools.store.structures import Structures, read_structures
-from gh_tools.trained_model.domain import Departure, Domain
+from gh_tools.trained_model.departures import Departure
+from gh_tools.trained_model.domain import Domain
 
 
 def read_domain(model: Store) -> Domain | None:

@@ -13,6 +13,8 @@ from gh_tools.trained_model.measures import Measures, Range
 # A range is widened on either side by this part of its width, and a part that falls with the number of structures: a
 # dozen, drawn uniformly, leave out so much.
 MARGIN, MARGIN_OF_FEW = 0.25, 3.0
+# Units of the mass per Å³, Å² and Å: what they are shown in, and how many of these an u/Å^d are.
+DENSITY_UNITS = {3: ("g/cm^3", 1.66053907), 2: ("mg/m^2", 0.166053907), 1: ("u/Å", 1.0)}
 
 
 @dataclass(frozen=True)
@@ -73,3 +75,9 @@ def beyond(value: float, limits: Range, least: float, count: int) -> str | None:
     if value > high + margin:
         return f"{100 * (value - high) / abs(high):.1f} % above" if high else "above"
     return None
+
+
+def percent(limits: Range) -> str:
+    """Put a range of fractions into words, such as "30 to 34 %"."""
+    low, high = (f"{100 * value:.3g}" for value in limits)
+    return f"{low} %" if low == high else f"{low} to {high} %"

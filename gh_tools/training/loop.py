@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,9 +14,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from gh_tools.console import log, progress
+from gh_tools.console import log
 from gh_tools.errors import DataError, UsageError
-from gh_tools.evaluation.errors import HamiltonianErrors, hamiltonian_errors
+from gh_tools.evaluation.matrix_errors import HamiltonianErrors, hamiltonian_errors
 from gh_tools.model.build import build_model
 from gh_tools.model.ensemble import of_members
 from gh_tools.orbitals.irreps import IrrepLayout
@@ -36,6 +35,7 @@ from gh_tools.training.data.batches import (
 from gh_tools.training.data.prefetch import prefetch
 from gh_tools.training.data.samples import LabelledSample, Sample
 from gh_tools.training.devices import Devices, without_weight
+from gh_tools.training.display import Display, display
 from gh_tools.training.interrupt import Interrupt, interruptible
 from gh_tools.training.objective.validation import Validation
 from gh_tools.training.optimizers import build_optimizer, learning_rate, plateau_scale
@@ -45,14 +45,7 @@ from gh_tools.training.weights import Weights, load_weights
 
 # One part in so many of a device's free memory keeps batches: bringing one to a GPU takes longer than a step.
 _SHARE_OF_MEMORY = 8
-_PLAIN_INTERVAL = 5.0  # seconds between lines of metrics where standard error is no terminal
 BEST = ("hamiltonian", "eigenvalue")
-# What a bar tells of metrics: key, name, format; the most important first.
-_BAR = (
-    ("hamiltonian", "H MAE", ".3f"),
-    ("eigenvalue", "eigenvalues", ".1f"),
-    ("onsite", "on-site", ".1f"),
-)
 _NO_METRICS = {"epoch", "step", "loss", "learning_rate", "hamiltonian_train"}
 
 
@@ -180,7 +173,7 @@ class Training:
             KeyboardInterrupt: asked to stop; a checkpoint was written.
             DataError: the loss is no longer finite.
         """
-        with interruptible() as interrupt, self._display() as shown:
+        with interruptible() as interrupt, display(self.pace) as shown:
             if not self.progress.history:
                 self._end_of_epoch(None, shown)
             while not self._finished():
@@ -272,7 +265,7 @@ class Training:
                 self._kept[tuple(members)] = batch
         return batch
 
-    def _end_of_epoch(self, loss: float | None, shown) -> None:
+    def _end_of_epoch(self, loss: float | None, shown: Display) -> None:
         """Measure, remember what is best, and count the epoch; a loss of None stands for before the first."""
         state = self.progress
         if loss is not None:
@@ -299,7 +292,7 @@ class Training:
             record |= self._measure(bool(last) or loss is None)
             self._remember(record)
         state.history.append(record)
-        self._show(record, shown)
+        shown.show(record)
 
     def _measure(self, always_eigenvalues: bool) -> dict[str, float]:
         """Measure the present weights, and learn what that takes."""
@@ -356,61 +349,6 @@ class Training:
         self.progress.elapsed = self.pace.elapsed
         self.checkpoints.save(self._arrays(), self.progress)
         self._saved = time.monotonic()
-
-    @contextlib.contextmanager
-    def _display(self):
-        budget = self.config.budget
-        total = int(self.config.most_epochs) if budget is None else round(budget)
-        self._plain = -math.inf
-        self._metrics: dict[str, float] = {}
-        # With a budget steps are seconds, which the ETA tells already.
-        with progress("training", total=total, counted=budget is None) as shown:
-            yield shown
-
-    def _on_bar(self, record: dict[str, float]) -> list[str]:
-        """Return what a bar tells of a record and the last metrics, the most important first."""
-        self._metrics |= {name: value for name, value in record.items() if np.isfinite(value)}
-        known = self._metrics
-        texts = []
-        if self.config.budget is not None:
-            rate = record["epoch"] / max(self.pace.elapsed, 1e-9)
-            texts.append(f"epoch {record['epoch']:.0f}, {rate:.3g}/s")
-        texts += [
-            f"{label} {known[name]:{form}} meV" for name, label, form in _BAR if name in known
-        ]
-        if "learning_rate" in record:
-            texts.append(f"learning rate {record['learning_rate']:.1e}")
-        return texts
-
-    def _show(self, record: dict[str, float], shown) -> None:
-        done = self.progress.epoch if self.config.budget is None else round(self.pace.elapsed)
-        text = describe(record)
-        if sys.stderr.isatty():  # else lines of the log tell more
-            shown.update(*self._on_bar(record))
-        if done > shown.done:
-            shown.advance(done - shown.done)
-        now = time.monotonic()
-        if not sys.stderr.isatty() and now - self._plain > _PLAIN_INTERVAL:
-            self._plain = now
-            log.info(text)
-
-
-def describe(record: dict[str, float]) -> str:
-    """Put a record of metrics into one line of a log."""
-    text = f"epoch {record['epoch']:.0f}"
-    if "loss" in record:
-        text += f"  loss {record['loss']:.4f}  lr {record['learning_rate']:.1e}"
-    if "hamiltonian" in record:
-        text += (
-            f"  H MAE {record['hamiltonian']:.3f} meV (pairs {record['pairs']:.3f}, "
-            f"on-site {record['onsite']:.3f})"
-        )
-    if "eigenvalue" in record:
-        text += (
-            f"  eigenvalues {record['eigenvalue']:.1f} meV  E_F {record['fermi']:.1f} meV  "
-            f"ghosts {record['ghosts']:.0f}"
-        )
-    return text
 
 
 def _members(buckets: Sequence[Bucket], start: int, count: int) -> list[Bucket]:

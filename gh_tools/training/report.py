@@ -22,7 +22,7 @@ import numpy as np
 from ase.data import chemical_symbols
 from jaxtyping import Float
 
-from gh_tools.evaluation.errors import HamiltonianErrors
+from gh_tools.evaluation.matrix_errors import HamiltonianErrors
 from gh_tools.store.read import Store
 from gh_tools.units import MEV
 

@@ -5,8 +5,9 @@ from gh_tools.bayes.posterior import read_posterior
 from gh_tools.bayes.regression import Sampling
 from gh_tools.bayes.run import prepare, regress
 from gh_tools.errors import CannotCreateError, DataError
+from gh_tools.store.hashes import verify_id
 from gh_tools.store.provenance import Provenance
-from gh_tools.store.read import open_store, verify_id
+from gh_tools.store.read import open_store
 from tests.bayes.stores import write_spectra
 
 HASTY = Sampling(chains=1, draws=100, tune=100)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from gh_tools.bayes.posterior import read_posterior
-from gh_tools.store.read import open_store, verify_id
+from gh_tools.store.hashes import verify_id
+from gh_tools.store.read import open_store
 from tests.bayes.data import SLOPES, planted
 from tests.bayes.stores import write_spectra
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from gh_tools.spectra.store import read_spectra
+from gh_tools.spectra.spectra import read_spectra
 from gh_tools.store.read import open_store
 
 

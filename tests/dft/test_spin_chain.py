@@ -111,8 +111,8 @@ def test_the_number_of_spins_is_recorded_all_along(chain):
 
 def test_a_trained_model_predicts_both_spins(chain):
     """Errors are far below the splitting of up and down, which a model of one spin would miss."""
-    from gh_tools.evaluation.errors import hamiltonian_errors
     from gh_tools.evaluation.evaluate import evaluate
+    from gh_tools.evaluation.matrix_errors import hamiltonian_errors
 
     label, predicted = chain.labels.read(3), chain.predicted.read(3)
     up, down = label.onsite[8].hamiltonian

@@ -10,14 +10,13 @@ import pytest
 import scipy.linalg
 
 from gh_tools.errors import DataError
-from gh_tools.evaluation.errors import (
+from gh_tools.evaluation.eigenvalue_errors import (
     both_eigenvalues,
-    check_same_structure,
     eigenvalue_errors,
     gap_error,
-    hamiltonian_errors,
     reference_kpoints,
 )
+from gh_tools.evaluation.matrix_errors import check_same_structure, hamiltonian_errors
 from gh_tools.orbitals.basis import Basis, ElementBasis, Shell
 from gh_tools.orbitals.bloch import bloch_matrix
 from gh_tools.orbitals.blocks import Bands, Hamiltonian, OnsiteBlocks, PairBlocks

@@ -17,7 +17,8 @@ import pytest
 from gh_tools.errors import CannotCreateError, DataError
 from gh_tools.resources import share_path
 from gh_tools.store.hamiltonians import HamiltonianReader
-from gh_tools.store.read import open_store, verify_id
+from gh_tools.store.hashes import verify_id
+from gh_tools.store.read import open_store
 from gh_tools.store.structures import read_structures, write_structures
 from tests.cli.conftest import BIN
 from tests.faults.conftest import REPEATS, until

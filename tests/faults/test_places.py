@@ -10,8 +10,9 @@ from gh_tools.errors import CannotCreateError, DataError, NoInputError, UsageErr
 from gh_tools.labels.split import read_split
 from gh_tools.outputs.claim import claim, end_claims
 from gh_tools.outputs.publish import new_file
+from gh_tools.store.hashes import verify_id
 from gh_tools.store.partial import PartialStore
-from gh_tools.store.read import open_store, verify_id
+from gh_tools.store.read import open_store
 from gh_tools.store.structures import write_structures
 from tests.faults.cases import call
 from tests.faults.jobs import MADE, structures

@@ -10,8 +10,8 @@ from gh_tools.spectra.dos import energy_grid
 from gh_tools.spectra.plot import names_of, zero_of_bands, zero_of_spectra
 from gh_tools.spectra.report import records
 from gh_tools.spectra.run import make_spectra, reference_spectra
+from gh_tools.spectra.spectra import read_spectra
 from gh_tools.spectra.spectrum import compute_spectrum
-from gh_tools.spectra.store import read_spectra
 from gh_tools.spectra.window import USUAL, whole_window
 from gh_tools.store.provenance import Provenance, origin_of
 

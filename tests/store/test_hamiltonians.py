@@ -6,8 +6,8 @@ from gh_tools.errors import DataError, TryAgainError
 from gh_tools.orbitals.blocks import Bands
 from gh_tools.store.checks.arrays import check_arrays
 from gh_tools.store.hamiltonians import HamiltonianReader, HamiltonianWriter
+from gh_tools.store.hashes import verify_id
 from gh_tools.store.provenance import Provenance
-from gh_tools.store.read import verify_id
 from gh_tools.store.structures import Column, Structures
 from tests.orbitals.tables import SIO, basis, quartz_like, random_hamiltonian
 

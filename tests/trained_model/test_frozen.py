@@ -9,7 +9,8 @@ import pytest
 
 import gh_tools as gh
 from gh_tools.store.checks.arrays import check_arrays
-from gh_tools.store.read import open_store, verify_id
+from gh_tools.store.hashes import verify_id
+from gh_tools.store.read import open_store
 
 DATA = Path(__file__).parents[1] / "data" / "schema-1"
 ARCHIVES = sorted(DATA.glob("*.tar.xz"))
@@ -46,7 +47,7 @@ def test_the_model_predicts_the_same_numbers(frozen, predicted):
 
 def test_the_model_is_as_accurate_as_it_was(frozen, predicted):
     """H MAE over the matrix elements of H(R), of pairs twice, within a hundredth of that version's own."""
-    from gh_tools.evaluation.errors import hamiltonian_errors
+    from gh_tools.evaluation.matrix_errors import hamiltonian_errors
 
     stated = json.loads((DATA / "errors.json").read_text())["mean"]["hamiltonian"]
     labels = gh.open(frozen / "cell.hamiltonians.zarr")[0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gh_tools.evaluation.errors import ErrorSum, HamiltonianErrors
+from gh_tools.evaluation.matrix_errors import ErrorSum, HamiltonianErrors
 from gh_tools.training.report import error_table, judge, thin_clock
 
 STEPS = np.arange(0, 2001, 50.0)

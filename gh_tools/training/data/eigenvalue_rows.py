@@ -16,7 +16,7 @@ import numpy as np
 import scipy.linalg
 from jaxtyping import Bool, Complex, Float, Int
 
-from gh_tools.evaluation.errors import SMEARING, WINDOW
+from gh_tools.evaluation.eigenvalue_errors import SMEARING, WINDOW
 from gh_tools.model.graph import Graph
 from gh_tools.orbitals.basis import SpeciesPair
 from gh_tools.orbitals.bloch import bloch_matrices

@@ -5,13 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from gh_tools.evaluation.errors import (
-    HamiltonianErrors,
-    eigenvalue_errors,
-    hamiltonian_errors,
-    mean_of_known,
-    reference_kpoints,
-)
+from gh_tools.evaluation.eigenvalue_errors import eigenvalue_errors, reference_kpoints
+from gh_tools.evaluation.matrix_errors import HamiltonianErrors, hamiltonian_errors, mean_of_known
 from gh_tools.orbitals.blocks import Hamiltonian
 from gh_tools.spectra.eigen import Eigenvalues, solve
 from gh_tools.spectra.fermi import electrons_of

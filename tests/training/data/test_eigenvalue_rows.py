@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 
-from gh_tools.evaluation.errors import WINDOW
+from gh_tools.evaluation.eigenvalue_errors import WINDOW
 from gh_tools.model.prediction import Prediction
 from gh_tools.orbitals.bloch import bloch_matrix
 from gh_tools.orbitals.bond_frame import to_frame

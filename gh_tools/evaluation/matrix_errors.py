@@ -1,4 +1,4 @@
-"""How far a predicted Hamiltonian is from a reference: matrix elements, eigenvalues, Fermi level."""
+"""How far the matrix elements of a predicted H(R) are from those of a reference."""
 
 from __future__ import annotations
 
@@ -13,18 +13,8 @@ from jaxtyping import Float, Int
 from gh_tools.errors import DataError
 from gh_tools.orbitals.basis import SpeciesPair
 from gh_tools.orbitals.blocks import Hamiltonian, OnsiteBlocks, PairBlocks
-from gh_tools.spectra.band_edges import refined_edges
-from gh_tools.spectra.dos import share_in_window
-from gh_tools.spectra.eigen import Eigenvalues, solve
-from gh_tools.spectra.fermi import electrons_of, fermi_level
-from gh_tools.spectra.kpoints import KPoints, monkhorst_pack
+from gh_tools.spectra.fermi import electrons_of
 from gh_tools.store.identity import CHARGE_TOLERANCE, TOLERANCE, difference
-
-WINDOW = 5.0  # eV on both sides of the Fermi level
-SMEARING = 0.05  # eV, for the Fermi levels of both sides alike
-# A predicted eigenvalue with no eigenvalue of the reference this near (eV) has no counterpart: errors of H in a
-# direction that S hardly holds make such states.
-GHOST_DISTANCE = 0.3
 
 
 @dataclass(frozen=True)
@@ -99,65 +89,6 @@ class HamiltonianErrors:
             "onsite": self.all_onsite.mae,
             "pairs": self.all_pairs.mae,
         }
-
-
-@dataclass(frozen=True)
-class EigenvalueErrors:
-    """Errors of the eigenvalues of one structure; averages over k-points go by their weights.
-
-    Attributes:
-        window: MAE in eV of the eigenvalues within ±5 eV of the reference's Fermi level.
-        window_shifted: the same after aligning by a constant shift, the mean error of these eigenvalues.
-        all: MAE in eV of all eigenvalues.
-        all_shifted: the same after aligning by a constant shift, the mean error of all eigenvalues.
-        fermi_level: error (predicted - reference) in eV; both from the eigenvalues on these k-points.
-        ghosts: predicted eigenvalues within ±5 eV that have no eigenvalue of the reference near them, over
-            all k-points and spins.
-    """
-
-    window: float
-    window_shifted: float
-    all: float
-    all_shifted: float
-    fermi_level: float
-    ghosts: int
-
-
-@dataclass(frozen=True)
-class GapError:
-    """Band gaps of one structure, by `band_edges.refined_edges`; 0 of a metal.
-
-    Attributes:
-        predicted: gap of the prediction, eV.
-        reference: gap of the reference, eV.
-    """
-
-    predicted: float
-    reference: float
-
-    @property
-    def error(self) -> float:
-        """Predicted - reference, eV; NaN where both are metals, which says nothing of gaps."""
-        return self.predicted - self.reference if self.predicted or self.reference else np.nan
-
-
-def gap_error(
-    matrices: tuple[Hamiltonian, Hamiltonian],
-    eigenvalues: tuple[Eigenvalues, Eigenvalues],
-    n_electrons: float,
-) -> GapError:
-    """Compare the band gaps of two Hamiltonians of one structure, each refined from the same k-points.
-
-    Args:
-        matrices: the prediction, and the reference.
-        eigenvalues: those of both, on the same k-points.
-        n_electrons: that fill them.
-    """
-    gaps = (
-        refined_edges(hamiltonian, solved, n_electrons).gap
-        for hamiltonian, solved in zip(matrices, eigenvalues, strict=True)
-    )
-    return GapError(*gaps)
 
 
 def check_same_structure(predicted: Hamiltonian, reference: Hamiltonian, where: str) -> None:
@@ -254,102 +185,6 @@ def matched_blocks(
         yield number, *_matched(predicted.onsite.get(number), reference.onsite.get(number))
     for key in sorted({*predicted.pairs, *reference.pairs}):
         yield key, *_matched(predicted.pairs.get(key), reference.pairs.get(key))
-
-
-def both_eigenvalues(
-    predicted: Hamiltonian, reference: Hamiltonian, kpoints: KPoints | None = None
-) -> tuple[Eigenvalues, Eigenvalues, float]:
-    """Solve two Hamiltonians of one structure, each with its own overlap.
-
-    Args:
-        predicted: H(R) and S(R).
-        reference: H(R) and S(R).
-        kpoints: where to compare; None for `reference_kpoints`.
-
-    Returns:
-        Eigenvalues of both, and the electrons that fill them: what `eigenvalue_errors` takes.
-
-    Raises:
-        DataError: If an overlap is not positive definite.
-    """
-    kpoints = reference_kpoints(reference) if kpoints is None else kpoints
-    return (
-        solve(predicted, kpoints, projected=False),
-        solve(reference, kpoints, projected=False),
-        electrons_of(reference),
-    )
-
-
-def eigenvalue_errors(
-    predicted: Eigenvalues,
-    reference: Eigenvalues,
-    n_electrons: float,
-    window: float = WINDOW,
-    ghost_distance: float = GHOST_DISTANCE,
-) -> EigenvalueErrors:
-    """Compare eigenvalues on the same k-points, by their order at each.
-
-    Args:
-        predicted: eigenvalues.
-        reference: eigenvalues.
-        n_electrons: that fill them.
-        window: eV on both sides of the reference's Fermi level.
-        ghost_distance: eV; a predicted eigenvalue in the window with no eigenvalue of the reference this near
-            is a ghost.
-
-    Returns:
-        Errors in eV.
-    """
-    fermi = fermi_level(reference, n_electrons, SMEARING)
-    difference = predicted.energies - reference.energies
-    near = share_in_window(reference.energies, (fermi - window, fermi + window))
-    return EigenvalueErrors(
-        *_mae(difference, near * reference.states),
-        *_mae(difference, reference.states),
-        fermi_level=float(fermi_level(predicted, n_electrons, SMEARING) - fermi),
-        ghosts=_count_ghosts(predicted.energies, reference.energies, fermi, window, ghost_distance),
-    )
-
-
-def reference_kpoints(reference: Hamiltonian) -> KPoints:
-    """Give the k-points of a label's self-consistent run, or two along each periodic direction."""
-    if reference.bands is None:
-        return monkhorst_pack([2 if periodic else 1 for periodic in reference.atoms.pbc])
-    weight = reference.bands.weight / reference.bands.weight.sum()
-    return KPoints(np.asarray(reference.bands.kpoint), weight)
-
-
-def _count_ghosts(
-    predicted: Float[np.ndarray, "spins kpoints bands"],
-    reference: Float[np.ndarray, "spins kpoints bands"],
-    fermi: float,
-    window: float,
-    distance: float,
-) -> int:
-    """Count predicted eigenvalues in the window that no eigenvalue of the same spin and k-point is near to."""
-    ghosts = 0
-    n_bands = reference.shape[-1]
-    for found, true in zip(
-        predicted.reshape(-1, n_bands), reference.reshape(-1, n_bands), strict=True
-    ):
-        found = found[share_in_window(found, (fermi - window, fermi + window)) > 0]
-        edges = np.concatenate([[-np.inf], true, [np.inf]])
-        above = np.searchsorted(true, found) + 1
-        ghosts += int(np.sum(np.minimum(edges[above] - found, found - edges[above - 1]) > distance))
-    return ghosts
-
-
-def _mae(
-    difference: Float[np.ndarray, "..."], weight: Float[np.ndarray, "..."]
-) -> tuple[float, float]:
-    """Weighted mean absolute value, before and after aligning by a constant shift, the weighted mean."""
-    if not np.any(weight):
-        return float("nan"), float("nan")
-    mean = np.average(difference, weights=weight)
-    return (
-        float(np.average(abs(difference), weights=weight)),
-        float(np.average(abs(difference - mean), weights=weight)),
-    )
 
 
 def _matched(
