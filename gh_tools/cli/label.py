@@ -99,8 +99,20 @@ def main(
         stores = [open_store(source, KINDS) for source in sources]
         claim_stores(paths, sources, overwrite=overwrite, resume=resume, shared=shard is not None)
         if dry_run:
-            for store, path in zip(stores, paths, strict=True):
-                _describe(read_structures(store), options, path, jobs, timed=ranks is None)
+            from gh_tools.labels.periodicity import warn_if_mixed
+
+            found = [read_structures(store) for store in stores]
+            for one, path in zip(found, paths, strict=True):
+                _describe(one, options, path, jobs, timed=ranks is None)
+            # Stores that are labelled together are those of one model.
+            warn_if_mixed(
+                [atoms for one in found for atoms in one.atoms],
+                [
+                    name if len(found) == 1 else f"{name} in {source}"
+                    for one, source in zip(found, sources, strict=True)
+                    for name in one.names
+                ],
+            )
             return
         if ranks is not None and (jobs > 1 or scheduler is not None):
             raise UsageError(
@@ -178,7 +190,7 @@ def _describe(structures, options, path: Path, jobs: int, timed: bool) -> None:
     from gh_tools.dft.forecast import describe_conditioning, measure, sampling
     from gh_tools.dft.scf import describe
     from gh_tools.errors import DataError
-    from gh_tools.labels.periodicity import describe_kinds, warn_if_mixed
+    from gh_tools.labels.periodicity import describe_kinds
 
     log = console.log
     basis = basis_table(options, structures.numbers)
@@ -192,7 +204,6 @@ def _describe(structures, options, path: Path, jobs: int, timed: bool) -> None:
     if charges.any():
         counts += f", {(charges != 0).sum()} of them charged"
     log.info("%s; functional %s, h = %g Å", describe_kinds(structures.atoms), options.xc, options.h)
-    warn_if_mixed(structures.atoms, structures.names)
     describe_conditioning(structures.atoms, options, basis)
     if timed:
         try:

@@ -8,6 +8,7 @@ import io
 import re
 import xml.sax
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -62,7 +63,7 @@ def _element_basis(config: LabelConfig, number: int) -> ElementBasis:
     except (FileNotFoundError, RuntimeError, AssertionError, ValueError) as problem:
         raise UsageError(
             f"no basis {name!r} with setup {setup or 'default'!r} for {symbol}: "
-            + _reason(symbol, name, setup, problem)
+            + _reason(symbol, name, setup, family, problem)
         ) from problem
     text = io.StringIO()
     found.write_to(text)
@@ -79,10 +80,19 @@ def _element_basis(config: LabelConfig, number: int) -> ElementBasis:
     )
 
 
-def _reason(symbol: str, name: str, setup: str, problem: Exception) -> str:
+def _reason(symbol: str, name: str, setup: str, family: str, problem: Exception) -> str:
     """Say why a basis set was not found, and what to do."""
     from gpaw.basis_data import Basis as BasisFile
+    from gpaw.setup_data import SetupData
 
+    known = _setup_names(symbol, family)
+    if setup not in ("", *known):
+        named = "".join(f", or setups.{symbol}={other}" for other in known)
+        missing = f"GPAW has no PAW setup {symbol}.{setup}.{family}; leave setups.{symbol} out for the default one"
+        with contextlib.suppress(FileNotFoundError, RuntimeError):
+            count = SetupData.find_and_read_path(symbol, family, "paw").Nv
+            missing += f", which has {count:g} valence electrons"
+        return missing + named
     part = re.fullmatch(r"(\w+)\((\S+)\)", name)
     if part:
         with contextlib.suppress(FileNotFoundError, RuntimeError, AssertionError, ValueError):
@@ -94,6 +104,15 @@ def _reason(symbol: str, name: str, setup: str, problem: Exception) -> str:
             )
     reason = str(problem).strip().splitlines()
     return f"{reason[0] if reason else problem!r} Set basis_by_element.{symbol} or setups.{symbol}."
+
+
+def _setup_names(symbol: str, family: str) -> list[str]:
+    """Return the names of an element's PAW setups of a functional other than the default one, such as ["6"] of tungsten."""
+    import gpaw
+
+    pattern = re.compile(rf"{symbol}\.(\w+)\.{family}(\.gz)?")
+    files = (file.name for path in gpaw.setup_paths for file in Path(path).glob(f"{symbol}.*"))
+    return sorted({found[1] for found in map(pattern.fullmatch, files) if found})
 
 
 def _file_name(name: str, setup: str) -> str:

@@ -69,11 +69,13 @@ def warn_if_poor(
         what = "is not positive definite" if found.lowest <= 0 else "is nearly singular"
         log.warning(
             "S %s: eigenvalues from %.1g to %.1f, the lowest of %s (basis %s); spectra would magnify "
-            "errors of H: label and train with a confined or smaller basis, or a longer pair cutoff",
+            "errors of H: label and train with a smaller or a confined basis, as by gh-label --set energy_shift.%s=0.2, "
+            "or a longer pair cutoff",
             *(what, found.lowest, found.highest),
             *(
                 chemical_symbols[number],
                 basis[number].basis_name or basis[number].code or "unnamed",
+                chemical_symbols[number],
             ),
         )
     return all_found

@@ -121,7 +121,10 @@ def tell_spectra(spectra: Spectra, carriers: bool) -> None:
     if np.isfinite(places).any():
         low, high = (f"{100 * end:.0f}" for end in (np.nanmin(places), np.nanmax(places)))
         part = f"{low} %" if low == high else f"{low} to {high} %"
-        log.info("E_F of an insulator lies in the gap: %s of it are below E_F", part)
+        log.info(
+            "E_F lies in the gap: at %s of the way from the valence band's top to the conduction band's bottom",
+            part,
+        )
     _tell_missing(spectra)
 
 

@@ -1,7 +1,7 @@
-"""A given structure made a random one: supercell, strain, vacancies, substitution, displacements.
+"""A given structure made a random one: supercell, strain, vacancies, substitution, adsorbates, displacements.
 
 The steps come in this order: standard cell, periodicity and vacuum, supercell, strain, vacancies, substitutions,
-displacements. All that is random is drawn in the same order.
+adsorbates, displacements. All that is random is drawn in the same order.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from typing import Literal
 import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols
-from jaxtyping import Float
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -19,11 +18,11 @@ from pydantic import (
     PositiveFloat,
     PositiveInt,
     field_validator,
-    model_validator,
 )
 
 from gh_tools.errors import DataError
-from gh_tools.structures.modify import Amount, rattle, remove_atoms, replace_atoms
+from gh_tools.structures.adsorption import adsorb, adsorbate
+from gh_tools.structures.modify import Amount, make_vacancies, rattle, strain, substitute_atoms
 from gh_tools.structures.recipe import Quantity
 from gh_tools.structures.supercells import Limits, primitive_counts, random_supercell, supercell
 
@@ -62,6 +61,11 @@ class Transformations(BaseModel):
     """Atoms to take out, by element: a number, a rate below 1, or {poisson = mean}."""
     substitute: dict[str, dict[str, Amount]] = Field(default_factory=dict)
     """Atoms to replace, by element and new element, such as {Si = {Ge = 0.1}}: a number, a rate, or {poisson = mean}."""
+    adsorb: dict[str, Amount] = Field(default_factory=dict)
+    """Atoms or molecules to put above random atoms of a layer's upper surface, in random orientation: an element or a name
+    of ASE's g2 set of molecules, such as {H2O = 1}; a number, a rate of the surface's atoms below 1, or {poisson = mean}."""
+    height: PositiveFloat = 2.0
+    """Height of an adsorbate's lowest atom above the surface's atom below it, in Å."""
     rattle: float | None = Field(None, ge=0)
     """Standard deviation of each component of the random displacements, in Å."""
 
@@ -78,17 +82,21 @@ class Transformations(BaseModel):
             )
         return size
 
-    @model_validator(mode="after")
-    def _check(self):
-        symbols = {
-            *self.vacancies,
-            *self.substitute,
-            *(s for to in self.substitute.values() for s in to),
-        }
+    @field_validator("vacancies", "substitute")
+    @classmethod
+    def _check_elements(cls, amounts):
+        symbols = {*amounts, *(s for to in amounts.values() if isinstance(to, dict) for s in to)}
         unknown = sorted(symbols - set(chemical_symbols[1:]))
         if unknown:
             raise ValueError(f"there is no element {unknown[0]!r}")
-        return self
+        return amounts
+
+    @field_validator("adsorb")
+    @classmethod
+    def _check_adsorbates(cls, amounts):
+        for name in amounts:
+            adsorbate(name)
+        return amounts
 
     @property
     def random(self) -> bool:
@@ -96,6 +104,7 @@ class Transformations(BaseModel):
         amounts = [
             *self.vacancies.values(),
             *(a for to in self.substitute.values() for a in to.values()),
+            *self.adsorb.values(),
         ]
         return bool(
             self.size == "varied" or self.strain or self.shear or self.rattle or any(amounts)
@@ -143,11 +152,19 @@ def transform(
     elif options.size is not None:
         size = np.asarray(options.size)
         atoms = supercell(atoms, np.diag(size) if size.ndim == 1 else size)
-    columns |= _strain(atoms, options.strain or 0.0, options.shear or 0.0, rng)
+    if options.strain or options.shear:
+        normal, shear = (
+            rng.uniform(-limit, limit, 3) for limit in (options.strain or 0, options.shear or 0)
+        )
+        columns |= strain(
+            atoms, normal if options.strain else None, shear if options.shear else None
+        )
     for symbol, amount in options.vacancies.items():
-        columns |= _take_out(atoms, symbol, amount, rng)
+        columns |= make_vacancies(atoms, symbol, amount, rng)
     for symbol, targets in options.substitute.items():
-        columns |= _replace(atoms, symbol, targets, rng)
+        columns |= substitute_atoms(atoms, symbol, targets, rng)
+    if options.adsorb:
+        columns |= adsorb(atoms, options.adsorb, options.height, rng)
     if options.rattle:
         rattle(atoms, options.rattle, rng)
     return atoms, columns
@@ -180,76 +197,3 @@ def standardized(atoms: Atoms, cell: Literal["primitive", "conventional"]) -> At
         raise DataError("spglib finds no space group of the crystal; leave standardize out")
     vectors, scaled, numbers = found
     return Atoms(numbers, scaled_positions=scaled, cell=vectors, pbc=True)
-
-
-def strain_tensor(
-    normal: Float[np.ndarray, "3"], shear: Float[np.ndarray, "3"]
-) -> Float[np.ndarray, "3 3"]:
-    """Return the symmetric strain tensor of normal strains and shear strains, in Voigt's order.
-
-    Args:
-        normal: ε_xx, ε_yy, ε_zz, as fractions.
-        shear: ε_yz, ε_xz, ε_xy, as fractions (tensor components, half of the engineering strains).
-    """
-    tensor = np.diag(normal)
-    for value, (a, b) in zip(shear, ((1, 2), (0, 2), (0, 1)), strict=True):
-        tensor[a, b] = tensor[b, a] = value
-    return tensor
-
-
-def _strain(atoms: Atoms, limit: float, shear: float, rng) -> dict[str, Quantity]:
-    """Strain a structure along the Cartesian axes that its periodic cell vectors span."""
-    if not limit and not shear:
-        return {}
-    axes = atoms.cell.array[atoms.pbc].any(axis=0)  # which of x, y, z the periodic vectors reach
-    if axes.sum() != atoms.pbc.sum():
-        raise DataError(
-            "strain is along x, y and z, which the periodic cell vectors of this structure do not span; "
-            "rotate it so that a layer lies in a Cartesian plane and a wire along an axis"
-        )
-    normal = np.where(axes, rng.uniform(-limit, limit, 3), 0.0)
-    planes = np.array([axes[a] and axes[b] for a, b in ((1, 2), (0, 2), (0, 1))])
-    sheared = np.where(planes, rng.uniform(-shear, shear, 3), 0.0)
-    change = np.eye(3) + strain_tensor(normal, sheared)
-    atoms.set_cell(atoms.cell.array @ change)
-    atoms.positions = atoms.positions @ change
-    columns = {}
-    if limit:
-        for axis in np.flatnonzero(axes):
-            name = "xyz"[axis]
-            columns[f"strain_{name}"] = Quantity(normal[axis], "", f"strain along {name}")
-    if shear:
-        for plane in np.flatnonzero(planes):
-            name = ("yz", "xz", "xy")[plane]
-            columns[f"strain_{name}"] = Quantity(sheared[plane], "", f"shear strain in {name}")
-    return columns
-
-
-def _count_sites(atoms: Atoms, symbol: str, what: str) -> int:
-    count = int(np.count_nonzero(atoms.symbols == symbol))
-    if count == 0:
-        raise DataError(f"{what}: there is no {symbol} in {atoms.get_chemical_formula()}")
-    return count
-
-
-def _take_out(atoms: Atoms, symbol: str, amount: Amount, rng) -> dict[str, Quantity]:
-    sites = _count_sites(atoms, symbol, f"vacancies of {symbol}")
-    count = remove_atoms(atoms, symbol, amount, rng)
-    name = symbol.lower()
-    return {
-        f"{name}_vacancies": Quantity(count, "", f"number of {symbol} vacancies"),
-        f"{name}_vacancy_rate": Quantity(
-            count / sites, "", f"{symbol} vacancies over {symbol} sites"
-        ),
-    }
-
-
-def _replace(atoms: Atoms, symbol: str, targets: dict[str, Amount], rng) -> dict[str, Quantity]:
-    sites = _count_sites(atoms, symbol, f"substitution of {symbol}")
-    columns = {}
-    for new, amount in targets.items():
-        count = replace_atoms(atoms, symbol, new, amount, rng)
-        name = f"{new.lower()}_on_{symbol.lower()}"
-        columns[name] = Quantity(count, "", f"number of {new} on {symbol} sites")
-        columns[f"{name}_rate"] = Quantity(count / sites, "", f"{new} over {symbol} sites")
-    return columns

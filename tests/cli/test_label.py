@@ -242,15 +242,15 @@ def test_presets(call, tmp_path, preset, numbers, expected):
 
 
 def test_a_structure_that_gpaw_does_not_begin_with_is_told_by_the_dry_run(call, tmp_path):
-    write_structures(
-        tmp_path / "x.zarr",
-        Structures([ase.Atoms("H", cell=[4, 4, 12], pbc=True)], ["h"]),
-        Provenance("test"),
-    )
-    done = call("gh-label x.zarr --set h=1.0 --dry-run", tmp_path)
+    for name, pbc in (("x.zarr", True), ("y.zarr", [True, True, False])):
+        atoms = ase.Atoms("H", cell=[4, 4, 12], pbc=pbc)
+        write_structures(tmp_path / name, Structures([atoms], ["h"]), Provenance("test"))
+    done = call("gh-label x.zarr y.zarr --set h=1.0 --dry-run", tmp_path)
     assert done.returncode == 0, done
     assert "structure 0 (H): GPAW does not begin to compute it" in done.stderr
     assert "look at h and at the cell" in done.stderr
+    # Each store holds one kind, but one model should not be made of both.
+    assert "(such as h in y.zarr) and bulk crystals (such as h in x.zarr)" in done.stderr
 
 
 def test_dry_run_tells_the_plan_and_writes_nothing(call, tmp_path):

@@ -33,6 +33,11 @@ def test_named_sets_of_single_elements():
     assert (basis[1].degrees, basis[8].degrees) == ((0, 0, 1), (0, 1))
     with pytest.raises(UsageError, match=r"no basis 'qzp' .* for H.*basis_by_element\.H"):
         basis_table(LabelConfig(basis="qzp"), [1])
+    # A setup that is not there: what to type instead.
+    with pytest.raises(UsageError, match=r"leave setups\.B out.* 3 valence electrons$"):
+        basis_table(LabelConfig(setups={"B": "3"}), [5])
+    with pytest.raises(UsageError, match=r"14 valence electrons, or setups\.Mo=6$"):
+        basis_table(LabelConfig(setups={"Mo": "14"}), [42])
 
 
 def test_sets_of_lanthanides_are_not_divided():

@@ -14,8 +14,8 @@ from ase import Atoms
 from ase.build import graphene, mx2
 from pydantic import Field, PositiveFloat
 
-from gh_tools.structures.modify import rattle, strain_diagonal
-from gh_tools.structures.recipe import BuiltStructure, Quantity, Recipe, RecipeConfig
+from gh_tools.structures.modify import rattle, strain
+from gh_tools.structures.recipe import BuiltStructure, Recipe, RecipeConfig
 from gh_tools.structures.supercells import LayerSize, Limits, resized
 
 Material = Literal["BN", "GeS", "GeSe", "GeTe", "MoS2", "MoSe2", "MoTe2", "WS2", "WSe2"]
@@ -89,12 +89,9 @@ def build(config: TmdConfig, rng: np.random.Generator, index: int) -> BuiltStruc
     material = config.materials[index % len(config.materials)]
     atoms, _ = resized(unit_cell(material), config.size, config.cells, rng)
     atoms.center(config.vacuum, axis=2)
-    strain_x, strain_y = strain_diagonal(atoms, config.strain, 2, rng)
+    limit = config.strain
+    columns = strain(atoms, np.append(rng.uniform(-limit, limit, 2), 0.0))
     rattle(atoms, config.rattle, rng)
-    columns = {
-        "strain_x": Quantity(strain_x, "", "strain along x"),
-        "strain_y": Quantity(strain_y, "", "strain along y"),
-    }
     return BuiltStructure(atoms, columns, material)
 
 

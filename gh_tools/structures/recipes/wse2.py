@@ -14,7 +14,7 @@ from ase.build import mx2
 from pydantic import Field, PositiveFloat
 
 from gh_tools.orbitals.geometry import periodic_area
-from gh_tools.structures.modify import Poisson, rattle, remove_atoms, strain_diagonal
+from gh_tools.structures.modify import Poisson, make_vacancies, rattle, strain
 from gh_tools.structures.recipe import BuiltStructure, Quantity, Recipe, RecipeConfig
 from gh_tools.structures.supercells import LayerSize, Limits, resized
 from gh_tools.units import CM
@@ -64,18 +64,12 @@ def layer(config: WSe2Config, rng: np.random.Generator) -> Atoms:
 def random_layer(config: WSe2Config, rng: np.random.Generator) -> tuple[Atoms, dict[str, Quantity]]:
     """Make one random layer, with its columns; shape, strain, vacancies and displacements are drawn."""
     atoms = layer(config, rng)
-    strain_x, strain_y = strain_diagonal(atoms, config.strain, 2, rng)
-    sites = int(np.count_nonzero(atoms.symbols == "Se"))
-    vacancies = remove_atoms(atoms, "Se", Poisson(poisson=config.se_vacancies), rng)
+    limit = config.strain
+    columns = strain(atoms, np.append(rng.uniform(-limit, limit, 2), 0.0))
+    columns |= make_vacancies(atoms, "Se", Poisson(poisson=config.se_vacancies), rng)
     rattle(atoms, config.rattle, rng)
-    areal = vacancies / periodic_area(atoms) * CM**2
-    columns = {
-        "strain_x": Quantity(strain_x, "", "strain along x"),
-        "strain_y": Quantity(strain_y, "", "strain along y"),
-        "se_vacancies": Quantity(vacancies, "", "number of Se vacancies"),
-        "se_vacancy_rate": Quantity(vacancies / sites, "", "Se vacancies over Se sites"),
-        "se_vacancy_density": Quantity(areal, "1/cm^2", "Se vacancies over area"),
-    }
+    areal = columns["se_vacancies"].value / periodic_area(atoms) * CM**2
+    columns["se_vacancy_density"] = Quantity(areal, "1/cm^2", "Se vacancies over area")
     return atoms, columns
 
 
