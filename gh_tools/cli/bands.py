@@ -99,8 +99,8 @@ def main(
 ) -> None:
     """Draw the bands of a structure along a path, dashed over them those of a reference.
 
-    Names of points are those of the most symmetric lattice from which the cell is 3 % off at most; the
-    lattice and the coordinates of the points are told. Where it lacks a name, they are those of the next
+    Names of points are those of the most symmetric lattice from which the primitive cell is 3 % off at most; the
+    lattice and the coordinates of the points are told. A supercell has the path of the primitive cell. Where it lacks a name, they are those of the next
     lattice that has all.
 
     Energies are relative to each one's own zero: the top of the valence band, or the Fermi level, which comes
@@ -167,7 +167,12 @@ def main(
     for line in bands.edges.describe() if bands.edges else ():
         log.info(line)
     edges = None if bands.edges is None else bands.edges.to_json()
-    lattice = {"lattice": along.lattice, "strain": along.strain, "special_points": along.points}
+    lattice = {
+        "lattice": along.lattice,
+        "strain": along.strain,
+        "primitive_cells": along.primitive_cells,
+        "special_points": along.points,
+    }
     emit(target, as_json, structure=name, points=along.path.path, edges=edges, **lattice, **facts)
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import ase
 import numpy as np
 from ase.dft.kpoints import BandPath, parse_path_string
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from gh_tools.console import progress
 from gh_tools.errors import UsageError
@@ -22,6 +22,7 @@ from gh_tools.spectra.fermi import electrons_of, fermi_level_of
 from gh_tools.spectra.gap import Gap
 from gh_tools.spectra.kpoints import KPoints
 from gh_tools.spectra.lattice import EXACT, NamedLattice, named_lattices
+from gh_tools.spectra.primitive import supercell_matrix
 from gh_tools.spectra.spectrum import prepared
 
 
@@ -32,12 +33,19 @@ class NamedPath:
     Attributes:
         path: the k-points, in units of the given cell's reciprocal vectors.
         lattice: long name of the lattice that the names refer to, as ``face-centred cubic``.
-        strain: largest principal strain between the cell and the nearest one of this lattice, a fraction.
+        strain: largest principal strain between the primitive cell and the nearest one of this lattice, a fraction.
+        supercell: the cell's vectors in units of those of the primitive cell whose lattice it is, as rows.
     """
 
     path: BandPath
     lattice: str
     strain: float
+    supercell: Int[np.ndarray, "3 3"]
+
+    @property
+    def primitive_cells(self) -> int:
+        """Number of primitive cells in the cell."""
+        return abs(round(float(np.linalg.det(self.supercell))))
 
     @property
     def points(self) -> dict[str, list[float]]:
@@ -47,12 +55,15 @@ class NamedPath:
 
     def describe(self) -> list[str]:
         """Return the lattice, and each point with its coordinates, as lines for a person."""
-        lines = [
-            f"letters of the {self.lattice} lattice, from which the cell is "
-            f"{100 * self.strain:.2g} % off"
-            if self.strain > EXACT
-            else f"letters of the {self.lattice} lattice"
-        ]
+        off = (
+            f", from which the cell is {100 * self.strain:.2g} % off" if self.strain > EXACT else ""
+        )
+        lines = [f"letters of the {self.lattice} lattice{off}"]
+        if self.primitive_cells > 1:
+            lines.append(
+                f"the path is that of the primitive cell, of which the cell holds {self.primitive_cells}: its bands lie "
+                "folded onto one another, and only unfolding would tell them apart"
+            )
         for name, point in self.points.items():
             numbers = ", ".join(f"{value:.5g}" for value in point)
             lines.append(f"  {'Γ' if name == 'G' else name} = ({numbers})")
@@ -74,7 +85,8 @@ class BandStructure:
         gap: eV, refined between the k-points of path and grid as `gh-dos` does; 0 in a metal.
         edges: edges, kind of gap and masses; None of a metal, and of more than 600 orbitals.
         lattice: long name of the lattice that the names refer to, as ``face-centred cubic``.
-        strain: largest principal strain between the cell and the nearest one of this lattice, a fraction.
+        strain: largest principal strain between the primitive cell and the nearest one of this lattice, a fraction.
+        primitive_cells: number of primitive cells in the cell; along the path there are that many times their bands.
         points: coordinates of the points of high symmetry, by name (Γ is ``G``).
         valence: top of the valence band, refined as the gap is, eV; the Fermi level in a metal.
         direct: whether the gap is direct; None in a metal.
@@ -90,6 +102,7 @@ class BandStructure:
     edges: Gap | None
     lattice: str
     strain: float
+    primitive_cells: int
     points: dict[str, list[float]]
     valence: float
     direct: bool | None
@@ -127,6 +140,7 @@ class BandStructure:
             "edges": None if self.edges is None else self.edges.to_json(),
             "lattice": self.lattice,
             "strain": self.strain,
+            "primitive_cells": self.primitive_cells,
             "special_points": self.points,
         }
 
@@ -134,8 +148,9 @@ class BandStructure:
 def band_path(atoms: ase.Atoms, path: str | None = None, points: int = 200) -> NamedPath:
     """Return k-points along a path between points of high symmetry.
 
-    Names are those of the most symmetric lattice that the cell has within a strain of 3 %, by the
-    conventions of ASE (Setyawan and Curtarolo, Comp. Mater. Sci. 49, 299 (2010)). If it has no point of one of
+    Names are those of the most symmetric lattice that the primitive cell has within a strain of 3 %, by the
+    conventions of ASE (Setyawan and Curtarolo, Comp. Mater. Sci. 49, 299 (2010)). Which cell is primitive,
+    `supercell_matrix` says: a supercell has the path of what it repeats, also where atoms are displaced or missing. If it has no point of one of
     the names, they are those of the next that has all, up to a strain of 10 %; see `named_lattices`.
 
     Args:
@@ -150,7 +165,9 @@ def band_path(atoms: ase.Atoms, path: str | None = None, points: int = 200) -> N
         raise UsageError(
             "the structure is not periodic: it has eigenvalues, but no bands; see gh-dos"
         )
-    lattices = named_lattices(atoms)
+    supercell = supercell_matrix(atoms)
+    primitive = ase.Atoms(cell=np.linalg.solve(supercell, atoms.cell.array), pbc=atoms.pbc)
+    lattices = named_lattices(primitive)
     if not lattices:
         raise UsageError("the cell has no Bravais lattice whose points have names; reduce it first")
     cell = atoms.cell.uncomplete(atoms.pbc)
@@ -167,8 +184,10 @@ def band_path(atoms: ase.Atoms, path: str | None = None, points: int = 200) -> N
     if chosen is None:
         raise UsageError(f"--path {path}: expected {_known(lattices)}")
     joined = ",".join("".join(part) for part in parts)
-    made = BandPath(cell, path=joined, special_points=chosen.points).interpolate(npoints=points)
-    return NamedPath(made, chosen.lattice.longname, chosen.strain)
+    # A point is Σ k_j b_j of the primitive cell, and b_j the sum over i of M_ij times b_i of the cell.
+    special = {name: supercell @ point for name, point in chosen.points.items()}
+    made = BandPath(cell, path=joined, special_points=special).interpolate(npoints=points)
+    return NamedPath(made, chosen.lattice.longname, chosen.strain, supercell)
 
 
 def _known(lattices: list[NamedLattice]) -> str:
@@ -215,6 +234,7 @@ def band_structure(
         gap,
         named.lattice,
         named.strain,
+        named.primitive_cells,
         named.points,
         edges.valence,
         edges.direct,

@@ -77,6 +77,8 @@ def write_bands(
         "zero": zero,
     }
     title = [shortened(name, 60), _title(known, names)]
+    if bands.primitive_cells > 1:
+        title.append(f"folded bands of {bands.primitive_cells} primitive cells")
     if reference is not None:
         facts |= _band_errors(bands, reference, name, window, zero)
         if "bands_mae" in facts:
