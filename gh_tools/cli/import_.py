@@ -37,8 +37,8 @@ def main(
             "--format",
             "-f",
             metavar="FORMAT",
-            help="auto, abacus, deeph, deeph-legacy, deeptb, fhi-aims, gears-h, openmx, siesta or wannier90; auto "
-            "tells them by content.",
+            help="auto, abacus, deeph, deeph-legacy, deeptb, fhi-aims, gears-h, npz, openmx, siesta or wannier90; "
+            "auto tells them by content.",
         ),
     ] = "auto",
     output: Annotated[

@@ -12,7 +12,7 @@ from ase.data import chemical_symbols
 from jaxtyping import Float
 
 from gh_tools.errors import DataError
-from gh_tools.formats.files import check_length, existing, open_hdf5
+from gh_tools.formats.files import check_length, existing, number_of, open_hdf5
 from gh_tools.formats.format import Format, Source
 from gh_tools.formats.matrices import CodeMatrices, Entries, Orbitals
 from gh_tools.orbitals.order import CONVENTIONS
@@ -28,10 +28,8 @@ def _find(path: Path) -> Sequence[Source]:
 
 
 def _read(source: Source) -> CodeMatrices:
-    from ase.io.aims import read_aims
-
     folder = source.path
-    atoms = read_aims(existing(folder, "geometry.in"))
+    atoms = _structure(existing(folder, "geometry.in"))
     orbitals = _orbitals(folder / _BASIS, atoms)
     row, column, cell, keep = _indices(folder / _INDICES, len(orbitals))
 
@@ -63,6 +61,30 @@ def _read(source: Source) -> CodeMatrices:
         valence=valence,  # all-electron
         periodic=not atoms.pbc.any(),
     )
+
+
+def _structure(file: Path) -> ase.Atoms:
+    """Read elements, positions and lattice vectors; other keywords describe no structure."""
+    rows = [line.split("#")[0].split() for line in file.read_text().splitlines()]
+    vectors = [row[1:4] for row in rows if row[:1] == ["lattice_vector"]]
+    if any(row[:1] == ["empty"] for row in rows):
+        raise DataError(f"{file.name}: has empty sites, whose functions belong to no element")
+    atoms = [row for row in rows if row[:1] in (["atom"], ["atom_frac"])]
+    if len(vectors) not in (0, 3) or not atoms or any(len(row) < 5 for row in atoms):
+        raise DataError(
+            f"{file.name}: expected atoms, and three lattice vectors or none, found {len(atoms)} and {len(vectors)}"
+        )
+    cell = np.array(vectors, dtype=float).reshape(-1, 3)
+    positions = np.array([row[1:4] for row in atoms], dtype=float)
+    fractional = np.array([row[0] == "atom_frac" for row in atoms])
+    if fractional.any():
+        if not len(cell):
+            raise DataError(f"{file.name}: has atom_frac, and no lattice vectors")
+        positions[fractional] = positions[fractional] @ cell
+    numbers = [number_of(row[4]) for row in atoms]
+    if not len(cell):
+        return ase.Atoms(numbers, positions)
+    return ase.Atoms(numbers, positions, cell=cell, pbc=True)
 
 
 def _orbitals(file: Path, atoms: ase.Atoms) -> Orbitals:

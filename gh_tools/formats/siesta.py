@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import warnings
 from collections.abc import Sequence
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import ase
 import numpy as np
-from ase.data import atomic_numbers
-from ase.units import Bohr
-from jaxtyping import Float
+from ase.data import chemical_symbols
+from jaxtyping import Int
 
 from gh_tools.errors import DataError
 from gh_tools.formats.format import Format, Source, extra
 from gh_tools.formats.matrices import CodeMatrices, Entries, Orbitals
-from gh_tools.orbitals.blocks import Bands
+from gh_tools.formats.siesta_beside import (
+    atomic_numbers_of,
+    hsx_facts,
+    nc_charge,
+    printed_bands,
+    radial_functions,
+    valence_electrons,
+)
+from gh_tools.formats.sisl import geometry_of_shells, stored_shells
 
 # Best first: only some tell l and m of the orbitals.
 _ENDINGS = (".HSX", ".nc", ".TSHS")
-# Coordinates of k-points are printed with six digits; grids have small denominators.
-_DIGITS, _DENOMINATOR = 2e-6, 128
 
 
 def _find(path: Path) -> Sequence[Source]:
@@ -53,8 +55,9 @@ def _is_siesta(file: Path) -> bool:
     try:
         with netCDF4.Dataset(str(file)) as stored:
             return "SPARSE" in stored.groups and "H" in stored.groups["SPARSE"].variables
-    except OSError:
-        return False
+    except OSError:  # reading one that is cut off tells so
+        with file.open("rb") as stream:
+            return stream.read(4) in (b"", b"\x89HDF")
 
 
 def _read(source: Source) -> CodeMatrices:
@@ -68,19 +71,20 @@ def _read(source: Source) -> CodeMatrices:
         h = sile.read_hamiltonian(**_geometry_of_old(sile, species))
         fermi = _fermi(file, sile)
     geometry = h.geometry
-    orbitals = _orbitals(file, species if species is not None else geometry)
+    described = geometry if species is None else species
+    numbers = atomic_numbers_of(file, described)
+    orbitals = _orbitals(described, numbers)
     if len(orbitals) != geometry.no:
         raise DataError(
             f"expected {geometry.no} orbitals as in H, found {len(orbitals)} in the files that describe them"
         )
-    numbers = (species if species is not None else geometry).atoms.Z
     atoms = ase.Atoms(numbers, geometry.xyz, cell=geometry.cell, pbc=True)
     spins, overlap = _entries(h, 0.0 if _unshifted(sile) else fermi)
     scalars = {} if fermi is None else {"fermi_level": fermi}
-    cutoffs, radial = _radial_functions(file, orbitals)
-    bands = _bands(file, atoms) if len(spins) < 4 else None
-    charges, total = _hsx_facts(file)
-    electrons = _nc_charge(file) or total
+    cutoffs, radial = radial_functions(file, orbitals)
+    bands = printed_bands(file, atoms) if len(spins) < 4 else None
+    charges, total = hsx_facts(file)
+    electrons = nc_charge(file) or total
     if electrons is not None:
         scalars["n_electrons"] = electrons
     return CodeMatrices(
@@ -90,7 +94,7 @@ def _read(source: Source) -> CodeMatrices:
         spins,
         overlap,
         scalars=scalars,
-        valence=_valence(charges, species if species is not None else geometry),
+        valence=valence_electrons(charges, described, numbers),
         cutoffs=cutoffs,
         radial=radial,
         bands=bands,
@@ -127,7 +131,7 @@ def _geometry_of_old(sile: Any, species: Any) -> dict[str, Any]:
 
 def _fermi(file: Path, sile: Any) -> float | None:
     if not _unshifted(sile):
-        return float(sile.read_fermi_level())
+        return float(np.ravel(sile.read_fermi_level())[0])
     eig = file.with_suffix(".EIG")
     return float(eig.read_text().split()[0]) if eig.is_file() else None
 
@@ -142,6 +146,8 @@ def _species(file: Path, sile: Any) -> Any | None:
         geometry = sile.read_geometry()
         if all(hasattr(orbital, "m") for atom in geometry.atoms.atom for orbital in atom.orbitals):
             return None
+        if (shells := stored_shells(file)) is not None:
+            return geometry_of_shells(geometry.atoms.Z, shells, geometry.xyz, geometry.cell)
     beside = file.with_suffix(".HSX")
     if file.suffix != ".HSX" and beside.is_file():
         other = sisl.get_sile(beside)
@@ -158,14 +164,13 @@ def _species(file: Path, sile: Any) -> Any | None:
     )
 
 
-def _orbitals(file: Path, geometry: Any) -> Orbitals:
+def _orbitals(geometry: Any, numbers: Int[np.ndarray, " atoms"]) -> Orbitals:
     """Return the orbitals in SIESTA's order: shells by n, zeta and l as they come, m from -l to l."""
     degrees: dict[int, tuple[int, ...]] = {}
-    for atom in geometry.atoms.atom:
-        if not 0 < int(atom.Z) < 119:
-            raise DataError(
-                f"expected elements, found an atom of atomic number {int(atom.Z)} (ghost atoms are not supported)"
-            )
+    for z, species in sorted(
+        set(zip(numbers.tolist(), geometry.atoms.species.tolist(), strict=True))
+    ):
+        atom = geometry.atoms.atom[species]
         ls = [int(orbital.l) for orbital in atom.orbitals]
         ms = [int(orbital.m) for orbital in atom.orbitals]
         shells, place = [], 0
@@ -175,11 +180,11 @@ def _orbitals(file: Path, geometry: Any) -> Orbitals:
                 raise DataError("expected the functions of each shell with m from -l to l")
             shells.append(degree)
             place += 2 * degree + 1
-        if degrees.setdefault(int(atom.Z), tuple(shells)) != tuple(shells):
+        if degrees.setdefault(z, tuple(shells)) != tuple(shells):
             raise DataError(
-                f"two species of element {atom.symbol} have different shells, which one basis table cannot hold"
+                f"two species of element {chemical_symbols[z]} have different shells, which one basis table cannot hold"
             )
-    return Orbitals.of_shells(np.asarray(geometry.atoms.Z), degrees, "siesta")
+    return Orbitals.of_shells(numbers, degrees, "siesta")
 
 
 def _entries(h: Any, fermi: float | None) -> tuple[list[Entries], Entries | None]:
@@ -252,116 +257,6 @@ def _quarters(h: Any, offsets: Any, no: int) -> list[tuple[Entries, int, int]]:
         (Entries(where.row, where.column, where.cell, quarter), a, b)
         for quarter, a, b in ((up, 0, 0), (ud, 0, 1), (du, 1, 0), (down, 1, 1))
     ]
-
-
-def _radial_functions(
-    file: Path, orbitals: Orbitals
-) -> tuple[dict[int, tuple[float, ...]], dict[int, str]]:
-    """Read the radial functions of .ion.xml and .ion.nc files beside, if they fit the orbitals."""
-    sisl = extra("sisl")
-    cutoffs, radial = {}, {}
-    files = [*sorted(file.parent.glob("*.ion.xml")), *sorted(file.parent.glob("*.ion.nc"))]
-    for ion in files:
-        with contextlib.suppress(Exception):  # without them S comes from the labels
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                atom = sisl.get_sile(ion).read_basis()
-            z = int(atom.Z)
-            first = [orbital for orbital in atom.orbitals if int(orbital.m) == -int(orbital.l)]
-            degrees = tuple(int(orbital.l) for orbital in first)
-            if orbitals.degrees.get(z) != degrees or z in radial:
-                continue
-            functions = []
-            for orbital in first:
-                reach = float(orbital.R)
-                r = np.linspace(0, reach, 1001)
-                functions.append(
-                    {
-                        "l": int(orbital.l),
-                        "step": float(r[1]),
-                        "values": (orbital.radial(r) * Bohr**1.5).tolist(),
-                    }
-                )
-            cutoffs[z] = tuple(float(orbital.R) for orbital in first)
-            radial[z] = json.dumps(functions)
-    return cutoffs, radial
-
-
-def _hsx_facts(file: Path) -> tuple[dict[str, float], float | None]:
-    """Read the valence charge of each species, and the total charge, from an HSX file of version 1 or 2."""
-    from scipy.io import FortranFile
-
-    found: dict[str, float] = {}
-    with contextlib.suppress(Exception):  # other files have none: counts are then not known
-        with FortranFile(str(file.with_suffix(".HSX")), "r") as stream:
-            if stream.read_ints("i4").tolist()[0] not in (1, 2):
-                return {}, None
-            stream.read_record("u1")  # whether H and S are in double precision
-            count = int(stream.read_ints("i4")[3])
-            total = float(stream.read_reals("f8")[10])  # after the cell and the Fermi level
-            stream.read_record("u1")  # positions
-            record = bytes(stream.read_record("u1"))
-            size = len(record) // count
-            for index in range(count):
-                entry = record[index * size : (index + 1) * size]
-                label = entry[: size - 12].decode().strip()
-                found[label] = float(np.frombuffer(entry[size - 12 : size - 4], "<f8")[0])
-            return found, total
-    return {}, None
-
-
-def _valence(charges: dict[str, float], geometry: Any) -> dict[int, float]:
-    """Return the electrons of neutral atoms by element; species have names of their own."""
-    known: dict[int, float] = {}
-    for label, charge in charges.items():
-        symbols = [label[:2].capitalize(), label[:1].upper()]
-        for symbol in symbols:
-            z = atomic_numbers.get(symbol, 0)
-            if z in geometry.atoms.Z:
-                known[z] = charge
-                break
-    return known
-
-
-def _bands(file: Path, atoms: ase.Atoms) -> Bands | None:
-    """Read the eigenvalues that SIESTA printed, if they are there."""
-    eig, kp = file.with_suffix(".EIG"), file.with_suffix(".KP")
-    if not (eig.is_file() and kp.is_file()):
-        return None
-    with contextlib.suppress(ValueError, IndexError):
-        words = eig.read_text().split()
-        n_bands, n_spins, n_k = (int(word) for word in words[1:4])
-        if n_spins > 2:
-            return None
-        table = np.array(words[4:], dtype=float).reshape(n_k, 1 + n_spins * n_bands)[:, 1:]
-        rows = np.array([line.split() for line in kp.read_text().splitlines()[1:]], dtype=float)
-        cartesian, weight = rows[:, 1:4] / Bohr, rows[:, 4]
-        kpoint = _snap(cartesian @ atoms.cell.array.T / (2 * np.pi))
-        eigenvalue = table.reshape(n_k, n_spins, n_bands).swapaxes(0, 1)
-        return Bands(kpoint, weight / weight.sum(), eigenvalue)
-    return None
-
-
-def _snap(kpoints: Float[np.ndarray, "kpoints 3"]) -> Float[np.ndarray, "kpoints 3"]:
-    """Return the fractions with small denominators that coordinates of six digits stand for."""
-    snapped = kpoints.copy()
-    for place in np.ndindex(*kpoints.shape):
-        fraction = float(Fraction(float(kpoints[place])).limit_denominator(_DENOMINATOR))
-        if abs(fraction - kpoints[place]) < _DIGITS:
-            snapped[place] = fraction
-    return snapped
-
-
-def _nc_charge(file: Path) -> float | None:
-    """Return the total charge that an nc file holds."""
-    if file.suffix != ".nc":
-        return None
-    netcdf = extra("netCDF4")
-    with netcdf.Dataset(str(file)) as stored:
-        if "Qtot" not in stored.variables:
-            return None
-        total = float(np.ma.filled(stored.variables["Qtot"][:], np.nan).ravel()[0])
-        return total if total > 0 else None
 
 
 FORMAT = Format("siesta", "SIESTA", _find, _read)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float, Int
 
 from gh_tools.formats.format import Format, Source, extra
 from gh_tools.formats.outgoing import cell_matrices, target
 from gh_tools.orbitals.blocks import Hamiltonian
+
+# Attribute of each element's group
+_SHELLS = "gh_tools_shells"
 
 
 def _find(path: Path) -> Sequence[Source]:
@@ -33,7 +37,28 @@ def _write(path: Path, hamiltonian: Hamiltonian) -> None:
                 Ef=fermi if np.isfinite(fermi) else 0.0,
                 Qtot=electrons if np.isfinite(electrons) else 0.0,
             )
+        _add_shells(named, hamiltonian)
         named.rename(path)
+
+
+def _add_shells(file: Path, hamiltonian: Hamiltonian) -> None:
+    """Note l of each element's shells, which sisl does not write, so that the file can be imported again."""
+    with extra("netCDF4").Dataset(str(file), "a") as stored:
+        for group in stored["BASIS"].groups.values():
+            degrees = hamiltonian.basis[int(group.Atomic_number)].degrees
+            group.setncattr(_SHELLS, np.array(degrees, dtype=np.int32))
+
+
+def stored_shells(file: Path) -> dict[int, tuple[int, ...]] | None:
+    """Return l of the shells of each element that gh-export noted in a file; None if it is of others."""
+    with extra("netCDF4").Dataset(str(file)) as stored:
+        groups = stored["BASIS"].groups.values() if "BASIS" in stored.groups else []
+        if not groups or not all(_SHELLS in group.ncattrs() for group in groups):
+            return None
+        return {
+            int(group.Atomic_number): tuple(np.atleast_1d(group.getncattr(_SHELLS)).tolist())
+            for group in groups
+        }
 
 
 def to_sisl(hamiltonian: Hamiltonian) -> Any:
@@ -45,7 +70,14 @@ def to_sisl(hamiltonian: Hamiltonian) -> Any:
     """
     sisl = extra("sisl")
     aim = target(hamiltonian, "siesta")
-    geometry = _geometry(sisl, hamiltonian, aim)
+    atoms = aim.atoms
+    geometry = geometry_of_shells(
+        atoms.numbers,
+        aim.degrees,
+        atoms.positions,
+        atoms.cell.complete().array,
+        {z: [shell.cutoff for shell in hamiltonian.basis[z].shells] for z in aim.degrees},
+    )
     cells, overlaps = cell_matrices(hamiltonian, aim, "overlap")
     spins = [
         cell_matrices(hamiltonian, aim, "hamiltonian", spin) for spin in range(hamiltonian.n_spins)
@@ -85,13 +117,28 @@ def _supercell(geometry: Any, no: int, total: int, cells: np.ndarray, matrices: 
     return found
 
 
-def _geometry(sisl: Any, hamiltonian: Hamiltonian, aim: Any) -> Any:
+def geometry_of_shells(
+    numbers: Int[np.ndarray, " atoms"],
+    degrees: Mapping[int, Sequence[int]],
+    positions: Float[np.ndarray, "atoms 3"],
+    cell: Float[np.ndarray, "3 3"],
+    reach: Mapping[int, Sequence[float]] | None = None,
+) -> Any:
+    """Return sisl's geometry of atoms whose orbitals are shells in SIESTA's order.
+
+    Args:
+        numbers: atomic numbers.
+        degrees: l of the shells of each element.
+        positions: in Å.
+        cell: vectors in Å.
+        reach: radius of each shell in Å; not known if None.
+    """
+    sisl = extra("sisl")
     kinds = {}
-    for z, degrees in aim.degrees.items():
-        reach = [shell.cutoff for shell in hamiltonian.basis[z].shells]
+    for z, shells in degrees.items():
         zeta: dict[int, int] = {}
         orbitals: list = []
-        for degree, cutoff in zip(degrees, reach, strict=True):
+        for degree, cutoff in zip(shells, reach[z] if reach else [-1.0] * len(shells), strict=True):
             zeta[degree] = zeta.get(degree, 0) + 1
             orbitals += [
                 sisl.AtomicOrbital(
@@ -100,9 +147,7 @@ def _geometry(sisl: Any, hamiltonian: Hamiltonian, aim: Any) -> Any:
                 for m in range(-degree, degree + 1)
             ]
         kinds[z] = sisl.Atom(z, orbitals)
-    atoms = aim.atoms
-    lattice = sisl.Lattice(atoms.cell.complete().array)
-    return sisl.Geometry(atoms.positions, [kinds[int(z)] for z in atoms.numbers], lattice)
+    return sisl.Geometry(positions, [kinds[int(z)] for z in numbers], sisl.Lattice(cell))
 
 
 FORMAT = Format("sisl", "sisl", _find, None, _write, ".nc", "is written only; import it as siesta")

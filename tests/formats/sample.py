@@ -12,7 +12,7 @@ SHELLS = {6: (0, 1, 0), 42: (0, 2, 1, 3)}
 REACH = 2.2
 
 
-def sample(spins=1, seed=0, degrees=SHELLS):
+def sample(spins=1, seed=0, degrees=SHELLS, overlap=0.1):
     """Four atoms in a skew cell, listed in turns, one of them outside of it; S is positive definite."""
     random = np.random.default_rng(seed)
     cell = np.array([[4.1, 0.2, 0.0], [1.3, 4.4, 0.3], [-0.4, 0.5, 4.8]])
@@ -38,6 +38,6 @@ def sample(spins=1, seed=0, degrees=SHELLS):
     for (zi, zj), (i, j, shift, vector) in stored_pairs(atoms, cutoffs).items():
         decay = np.exp(-np.linalg.norm(vector, axis=1))[:, None, None]
         h = decay * random.normal(size=(*shape, len(i), size[zi], size[zj]))
-        s = 0.1 * decay * random.normal(size=(len(i), size[zi], size[zj]))
+        s = overlap * decay * random.normal(size=(len(i), size[zi], size[zj]))
         pairs[zi, zj] = PairBlocks(i, j, shift, h, s)
     return Hamiltonian(atoms, basis, onsite, pairs, {"fermi_level": -1.25, "n_electrons": 20.0})

@@ -11,18 +11,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.linalg
+import scipy.sparse
 
-from gh_tools.errors import DataError
-from gh_tools.formats import table
+from gh_tools.errors import DataError, NoInputError
+from gh_tools.formats import npz, table
 from gh_tools.formats.assemble import assemble
 from gh_tools.formats.format import Source, read_source
+from gh_tools.formats.matrices import CodeMatrices, Orbitals, entries_of_cells
+from gh_tools.formats.sisl import to_sisl
 from gh_tools.orbitals.bloch import bloch_matrix
 from gh_tools.orbitals.blocks import Hamiltonian, OnsiteBlocks, PairBlocks
-from tests.formats import writers
+from tests.formats import readers, writers
+from tests.formats.functions import gaussians
 from tests.formats.sample import sample
 
 pytest.importorskip("h5py")
-pytest.importorskip("sisl")
+pytest.importorskip("netCDF4")
+sisl = pytest.importorskip("sisl")
 K = np.array([0.13, -0.27, 0.41])
 
 
@@ -57,30 +62,49 @@ class Contract:
 
     Attributes:
         name: of the format.
+        reader: name of the format that reads it, where that is another.
         spins: spin channels that it can hold.
         written: whether gh-tools writes it.
         tolerance: of its numbers, eV; 0 is the same bit by bit.
         matrices: names of files without which it is nothing.
+        program: whose functions its orbitals are.
+        ascending: whether the shells of an atom ascend in l.
     """
 
     name = ""
+    reader = ""
     spins = (1,)
     written = True
     tolerance = 0.0
     matrices: tuple[str, ...] = ()
+    program = "gh-tools"
+    ascending = False
+
+    def sample(self, spins=1):
+        return sample(spins)
 
     def make(self, place, ham):
         table.get(self.name).write(place, ham)
 
+    def make_dense(self, place, found):
+        """Write matrices in the program's order, without any part of gh-tools."""
+        raise NotImplementedError
+
+    def read_dense(self, place, k):
+        """H(k) and S(k) of files that gh-tools wrote, in the program's order."""
+        return getattr(readers, self.name.replace("-", "_"))(place, k)
+
     def read(self, place):
-        form = table.get(self.name)
+        form = table.get(self.reader or self.name)
         sources = form.find(place)
+        if not sources:
+            raise NoInputError(f"{place}: nothing was found")
         assert len(sources) == 1
         return assemble(read_source(form, sources[0]))
 
     def test_file_store_file_store_is_the_identity(self, tmp_path):
         for spins in self.spins:
-            ham = sample(spins)
+            ham = self.sample(spins)
             self.make(tmp_path / f"first{spins}", ham)
             once, findings = self.read(tmp_path / f"first{spins}")
             assert findings.asymmetry <= max(self.tolerance, 1e-12)
@@ -94,7 +118,7 @@ class Contract:
 
     def test_pairs_keep_their_distances(self, tmp_path):
         """Lattice vectors are counted from wrapped positions: eigenvalues do not notice a wrong sign of R."""
-        ham = sample()
+        ham = self.sample()
         self.make(tmp_path / "x", ham)
         found, _ = self.read(tmp_path / "x")
         for pair, blocks in ham.pairs.items():
@@ -109,13 +133,28 @@ class Contract:
             assert np.abs(mine[a] - theirs[b]).max() < 1e-5
             assert np.abs(size[a] - other[b]).max() < 1e-5
 
+    def test_orbitals_are_the_programs_functions_of_space(self, tmp_path):
+        """H and S of Gaussians in a rotated frame, integrated with the functions of the program and with ours."""
+        ours = gaussians("gh-tools", self.ascending and not self.written)
+        theirs = gaussians(self.program, self.ascending)
+        if self.written:
+            self.make(tmp_path / "x", as_blocks(ours))
+            found, wanted = self.read_dense(tmp_path / "x", K), theirs.at(K)
+        else:
+            self.make_dense(tmp_path / "x", theirs)
+            ham, _ = self.read(tmp_path / "x")
+            found = [bloch_matrix(ham, K, field) for field in ("hamiltonian", "overlap")]
+            wanted = ours.at(K)
+        for a, b in zip(found, wanted, strict=True):
+            assert np.abs(a - b).max() < 1e-7
+
     def test_it_is_recognised_by_content(self, tmp_path):
-        self.make(tmp_path / "x", sample())
+        self.make(tmp_path / "x", self.sample())
         claimed = [form.name for form in table.chosen("auto") if form.find(tmp_path / "x")]
-        assert claimed == [self.name]
+        assert claimed == [self.reader or self.name]
 
     def test_truncated_files_are_refused_in_one_sentence(self, tmp_path):
-        self.make(tmp_path / "x", sample())
+        self.make(tmp_path / "x", self.sample())
         for name in self.matrices:
             copy = tmp_path / "cut"
             shutil.rmtree(copy, ignore_errors=True)
@@ -129,7 +168,7 @@ class Contract:
 
     def test_damaged_files_end_in_no_traceback(self, tmp_path):
         random = np.random.default_rng(1)
-        self.make(tmp_path / "x", sample())
+        self.make(tmp_path / "x", self.sample())
         for name in self.matrices:
             content = bytearray((tmp_path / "x" / name).read_bytes())
             for _ in range(6):
@@ -139,9 +178,26 @@ class Contract:
                 (tmp_path / "x" / name).write_bytes(damaged)
                 try:
                     self.read(tmp_path / "x")
-                except DataError as error:
+                except (DataError, NoInputError) as error:
                     assert "\n" not in str(error)
             (tmp_path / "x" / name).write_bytes(content)
+
+
+def as_blocks(found):
+    """Blocks of matrices in our order."""
+    orbitals = Orbitals.of_shells(found.atoms.numbers, found.shells, "gh-tools")
+    h, s = (
+        entries_of_cells(found.cells, map(scipy.sparse.coo_array, matrices))
+        for matrices in (found.spins[0], found.s)
+    )
+    scalars = {"fermi_level": found.fermi}
+    ham, _ = assemble(
+        CodeMatrices(
+            "a program", found.atoms, orbitals, [h], s, scalars=scalars, valence=found.valence
+        )
+    )
+    assert np.abs(bloch_matrix(ham, K) - found.at(K)[0]).max() < 1e-12
+    return ham
 
 
 class TestDeepH(Contract):
@@ -151,16 +207,20 @@ class TestDeepH(Contract):
 
 class TestDeepHLegacy(Contract):
     name = "deeph-legacy"
+    program = "openmx"
     matrices = ("hamiltonians.h5", "overlaps.h5", "orbital_types.dat")
 
 
 class TestDeePTB(Contract):
     name = "deeptb"
+    ascending = True
     matrices = ("hamiltonians.h5", "overlaps.h5", "basis.dat")
 
 
 class TestAbacus(Contract):
     name = "abacus"
+    program = "abacus"
+    ascending = True
     spins = (1, 2)
     tolerance = 1e-14
     matrices = ("data-HR-sparse_SPIN0.csr", "data-SR-sparse_SPIN0.csr")
@@ -168,34 +228,55 @@ class TestAbacus(Contract):
 
 class TestOpenMX(Contract):
     name = "openmx"
+    program = "openmx"
     spins = (1, 2)
+    written = False
     tolerance = 1e-12
     matrices = ("sample.scfout",)
 
     def make(self, place, ham):
+        self.make_dense(place, writers.dense(ham, self.program))
+
+    def make_dense(self, place, found):
         place.mkdir()
-        writers.write_openmx(place / "sample.scfout", ham)
+        writers.write_openmx(place / "sample.scfout", found)
 
 
 class TestFHIAims(Contract):
     name = "fhi-aims"
+    program = "fhi-aims"
+    ascending = True
     spins = (1, 2)
+    written = False
     tolerance = 1e-12
     matrices = ("rs_hamiltonian.out", "rs_overlap.out", "rs_indices.out")
 
     def make(self, place, ham):
-        writers.write_aims(place, ham)
+        self.make_dense(place, writers.dense(ham, self.program))
+
+    def make_dense(self, place, found):
+        writers.write_aims(place, found)
 
 
 class TestGearsH(Contract):
     """A cell so wide that each pair has one image, as in the published sets."""
 
     name = "gears-h"
+    written = False
     tolerance = 1e-12
     matrices = ("hblocks_on-diagonal.npz", "hblocks_off-diagonal.npz", "H_MM_S_MM.npz", "ijD.npz")
 
     def make(self, place, ham):
-        writers.write_gears_h(place, wide(ham))
+        self.make_dense(place, writers.dense(wide(ham), self.program))
+
+    def make_dense(self, place, found):
+        writers.write_gears_h(place, found)
+
+    def test_orbitals_are_the_programs_functions_of_space(self, tmp_path):
+        wanted = alone(gaussians("gh-tools"))
+        self.make_dense(tmp_path / "x", wanted)
+        ham, _ = self.read(tmp_path / "x")
+        assert np.abs(bloch_matrix(ham, K) - wanted.at(K)[0]).max() < 1e-9
 
     def test_file_store_file_store_is_the_identity(self, tmp_path):
         ham = wide(sample())
@@ -209,7 +290,7 @@ class TestGearsH(Contract):
         assert np.abs(found.vectors((6, 42)) - wide(sample()).vectors((6, 42))).max() < 1e-9
 
     def test_several_images_of_a_pair_are_refused(self, tmp_path):
-        writers.write_gears_h(tmp_path / "x", sample())
+        self.make_dense(tmp_path / "x", writers.dense(sample(), self.program))
         with pytest.raises(DataError, match="several images"):
             self.read(tmp_path / "x")
 
@@ -225,6 +306,16 @@ class TestGearsH(Contract):
         with pytest.raises(DataError, match="mkdir"):
             self.read(tmp_path / "x")
         assert not (tmp_path / "executed").exists()
+
+
+def alone(found):
+    """The atoms of cell 0 without periodic images."""
+    atoms = found.atoms.copy()
+    atoms.pbc = False
+    home = ~found.cells.any(axis=1)
+    return found._replace(
+        atoms=atoms, cells=found.cells[home], s=found.s[home], spins=[found.spins[0][home]]
+    )
 
 
 def wide(ham):
@@ -243,11 +334,87 @@ def wide(ham):
     return Hamiltonian(atoms, ham.basis, onsite, pairs, dict(ham.scalars))
 
 
-class TestWannier90:
-    """Orthogonal: the spectrum is what stays."""
+class TestNpz(Contract):
+    name = "npz"
+    spins = (1,)
+    matrices = ("H_0_0_0.npz", "S_0_0_0.npz", "description.json")
+
+    def test_two_spins_come_back(self, tmp_path):
+        self.make(tmp_path / "x", sample(2))
+        assert_same(sample(2), self.read(tmp_path / "x")[0], 1e-15)
+
+    def test_k_points_are_not_enough(self, tmp_path):
+        npz.write_at(tmp_path / "x", sample(), [[0, 0, 0]])
+        with pytest.raises(DataError, match=r"H\(R\) does not follow"):
+            self.read(tmp_path / "x")
+
+
+class TestSiesta(Contract):
+    """HSX files of SIESTA 5, by sisl's writer."""
+
+    name = "siesta"
+    spins = (1, 2)
+    written = False
+    program = "siesta"
+    tolerance = 1e-8  # sisl's Rydberg
+    matrices = ("x.HSX",)
+
+    def make(self, place, ham):
+        place.mkdir()
+        self.write(place, to_sisl(ham), ham.scalars["fermi_level"])
+
+    def make_dense(self, place, found):
+        h = writers.as_sisl(found)
+        place.mkdir()
+        self.write(place, h, 0.0)
+
+    def write(self, place, h, fermi):
+        sisl.get_sile(place / "x.HSX", "w").write_hamiltonian(h, Ef=fermi)
+
+
+class TestSisl(Contract):
+    """The nc file of an export, which sisl reads as one of SIESTA's."""
+
+    name = "sisl"
+    reader = "siesta"
+    spins = (1, 2)
+    program = "siesta"
+    tolerance = 1e-8
+    matrices = ("x.nc",)
+
+    def make(self, place, ham):
+        place.mkdir()
+        table.get("sisl").write(place / "x.nc", ham)
+
+    def read_dense(self, place, k):
+        return readers.sisl(place / "x.nc", k)
+
+
+class TestWannier90(Contract):
+    """Orthogonal: H(k) is S(k)^(-1/2) H(k) S(k)^(-1/2)."""
+
+    name = "wannier90"
+    tolerance = 2e-9  # neglected cells
+    matrices = ("wannier90_tb.dat",)
+
+    def sample(self, spins=1):
+        """H of few orbitals, whose orthogonal ones do not reach far."""
+        return sample(spins, degrees={6: (1, 0), 42: (0,)}, overlap=0.03)
+
+    test_orbitals_are_the_programs_functions_of_space = None  # they are no functions that are known
+
+    def test_pairs_keep_their_distances(self, tmp_path):
+        """Functions stand at their atoms, one of which is listed outside of the cell, in their order."""
+        ham = self.sample()
+        self.make(tmp_path / "x", ham)
+        found, _ = self.read(tmp_path / "x")
+        root = scipy.linalg.fractional_matrix_power(bloch_matrix(ham, K, "overlap"), -0.5)
+        wanted = root @ bloch_matrix(ham, K) @ root
+        assert np.abs(bloch_matrix(found, K) - wanted).max() < 1e-6
+        assert np.abs(found.atoms.positions - ham.atoms.positions).max() < 1e-9
 
     def test_the_spectrum_is_that_of_h_and_s(self, tmp_path):
-        ham = sample()
+        ham = self.sample()
         form = table.get("wannier90")
         form.write(tmp_path / "x", ham)
         for ending in ("tb", "hr"):
@@ -259,7 +426,7 @@ class TestWannier90:
 
     def test_an_independent_reader_finds_the_same_bands(self, tmp_path):
         """The definition of the file: H_mn(R) by R and degeneracy, H(k) = Σ_R exp(2πi k·R) H(R) / degeneracy."""
-        ham = sample()
+        ham = self.sample()
         table.get("wannier90").write(tmp_path / "x", ham)
         lines = (tmp_path / "x" / "wannier90_hr.dat").read_text().splitlines()
         n, n_cells = int(lines[1]), int(lines[2])
@@ -288,21 +455,9 @@ class TestWannier90:
         assert np.isclose(eigenvalues(found, k=k)[0], 0.2 - np.cos(0.4 * np.pi))
 
 
-class TestSisl:
-    @pytest.mark.parametrize("spins", [1, 2])
-    def test_sisl_finds_the_same_bands(self, tmp_path, spins):
-        sisl = pytest.importorskip("sisl")
-        pytest.importorskip("netCDF4")
-        ham = sample(spins)
-        table.get("sisl").write(tmp_path / "x.nc", ham)
-        read = sisl.get_sile(tmp_path / "x.nc").read_hamiltonian()
-        for spin in range(spins):
-            found = read.eigh(K, spin=spin) + ham.scalars["fermi_level"]
-            assert np.abs(found - eigenvalues(ham, spin)).max() < 1e-8
-
+class TestSislsOrbitals:
     def test_orbitals_are_those_of_siesta(self):
         """Sisl's orbitals are functions of space: each is the sign times ours."""
-        sisl = pytest.importorskip("sisl")
         from scipy.special import sph_harm_y
 
         from gh_tools.orbitals.order import shell_convention

@@ -5,15 +5,17 @@ import pytest
 from gh_tools.errors import DataError
 from gh_tools.formats import table
 from gh_tools.formats.format import read_source
+from gh_tools.formats.sisl import to_sisl
 from tests.formats.sample import sample
 
-pytest.importorskip("sisl")
+sisl = pytest.importorskip("sisl")
 pytest.importorskip("netCDF4")
 
 
 def test_orbitals_without_l_and_m_are_asked_for(tmp_path):
-    """SIESTA's nc files hold shells; those that sisl writes hold the number of orbitals alone."""
-    table.get("sisl").write(tmp_path / "x.nc", sample())
+    """SIESTA's nc files hold shells, and those of gh-export; those that sisl writes hold a number of orbitals."""
+    with sisl.get_sile(tmp_path / "x.nc", "w") as sile:
+        sile.write_hamiltonian(to_sisl(sample()))
     form = table.get("siesta")
     sources = form.find(tmp_path)
     assert len(sources) == 1 and form.find(tmp_path / "x.nc")

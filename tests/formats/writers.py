@@ -1,6 +1,6 @@
 """Miniature files of formats that are read but not written, after their published layouts.
 
-They take dense H(R) and S(R) in our order and bring them into the program's by tables that are written out here.
+They take dense H(R) and S(R) in the program's order, which `functions` knows from the functions themselves.
 """
 
 import json
@@ -12,10 +12,9 @@ from ase.io import write
 from ase.units import Bohr
 
 from gh_tools.orbitals.bloch import BlochSum
+from tests.formats.functions import Dense, places_and_signs
 
 HARTREE = 27.2113845
-# Our m of each function of a shell, in OpenMX's order
-OPENMX = {0: [0], 1: [1, -1, 0], 2: [0, 2, -2, 1, -1], 3: [0, 1, -1, 2, -2, 3, -3]}
 
 
 def cells_and_matrices(ham, field, spin=0):
@@ -32,26 +31,43 @@ def cells_and_matrices(ham, field, spin=0):
     return cells[keep], matrices[keep]
 
 
-def permutation(ham, order):
-    """Our orbital at each place of an order that names m of each function of a shell."""
-    places, start = [], 0
-    for z in ham.atoms.numbers:
-        for degree in ham.basis[int(z)].degrees:
-            places += [start + degree + m for m in order(degree)]
+def dense(ham, program):
+    """The matrices in a program's order of the functions of each shell."""
+    places, signs, start = [], [], 0
+    for z in ham.atoms.numbers.tolist():
+        for degree in ham.basis[z].degrees:
+            place, sign = places_and_signs(program, degree)
+            places.append(start + place)
+            signs.append(sign)
             start += 2 * degree + 1
-    return np.array(places)
+    places, signs = np.concatenate(places), np.concatenate(signs)
+
+    def ordered(field, spin=0):
+        cells, matrices = cells_and_matrices(ham, field, spin)
+        return cells, matrices[:, places][:, :, places] * np.outer(signs, signs)
+
+    cells, s = ordered("overlap")
+    spins = []
+    for spin in range(ham.n_spins):
+        found, h = ordered("hamiltonian", spin)
+        assert np.array_equal(found, cells)
+        spins.append(h)
+    numbers = np.unique(ham.atoms.numbers).tolist()
+    return Dense(
+        ham.atoms,
+        {z: ham.basis[z].degrees for z in numbers},
+        {z: ham.basis[z].n_valence for z in numbers},
+        ham.scalars["fermi_level"],
+        cells,
+        s,
+        spins,
+    )
 
 
-def write_openmx(file, ham):
+def write_openmx(file, found):
     """A scfout file of version 3; neighbours of an atom are all atoms in all cells that couple to it."""
-    atoms, n_spins = ham.atoms, ham.n_spins
-    order = permutation(ham, OPENMX.get)
-    ptr = ham.basis.orbital_ptr(atoms.numbers)
-    cells, s = cells_and_matrices(ham, "overlap")
-    spins = [cells_and_matrices(ham, "hamiltonian", spin) for spin in range(n_spins)]
-    assert all(np.array_equal(found, cells) for found, _ in spins)
-    s = s[:, order][:, :, order]
-    spins = [h[:, order][:, :, order] / HARTREE for _, h in spins]
+    atoms, n_spins, ptr = found.atoms, len(found.spins), found.ptr()
+    cells, s, spins = found.cells, found.s, [h / HARTREE for h in found.spins]
     home = int(np.flatnonzero(~cells.any(axis=1))[0])
     rank = [home, *(i for i in range(len(cells)) if i != home)]  # cell 0 is the first
     cells, s, spins = cells[rank], s[rank], [h[rank] for h in spins]
@@ -61,14 +77,14 @@ def write_openmx(file, ham):
 
     near = []
     for i in range(len(atoms)):
-        found = [
+        mine = [
             (j, c)
             for c in range(len(cells))
             for j in range(len(atoms))
             if np.abs(block(s[c], i, j)).max() > 0
         ]
-        found.sort(key=lambda pair: pair != (i, 0))  # itself first
-        near.append(found)
+        mine.sort(key=lambda pair: pair != (i, 0))  # itself first
+        near.append(mine)
     out = bytearray()
 
     def integers(*values):
@@ -82,18 +98,18 @@ def write_openmx(file, ham):
     for cell in cells:
         integers(0, *cell)
     integers(*np.diff(ptr))
-    integers(*(len(found) - 1 for found in near))
-    for found in near:
-        integers(*(j + 1 for j, _ in found))
-    for found in near:
-        integers(*(c for _, c in found))
+    integers(*(len(mine) - 1 for mine in near))
+    for mine in near:
+        integers(*(j + 1 for j, _ in mine))
+    for mine in near:
+        integers(*(c for _, c in mine))
     reals(np.column_stack([np.zeros(3), atoms.cell.array / Bohr]))
     reals(np.zeros(12))
     reals(np.column_stack([np.zeros(len(atoms)), atoms.positions / Bohr]))
 
     def matrix(of):
-        for i, found in enumerate(near):
-            for j, c in found:
+        for i, mine in enumerate(near):
+            for j, c in mine:
                 reals(block(of[c], i, j))
 
     for h in spins:
@@ -102,15 +118,15 @@ def write_openmx(file, ham):
     for _ in range(3 + 3 + n_spins + 2):
         matrix(np.zeros_like(s))
     integers(1)
-    reals([ham.scalars["fermi_level"] / HARTREE, 300, *np.zeros(6), 20, 0])
+    reals([found.fermi / HARTREE, 300, *np.zeros(6), 20, 0])
     lines = ["<Definition.of.Atomic.Species\n"]
     for z in np.unique(atoms.numbers).tolist():
-        symbol, shells = chemical_symbols[z], ham.basis[z].degrees
+        symbol, shells = chemical_symbols[z], found.shells[z]
         name = "".join(f"{'spdf'[degree]}1" for degree in shells)
         lines.append(f" {symbol} {symbol}7.0-{name} {symbol}_PBE19\n")
     lines += ["Definition.of.Atomic.Species>\n", "<Atoms.SpeciesAndCoordinates\n"]
     for index, z in enumerate(atoms.numbers.tolist()):
-        half = ham.basis[z].n_valence / 2
+        half = found.valence[z] / 2
         lines.append(f" {index + 1} {chemical_symbols[z]} 0 0 0 {half} {half}\n")
     lines.append("Atoms.SpeciesAndCoordinates>\n")
     integers(len(lines))
@@ -119,14 +135,19 @@ def write_openmx(file, ham):
     file.write_bytes(out)
 
 
-def write_aims(folder, ham):
+def write_aims(folder, found):
     """Upper half of H and S; shells of the same l are interleaved: m runs slower than the shell."""
     folder.mkdir()
-    atoms = ham.atoms
-    write(folder / "geometry.in", atoms, format="aims")
-    rows, places, signs, start = [], [], [], 0
-    for index, z in enumerate(atoms.numbers):
-        shells = ham.basis[int(z)].degrees
+    atoms = found.atoms
+    lines = ["lattice_vector " + " ".join(map(repr, row)) for row in atoms.cell.array.tolist()]
+    lines += [
+        f"atom {' '.join(map(repr, row))} {symbol}"
+        for row, symbol in zip(atoms.positions.tolist(), atoms.symbols, strict=True)
+    ]
+    (folder / "geometry.in").write_text("\n".join(lines) + "\n")
+    rows, places, start = [], [], 0
+    for index, z in enumerate(atoms.numbers.tolist()):
+        shells = found.shells[z]
         starts = start + np.concatenate([[0], np.cumsum([2 * d + 1 for d in shells])])
         functions = [
             (degree, m, shell)
@@ -136,13 +157,10 @@ def write_aims(folder, ham):
         for degree, m, shell in sorted(functions):
             rows.append(f"{len(rows) + 1} atomic {index + 1} {degree + 1} {degree} {m}")
             places.append(int(starts[shell]) + degree + m)
-            signs.append(-1.0 if m > 0 and m % 2 else 1.0)
         start = int(starts[-1])
     (folder / "basis-indices.out").write_text("\n fn. type at. n l m\n" + "\n".join(rows) + "\n")
-    places, signs = np.array(places), np.array(signs)
-    cells, s = cells_and_matrices(ham, "overlap")
-    spins = [cells_and_matrices(ham, "hamiltonian", spin)[1] for spin in range(ham.n_spins)]
-    every = [m[:, places][:, :, places] * np.outer(signs, signs) for m in (s, *spins)]
+    places, cells = np.array(places), found.cells
+    every = [m[:, places][:, :, places] for m in (found.s, *found.spins)]
     n = len(places)
     first, last = np.zeros((2, len(cells) + 1, n), int)
     last[:] = -1
@@ -151,12 +169,12 @@ def write_aims(folder, ham):
         # ⟨row, R| M |column, 0⟩ = M(-R)
         minus = int(np.flatnonzero((cells == -cell).all(axis=1))[0])
         for row in range(n):
-            found = [b for b in range(row + 1) if any(m[minus, row, b] != 0 for m in every)]
-            if found:
-                first[c, row], last[c, row] = len(columns) + 1, len(columns) + len(found)
-            columns += [b + 1 for b in found]
+            mine = [b for b in range(row + 1) if any(m[minus, row, b] != 0 for m in every)]
+            if mine:
+                first[c, row], last[c, row] = len(columns) + 1, len(columns) + len(mine)
+            columns += [b + 1 for b in mine]
             for value, m in zip(values, every, strict=True):
-                value += [m[minus, row, b] for b in found]
+                value += [m[minus, row, b] for b in mine]
     columns.append(0)
     cells = [*cells.tolist(), [999999999] * 3]
     text = [
@@ -172,25 +190,50 @@ def write_aims(folder, ham):
     text += ["column_index_hamiltonian", *map(str, columns)]
     (folder / "rs_indices.out").write_text("\n".join(text) + "\n")
     names = ["rs_overlap", "rs_hamiltonian"]
-    if ham.n_spins == 2:
+    if len(found.spins) == 2:
         names = ["rs_overlap", "rs_hamiltonian_up", "rs_hamiltonian_dn"]
     for name, value in zip(names, values, strict=True):
         scale = 1.0 if name == "rs_overlap" else HARTREE
         numbers = [*(x / scale for x in value), 0.0]
         (folder / f"{name}.out").write_text("\n".join(map(repr, map(float, numbers))) + "\n")
-    (folder / "aims.out").write_text(
-        f" | Chemical potential (Fermi level) in eV : {ham.scalars['fermi_level']}\n"
-    )
+    (folder / "aims.out").write_text(f" | Chemical potential (Fermi level) in eV : {found.fermi}\n")
 
 
-def write_gears_h(folder, ham):
+def as_sisl(found):
+    """Matrices in SIESTA's order as sisl's Hamiltonian."""
+    import scipy.sparse
+    import sisl
+
+    kinds = {
+        z: sisl.Atom(
+            z,
+            [
+                sisl.AtomicOrbital(n=shell + 1, l=degree, m=m, zeta=1, R=4.0)
+                for shell, degree in enumerate(shells)
+                for m in range(-degree, degree + 1)
+            ],
+        )
+        for z, shells in found.shells.items()
+    }
+    atoms = found.atoms
+    lattice = sisl.Lattice(atoms.cell.array, nsc=2 * np.abs(found.cells).max(axis=0) + 1)
+    geometry = sisl.Geometry(atoms.positions, [kinds[z] for z in atoms.numbers.tolist()], lattice)
+    place = [lattice.sc_index(cell) for cell in found.cells.tolist()]
+
+    def wide(matrices):
+        n = matrices.shape[1]
+        row = np.zeros((n, lattice.n_s, n))
+        row[:, place] = matrices.swapaxes(0, 1)
+        return scipy.sparse.csr_matrix(row.reshape(n, -1))
+
+    return sisl.Hamiltonian.fromsp(geometry, wide(found.spins[0]), S=wide(found.s))
+
+
+def write_gears_h(folder, found):
     """Object arrays of blocks of the directed pairs, and S of the Γ point."""
     folder.mkdir()
-    atoms = ham.atoms
+    atoms, cells, s, h, ptr = found.atoms, found.cells, found.s, found.spins[0], found.ptr()
     write(folder / "atoms.extxyz", atoms, format="extxyz", write_results=False)
-    cells, h = cells_and_matrices(ham, "hamiltonian")
-    _, s = cells_and_matrices(ham, "overlap")
-    ptr = ham.basis.orbital_ptr(atoms.numbers)
     blocks, ij, vectors, diagonal = [], [], [], []
     for c, cell in enumerate(cells):
         for i in range(len(atoms)):
@@ -212,7 +255,7 @@ def write_gears_h(folder, ham):
     holder = np.empty((), dtype=object)
     holder[()] = scipy.sparse.csr_matrix(s.sum(axis=0))
     np.savez(folder / "H_MM_S_MM.npz", S_MM=holder)
-    shells = {str(z): list(ham.basis[z].degrees) for z in np.unique(atoms.numbers).tolist()}
+    shells = {str(z): list(degrees) for z, degrees in found.shells.items()}
     (folder / "orbital_ells.json").write_text(json.dumps(shells))
 
 
