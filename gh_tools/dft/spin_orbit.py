@@ -59,6 +59,9 @@ def with_spin_orbit(hamiltonian: Hamiltonian) -> Hamiltonian:
             else 2 * [blocks.hamiltonian]
         )
         zero = np.zeros_like(blocks.overlap)
+        members = blocks.members
+        if members is not None:
+            members = np.stack([_two_by_two(one[0], zero, zero, one[-1])[None] for one in members])
         return replace(
             blocks,
             hamiltonian=_two_by_two(
@@ -66,6 +69,7 @@ def with_spin_orbit(hamiltonian: Hamiltonian) -> Hamiltonian:
             ),
             overlap=_two_by_two(blocks.overlap, zero, zero, blocks.overlap),
             uncertainty=None,
+            members=members,
         )
 
     return replace(

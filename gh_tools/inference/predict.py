@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from gh_tools.inference.chunks import atom_chunks, local_graph, pair_chunks
-from gh_tools.inference.programs import Programs, mean_and_uncertainty
+from gh_tools.inference.programs import Programs, of_ensemble
 from gh_tools.model.build import build_model
 from gh_tools.model.graph import Graph, build_graph, pad
 from gh_tools.orbitals.blocks import Hamiltonian, OnsiteBlocks, PairBlocks
@@ -28,8 +28,8 @@ LARGE_ATOMS = (256, 32768)
 PAIR_SIZES = (4096, 512)
 # Atoms whose edges are listed at once.
 LISTED_ATOMS = 1024
-# What is predicted; the latter by ensembles.
-_FIELDS = ("hamiltonian", "uncertainty")
+# What is predicted; all but the first by ensembles.
+_FIELDS = ("hamiltonian", "uncertainty", "members")
 
 
 class Descriptors(NamedTuple):
@@ -62,8 +62,9 @@ class Predictor:
         cutoffs: of descriptors and of pairs, none beyond what the labels hold.
         reach: distance in Å up to which neighbours of an atom are looked for.
         onsite_energy: the on-site energy model of its scale-shift; None if there is none.
+        calibration: of an ensemble, see `Validation.calibration`.
         atom_bytes: memory for the descriptors of an atom.
-        n_matrices: how many are predicted: H of each spin, and of an ensemble its uncertainty.
+        n_matrices: how many are predicted: H of each spin, and of an ensemble its uncertainty and its members.
     """
 
     def __init__(self, model: LoadedModel):
@@ -84,10 +85,10 @@ class Predictor:
         module = build_model(model.config.model, model.basis, model.n_spins, n_pair_types=1)
         self._n_message_steps = module.n_message_steps
         self._members = model.config.ensemble
-        self.n_matrices = self.layout.n_spins * min(self._members, 2)
-        self._calibration = model.attributes.get("calibration", {})
+        self.n_matrices = self.layout.n_spins * (1 if self._members == 1 else 2 + self._members)
+        self.calibration = model.attributes.get("calibration", {})
         self._programs = Programs(
-            module, params, self.layout, model.scaleshift, self._members, self._calibration
+            module, params, self.layout, model.scaleshift, self._members, self.calibration
         )
         self.atom_bytes = self._programs.atom_bytes(self._alone())
 
@@ -168,8 +169,14 @@ class Predictor:
                 continue
             i, j, shift, vector = pairs[key]
             shape = self.layout.pair[key].blocks_shape(len(i))
-            fields = _FIELDS[: min(self._members, 2)]
-            blocks = {field: np.empty(shape, np.float32) for field in fields}
+            shapes: tuple[tuple[int, ...], ...] = (shape,)
+            if self._members > 1:
+                spins = self.layout.n_spins
+                shapes = (shape, shape, (self._members, spins, *shape[-3:]))
+            blocks = {
+                field: np.empty(size, np.float32)
+                for field, size in zip(_FIELDS, shapes, strict=False)
+            }
             chunks = pair_chunks(
                 descriptors.pair_embedding,
                 *(descriptors.row[i], descriptors.row[j]),
@@ -178,7 +185,7 @@ class Predictor:
                 PAIR_SIZES,
             )
             for chunk, found in self._programs.pairs(key, chunks):
-                for field, part in zip(fields, found, strict=True):
+                for field, part in zip(blocks, found, strict=True):
                     blocks[field][..., chunk.pairs, :, :] = part
             bonds[key] = PairBlocks(i, j, shift, **blocks)
         return Hamiltonian(atoms, self.basis, onsite, bonds)
@@ -192,7 +199,7 @@ class Predictor:
         if self._members == 1:
             return [irreps.to_blocks(values).astype(np.float32)]
         blocks = np.stack([irreps.to_blocks(values[:, own]) for own in range(self._members)])
-        return mean_and_uncertainty(blocks, self._calibration.get("onsite", 1.0))
+        return of_ensemble(blocks, self.calibration.get("onsite", 1.0))
 
     def _alone(self) -> Graph:
         """A graph of one atom, padded."""

@@ -105,7 +105,7 @@ class Programs:
     ) -> Iterator[tuple[PairChunk, list[np.ndarray]]]:
         """Yield each chunk of one species pair with its blocks in eV; a spin axis leads, if any.
 
-        Of an ensemble, the blocks of its mean and their uncertainty.
+        Of an ensemble, what `of_ensemble` returns.
         """
 
         def blocks(params: Any, chunk: tuple) -> list[jax.Array]:
@@ -188,7 +188,7 @@ def _compose(
 ) -> list[jax.Array]:
     """Blocks in eV of one species pair, from scaled irreps in the network's frame.
 
-    Of an ensemble, which has a factor, the mean and the deviation times that.
+    Of an ensemble, which has a factor, what `of_ensemble` returns.
     """
     scaled, vector = (array.astype(jnp.float64) for array in chunk)
     irreps = layout.pair[key]
@@ -200,10 +200,16 @@ def _compose(
 
     if factor is None:
         return [blocks(scaled).astype(jnp.float32)]
-    return mean_and_uncertainty(jax.vmap(blocks)(scaled), factor)
+    return of_ensemble(jax.vmap(blocks)(scaled), factor)
 
 
-def mean_and_uncertainty(blocks: Any, factor: float) -> list[Any]:
-    """Return mean and uncertainty of the members' blocks, in NumPy or JAX, in single precision."""
+def of_ensemble(blocks: Any, factor: float) -> list[Any]:
+    """Return mean and uncertainty of the members' blocks, and what each differs by times the factor.
+
+    In NumPy or JAX, in single precision; the last has axes of members and of spins, one where spins are paired.
+    """
+    mean = blocks.mean(axis=0)
     uncertainty = factor * blocks.std(axis=0, ddof=1)
-    return [part.astype(np.float32) for part in (blocks.mean(axis=0), uncertainty)]
+    members = factor * (blocks - mean)
+    members = members.reshape(len(blocks), -1, *blocks.shape[-3:])
+    return [part.astype(np.float32) for part in (mean, uncertainty, members)]

@@ -158,6 +158,7 @@ def predict_structures(
         "predicted": True,
         "spins": predictor.layout.n_spins,
         "cutoffs": {f"{zi}-{zj}": r for (zi, zj), r in predictor.cutoffs.pairs.items()},
+        **({"calibration": predictor.calibration} if predictor.calibration else {}),
     }
     return writer.publish(predictor.basis, attributes), failures
 

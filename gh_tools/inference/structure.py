@@ -31,7 +31,7 @@ def predict_structure(predictor: Predictor, atoms: ase.Atoms, charge: float = 0.
 
     Returns:
         H(R) in eV in single precision, exactly Hermitian, without overlap (but where the on-site energy model needs it);
-        of an ensemble with the uncertainty of each element; scalar ``n_electrons``.
+        of an ensemble with the uncertainty of each element and what members differ by; scalar ``n_electrons``.
 
     Raises:
         DataError: the model does not know an element.
@@ -41,7 +41,8 @@ def predict_structure(predictor: Predictor, atoms: ase.Atoms, charge: float = 0.
         None if predictor.onsite_energy is None else overlap_source(predictor.basis, atoms.numbers)
     )
     work = StructureWork(predictor, overlap, atoms, np.inf, charge)
-    return replace(work.blocks(0, [0]), scalars=work.head().scalars)
+    head = work.head()
+    return replace(work.blocks(0, [0]), scalars=head.scalars, calibration=head.calibration)
 
 
 class StructureWork:
@@ -126,7 +127,8 @@ class StructureWork:
         """Return the structure without blocks, with scalars."""
         basis = self._predictor.basis
         scalars = {"n_electrons": basis.n_electrons(self.atoms.numbers, self._charge)}
-        return Hamiltonian(self.atoms, basis, {}, {}, scalars)
+        calibration = self._predictor.calibration
+        return Hamiltonian(self.atoms, basis, {}, {}, scalars, calibration=calibration)
 
     def _describe(self, numbers: Sequence[int]) -> Descriptors:
         """Compute the descriptors that some domains need; once for all of them."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import ase
@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Inexact, Int
 
 from gh_tools.orbitals.basis import Basis, SpeciesPair
 
-MATRICES = ("hamiltonian", "overlap", "uncertainty")
+MATRICES = ("hamiltonian", "overlap", "uncertainty", "members")
 
 
 @dataclass
@@ -23,12 +23,15 @@ class OnsiteBlocks:
         hamiltonian: H_ii(0) in eV; Hermitian; a leading spin axis where the labels are spin-polarised.
         overlap: S_ii(0).
         uncertainty: of the hamiltonian, in eV, shaped like it.
+        members: what the members of an ensemble differ by from the hamiltonian, in eV, scaled so that ``uncertainty``
+            is their standard deviation.
     """
 
     atom: Int[np.ndarray, " atoms"]
     hamiltonian: Inexact[np.ndarray, "*spin atoms k k"] | None = None
     overlap: Float[np.ndarray, "atoms k k"] | None = None
     uncertainty: Float[np.ndarray, "*spin atoms k k"] | None = None
+    members: Float[np.ndarray, "members spins atoms k k"] | None = None
 
 
 @dataclass
@@ -43,6 +46,7 @@ class PairBlocks:
         hamiltonian: H_ij(R) = ⟨i,0|H|j,R⟩ in eV; a leading spin axis where spin-polarised.
         overlap: S_ij(R).
         uncertainty: of the hamiltonian, in eV, shaped like it.
+        members: see `OnsiteBlocks`.
     """
 
     i: Int[np.ndarray, " pairs"]
@@ -51,6 +55,7 @@ class PairBlocks:
     hamiltonian: Inexact[np.ndarray, "*spin pairs ki kj"] | None = None
     overlap: Float[np.ndarray, "pairs ki kj"] | None = None
     uncertainty: Float[np.ndarray, "*spin pairs ki kj"] | None = None
+    members: Float[np.ndarray, "members spins pairs ki kj"] | None = None
 
 
 @dataclass
@@ -65,6 +70,7 @@ class Hamiltonian:
             H_ji(-R) = H_ij(R)† gives the other.
         scalars: fermi_level (eV), n_electrons, energy (eV) and the like.
         bands: eigenvalues at the k-points of the self-consistent run, if known.
+        calibration: of an ensemble, factors of the members' differences that spectra need, see `spectra.members`.
         spinor: orbitals have two components: blocks are complex, and their rows and columns are the orbitals of an
             atom with spin up, then the same with spin down. Else blocks are real.
     """
@@ -76,6 +82,7 @@ class Hamiltonian:
     scalars: dict[str, float] = field(default_factory=dict)
     bands: Bands | None = None
     spinor: bool = False
+    calibration: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def n_spins(self) -> int:
@@ -109,6 +116,12 @@ class Hamiltonian:
         """Vectors in Å from atom i to atom j in cell R."""
         blocks, position = self.pairs[pair], self.atoms.positions
         return position[blocks.j] + blocks.shift @ self.atoms.cell.array - position[blocks.i]
+
+    @property
+    def n_members(self) -> int:
+        """Number of members of an ensemble whose differences are known; 0 where none are."""
+        sizes = {0 if b.members is None else len(b.members) for _, b in self.groups()}
+        return sizes.pop() if len(sizes) == 1 else 0
 
     def groups(self) -> Iterator[tuple[int | SpeciesPair, OnsiteBlocks | PairBlocks]]:
         """All groups of blocks, those on-site first."""

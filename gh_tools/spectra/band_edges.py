@@ -57,7 +57,8 @@ def refined_edges(
     edges = _edges_between(both[0].energy, both[1].energy, on_kpoints)
     if edges.gap == 0:
         return edges
-    return replace(edges, direct=_narrowest(bands, both, occupied) - edges.gap < DIRECT)
+    direct = _narrowest(bands, both, occupied) - edges.gap < DIRECT
+    return replace(edges, direct=direct, kpoints=np.stack([edge.kpoint for edge in both]))
 
 
 def refined_edges_and_gap(
@@ -79,7 +80,10 @@ def refined_edges_and_gap(
         return on_kpoints, None
     gap = refined_gap(hamiltonian, eigenvalues, occupied)
     edges = _edges_between(gap.valence.energy, gap.conduction.energy, on_kpoints)
-    return (replace(edges, direct=gap.is_direct), gap) if edges.gap > 0 else (edges, None)
+    if edges.gap == 0:
+        return edges, None
+    where = np.stack([gap.valence.kpoint, gap.conduction.kpoint])
+    return replace(edges, direct=gap.is_direct, kpoints=where), gap
 
 
 def refined_gap(hamiltonian: Hamiltonian, eigenvalues: Eigenvalues, occupied: Sequence[int]) -> Gap:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -22,8 +23,9 @@ from gh_tools.spectra.fermi import electrons_of, fermi_level_of
 from gh_tools.spectra.gap import Gap
 from gh_tools.spectra.kpoints import KPoints
 from gh_tools.spectra.lattice import EXACT, NamedLattice, named_lattices
+from gh_tools.spectra.members import of_members
 from gh_tools.spectra.primitive import supercell_matrix
-from gh_tools.spectra.spectrum import prepared
+from gh_tools.spectra.spectrum import edge_uncertainties, prepared
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,10 @@ class BandStructure:
         points: coordinates of the points of high symmetry, by name (Γ is ``G``).
         valence: top of the valence band, refined as the gap is, eV; the Fermi level in a metal.
         direct: whether the gap is direct; None in a metal.
+        energies_uncertainty: where an ensemble predicted H, the standard deviation of energies over its members, each
+            from its own Fermi level, eV; else None.
+        uncertainties: of ``fermi_level``, ``band_gap``, ``valence_band_maximum`` and ``conduction_band_minimum``
+            likewise, eV; else empty.
     """
 
     distance: Float[np.ndarray, " kpoints"]
@@ -106,6 +112,8 @@ class BandStructure:
     points: dict[str, list[float]]
     valence: float
     direct: bool | None
+    energies_uncertainty: Float[np.ndarray, "spins kpoints bands"] | None = None
+    uncertainties: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def path_gap(self) -> float:
@@ -142,6 +150,10 @@ class BandStructure:
             "strain": self.strain,
             "primitive_cells": self.primitive_cells,
             "special_points": self.points,
+            "energies_uncertainty": None
+            if self.energies_uncertainty is None
+            else self.energies_uncertainty.tolist(),
+            "uncertainties": dict(self.uncertainties),
         }
 
 
@@ -219,9 +231,21 @@ def band_structure(
     kpoints = KPoints(points, weights)
     with progress("bands", len(points)) as shown:
         eigenvalues = solve(
-            hamiltonian, kpoints, projected=False, with_spin=config.soc, advance=shown.advance
+            hamiltonian,
+            kpoints,
+            projected=False,
+            with_spin=config.soc,
+            with_members=True,
+            advance=shown.advance,
         )
     edges, gap = refined_edges_and_gap(hamiltonian, eigenvalues, electrons_of(hamiltonian))
+    fermi = fermi_level_of(hamiltonian, eigenvalues, config)
+    members = of_members(eigenvalues, fermi, hamiltonian.calibration)
+    spread = None
+    if members:
+        levels = [fermi_level_of(hamiltonian, member, config) for member in members]
+        apart = [m.energies - own for m, own in zip(members, levels, strict=True)]
+        spread = np.std(apart, axis=0, ddof=1)[:, len(grid) :]
     distance, ticks, names = path.get_linear_kpoint_axis()
     return BandStructure(
         distance,
@@ -229,7 +253,7 @@ def band_structure(
         _join_labels(ticks, names),
         eigenvalues.energies[:, len(grid) :],
         None if eigenvalues.spin is None else eigenvalues.spin[:, len(grid) :],
-        fermi_level_of(hamiltonian, eigenvalues, config),
+        fermi,
         edges.gap,
         gap,
         named.lattice,
@@ -238,6 +262,8 @@ def band_structure(
         named.points,
         edges.valence,
         edges.direct,
+        spread,
+        edge_uncertainties(hamiltonian, eigenvalues, edges, fermi, config),
     )
 
 

@@ -16,6 +16,8 @@ from gh_tools.plotting import shortened
 from gh_tools.spectra.bands import BandStructure
 from gh_tools.spectra.dos import share_in_window
 from gh_tools.spectra.plot import Zero, describe_gap, plot_bands, zero_of_bands
+from gh_tools.spectra.report import with_uncertainty
+from gh_tools.spectra.spectrum import UNCERTAINTY
 from gh_tools.store.hamiltonians import HamiltonianReader
 
 
@@ -58,7 +60,8 @@ def write_bands(
 
     Returns:
         Facts for the result line, in eV: ``band_gap``, ``path_gap``, ``gap_kind``, ``fermi_level``,
-        ``valence_band_maximum`` and ``zero`` (``fermi`` or ``valence``), and with a reference ``band_gap_error``,
+        ``valence_band_maximum`` and ``zero`` (``fermi`` or ``valence``), the standard deviations of these where an
+        ensemble predicted H (with the ending ``_uncertainty``), and with a reference ``band_gap_error``,
         ``path_gap_error``, ``fermi_level_error``, and ``bands_mae`` and ``bands_largest``, the mean absolute and the
         largest error of the eigenvalues in the window, each side counted from its own zero.
 
@@ -75,6 +78,7 @@ def write_bands(
         "fermi_level": bands.fermi_level,
         "valence_band_maximum": bands.valence,
         "zero": zero,
+        **{name + UNCERTAINTY: value for name, value in bands.uncertainties.items()},
     }
     title = [shortened(name, 60), _title(known, names)]
     if bands.primitive_cells > 1:
@@ -142,6 +146,10 @@ def _kind(bands: BandStructure) -> str:
     return "direct" if bands.direct else "indirect"
 
 
+def _number(bands: BandStructure, value: float, name: str) -> str:
+    return with_uncertainty(value, bands.uncertainties.get(name))
+
+
 def _place(bands: BandStructure) -> str:
     if not bands.gap > 0:
         return "–"
@@ -157,12 +165,18 @@ def _tell_bands(
 ) -> None:
     """Show a person gaps and Fermi levels, of a reference, too, and the errors."""
     rows = [
-        ["gap (eV)", *(f"{bands.gap:.3f}" for bands in known)],
+        ["gap (eV)", *(_number(bands, bands.gap, "band_gap") for bands in known)],
         ["gap on the path (eV)", *(f"{bands.path_gap:.3f}" for bands in known)],
         ["kind of gap", *map(_kind, known)],
-        ["E_F (eV)", *(f"{bands.fermi_level:.3f}" for bands in known)],
+        ["E_F (eV)", *(_number(bands, bands.fermi_level, "fermi_level") for bands in known)],
         ["part of the gap below E_F", *map(_place, known)],
-        ["valence band top (eV)", *(f"{b.valence:.3f}" if b.gap > 0 else "–" for b in known)],
+        [
+            "valence band top (eV)",
+            *(
+                _number(bands, bands.valence, "valence_band_maximum") if bands.gap > 0 else "–"
+                for bands in known
+            ),
+        ],
     ]
     columns = ["", *names[: len(known)]]
     if len(known) > 1:

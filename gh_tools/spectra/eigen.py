@@ -17,6 +17,7 @@ from gh_tools.errors import DataError
 from gh_tools.orbitals.bloch import bloch_matrices
 from gh_tools.orbitals.blocks import Hamiltonian
 from gh_tools.spectra.kpoints import KPoints
+from gh_tools.spectra.perturbation import differences, first_order
 from gh_tools.spectra.projection import (
     Projection,
     dense_root,
@@ -53,6 +54,8 @@ class Eigenvalues:
         spinor: eigenvectors have two spin components, so that an eigenvalue holds one electron.
         spin: expectation values of the Pauli matrices in each eigenvector of a spinor Hamiltonian; the mean over
             those within 1e-4 eV of each other, which alone is defined. None if it was not asked for.
+        members: by how much each member of an ensemble moves each eigenvalue, eV, to first order. None where no
+            ensemble predicted H, or eigenvectors were not computed.
 
     Where k-points or spins have different numbers of eigenvalues in the window, the list is filled up
     with eigenvalues at infinity, which stand for no states.
@@ -67,6 +70,7 @@ class Eigenvalues:
     window: tuple[float, float] = (-np.inf, np.inf)
     spinor: bool = False
     spin: Float[np.ndarray, "3 kpoints bands"] | None = None
+    members: Float[np.ndarray, "members spins kpoints bands"] | None = None
 
     @property
     def degeneracy(self) -> int:
@@ -105,6 +109,7 @@ def solve(
     projected: bool = True,
     projection: Projection = "mulliken",
     with_spin: bool = False,
+    with_members: bool = False,
     advance: Callable[[], None] | None = None,
 ) -> Eigenvalues:
     """Solve the generalised eigenproblem of a structure at each k-point, densely.
@@ -115,6 +120,7 @@ def solve(
         projected: compute weights of species (needs eigenvectors, about twice the time).
         projection: which weights, see `projection`.
         with_spin: compute the spin of each eigenvector of a spinor Hamiltonian.
+        with_members: compute by how much the members of an ensemble move each eigenvalue (needs eigenvectors).
         advance: is called for each k-point that is done.
 
     Returns:
@@ -128,8 +134,10 @@ def solve(
     energies = np.empty(shape)
     projections: Any = np.empty((len(species), *shape)) if projected else None
     spins: Any = np.empty((3, *shape[1:])) if with_spin else None
+    perturbations = differences(hamiltonian) if with_members else []
+    moved: Any = np.empty((len(perturbations), *shape)) if perturbations else None
 
-    batch = max(1, BATCH_BYTES // (32 * hamiltonian.n_orbitals**2))
+    batch = max(1, BATCH_BYTES // (16 * (2 + len(perturbations)) * hamiltonian.n_orbitals**2))
     smallest = np.inf, 0
     for first in range(0, len(kpoints), batch):
         part = slice(first, first + batch)
@@ -141,13 +149,16 @@ def solve(
             if bound <= 0:
                 raise DataError(_describe_overlap(hamiltonian, kpoints, first + offset))
         for spin in range(hamiltonian.n_spins):
-            matrices = bloch_matrices(hamiltonian, kpoints.points[part], "hamiltonian", spin)
+            matrices, *of_members = (
+                bloch_matrices(one, kpoints.points[part], "hamiltonian", spin)
+                for one in (hamiltonian, *perturbations)
+            )
             for offset, (matrix, overlap) in enumerate(zip(matrices, overlaps, strict=True)):
                 k = first + offset
                 if advance is not None and spin == hamiltonian.n_spins - 1:
                     advance()
                 _check_finite(matrix, "H", kpoints.points[k])
-                if not projected and not with_spin:
+                if not (projected or with_spin or perturbations):
                     energies[spin, k] = scipy.linalg.eigh(
                         matrix, overlap, eigvals_only=True, check_finite=False
                     )
@@ -155,6 +166,10 @@ def solve(
                 energies[spin, k], vectors = scipy.linalg.eigh(
                     matrix, overlap, driver="gvd", check_finite=False
                 )
+                for member, perturbation in enumerate(of_members):
+                    moved[member, spin, k] = first_order(
+                        perturbation[offset], energies[spin, k], vectors
+                    )
                 if with_spin:
                     moments = spin_expectation(hamiltonian, vectors, overlap @ vectors)
                     spins[:, k] = _mean_of_degenerate(energies[spin, k], moments)
@@ -169,7 +184,13 @@ def solve(
         formula = hamiltonian.atoms.get_chemical_formula()
         log.warning("%s: %s", formula, _describe_overlap(hamiltonian, kpoints, smallest[1]))
     return Eigenvalues(
-        energies, kpoints, species, projections, spinor=hamiltonian.spinor, spin=spins
+        energies,
+        kpoints,
+        species,
+        projections,
+        spinor=hamiltonian.spinor,
+        spin=spins,
+        members=moved,
     )
 
 

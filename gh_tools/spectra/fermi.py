@@ -12,6 +12,7 @@ from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float
 from scipy.special import expit
 
 from gh_tools.errors import DataError
@@ -41,12 +42,14 @@ class BandEdges:
         conduction: lowest empty eigenvalue; the Fermi level in a metal.
         gap: conduction - valence on the k-points given; 0 in a metal.
         direct: whether states of one k-point and spin are apart by the gap, to `DIRECT`; None in a metal.
+        kpoints: where both are, if they were refined between the k-points given.
     """
 
     valence: float
     conduction: float
     gap: float
     direct: bool | None = None
+    kpoints: Float[np.ndarray, "2 3"] | None = None
 
 
 def fermi_level(eigenvalues: Eigenvalues, n_electrons: float, smearing: float = 0.0) -> float:

@@ -13,6 +13,7 @@ from gh_tools.spectra.config import DosConfig
 from gh_tools.spectra.plot import Zero, plot_dos
 from gh_tools.spectra.run import reference_spectra
 from gh_tools.spectra.spectra import Spectra, read_spectra
+from gh_tools.spectra.spectrum import UNCERTAINTY
 from gh_tools.store.rows import gap_kind
 from gh_tools.workers.task import Executor
 
@@ -107,7 +108,7 @@ def tell_spectra(spectra: Spectra, carriers: bool) -> None:
     rows = [
         [
             one["name"],
-            *(f"{one[key]:.3f}" for key in columns.values()),
+            *(with_uncertainty(one[key], one.get(key + UNCERTAINTY)) for key in columns.values()),
             one["gap_kind"] or "–",
             *("–" if one[key] is None else f"{one[key]:.4g}" for key in counted.values()),
             *(f"{one[key]:.3f}" if one["band_gap"] else "–" for key in edges.values()),
@@ -126,6 +127,11 @@ def tell_spectra(spectra: Spectra, carriers: bool) -> None:
             part,
         )
     _tell_missing(spectra)
+
+
+def with_uncertainty(value: float, deviation: float | None) -> str:
+    """Return an energy with its standard deviation, where there is one, for a person."""
+    return f"{value:.3f}" if deviation is None else f"{value:.3f} ± {deviation:.3f}"
 
 
 def _tell_missing(spectra: Spectra) -> None:

@@ -108,7 +108,10 @@ def gather(
         energy_grid(config.window, config.points),
         total,
         species,
-        {name: np.array([s.scalars.get(name, np.nan) for s in spectra]) for name in SCALARS},
+        {
+            name: np.array([s.scalars.get(name, np.nan) for s in spectra])
+            for name in {**SCALARS, **dict.fromkeys(key for s in spectra for key in s.scalars)}
+        },
         config.width,
         config.soc,
         origin,

@@ -8,6 +8,7 @@ import ase
 import numpy as np
 from jaxtyping import Float
 
+from gh_tools.console import log
 from gh_tools.orbitals.blocks import Hamiltonian
 from gh_tools.orbitals.geometry import periodic_area
 from gh_tools.orbitals.lattice import reduced_basis
@@ -17,8 +18,15 @@ from gh_tools.spectra.choice import Solver
 from gh_tools.spectra.config import DosConfig, SamplingConfig
 from gh_tools.spectra.dos import energy_grid, projected_dos, states_in_window
 from gh_tools.spectra.eigen import Eigenvalues, solve
-from gh_tools.spectra.fermi import electrons_of, fermi_level_of
+from gh_tools.spectra.fermi import (
+    BandEdges,
+    OutsideWindow,
+    band_edges,
+    electrons_of,
+    fermi_level_of,
+)
 from gh_tools.spectra.kpoints import KPoints, kpoints_for_density, monkhorst_pack, reduced_grid
+from gh_tools.spectra.members import of_members, standard_deviations, with_kpoints
 from gh_tools.spectra.sparse.around_fermi import certified_eigenvalues
 from gh_tools.spectra.sparse.kpm import kernel_polynomial_dos
 from gh_tools.spectra.sparse.solver import Certificate, SlicedSolver
@@ -63,6 +71,21 @@ SCALARS = {
     "carriers_sharp_per_area": ("1/cm^2", _SHARP + _AREA),
     "carriers_sharp_per_volume": ("1/cm^3", _SHARP + _VOLUME),
 }
+# Numbers that have an uncertainty where an ensemble predicted H, and the ending of its name.
+UNCERTAIN = tuple(name for name in SCALARS if name not in ("n_electrons", "gap_is_direct"))
+UNCERTAINTY = "_uncertainty"
+
+
+def described(name: str) -> tuple[str, str]:
+    """Return unit and definition of a number of a spectrum.
+
+    Args:
+        name: of `SCALARS`, or such a name with the ending `UNCERTAINTY`.
+    """
+    if name in SCALARS:
+        return SCALARS[name]
+    unit, definition = SCALARS[name.removesuffix(UNCERTAINTY)]
+    return unit, f"standard deviation over the members of the ensemble: {definition}"
 
 
 @dataclass(frozen=True)
@@ -73,9 +96,11 @@ class Spectrum:
         eigenvalues: eigenvalues on the k grid, absolute.
         density: projected density of states of each of `eigenvalues.species`, states/eV, against
             E - E_F on the energies of the configuration.
-        scalars: the numbers of `SCALARS` that are defined for the structure.
+        scalars: the numbers of `SCALARS` that are defined for the structure; where an ensemble predicted H, those of
+            `UNCERTAIN` also have a standard deviation, by the same name with the ending `UNCERTAINTY`.
         certificate: how the eigenvalues were found, and what vouches for them.
-        deviation: standard error of the total density, states/eV; None where it is not stochastic.
+        deviation: standard error of the total density, states/eV, from stochastic traces and from the members of an
+            ensemble; None where there is neither.
     """
 
     eigenvalues: Eigenvalues
@@ -150,7 +175,7 @@ def compute_spectrum(
     assert config.window is not None
     energy = energy_grid(config.window, config.points)
     if solver == "dense":
-        eigenvalues = solve(hamiltonian, kpoints, projection=config.projection)
+        eigenvalues = solve(hamiltonian, kpoints, projection=config.projection, with_members=True)
         listed = (float(eigenvalues.energies.min()), float(eigenvalues.energies.max()))
         certificate = Certificate(
             "dense", "lapack", listed, eigenvalues.energies.size, np.nan, np.nan
@@ -180,19 +205,73 @@ def compute_spectrum(
             density = projected_dos(eigenvalues, energy + fermi, config.width)
             deviation = None
     edges = refined_edges(hamiltonian, eigenvalues, electrons)
-
-    species = config.carrier_numbers or tuple(eigenvalues.species)
-    low, high = config.carrier_window
-    window = (low + fermi, high + fermi)
     scalars = {
         "n_electrons": electrons,
-        "fermi_level": fermi,
+        **_edge_scalars(edges),
+        **_scalars(hamiltonian, eigenvalues, fermi, config),
+    }
+    if edges.direct is not None and hamiltonian.atoms.pbc.any():
+        scalars["gap_is_direct"] = float(edges.direct)
+    spread, by_members = _uncertainties(hamiltonian, eigenvalues, edges, fermi, config, solver)
+    scalars |= {name + UNCERTAINTY: value for name, value in spread.items()}
+    if by_members is not None:
+        deviation = by_members if deviation is None else np.hypot(deviation, by_members)
+    return Spectrum(eigenvalues, density, scalars, certificate, deviation)
+
+
+def edge_uncertainties(
+    hamiltonian: Hamiltonian,
+    eigenvalues: Eigenvalues,
+    edges: BandEdges,
+    fermi: float,
+    config: SamplingConfig,
+) -> dict[str, float]:
+    """Return standard deviations of the Fermi level, the gap and its edges over the members of an ensemble, in eV.
+
+    Args:
+        hamiltonian: H(R) and S(R) of the ensemble.
+        eigenvalues: of it.
+        edges: of the ensemble; members have theirs there, or at one of the k-points.
+        fermi: Fermi level of the ensemble, eV.
+        config: how it is found.
+
+    Returns:
+        By the names of `SCALARS`; empty where no ensemble predicted H.
+
+    Raises:
+        OutsideWindow: a member has its Fermi level beyond the window of its eigenvalues.
+    """
+    if eigenvalues.members is None:
+        return {}
+    if edges.kpoints is not None:
+        where = KPoints(edges.kpoints, np.zeros(len(edges.kpoints)))
+        more = solve(hamiltonian, where, projected=False, with_members=True)
+        eigenvalues = with_kpoints(eigenvalues, more)
+    electrons = electrons_of(hamiltonian)
+
+    def numbers(member: Eigenvalues) -> dict[str, float]:
+        own = fermi_level_of(hamiltonian, member, config)
+        return {"fermi_level": own, **_edge_scalars(band_edges(member, electrons))}
+
+    return standard_deviations(numbers, of_members(eigenvalues, fermi, hamiltonian.calibration))
+
+
+def _edge_scalars(edges: BandEdges) -> dict[str, float]:
+    return {
         "band_gap": edges.gap,
         "valence_band_maximum": edges.valence,
         "conduction_band_minimum": edges.conduction,
     }
-    if edges.direct is not None and hamiltonian.atoms.pbc.any():
-        scalars["gap_is_direct"] = float(edges.direct)
+
+
+def _scalars(
+    hamiltonian: Hamiltonian, eigenvalues: Eigenvalues, fermi: float, config: DosConfig
+) -> dict[str, float]:
+    """Return the Fermi level and the carriers about it."""
+    species = config.carrier_numbers or tuple(eigenvalues.species)
+    low, high = config.carrier_window
+    window = (low + fermi, high + fermi)
+    scalars = {"fermi_level": fermi}
     area, volume = periodic_area(hamiltonian.atoms), float(hamiltonian.atoms.cell.volume)
     for name, width in (("carriers", config.width), ("carriers_sharp", 0.0)):
         count = states_in_window(eigenvalues, species, window, width)
@@ -201,4 +280,38 @@ def compute_spectrum(
             scalars[f"{name}_per_area"] = count / area * CM**2
         if volume > 0:
             scalars[f"{name}_per_volume"] = count / volume * CM**3
-    return Spectrum(eigenvalues, density, scalars, certificate, deviation)
+    return scalars
+
+
+def _uncertainties(
+    hamiltonian: Hamiltonian,
+    eigenvalues: Eigenvalues,
+    edges: BandEdges,
+    fermi: float,
+    config: DosConfig,
+    solver: Solver,
+) -> tuple[dict[str, float], Float[np.ndarray, " points"] | None]:
+    """Return standard deviations over the members of an ensemble: of scalars, and of the total density in states/eV."""
+    members = of_members(eigenvalues, fermi, hamiltonian.calibration)
+    if not members:
+        return {}, None
+    assert config.window is not None  # chosen before
+    energy = energy_grid(config.window, config.points)
+    densities = []
+
+    def counts(member: Eigenvalues) -> dict[str, float]:
+        own = fermi_level_of(hamiltonian, member, config)
+        if solver != "kpm":
+            densities.append(projected_dos(member, energy + own, config.width).sum(axis=0))
+        return _scalars(hamiltonian, member, own, config)
+
+    try:
+        spread = edge_uncertainties(hamiltonian, eigenvalues, edges, fermi, config)
+        spread |= standard_deviations(counts, members)
+    except OutsideWindow:
+        log.warning(
+            "%s: the members of the ensemble differ by more than the window of eigenvalues holds: there are no uncertainties",
+            hamiltonian.atoms.get_chemical_formula(),
+        )
+        return {}, None
+    return spread, np.std(densities, axis=0, ddof=1) if densities else None

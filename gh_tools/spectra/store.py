@@ -16,7 +16,7 @@ from gh_tools.spectra.config import DosConfig
 from gh_tools.spectra.dos import energy_grid
 from gh_tools.spectra.sparse.solver import Certificate
 from gh_tools.spectra.spectra import n_spins_of
-from gh_tools.spectra.spectrum import SCALARS, Spectrum
+from gh_tools.spectra.spectrum import SCALARS, UNCERTAIN, UNCERTAINTY, Spectrum, described
 from gh_tools.store.io import put, put_stream
 from gh_tools.store.partial import PartialStore
 from gh_tools.store.provenance import Provenance
@@ -127,6 +127,7 @@ class SpectraWriter:
             put(group, key, values, attributes.get(key))
 
         scalars = {name: np.full(len(present), np.nan) for name in SCALARS}
+        uncertain = [name + UNCERTAINTY for name in UNCERTAIN]
         kpoints, weights, sizes = [], [], []
         solver: dict[str, list] = {f.name: [] for f in _SOLVER}
         below, deviations = [], False
@@ -139,11 +140,12 @@ class SpectraWriter:
                 deviations |= "dos/error" in part
                 for name, numbers in solver.items():
                     numbers.append(part[f"solver/{name}"])
-                for name in scalars:
+                for name in (*SCALARS, *uncertain):
                     if f"scalar/{name}" in part:
-                        scalars[name][row] = part[f"scalar/{name}"]
+                        column = scalars.setdefault(name, np.full(len(present), np.nan))
+                        column[row] = part[f"scalar/{name}"]
         for name, values in scalars.items():
-            unit, description = SCALARS[name]
+            unit, description = described(name)
             put(group, f"scalar/{name}", values, {"unit": unit, "description": description})
 
         for name, numbers in solver.items():

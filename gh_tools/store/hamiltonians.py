@@ -148,7 +148,11 @@ class HamiltonianReader:
         if np.isnan(scalars.get("n_electrons", np.nan)):
             scalars["n_electrons"] = self._counted_electrons(index)
         atoms = self.structures.atoms[index].copy()
-        return Hamiltonian(atoms, self.basis, onsite, pairs, scalars, self._bands(index))
+        calibration = self.attributes.get("calibration", {})
+        bands = self._bands(index)
+        return Hamiltonian(
+            atoms, self.basis, onsite, pairs, scalars, bands, calibration=calibration
+        )
 
     def _bands(self, index: int) -> Bands | None:
         if "bands/eigenvalue" not in self.store:

@@ -255,8 +255,8 @@ def create(
 
 
 def row_axis(shape: tuple[int, ...]) -> int:
-    """Axis along which blocks follow each other: behind a spin axis where there is one."""
-    return 1 if len(shape) == 4 else 0
+    """Axis along which blocks follow each other: behind axes of members and of spin where there are some."""
+    return max(0, len(shape) - 3)
 
 
 def put_stream(

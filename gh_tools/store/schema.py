@@ -136,6 +136,14 @@ HAMILTONIANS = (
     Field("onsite/<Z>/hamiltonian", "spin? M k k", "float", "eV", "H_ii(0), symmetric"),
     Field("onsite/<Z>/overlap", "M k k", "float", "", "S_ii(0), symmetric"),
     Field("onsite/<Z>/uncertainty", "spin? M k k", "float", "eV", "of the hamiltonian", False),
+    Field(
+        "onsite/<Z>/members",
+        "m spins M k k",
+        "float",
+        "eV",
+        "what members of an ensemble differ by, scaled to the uncertainty",
+        False,
+    ),
     Field("pairs/<Zi>-<Zj>/ptr", "n+1", "int", "", "first row of each structure, and the end"),
     Field("pairs/<Zi>-<Zj>/i", "P", "int", "", "atom in cell 0, counted within its structure"),
     Field("pairs/<Zi>-<Zj>/j", "P", "int", "", "atom in cell R, counted within its structure"),
@@ -144,6 +152,14 @@ HAMILTONIANS = (
     Field("pairs/<Zi>-<Zj>/overlap", "P ki kj", "float", "", "S_ij(R)"),
     Field(
         "pairs/<Zi>-<Zj>/uncertainty", "spin? P ki kj", "float", "eV", "of the hamiltonian", False
+    ),
+    Field(
+        "pairs/<Zi>-<Zj>/members",
+        "m spins P ki kj",
+        "float",
+        "eV",
+        "what members of an ensemble differ by, scaled to the uncertainty",
+        False,
     ),
     Field("scalar/<name>", "n", "float", "", "a number a structure; unit in attributes", False),
     Field(
@@ -175,7 +191,7 @@ OVERLAP = tuple(
     field
     for field in HAMILTONIANS
     if not field.path.startswith("bands/")
-    and field.path.rsplit("/", 1)[1] not in ("hamiltonian", "uncertainty")
+    and field.path.rsplit("/", 1)[1] not in ("hamiltonian", "uncertainty", "members")
 )
 
 

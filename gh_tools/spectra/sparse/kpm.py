@@ -51,8 +51,8 @@ def kernel_polynomial_dos(
         DataError: if the width needs too many polynomials, or eigenvalues lie beyond the bounds
             that were found.
     """
-    members, edges = solver.members, cell_edges(energy)
-    total = np.zeros((len(members), len(energy)))
+    belongs, edges = solver.belongs, cell_edges(energy)
+    total = np.zeros((len(belongs), len(energy)))
     variance = np.zeros(len(energy))
     for channel in solver.channels:
         pencil = solver.pencil(channel)
@@ -72,11 +72,11 @@ def kernel_polynomial_dos(
             )
         z = rng.choice([-1.0, 1.0], size=(pencil.n, probes)).astype(pencil.dtype)
         log.info("%d polynomials between %.2f and %.2f eV, %d probes", terms, low, high, probes)
-        moments = np.empty((len(members), terms, probes))
+        moments = np.empty((len(belongs), terms, probes))
         before, now = z, (apply(z) - middle * z) / half
         with progress("polynomials", terms) as shown:
             for n in range(terms):
-                moments[:, n] = members @ (z * before).real
+                moments[:, n] = belongs @ (z * before).real
                 before, now = now, 2 * (apply(now) - middle * now) / half - before
                 shown.advance()
         # |T_n| <= 1 on the spectrum, so that no moment is larger than the number of orbitals, but for

@@ -36,7 +36,7 @@ _NEXT = 1e-6
 _NUDGE, _NUDGES = 3.7e-5, 4
 
 Project = Callable[
-    [Shaped[np.ndarray, "n m"], Shaped[np.ndarray, "n m"]], Float[np.ndarray, "species m"]
+    [Shaped[np.ndarray, "n m"], Shaped[np.ndarray, "n m"]], Float[np.ndarray, "rows m"]
 ]
 # Of energies in eV and whether each has converged: which are wanted, or None for more vectors.
 Satisfied = Callable[
@@ -50,7 +50,8 @@ class Slice:
 
     Attributes:
         energies: eV, ascending.
-        projections: weight of each species in each.
+        projections: what is computed of each eigenvector: the weight of each species, and by how much members of an
+            ensemble move the energy.
         residual: largest ‖Hx - εSx‖ in eV, for xᴴSx = 1.
     """
 
@@ -98,7 +99,7 @@ class ShiftInvert:
         Args:
             pencil: H and S.
             engine: to factorise with.
-            project: gives the weights of species in S-normalised vectors x, from x and Sx.
+            project: gives the rows of `Slice.projections` of S-normalised vectors x, from x and Sx.
             model: of where eigenvalues lie; learns what is counted.
             max_vectors: limit of each Lanczos basis; None for one by the number of eigenvalues.
         """

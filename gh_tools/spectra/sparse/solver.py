@@ -11,10 +11,12 @@ from jaxtyping import Float, Int, Shaped
 
 from gh_tools.console import log
 from gh_tools.errors import DataError
+from gh_tools.orbitals.bloch import bloch_matrix
 from gh_tools.orbitals.blocks import Hamiltonian
 from gh_tools.spectra.eigen import POOR_OVERLAP, Eigenvalues
 from gh_tools.spectra.fermi import OutsideWindow, fermi_level
 from gh_tools.spectra.kpoints import KPoints
+from gh_tools.spectra.perturbation import differences
 from gh_tools.spectra.projection import (
     Projection,
     apply_root,
@@ -76,7 +78,7 @@ class SlicedSolver:
         kpoints: where.
         channels: all spins and k-points.
         degeneracy: electrons that an eigenvalue holds.
-        members: 1 where an orbital belongs to a species, else 0.
+        belongs: 1 where an orbital belongs to a species, else 0.
     """
 
     def __init__(
@@ -107,7 +109,8 @@ class SlicedSolver:
         ]
         self._engine = make_engine(engine, memory)
         self._memory, self._projection = memory, projection
-        self._species, self.members = species_members(hamiltonian)
+        self._species, self.belongs = species_members(hamiltonian)
+        self._differences = differences(hamiltonian)
         self._models: dict[Channel, CountModel] = {}
         self._bounds: dict[int, tuple[float, float]] = {}
         self._live: tuple[Channel, Slicer] | None = None
@@ -235,19 +238,22 @@ class SlicedSolver:
     ) -> Eigenvalues:
         width = max(len(part.energies) for part in found.values())
         energies = np.full((*below.shape, width), np.inf)
-        projections = np.zeros((len(self._species), *below.shape, width))
+        # Of each eigenvector come the weights of species, and by how much members move its energy.
+        n_species = len(self._species)
+        rows = np.zeros((n_species + len(self._differences), *below.shape, width))
         for channel, part in found.items():
             energies[channel][: len(part.energies)] = part.energies
-            projections[:, channel.spin, channel.kpoint, : len(part.energies)] = part.projections
+            rows[:, channel.spin, channel.kpoint, : len(part.energies)] = part.projections
         return Eigenvalues(
             energies,
             self.kpoints,
             self._species,
-            projections,
+            rows[:n_species],
             below,
             above,
             window,
             spinor=self.hamiltonian.spinor,
+            members=rows[n_species:] if self._differences else None,
         )
 
     def _joint_model(self) -> CountModel:
@@ -279,7 +285,7 @@ class SlicedSolver:
             self._models[channel] = CountModel(eigenvalues, np.ones(len(eigenvalues)))
         if channel.kpoint not in self._bounds:
             self._bounds[channel.kpoint] = self._check_overlap(pencil, channel)
-        project = self._projector(pencil, self._bounds[channel.kpoint])
+        project = self._projector(pencil, self._bounds[channel.kpoint], channel)
         slicer = Slicer(pencil, self._engine, project, self._models[channel], max_vectors=most)
         self._live = channel, slicer
         return slicer
@@ -288,11 +294,20 @@ class SlicedSolver:
         counts = self.hamiltonian.orbitals_of_atoms
         return np.repeat(np.arange(len(counts)), counts)
 
-    def _projector(self, pencil: Pencil, bounds: tuple[float, float]) -> Callable:
-        def project(x: np.ndarray, sx: np.ndarray) -> Float[np.ndarray, "species m"]:
+    def _projector(self, pencil: Pencil, bounds: tuple[float, float], channel: Channel) -> Callable:
+        k = self.kpoints.points[channel.kpoint]
+        perturbations = [
+            bloch_matrix(one, k, "hamiltonian", channel.spin, sparse=True)
+            for one in self._differences
+        ]
+
+        def project(x: np.ndarray, sx: np.ndarray) -> Float[np.ndarray, "rows m"]:
             if self._projection == "lowdin":
-                return self.members @ lowdin(apply_root(pencil.apply_overlap, bounds, x))
-            return self.members @ mulliken(x, sx)
+                weights = lowdin(apply_root(pencil.apply_overlap, bounds, x))
+            else:
+                weights = mulliken(x, sx)
+            moved = [np.sum(x.conj() * (delta @ x), axis=0).real for delta in perturbations]
+            return np.vstack([self.belongs @ weights, *moved])
 
         return project
 

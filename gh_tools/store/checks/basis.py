@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from gh_tools.orbitals.blocks import MATRICES
 from gh_tools.store.checks.limits import LARGEST_CUTOFF, LARGEST_DEGREE, N_ELEMENTS, within
 from gh_tools.store.contents import Store
 
@@ -74,9 +75,10 @@ def check_block_shapes(store: Store) -> Iterator[str]:
     if unknown := set(np.unique(store["atoms/number"]).tolist()) - orbitals.keys():
         yield f"basis/element/number: expected all elements of atoms/number, found none of {unknown}"
     spins = store.attributes.get("spins", 1)
+    members: dict[str, int] = {}
     for key in (*store.keys("onsite/"), *store.keys("pairs/")):
         kind, elements, field = key.split("/")
-        if field not in ("hamiltonian", "overlap", "uncertainty"):
+        if field not in MATRICES:
             continue
         species = [int(z) for z in elements.split("-")]
         if not set(species) <= orbitals.keys() or species != sorted(species):
@@ -88,6 +90,12 @@ def check_block_shapes(store: Store) -> Iterator[str]:
             yield f"{key}: expected blocks of {expected} as in the basis table, found {shape[-2:]}"
         if field == "overlap":
             continue
-        found = shape[0] if len(shape) == 4 else 1
+        members.setdefault(f"{kind}/{elements}", 0)
+        if field == "members":
+            members[f"{kind}/{elements}"] = shape[0]
+        found = shape[-4] if len(shape) > 3 else 1
         if found != spins:
             yield f"{key}: expected {spins} spin channels as in the attribute spins, found {found}"
+    if len(set(members.values())) > 1:
+        counts = ", ".join(map(str, sorted(set(members.values()))))
+        yield f"onsite, pairs: expected as many members in all groups, found {counts}"

@@ -17,6 +17,7 @@ from gh_tools.training.config import MetricsConfig
 from gh_tools.training.data.batches import Bucket, collate
 from gh_tools.training.data.prefetch import prefetch
 from gh_tools.training.data.samples import LabelledSample, predicted_hamiltonian
+from gh_tools.training.objective.calibration import level_calibration, with_members
 from gh_tools.training.objective.metrics import Reference, eigenvalue_mae, hamiltonian_mae
 
 
@@ -76,7 +77,9 @@ class Validation:
         Returns:
             For ``onsite`` and ``pairs``, the root mean square error of matrix elements over the root mean
             square deviation of the members: members that were trained on the same structures agree more than
-            they are right, and what they differ by is multiplied with this to be an uncertainty.
+            they are right, and what they differ by is multiplied with this to be an uncertainty. For ``shift`` and
+            ``levels`` the same of eigenvalues, with members scaled so: of the part that all levels of a structure
+            share, and of what is left; see `level_calibration`.
         """
         squares = {kind: np.zeros(2) for kind in ("onsite", "pairs")}
         for _, sample, onsite, pairs in self._irreps(params):
@@ -86,10 +89,22 @@ class Validation:
                     found = np.stack([getattr(member, kind)[key].hamiltonian for member in members])
                     sums[0] += np.sum((found.mean(axis=0) - blocks.hamiltonian) ** 2)
                     sums[1] += np.sum(found.var(axis=0, ddof=1))
-        return {
+        factors = {
             kind: float(np.sqrt(error / variance)) if variance > 0 else 1.0
             for kind, (error, variance) in squares.items()
         }
+        ensembles = (
+            (
+                with_members(
+                    [self._composed(sample, *both) for both in zip(onsite, pairs, strict=True)],
+                    factors,
+                ),
+                self._references[index],
+            )
+            for index, sample, onsite, pairs in self._irreps(params)
+            if index < len(self._references)
+        )
+        return factors | level_calibration(ensembles)
 
     def _irreps(self, params: Any) -> Iterator[tuple[int, LabelledSample, np.ndarray, np.ndarray]]:
         """Yield each sample with its index and the members' scaled irreps of atoms and pairs."""

@@ -1,0 +1,58 @@
+"""How much small differences of H move eigenvalues, to first order."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import scipy.linalg
+from jaxtyping import Float, Shaped
+
+from gh_tools.orbitals.blocks import Hamiltonian
+
+# eV. First order holds within levels that are nearer only for those combinations of them that diagonalise δH.
+_DEGENERATE = 1e-4
+
+
+def differences(hamiltonian: Hamiltonian) -> list[Hamiltonian]:
+    """Return what each member differs by, δH(R) in eV in the place of H(R); none where that is not known."""
+
+    def of(member: int) -> Hamiltonian:
+        def only(blocks):
+            of_spins = blocks.members[member]
+            return replace(
+                blocks,
+                hamiltonian=of_spins if len(of_spins) > 1 else of_spins[0],
+                uncertainty=None,
+                members=None,
+            )
+
+        return replace(
+            hamiltonian,
+            onsite={z: only(blocks) for z, blocks in hamiltonian.onsite.items()},
+            pairs={pair: only(blocks) for pair, blocks in hamiltonian.pairs.items()},
+        )
+
+    return [of(member) for member in range(hamiltonian.n_members)]
+
+
+def first_order(
+    matrix: Shaped[np.ndarray, "n n"],
+    energies: Float[np.ndarray, " m"],
+    vectors: Shaped[np.ndarray, "n m"],
+) -> Float[np.ndarray, " m"]:
+    """Return by how much a perturbation moves eigenvalues, in eV.
+
+    Args:
+        matrix: δH(k).
+        energies: eigenvalues, ascending.
+        vectors: S-normalised eigenvectors, as columns.
+    """
+    product = matrix @ vectors
+    moved = np.einsum("im,im->m", vectors.conj(), product).real
+    edges = np.flatnonzero(np.diff(energies) > _DEGENERATE) + 1
+    for group in np.split(np.arange(len(energies)), edges):
+        if len(group) > 1:
+            within = vectors[:, group].conj().T @ product[:, group]
+            moved[group] = scipy.linalg.eigvalsh(within)
+    return moved
