@@ -43,7 +43,7 @@ def main(
 
     Structures are matched by name. Matrix elements: all of H(R), in the basis of orbitals.
     Eigenvalues: at the reference's k-points, each side with its own S, of structures of up to 5000
-    orbitals. The result is a table on standard error; standard output has the mean H MAE in meV, or
+    orbitals. Of an ensemble's predictions also how often intervals hold the reference. The result is a table on standard error; standard output has the mean H MAE in meV, or
     everything with --json. The picture shows errors against reference values and their cumulative
     distributions.
     """
@@ -85,6 +85,18 @@ def main(
     for name, title in (("by_species_pair", "species"), ("by_distance", "distance (Å)")):
         rows = [[key, _text(value)] for key, value in errors[name].items()]
         table(rows, [title, "H MAE (meV)"])
+    if errors["coverage"]:
+        rows = [
+            [
+                name.replace("_", " "),
+                *(f"{100 * part:.0f} %" for part in found["intervals"].values()),
+                "-" if found["width"] is None else f"{found['width']:.2f}",
+            ]
+            for name, found in errors["coverage"].items()
+        ]
+        probabilities = next(iter(errors["coverage"].values()))["intervals"]
+        columns = [f"in {100 * float(p):.0f} %" for p in probabilities]
+        table(rows, ["intervals hold", *columns, "rms uncertainty\nover error"])
     if as_json:
         print(json.dumps({"predicted": str(paths[0]), "reference": str(paths[1]), **errors}))
     else:

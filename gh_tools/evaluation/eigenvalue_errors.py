@@ -93,14 +93,14 @@ def both_eigenvalues(
         kpoints: where to compare; None for `reference_kpoints`.
 
     Returns:
-        Eigenvalues of both, and the electrons that fill them: what `eigenvalue_errors` takes.
+        Eigenvalues of both (of an ensemble with what its members move), and the electrons that fill them: what `eigenvalue_errors` takes.
 
     Raises:
         DataError: If an overlap is not positive definite.
     """
     kpoints = reference_kpoints(reference) if kpoints is None else kpoints
     return (
-        solve(predicted, kpoints, projected=False),
+        solve(predicted, kpoints, projected=False, with_members=True),
         solve(reference, kpoints, projected=False),
         electrons_of(reference),
     )

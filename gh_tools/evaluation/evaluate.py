@@ -13,6 +13,7 @@ from ase.data import chemical_symbols
 
 from gh_tools.console import log, track
 from gh_tools.errors import DataError
+from gh_tools.evaluation.coverage import Coverage, add_matrices, add_spectra
 from gh_tools.evaluation.distribution import CDF_THRESHOLD, QUARTILES, ErrorDistribution
 from gh_tools.evaluation.eigenvalue_errors import (
     SMEARING,
@@ -52,6 +53,7 @@ class Evaluation:
         elements: how the errors of all matrix elements are distributed.
         all_eigenvalues: how the errors of all eigenvalues are distributed, against E - E_F of the reference;
             its histogram holds those within ±5 eV.
+        coverage: errors against uncertainties, where an ensemble made the predictions; else it has counted nothing.
     """
 
     names: list[str] = field(default_factory=list)
@@ -61,6 +63,7 @@ class Evaluation:
     gaps: list[GapError | None] = field(default_factory=list)
     elements: ErrorDistribution = field(default_factory=ErrorDistribution)
     all_eigenvalues: ErrorDistribution = field(default_factory=ErrorDistribution)
+    coverage: Coverage = field(default_factory=Coverage)
 
     def to_json(self) -> dict[str, Any]:
         """Give all errors in meV as nested dictionaries; docs/how-to/evaluation.md tells of each key."""
@@ -97,6 +100,7 @@ class Evaluation:
                 "hamiltonian": _describe(self.elements),
                 "eigenvalues": _describe(self.all_eigenvalues) if solved else None,
             },
+            "coverage": self.coverage.to_json() or None,
             "eigenvalues_skipped": {"above_n_orbitals": DENSE_LIMIT, "structures": self.skipped},
         }
 
@@ -136,6 +140,8 @@ def evaluate(predicted: HamiltonianReader, reference: HamiltonianReader) -> Eval
         result.orbitals.append(b.n_orbitals)
         result.hamiltonian.append(hamiltonian_errors(a, b))
         _add_elements(result.elements, a, b)
+        if a.n_members:
+            add_matrices(result.coverage, a, b)
         if b.n_orbitals > DENSE_LIMIT:
             log.warning(
                 "%s: %d orbitals, above %d: its eigenvalues are not compared",
@@ -150,6 +156,8 @@ def evaluate(predicted: HamiltonianReader, reference: HamiltonianReader) -> Eval
         result.eigenvalues.append(eigenvalue_errors(*eigenvalues))
         result.gaps.append(gap_error((a, b), eigenvalues[:2], eigenvalues[2]))
         _add_eigenvalues(result.all_eigenvalues, *eigenvalues)
+        if a.n_members:
+            add_spectra(result.coverage, (a, b), eigenvalues[:2], eigenvalues[2])
     return result
 
 

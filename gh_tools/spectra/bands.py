@@ -243,8 +243,7 @@ def band_structure(
     members = of_members(eigenvalues, fermi, hamiltonian.calibration)
     spread = None
     if members:
-        levels = [fermi_level_of(hamiltonian, member, config) for member in members]
-        apart = [m.energies - own for m, own in zip(members, levels, strict=True)]
+        apart = [m.energies - fermi_level_of(hamiltonian, m, config) for m in members]
         spread = np.std(apart, axis=0, ddof=1)[:, len(grid) :]
     distance, ticks, names = path.get_linear_kpoint_axis()
     return BandStructure(

@@ -1,7 +1,7 @@
 """What the members of an ensemble differ by in eigenvalues and in all that follows from them.
 
 A member's H is that of the ensemble and a small difference δH. To first order it moves the eigenvalue ε of c by
-c†δH c (with c†S c = 1; S is the same for all), so that one spectrum serves all members. Errors that levels share,
+c†δH c (with c†S c = 1; S is the same for all), so that one spectrum serves all members. Errors that eigenvalues share,
 such as a shift of all of them, stay shared: each member has a Fermi level and a gap of its own.
 """
 
@@ -16,7 +16,7 @@ from jaxtyping import Float
 from gh_tools.spectra.eigen import Eigenvalues
 from gh_tools.spectra.kpoints import KPoints
 
-# eV from E_F. Levels whose mean is what all levels of a structure share.
+# eV from E_F. Eigenvalues whose mean is what all eigenvalues of a structure share.
 NEAR = 5.0
 
 
@@ -25,13 +25,13 @@ def of_members(
 ) -> list[Eigenvalues]:
     """Return the eigenvalues of each member of an ensemble, ascending; none where they are not known.
 
-    The part that all levels of a structure share and what is left are scaled each by its own factor, because
+    The part that all eigenvalues of a structure share and what is left are scaled each by its own factor, because
     members that learned from the same structures agree more than they are right, and not equally in both.
 
     Args:
         eigenvalues: of the ensemble.
-        fermi: its Fermi level in eV, about which levels share a part.
-        calibration: the factors ``shift`` and ``levels`` that a model found on its validation part; 1 where it has none.
+        fermi: its Fermi level in eV, about which eigenvalues share a part.
+        calibration: the factors ``shift`` and ``eigenvalues`` that a model found on its validation part; 1 where it has none.
     """
     if eigenvalues.members is None:
         return []
@@ -41,7 +41,7 @@ def of_members(
     for moved in eigenvalues.members:
         shared = shared_part(moved, near * eigenvalues.states)
         scaled = calibration.get("shift", 1.0) * shared
-        scaled = scaled + calibration.get("levels", 1.0) * (moved - shared)
+        scaled = scaled + calibration.get("eigenvalues", 1.0) * (moved - shared)
         energies = np.where(listed, eigenvalues.energies + scaled, np.inf)
         order = np.argsort(energies, axis=-1, kind="stable")
         projections = eigenvalues.projections
@@ -113,7 +113,7 @@ def shared_part(
     moved: Float[np.ndarray, "spins kpoints bands"],
     weights: Float[np.ndarray, "spins kpoints bands"],
 ) -> float:
-    """Return the weighted mean of what levels are moved by; 0 where no level counts."""
+    """Return the weighted mean of what eigenvalues are moved by; 0 where none counts."""
     total = float(np.sum(weights))
     return float(np.sum(weights * moved)) / total if total > 0 else 0.0
 

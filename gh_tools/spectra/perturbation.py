@@ -10,7 +10,7 @@ from jaxtyping import Float, Shaped
 
 from gh_tools.orbitals.blocks import Hamiltonian
 
-# eV. First order holds within levels that are nearer only for those combinations of them that diagonalise δH.
+# eV. First order holds within eigenvalues that are nearer only for those combinations of them that diagonalise δH.
 _DEGENERATE = 1e-4
 
 

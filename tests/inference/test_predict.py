@@ -150,4 +150,8 @@ def test_an_ensemble_gives_mean_and_deviation(model, predictor, atoms):
             np.testing.assert_allclose(blocks.hamiltonian, own.mean(axis=0), atol=2e-5)
             deviation = abs(own[1] - own[0]) / 2**0.5
             np.testing.assert_allclose(blocks.uncertainty, factor * deviation, atol=6e-5)
-    assert alone[0].onsite[74].uncertainty is None
+            np.testing.assert_allclose(
+                blocks.members[:, 0], factor * (own - own.mean(axis=0)), atol=6e-5
+            )
+    assert found.calibration == factors
+    assert alone[0].onsite[74].uncertainty is alone[0].onsite[74].members is None

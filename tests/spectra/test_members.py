@@ -63,7 +63,7 @@ def exact_members(hamiltonian):
 
 
 @pytest.mark.parametrize("spins", [1, 2])
-def test_levels_are_moved_as_far_as_the_first_order_goes(spins):
+def test_eigenvalues_are_moved_as_far_as_the_first_order_goes(spins):
     kpoints = monkhorst_pack((2, 1, 2))
     missed = []
     for size in (1e-3, 5e-4):
@@ -106,7 +106,7 @@ def test_numbers_and_densities_vary_as_those_of_the_members(graphene, solver):
         densities.append(projected_dos(eigenvalues, energy + fermi, CONFIG.width).sum(axis=0))
     names = ("fermi_level", "band_gap", "valence_band_maximum", "conduction_band_minimum")
     spread = [found.scalars[name + UNCERTAINTY] for name in names]
-    # First order: δ² over the distances of levels, relative to δ.
+    # First order: δ² over the distances of eigenvalues, relative to δ.
     np.testing.assert_allclose(spread, np.std(numbers, axis=0, ddof=1), rtol=0.02)
     assert {name for name in UNCERTAIN if name + UNCERTAINTY in found.scalars} == set(UNCERTAIN)
     if solver != "kpm":
@@ -114,7 +114,7 @@ def test_numbers_and_densities_vary_as_those_of_the_members(graphene, solver):
         np.testing.assert_allclose(found.deviation, deviation, atol=0.02 * deviation.max())
 
 
-def test_a_shift_of_all_levels_widens_no_gap(graphene):
+def test_a_shift_of_all_eigenvalues_widens_no_gap(graphene):
     shifts = np.array([-0.2, 0.05, 0.15])
     whole = ensemble(graphene(mass=1.0, overlap=0.1), 3, 0.0, shifts=shifts)
     numbers = compute_spectrum(whole, CONFIG).scalars
@@ -123,7 +123,7 @@ def test_a_shift_of_all_levels_widens_no_gap(graphene):
         assert numbers[name + UNCERTAINTY] == pytest.approx(deviation, rel=1e-9)
     for name in ("band_gap", "carriers", "carriers_sharp"):
         assert numbers[name + UNCERTAINTY] == pytest.approx(0.0, abs=1e-9)
-    whole = replace(whole, calibration={"shift": 3.0, "levels": 7.0})
+    whole = replace(whole, calibration={"shift": 3.0, "eigenvalues": 7.0})
     numbers = compute_spectrum(whole, CONFIG).scalars
     assert numbers["fermi_level" + UNCERTAINTY] == pytest.approx(3 * deviation, rel=1e-9)
     assert numbers["band_gap" + UNCERTAINTY] == pytest.approx(0.0, abs=1e-9)

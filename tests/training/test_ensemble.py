@@ -59,14 +59,14 @@ def test_the_mean_is_judged_and_the_deviation_calibrated(training, outcome):
     ]
     # The error of a mean is at most the mean of errors.
     assert outcome.metrics["hamiltonian"] <= np.mean(alone) + 1e-9
-    assert set(outcome.calibration) == {"onsite", "pairs", "shift", "levels"}
+    assert set(outcome.calibration) == {"onsite", "pairs", "shift", "eigenvalues"}
     assert all(factor > 0 for factor in outcome.calibration.values())
 
 
 def test_equal_members_have_nothing_to_calibrate(training, outcome):
     equal = jax.tree.map(lambda leaf: np.stack([leaf[0]] * 2), outcome.params["hamiltonian"])
     assert training.validation.calibration(equal) == dict.fromkeys(
-        ("onsite", "pairs", "shift", "levels"), 1.0
+        ("onsite", "pairs", "shift", "eigenvalues"), 1.0
     )
 
 

@@ -36,17 +36,17 @@ def with_members(members: Sequence[Hamiltonian], factors: Mapping[str, float]) -
     return replace(first, onsite=joined("onsite"), pairs=joined("pairs"))
 
 
-def level_calibration(ensembles: Iterable[tuple[Hamiltonian, Reference]]) -> dict[str, float]:
+def eigenvalue_calibration(ensembles: Iterable[tuple[Hamiltonian, Reference]]) -> dict[str, float]:
     """Compare errors of eigenvalues with what the members of an ensemble move them by.
 
     Args:
         ensembles: predictions of `with_members`, each with the eigenvalues of its label.
 
     Returns:
-        ``shift``: of the part that all levels within 5 eV of E_F share, the root mean square error over the root mean
-        square deviation of members; ``levels``: the same of what is left. 1 where members do not deviate.
+        ``shift``: of the part that all eigenvalues within 5 eV of E_F share, the root mean square error over the root mean
+        square deviation of members; ``eigenvalues``: the same of what is left. 1 where members do not deviate.
     """
-    squares = {"shift": np.zeros(2), "levels": np.zeros(2)}
+    squares = {"shift": np.zeros(2), "eigenvalues": np.zeros(2)}
     for ensemble, reference in ensembles:
         kpoints = reference.eigenvalues.kpoints
         found = solve(ensemble, kpoints, projected=False, with_members=True)
@@ -59,7 +59,7 @@ def level_calibration(ensembles: Iterable[tuple[Hamiltonian, Reference]]) -> dic
         of_members = np.array([shared_part(moved, weights) for moved in found.members])
         left = found.members - of_members[:, None, None, None]
         squares["shift"] += shared**2, of_members.var(ddof=1)
-        squares["levels"] += (
+        squares["eigenvalues"] += (
             np.sum(weights * (error - shared) ** 2),
             np.sum(weights * left.var(axis=0, ddof=1)),
         )

@@ -17,7 +17,7 @@ from gh_tools.training.config import MetricsConfig
 from gh_tools.training.data.batches import Bucket, collate
 from gh_tools.training.data.prefetch import prefetch
 from gh_tools.training.data.samples import LabelledSample, predicted_hamiltonian
-from gh_tools.training.objective.calibration import level_calibration, with_members
+from gh_tools.training.objective.calibration import eigenvalue_calibration, with_members
 from gh_tools.training.objective.metrics import Reference, eigenvalue_mae, hamiltonian_mae
 
 
@@ -78,8 +78,8 @@ class Validation:
             For ``onsite`` and ``pairs``, the root mean square error of matrix elements over the root mean
             square deviation of the members: members that were trained on the same structures agree more than
             they are right, and what they differ by is multiplied with this to be an uncertainty. For ``shift`` and
-            ``levels`` the same of eigenvalues, with members scaled so: of the part that all levels of a structure
-            share, and of what is left; see `level_calibration`.
+            ``eigenvalues`` the same of eigenvalues, with members scaled so: of the part that all eigenvalues of a structure
+            share, and of what is left; see `eigenvalue_calibration`.
         """
         squares = {kind: np.zeros(2) for kind in ("onsite", "pairs")}
         for _, sample, onsite, pairs in self._irreps(params):
@@ -104,7 +104,7 @@ class Validation:
             for index, sample, onsite, pairs in self._irreps(params)
             if index < len(self._references)
         )
-        return factors | level_calibration(ensembles)
+        return factors | eigenvalue_calibration(ensembles)
 
     def _irreps(self, params: Any) -> Iterator[tuple[int, LabelledSample, np.ndarray, np.ndarray]]:
         """Yield each sample with its index and the members' scaled irreps of atoms and pairs."""
