@@ -42,6 +42,7 @@ class Design:
         response_scale: same of the response.
         units: of the coefficients, of `INTERCEPT`, `SIGMA` and `R2`, by name.
         inflation: variance inflation factor of each term: 1/(1 - R^2) from regressing it on the others.
+        error: standard deviation with which each response was measured, in its unit; None if that is not known.
     """
 
     formula: Formula
@@ -54,6 +55,7 @@ class Design:
     response_scale: float
     units: dict[str, str]
     inflation: Float[np.ndarray, " terms"]
+    error: Float[np.ndarray, " n"] | None = None
 
     @property
     def coefficients(self) -> tuple[str, ...]:
@@ -94,11 +96,16 @@ class Design:
         return found
 
 
-def make_design(formula: Formula, table: Table) -> Design:
+def make_design(formula: Formula, table: Table, error: str | None = None) -> Design:
     """Evaluate a formula on a table.
 
+    Args:
+        formula: the model.
+        table: the data.
+        error: column of the standard deviations with which the response was measured.
+
     Raises:
-        DataError: values that are not finite or too large, a constant response or term, terms that are
+        DataError: errors that are negative or in another unit than the response; values that are not finite or too large, a constant response or term, terms that are
             linear combinations of others, a response that is one of the terms, or fewer structures than
             parameters; the message names the column.
         UsageError: a term has the name of another parameter.
@@ -110,7 +117,7 @@ def make_design(formula: Formula, table: Table) -> Design:
                 f"formula {str(formula)!r}: {reserved} is the name of a parameter of the model; "
                 "rename the column"
             )
-    for name in (formula.response, *formula.predictors):
+    for name in (formula.response, *formula.predictors, *([error] if error else [])):
         _check_finite(table, name)
     response = table.columns[formula.response]
     n, parameters = len(response), len(terms) + formula.intercept + 1
@@ -169,7 +176,29 @@ def make_design(formula: Formula, table: Table) -> Design:
         float(response_scale),
         units,
         inflation,
+        None if error is None else _measurement_error(table, formula.response, error),
     )
+
+
+def _measurement_error(table: Table, response: str, name: str) -> Float[np.ndarray, " n"]:
+    """Return the column of measurement errors.
+
+    Raises:
+        DataError: it cannot be what it is said to be.
+    """
+    values, unit = table.columns[name], table.units[name]
+    if unit != table.units[response]:
+        raise DataError(
+            f"{table.source}: {name}: expected measurement errors in the unit of {response} "
+            f"({table.units[response] or 'none'}), found {unit or 'none'}; name the column of its own errors"
+        )
+    if values.min() < 0:
+        row = int(np.argmin(values))
+        raise DataError(
+            f"{table.source}: {name} is {values[row]:g} for the structure {table.rows[row]}, and a measurement error "
+            "is never negative; name a column of standard deviations"
+        )
+    return values
 
 
 def _check_finite(table: Table, name: str) -> None:

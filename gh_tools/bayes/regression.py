@@ -6,12 +6,13 @@ import logging
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float
 
 from gh_tools.bayes.design import INTERCEPT, R2, SIGMA, Design
+from gh_tools.bayes.measured import MeasuredConditional
 from gh_tools.bayes.priors import Prior
 from gh_tools.console import progress
 
@@ -58,7 +59,7 @@ def sample_posterior(
     """Sample the posterior of a linear model with normal residuals.
 
     The response is y ~ Normal(Intercept + sum_t c_t x_t, sigma), eq. (1) of arXiv:2506.10298 with an
-    intercept. What is sampled is the same model of standardised variables, in other coordinates: given
+    intercept; with measurement errors s_i of the design, the variance is sigma² + s_i². What is sampled is the same model of standardised variables, in other coordinates: given
     sigma, the coefficients are normal with mean and covariance in closed form, so that the sampler draws
     sigma from its marginal posterior and standard normal numbers that make the coefficients. So neither a
     small sigma nor terms that are nearly dependent slow it down; see `Conditional`.
@@ -110,12 +111,19 @@ def _run(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import pymc
+        from pytensor import tensor
 
         logging.getLogger("pymc").setLevel(logging.ERROR)
         predictors, response = design.standardised()
         if design.formula.intercept:
             predictors = np.column_stack([np.ones(len(response)), predictors])
-        conditional = Conditional.of(predictors, response, *_standardised_normal(design, priors))
+        normal = _standardised_normal(design, priors)
+        conditional: Conditional | MeasuredConditional
+        if design.error is None:
+            conditional = Conditional.of(predictors, response, *normal)
+        else:
+            error = design.error / design.response_scale
+            conditional = MeasuredConditional.of(predictors, response, *normal, error)
         scatter_prior = priors[SIGMA]
         scale = scatter_prior.arguments[0] / design.response_scale
         length = sampling.draws + sampling.tune
@@ -128,8 +136,8 @@ def _run(
                 scatter = pymc.HalfNormal("scatter", sigma=scale, initval=start)
             else:
                 scatter = pymc.Exponential("scatter", scale=scale, initval=start)
-            pymc.Potential("marginal", conditional.log_marginal(scatter, pymc.math))
-            pymc.Normal("z", shape=len(conditional.singular))
+            pymc.Potential("marginal", conditional.log_marginal(scatter, tensor))
+            pymc.Normal("z", shape=conditional.size)
 
             def count(draw, **_) -> None:
                 nonlocal done
@@ -210,7 +218,12 @@ class Conditional:
         freedom = len(response) - len(mean)
         return cls(mean, sd[:, None] * right.T, singular, projection, residual, freedom)
 
-    def log_marginal(self, sigma, math=np):
+    @property
+    def size(self) -> int:
+        """Number of coefficients."""
+        return len(self.mean)
+
+    def log_marginal(self, sigma, math: Any = np):
         """Return log p(y | σ) but for a constant, by NumPy or by another library's functions."""
         spread = sigma**2 + self.singular**2
         return (

@@ -42,20 +42,24 @@ class Result:
     faults: list[str]
 
 
-def prepare(formula: Formula, stores: Sequence[Store], priors: dict[str, Prior]) -> Regression:
+def prepare(
+    formula: Formula, stores: Sequence[Store], priors: dict[str, Prior], error: str | None = None
+) -> Regression:
     """Read and check everything that sampling needs.
 
     Args:
         formula: the model.
         stores: of structures with results; joined.
         priors: those that the user chose.
+        error: column or scalar of the standard deviations with which the response was measured.
 
     Raises:
         DataError: the data do not fit the formula or do not determine it.
         UsageError: a prior fits no parameter.
     """
-    data = read_table(stores, (formula.response, *formula.predictors))
-    design = make_design(formula, data)
+    names = (formula.response, *formula.predictors, *([error] if error else []))
+    data = read_table(stores, names)
+    design = make_design(formula, data, error)
     return Regression(data, design, complete_priors(design, priors))
 
 

@@ -40,6 +40,15 @@ def main(
             "By default normal(0,2.5) and halfnormal(1) once all is centred and scaled.",
         ),
     ] = None,
+    measurement_error: Annotated[
+        str | None,
+        typer.Option(
+            "--measurement-error",
+            metavar="COLUMN",
+            help="Column or scalar of the response's own standard deviations, such as "
+            "fermi_level_uncertainty of an ensemble's spectra; it is added to sigma in quadrature.",
+        ),
+    ] = None,
     hdi: Annotated[
         float,
         typer.Option(
@@ -91,7 +100,7 @@ def main(
     claim_files([plot, plot_data], overwrite=overwrite)
     path = output or derived(paths[0], "posterior")
     claim_stores([path], paths, overwrite=overwrite)
-    regression = run.prepare(model, stores, given)
+    regression = run.prepare(model, stores, given, measurement_error)
     for sentence in regression.design.warnings():
         log.warning(sentence)
     log.info("%s for %d structures", model, len(regression.table.rows))
@@ -107,6 +116,7 @@ def main(
         "draws": draws,
         "tune": tune,
         "hdi": hdi,
+        **({"measurement_error": measurement_error} if measurement_error else {}),
         "prior": {name: str(distribution) for name, distribution in regression.priors.items()},
     }
     result = run.regress(

@@ -13,9 +13,11 @@ from scipy import stats
 from gh_tools.bayes import regression
 from gh_tools.bayes.design import make_design
 from gh_tools.bayes.formula import parse
+from gh_tools.bayes.measured import MeasuredConditional
 from gh_tools.bayes.priors import complete_priors, parse_priors
 from gh_tools.bayes.regression import Conditional, Sampling, sample_posterior
 from gh_tools.bayes.summary import faults, summarize
+from gh_tools.errors import DataError
 from tests.bayes.data import SIGMA, SLOPES, planted
 
 FORMULA = "holes ~ ni_per_hf + density + se_vacancy_rate + twist"
@@ -25,8 +27,8 @@ FLAT = ["Intercept=normal(0,1e6)", "sigma=halfnormal(1e4)"] + [
 ]
 
 
-def sample(formula, table, priors=(), sampling=FEW):
-    design = make_design(parse(formula), table)
+def sample(formula, table, priors=(), sampling=FEW, error=None):
+    design = make_design(parse(formula), table, error)
     return sample_posterior(design, complete_priors(design, parse_priors(priors)), sampling)
 
 
@@ -92,11 +94,12 @@ def test_explained_variance_is_that_of_each_draw(weak):
     np.testing.assert_allclose(draws["R2"].values, expected, rtol=1e-9)
 
 
-def quadrature(table, names, intercept, slopes, sigma_prior):
+def quadrature(table, names, intercept, slopes, sigma_prior, error=0.0):
     """Return mean and sd of intercept, slopes and sigma under normal priors, exactly.
 
     Given sigma, coefficients and data are jointly normal; over sigma a sum of 2,000 points goes.
-    The prior of the intercept is that of the response at the mean of the predictors.
+    The prior of the intercept is that of the response at the mean of the predictors; an error of each response adds to
+    sigma in quadrature.
     """
     columns = np.column_stack([table.columns[name] for name in names])
     n, response = len(columns), table.columns["holes"]
@@ -107,10 +110,11 @@ def quadrature(table, names, intercept, slopes, sigma_prior):
     sigmas = np.linspace(0.02, 20, 2000)
     weights, means, covariances = [], [], []
     for sigma in sigmas:
-        covariance = np.linalg.inv(matrix.T @ matrix / sigma**2 + np.diag(sd**-2))
-        center = covariance @ (matrix.T @ response / sigma**2 + mean / sd**2)
+        variance = sigma**2 + error**2 * np.ones(n)
+        covariance = np.linalg.inv(matrix.T / variance @ matrix + np.diag(sd**-2.0))
+        center = covariance @ (matrix.T @ (response / variance) + mean / sd**2)
         evidence = stats.multivariate_normal.logpdf(
-            response, matrix @ mean, sigma**2 * np.eye(n) + (matrix * sd**2) @ matrix.T
+            response, matrix @ mean, np.diag(variance) + (matrix * sd**2) @ matrix.T
         )
         weights.append(evidence + sigma_prior.logpdf(sigma))
         means.append(to_user @ center)
@@ -145,6 +149,62 @@ def test_informative_priors_in_user_units_give_the_exact_posterior():
         error = sd / np.sqrt(found[name].ess_bulk)
         assert abs(found[name].mean - mean) < 4 * error, name
         assert abs(found[name].sd - sd) < 6 * error, name
+
+
+def test_measurement_errors_give_the_exact_posterior():
+    """Of each structure another, as large as what is to be seen."""
+    table, names = planted(12), ["ni_per_hf", "density"]
+    random = np.random.default_rng(2)
+    error = random.uniform(0.0, 6.0, 12)
+    error[0] = 0.0
+    table.columns["holes"] = table.columns["holes"] + error * random.normal(size=12)
+    table.columns["wrong"] = error
+    table.units["wrong"] = table.units["holes"]
+    priors = [
+        "Intercept=normal(28, 4)",
+        "ni_per_hf=normal(500, 400)",
+        "density=normal(2, 3)",
+        "sigma=exponential(1.5)",
+    ]
+    sampling = Sampling(chains=2, draws=2000, tune=500, seed=1)
+    found = estimates(sample("holes ~ ni_per_hf + density", table, priors, sampling, "wrong"))
+    exact = quadrature(
+        table, names, (28, 4), [(500, 400), (2, 3)], stats.expon(scale=1.5), error=error
+    )
+    for name, mean, sd in zip(["Intercept", *names, "sigma"], *exact, strict=True):
+        # As above
+        bound = sd / np.sqrt(found[name].ess_bulk)
+        assert abs(found[name].mean - mean) < 4 * bound, name
+        assert abs(found[name].sd - sd) < 6 * bound, name
+
+
+def test_the_table_of_the_likelihood_is_as_good_as_the_likelihood():
+    random = np.random.default_rng(0)
+    predictors, response = random.normal(size=(40, 4)), random.normal(size=40)
+    error = random.uniform(0, 1, 40)
+    error[:3] = 0.0
+    one = MeasuredConditional.of(predictors, response, np.zeros(4), np.full(4, 2.5), error)
+    sigma = np.exp(random.uniform(-9, 4, 100))
+    exact = [one.exact_log_marginal(s) for s in sigma]
+    np.testing.assert_allclose(one.log_marginal(sigma), exact, rtol=1e-6, atol=1e-6)
+    # Without errors it is the other model.
+    none = MeasuredConditional.of(predictors, response, one.mean, one.deviation, 0 * error)
+    plain = Conditional.of(predictors, response, one.mean, one.deviation)
+    found = [none.exact_log_marginal(s) for s in (0.1, 0.7, 3.0)]
+    expected = [plain.log_marginal(s) for s in (0.1, 0.7, 3.0)]
+    np.testing.assert_allclose(np.diff(found), np.diff(expected), rtol=1e-9)
+
+
+def test_measurement_errors_that_cannot_be_are_refused():
+    table = planted(12)
+    table.columns["wrong"] = np.full(12, -1.0)
+    for unit, sentence in (
+        ("eV", "in the unit of holes"),
+        ("1/nm^2", "is -1 for the structure s0"),
+    ):
+        table.units["wrong"] = unit
+        with pytest.raises(DataError, match=sentence):
+            make_design(parse("holes ~ density"), table, "wrong")
 
 
 def test_without_intercept_and_with_powers():

@@ -132,7 +132,7 @@ _gh_tools() {
       esac
       ;;
     gh-bayes)
-      options="-o --output --chains --draws --tune --seed --prior --hdi --strict --plot --plot-data -j --jobs --overwrite --dry-run --json -q --quiet -v --verbose --debug --version -h --help"
+      options="-o --output --chains --draws --tune --seed --prior --measurement-error --hdi --strict --plot --plot-data -j --jobs --overwrite --dry-run --json -q --quiet -v --verbose --debug --version -h --help"
       words=""
       ;;
     gh-eval)
