@@ -132,7 +132,7 @@ class HamiltonianSet(StructureSet):
         from gh_tools.store.hamiltonians import HamiltonianReader
 
         index = self.index(structure)
-        blocks = HamiltonianReader(self._store).read(index)
+        blocks = HamiltonianReader(self._store, spinors=True).read(index)
         blocks.atoms.info.update(self.atoms[index].info)
         return Matrices(blocks, self.names[index])
 

@@ -135,10 +135,10 @@ def main(
     from gh_tools.store.identity import check_same
     from gh_tools.store.provenance import origin_of
 
-    reader = HamiltonianReader(paths[0])
+    reader = HamiltonianReader(paths[0], spinors=True)
     index = find_structure(reader, structure)
     name, along = reader.names[index], band_path(reader.structures.atoms[index], path, points)
-    expected = None if reference is None else HamiltonianReader(reference)
+    expected = None if reference is None else HamiltonianReader(reference, spinors=True)
     other = None
     if expected is not None:
         other = find_structure(expected, name)

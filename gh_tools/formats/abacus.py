@@ -86,7 +86,7 @@ def _read(source: Source) -> CodeMatrices:
         valence=setting.valence,
         cutoffs=setting.cutoffs,
         radial=setting.radial,
-        bands=None if spinor else _bands(folder, len(h)),
+        bands=_bands(folder, 1 if spinor else len(h)),
     )
 
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import ase
 import numpy as np
 from ase.data import chemical_symbols
 from ase.geometry import find_mic
-from jaxtyping import Float, Int
+from jaxtyping import Int
 
 from gh_tools.errors import DataError
-from gh_tools.formats.matrices import CodeMatrices, Entries, Orbitals
+from gh_tools.formats.joining import Differences, Joined, find_rows
+from gh_tools.formats.matrices import CodeMatrices, Entries, spinors
 from gh_tools.orbitals.basis import Basis, ElementBasis, Shell
-from gh_tools.orbitals.blocks import Hamiltonian, OnsiteBlocks, PairBlocks, canonical
+from gh_tools.orbitals.blocks import Hamiltonian, OnsiteBlocks, PairBlocks
 from gh_tools.orbitals.checks import check_blocks, check_bonds
 from gh_tools.orbitals.geometry import structure_fault
 from gh_tools.orbitals.pairs import wrapped
@@ -60,26 +61,34 @@ def assemble(
         H(R) and S(R) in our order, R counted from wrapped positions, and what was found on the way.
 
     Raises:
-        DataError: the matrices are not Hermitian, complex, non-collinear, of one k-point alone, not what H and S
-            must be, or not those of the structure; or it is none.
+        DataError: the matrices are not Hermitian, complex without being of spinors, of one k-point alone, not what H
+            and S must be, or not those of the structure; or it is none.
     """
     left_out = 0.0
-    spins = matrices.hamiltonian
-    if len(spins) == 4:
-        spins, left_out = _spin_independent(spins, spin_independent)
+    if spin_independent and matrices.spinor and len(matrices.hamiltonian) == 1:
+        raise DataError(
+            "its functions are spinors of no stated spin, of which no part is independent of spin"
+        )
+    if spin_independent and len(matrices.hamiltonian) == 4:
+        mean, left_out = _spin_independent(matrices.hamiltonian)
+        matrices = replace(matrices, hamiltonian=[mean], spinor=False)
+    elif len(matrices.hamiltonian) == 4:
+        matrices = spinors(matrices)
+    spins, spinor = matrices.hamiltonian, matrices.spinor
     atoms, offset = _wrapped(matrices)
     numbers, orbitals = atoms.numbers, matrices.orbitals
-    joined = [_Matrix(entries, orbitals, offset, numbers) for entries in spins]
+    joined = [Joined(entries, orbitals, offset, numbers, spinor) for entries in spins]
     overlap = None
     if matrices.overlap is not None:
-        overlap = _Matrix(matrices.overlap, orbitals, offset, numbers)
+        overlap = Joined(matrices.overlap, orbitals, offset, numbers)
     pairs = np.unique(
         np.concatenate([m.pairs for m in [*joined, *([] if overlap is None else [overlap])]]),
         axis=0,
     )
     degrees = {z: orbitals.degrees[z] for z in np.unique(numbers).tolist()}
-    sizes = {z: sum(2 * degree + 1 for degree in shells) for z, shells in degrees.items()}
-    found_h, found_s = _Found(matrices.half), _Found(matrices.half)
+    components = 2 if spinor else 1
+    sizes = {z: components * sum(2 * l + 1 for l in shells) for z, shells in degrees.items()}  # noqa: E741
+    found_h, found_s = Differences(matrices.half), Differences(matrices.half)
     onsite, bonds = {}, {}
     for z in sizes:
         atom = np.flatnonzero(numbers == z)
@@ -122,7 +131,8 @@ def assemble(
     )
     _check(findings, imaginary)
     basis = Basis({z: _element(matrices, z, shells) for z, shells in degrees.items()})
-    made = Hamiltonian(atoms, basis, onsite, bonds, dict(matrices.scalars), matrices.bands)
+    scalars, bands = dict(matrices.scalars), matrices.bands
+    made = Hamiltonian(atoms, basis, onsite, bonds, scalars, bands, spinor)
     reach = {
         f"{zi}-{zj}": float(np.linalg.norm(made.vectors((zi, zj)), axis=1).max()) + _MARGIN
         for zi, zj in bonds
@@ -174,12 +184,8 @@ def _element(matrices: CodeMatrices, z: int, degrees: tuple[int, ...]) -> Elemen
     )
 
 
-def _spin_independent(spins: list[Entries], wanted: bool) -> tuple[list[Entries], float]:
-    if not wanted:
-        raise DataError(
-            "the run is non-collinear or has spin-orbit coupling, and H of spinors can be read but neither stored "
-            "nor learned yet; with --spin-independent, (H↑↑ + H↓↓)/2 is imported and all else left out"
-        )
+def _spin_independent(spins: list[Entries]) -> tuple[Entries, float]:
+    """Return (H↑↑ + H↓↓)/2, and the largest element of all else."""
     up, ud, du, down = spins
     row, column, cell = (
         np.concatenate([getattr(up, name), getattr(down, name)])
@@ -193,7 +199,7 @@ def _spin_independent(spins: list[Entries], wanted: bool) -> tuple[list[Entries]
     value = np.add.reduceat(mean.value[order], np.flatnonzero(first))
     summed = Entries(place[first, 3], place[first, 4], place[first, :3], value.real)
     rest = [np.abs(e.value).max(initial=0.0) for e in (ud, du)]
-    return [summed], float(max(*rest, np.abs(value.imag).max(initial=0.0)))
+    return summed, float(max(*rest, np.abs(value.imag).max(initial=0.0)))
 
 
 def _wrapped(matrices: CodeMatrices) -> tuple[ase.Atoms, Int[np.ndarray, "atoms 3"]]:
@@ -215,122 +221,6 @@ def _wrapped(matrices: CodeMatrices) -> tuple[ase.Atoms, Int[np.ndarray, "atoms 
     return inside, np.rint(cells).astype(np.int64) * atoms.pbc
 
 
-class _Found:
-    """Collects the largest differences between directions."""
-
-    def __init__(self, half: bool):
-        self.half, self.asymmetry, self.dropped = half, 0.0, 0.0
-
-
-class _Matrix:
-    """The elements of one matrix by pair of atoms.
-
-    Args:
-        entries: the elements.
-        orbitals: what rows and columns are.
-        offset: lattice vectors by which wrapping moved each atom.
-        numbers: atomic numbers.
-
-    Attributes:
-        pairs: i, j, R of the canonical pairs, those of an atom with itself included.
-        imaginary: largest imaginary part that was left out.
-    """
-
-    def __init__(self, entries: Entries, orbitals: Orbitals, offset, numbers):
-        n = len(orbitals)
-        for name, index in (("row", entries.row), ("column", entries.column)):
-            if index.size and (index.min() < 0 or index.max() >= n):
-                raise DataError(
-                    f"expected {name}s from 0 to {n - 1}, found {index.max() if index.max() >= n else index.min()}"
-                )
-        value = entries.value
-        if not np.isfinite(value).all():
-            raise DataError(f"{np.count_nonzero(~np.isfinite(value))} numbers are not finite")
-        self.imaginary = 0.0
-        if np.iscomplexobj(value):
-            self.imaginary = float(np.abs(value.imag).max(initial=0.0))
-            value = value.real
-        i, j = orbitals.atom[entries.row], orbitals.atom[entries.column]
-        a, b = orbitals.place[entries.row], orbitals.place[entries.column]
-        value = value * (orbitals.sign[entries.row] * orbitals.sign[entries.column])
-        cell = entries.cell + offset[j] - offset[i]
-        itself = (i == j) & ~cell.any(axis=1)
-        swap = ~canonical(i, j, cell, numbers) & ~itself
-        # Of an atom with itself, the lower triangle is the other direction of the upper one.
-        swap |= itself & (a > b)
-        i, j = np.where(swap, j, i), np.where(swap, i, j)
-        a, b = np.where(swap, b, a), np.where(swap, a, b)
-        cell = np.where(swap[:, None], -cell, cell)
-        where, pair = unique_rows(np.column_stack([i, j, cell]))
-        self.pairs = where
-        # Grouped by pair, so that blocks of some pairs are found at once
-        order = np.argsort(pair, kind="stable")
-        self._start = np.searchsorted(pair[order], np.arange(len(where) + 1))
-        self._a, self._b, self._value = a[order], b[order], value[order]
-        self._swap, self._diagonal = swap[order], (itself & (a == b))[order]
-
-    def blocks(
-        self, where: Int[np.ndarray, "pairs 5"], ki: int, kj: int, found: _Found
-    ) -> Float[np.ndarray, "pairs ki kj"]:
-        """Compose the blocks of some canonical pairs, zero where there is no element."""
-        rows = find_rows(self.pairs, where)
-        both = np.full((2, len(where), ki, kj), np.nan)
-        target = np.flatnonzero(rows >= 0)
-        counts = self._start[rows[target] + 1] - self._start[rows[target]]
-        element = np.repeat(self._start[rows[target]] - np.r_[0, np.cumsum(counts)[:-1]], counts)
-        element = element + np.arange(len(element)) if len(element) else element.astype(int)
-        block = np.repeat(target, counts)
-        index = (self._swap[element].astype(int), block, self._a[element], self._b[element])
-        if len(np.unique(np.ravel_multi_index(index, both.shape))) < len(element):
-            raise DataError("an element of a matrix stands twice")
-        both[index] = self._value[element]
-        onsite = len(where) > 0 and (where[0, 0] == where[0, 1] and not where[0, 2:].any())
-        if onsite:  # the diagonal is its own other direction
-            diagonal = np.arange(ki)
-            both[1][:, diagonal, diagonal] = both[0][:, diagonal, diagonal]
-        there = ~np.isnan(both)
-        full = there.all(axis=0)
-        found.asymmetry = max(
-            found.asymmetry, float(np.abs(both[0] - both[1])[full].max(initial=0.0))
-        )
-        single = there.any(axis=0) & ~full
-        either = np.where(there[0], both[0], both[1])
-        if not found.half:
-            found.dropped = max(found.dropped, float(np.abs(either)[single].max(initial=0.0)))
-        mean = 0.5 * (both[0] + both[1])
-        merged = np.where(full, mean, np.where(single, either, 0.0))
-        if onsite:
-            upper = np.triu(np.ones((ki, kj), dtype=bool))
-            merged = np.where(upper, merged, np.swapaxes(merged, -1, -2))
-        return merged
-
-
-def unique_rows(
-    table: Int[np.ndarray, "rows columns"],
-) -> tuple[Int[np.ndarray, "unique columns"], Int[np.ndarray, " rows"]]:
-    """Return the different rows of a table, sorted, and which of them each row is."""
-    if len(table) == 0:
-        return table, np.zeros(0, dtype=int)
-    low = table.min(axis=0)
-    span = table.max(axis=0) - low + 1
-    if np.prod(span.astype(float)) > 2**62:
-        unique, inverse = np.unique(table, axis=0, return_inverse=True)
-        return unique, inverse.ravel()
-    key = np.ravel_multi_index(tuple((table - low).T), tuple(span))
-    _, first, inverse = np.unique(key, return_index=True, return_inverse=True)
-    return table[first], inverse.ravel()
-
-
-def find_rows(
-    table: Int[np.ndarray, "rows columns"], wanted: Int[np.ndarray, "wanted columns"]
-) -> Int[np.ndarray, " wanted"]:
-    """Return where each wanted row stands in a table of different rows; -1 where it does not."""
-    unique, inverse = unique_rows(np.concatenate([table, wanted]))
-    place = np.full(len(unique), -1)
-    place[inverse[: len(table)]] = np.arange(len(table))
-    return place[inverse[len(table) :]]
-
-
 def _fields(spins: list[np.ndarray]) -> tuple[np.ndarray]:
     """Join the spin channels of H; one channel has no spin axis."""
     return (spins[0] if len(spins) == 1 else np.stack(spins),)
@@ -345,8 +235,8 @@ def _check(findings: Findings, imaginary: float) -> None:
         )
     if imaginary > COMPLEX:
         raise DataError(
-            f"H(R) is complex (imaginary parts up to {imaginary:.3g} eV), as with spin-orbit coupling or magnetic "
-            "order, and can be read but neither stored nor learned yet"
+            f"H(R) is complex (imaginary parts up to {imaginary:.3g} eV), and the files do not say that it is of "
+            "spinors; H of one spin that breaks time reversal can neither be stored nor learned yet"
         )
 
 

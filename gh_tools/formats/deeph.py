@@ -110,7 +110,7 @@ def _write(path: Path, hamiltonian: Hamiltonian) -> None:
         "atoms_quantity": len(aim.atoms),
         "orbits_quantity": int(aim.start[-1]),
         "orthogonal_basis": False,
-        "spinful": False,
+        "spinful": hamiltonian.spinor,
         "elements_orbital_map": {
             chemical_symbols[z]: list(map(int, degrees)) for z, degrees in aim.degrees.items()
         },
@@ -133,4 +133,4 @@ def _write_matrix(file: Path, hamiltonian: Hamiltonian, aim: Target, field: Any)
         stored["entries"] = np.concatenate([block.ravel() for block in blocks])
 
 
-FORMAT = Format("deeph", "DeepH", _find, _read, _write)
+FORMAT = Format("deeph", "DeepH", _find, _read, _write, spinors=True)

@@ -79,7 +79,7 @@ def export_matrices(
         if form.name != "npz":
             raise UsageError(f"--kpoint: {form.title} holds H(R); k-points go with --to npz")
         write = partial(npz.write_at, kpoints=kpoints)
-    reader = HamiltonianReader(store)
+    reader = HamiltonianReader(store, spinors=form.spinors)
     names = reader.names
     check_export(path, overwrite)
 

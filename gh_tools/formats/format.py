@@ -37,6 +37,7 @@ class Format:
         write: writes one into a new folder, or a new file where `suffix` is not empty; None if it cannot be
             written.
         suffix: of the file that `write` makes; empty for a folder.
+        spinors: whether `write` can write H of spinors.
         refusal: why structures of this format are found but not read.
     """
 
@@ -46,6 +47,7 @@ class Format:
     read: Callable[[Source], CodeMatrices] | None = None
     write: Callable[[Path, Hamiltonian], None] | None = None
     suffix: str = ""
+    spinors: bool = False
     refusal: str = ""
 
 

@@ -88,7 +88,7 @@ def import_structures(
     stand_ins = Structures([ase.Atoms("H") for _ in names], list(names), source=str(path))
     writer = HamiltonianWriter(path, stand_ins, provenance, resume=resume, overwrite=overwrite)
     if writer.partial.finished:
-        reader = HamiltonianReader(path)
+        reader = HamiltonianReader(path, spinors=True)
         return Imported(path, [], dict(reader.attributes.get("import", {})), _unknown(reader.basis))
     # A published store keeps no facts of its structures: those are read again, as are files that changed.
     left = [
@@ -133,9 +133,15 @@ def import_structures(
         for key in _SUMMED
     }
     codes = sorted({fact["code"] for fact in facts})
+    if facts[0]["spinor"]:
+        log.info(
+            "H is of spinors: gh-dos and gh-bands compute spectra of it; no model can be trained of it yet, for which "
+            "--spin-independent imports (H↑↑ + H↓↓)/2"
+        )
     attributes = {
         "predicted": False,
         "spins": facts[0]["spins"],
+        **({"spinor": True} if facts[0]["spinor"] else {}),
         "cutoffs": reach,
         "code": ", ".join(codes),
         "orthogonal": all(fact["orthogonal"] for fact in facts),
@@ -150,11 +156,14 @@ def _unknown(basis: Basis) -> list[str]:
 
 
 def _check_spins(facts: Sequence[Mapping[str, Any]], names: Sequence[str], path: Path) -> None:
-    first = {fact["spins"]: name for fact, name in zip(facts, names, strict=True)}
+    """Raise `DataError` unless all structures have the same kind of spin."""
+    words = {False: {1: "one spin channel", 2: "two spin channels"}, True: {1: "spinors"}}
+    first: dict[str, str] = {}
+    for fact, name in zip(facts, names, strict=True):
+        first.setdefault(words[fact["spinor"]][fact["spins"]], name)
     if len(first) > 1:
-        raise DataError(
-            f"{path}: {first[1]} has one spin channel and {first[2]} has two; import them into stores of their own"
-        )
+        told = " and ".join(f"{name} has {word}" for word, name in first.items())
+        raise DataError(f"{path}: {told}; import them into stores of their own")
 
 
 def import_part(
@@ -184,6 +193,7 @@ def import_part(
         **vars(findings),
         "eigenvalues": eigenvalue_error(hamiltonian),
         "spins": hamiltonian.n_spins,
+        "spinor": hamiltonian.spinor,
         "code": matrices.code,
         "orthogonal": matrices.overlap is None,
         "shells": matrices.local,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import ase
 import numpy as np
@@ -85,6 +85,7 @@ class CodeMatrices:
         hamiltonian: H in eV: one matrix, two of a spin-polarised run, or four (↑↑, ↑↓, ↓↑, ↓↓; complex) of a
             non-collinear one.
         overlap: S; None where the orbitals are orthonormal.
+        spinor: whether there is one H, of orbitals of two components; see `spinors`.
         half: whether of (a,b,R) and (b,a,-R) one alone is there.
         scalars: fermi_level (eV), n_electrons, energy (eV), as far as known.
         valence: electrons of each neutral atom, by element, as far as known.
@@ -108,6 +109,42 @@ class CodeMatrices:
     periodic: bool = False
     local: bool = True
     bands: Bands | None = None
+    spinor: bool = False
+
+
+def spinors(matrices: CodeMatrices) -> CodeMatrices:
+    """Return ↑↑, ↑↓, ↓↑ and ↓↓ as one H of spinors: of each atom the orbitals with spin up, then those with spin down.
+
+    Args:
+        matrices: of a non-collinear run, with four parts of H and S of the orbitals alone.
+    """
+    orbitals, n = matrices.orbitals, len(matrices.orbitals)
+    per_atom = np.bincount(orbitals.atom)[orbitals.atom]
+    doubled = Orbitals(
+        orbitals.degrees,
+        np.tile(orbitals.atom, 2),
+        np.concatenate([orbitals.place, orbitals.place + per_atom]),
+        np.tile(orbitals.sign, 2),
+    )
+
+    def joined(parts: Sequence[Entries], spins: Sequence[tuple[int, int]]) -> Entries:
+        return Entries(
+            np.concatenate([e.row + a * n for e, (a, _) in zip(parts, spins, strict=True)]),
+            np.concatenate([e.column + b * n for e, (_, b) in zip(parts, spins, strict=True)]),
+            np.concatenate([e.cell for e in parts]),
+            np.concatenate([e.value for e in parts]),
+        )
+
+    quarters = joined(matrices.hamiltonian, [(0, 0), (0, 1), (1, 0), (1, 1)])
+    overlap = matrices.overlap
+    if overlap is not None:
+        overlap = joined([overlap, overlap], [(0, 0), (1, 1)])
+    return replace(matrices, orbitals=doubled, hamiltonian=[quarters], overlap=overlap, spinor=True)
+
+
+def adjoint(entries: Entries) -> Entries:
+    """Return the elements of the other direction: M†(R) of M(R)."""
+    return Entries(entries.column, entries.row, -entries.cell, entries.value.conj())
 
 
 def entries_of_blocks(

@@ -15,7 +15,13 @@ from jaxtyping import Int
 from gh_tools.errors import DataError
 from gh_tools.formats.files import number_of
 from gh_tools.formats.format import Format, Source
-from gh_tools.formats.matrices import CodeMatrices, Orbitals, check_atoms, entries_of_blocks
+from gh_tools.formats.matrices import (
+    CodeMatrices,
+    Orbitals,
+    adjoint,
+    check_atoms,
+    entries_of_blocks,
+)
 
 # eV; OpenMX's own
 HARTREE = 27.2113845
@@ -122,12 +128,14 @@ def _read(source: Source) -> CodeMatrices:
     )
     if spin == 3:
         spins = _spinor(spins, imaginary)
-    scaled = [[block * HARTREE for block in blocks] for blocks in spins]
+    h = [entries_of_blocks(orbitals, pairs, [b * HARTREE for b in blocks]) for blocks in spins]
+    if spin == 3:
+        h.insert(2, adjoint(h[1]))
     return CodeMatrices(
         "OpenMX",
         atoms,
         orbitals,
-        [entries_of_blocks(orbitals, pairs, blocks) for blocks in scaled],
+        h,
         entries_of_blocks(orbitals, pairs, overlap),
         # Of the neutral atoms; the input tells what is missing
         scalars={
@@ -141,18 +149,12 @@ def _read(source: Source) -> CodeMatrices:
 def _spinor(
     real: list[list[np.ndarray]], imaginary: list[list[np.ndarray]]
 ) -> list[list[np.ndarray]]:
-    """Return ↑↑, ↑↓, ↓↑, ↓↓ of H as OpenMX keeps it: ↑↑, ↓↓, Re ↑↓, Im ↑↓, and imaginary parts apart.
-
-    H↓↑ of a pair is the adjoint of H↑↓ of the other direction. It is left out here, because only
-    H↑↑ and H↓↓ are ever used, and the size of the rest is that of H↑↓.
-    """
+    """Return ↑↑, ↑↓ and ↓↓ of H, which OpenMX keeps as ↑↑, ↓↓, Re ↑↓, Im ↑↓, and imaginary parts of ↑↑, ↓↓, ↑↓ apart."""
     up, down, re, im = real
     i_up, i_down, i_ud = imaginary
-    ud = [a + 1j * (b + c) for a, b, c in zip(re, im, i_ud, strict=True)]
     return [
         [a + 1j * b for a, b in zip(up, i_up, strict=True)],
-        ud,
-        [np.zeros_like(block) for block in ud],
+        [a + 1j * (b + c) for a, b, c in zip(re, im, i_ud, strict=True)],
         [a + 1j * b for a, b in zip(down, i_down, strict=True)],
     ]
 

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 import ase
 import numpy as np
 import scipy.sparse
-from jaxtyping import Float, Int
+from jaxtyping import Inexact, Int
 
 from gh_tools.errors import DataError
 from gh_tools.orbitals.blocks import Hamiltonian, OnsiteBlocks
@@ -75,7 +75,7 @@ def target(
 
 def directed_blocks(
     hamiltonian: Hamiltonian, aim: Target, field: Field, spin: int = 0
-) -> Iterator[tuple[Int[np.ndarray, "blocks 5"], Float[np.ndarray, "blocks ki kj"]]]:
+) -> Iterator[tuple[Int[np.ndarray, "blocks 5"], Inexact[np.ndarray, "blocks ki kj"]]]:
     """Yield R1, R2, R3, i, j and the block of both directions of all pairs, in a program's order.
 
     Args:
@@ -91,22 +91,35 @@ def directed_blocks(
         matrix = getattr(blocks, field)
         if matrix is None:
             raise DataError(f"there is no {field} to write")
-        matrix = np.asarray(matrix[spin] if matrix.ndim == 4 else matrix, dtype=np.float64)
+        matrix = matrix[spin] if matrix.ndim == 4 else matrix
+        matrix = matrix.astype(np.result_type(matrix, np.float64))
         zi, zj = (key, key) if isinstance(key, int) else key
-        matrix = matrix[:, aim.order[zi]][:, :, aim.order[zj]]
-        matrix = matrix * (aim.sign[zi][:, None] * aim.sign[zj])
+        if hamiltonian.spinor and field == "overlap":  # that of spin up is that of the orbitals
+            matrix = matrix[:, : len(aim.order[zi]), : len(aim.order[zj])]
+        spinor = hamiltonian.spinor and field == "hamiltonian"
+        (order_i, sign_i), (order_j, sign_j) = (_places(aim, z, spinor) for z in (zi, zj))
+        matrix = matrix[:, order_i][:, :, order_j] * (sign_i[:, None] * sign_j)
         if isinstance(blocks, OnsiteBlocks):
             atom = aim.rank[blocks.atom]
             yield np.column_stack([np.zeros((len(atom), 3), int), atom, atom]), matrix
             continue
         i, j, shift = aim.rank[blocks.i], aim.rank[blocks.j], blocks.shift.astype(np.int64)
         yield np.column_stack([shift, i, j]), matrix
-        yield np.column_stack([-shift, j, i]), matrix.swapaxes(1, 2)
+        other = matrix.swapaxes(1, 2)
+        yield np.column_stack([-shift, j, i]), other.conj() if spinor else other
+
+
+def _places(
+    aim: Target, z: int, spinor: bool
+) -> tuple[Int[np.ndarray, " orbitals"], Int[np.ndarray, " orbitals"]]:
+    """Return order and signs of an element's orbitals, those of spinors with spin up, then down."""
+    order, sign = aim.order[z], aim.sign[z]
+    return (np.r_[order, order + len(order)], np.r_[sign, sign]) if spinor else (order, sign)
 
 
 def sorted_blocks(
     hamiltonian: Hamiltonian, aim: Target, field: Field, spin: int = 0
-) -> tuple[Int[np.ndarray, "blocks 5"], list[Float[np.ndarray, "_ki _kj"]]]:
+) -> tuple[Int[np.ndarray, "blocks 5"], list[Inexact[np.ndarray, "_ki _kj"]]]:
     """Return the blocks of `directed_blocks`, sorted by R, i and j."""
     parts = list(directed_blocks(hamiltonian, aim, field, spin))
     pairs = np.concatenate([part for part, _ in parts])

@@ -82,7 +82,7 @@ def _read(source: Source) -> CodeMatrices:
     spins, overlap = _entries(h, 0.0 if _unshifted(sile) else fermi)
     scalars = {} if fermi is None else {"fermi_level": fermi}
     cutoffs, radial = radial_functions(file, orbitals)
-    bands = printed_bands(file, atoms) if len(spins) < 4 else None
+    bands = printed_bands(file, atoms, spinor=len(spins) == 4)
     charges, total = hsx_facts(file)
     electrons = nc_charge(file) or total
     if electrons is not None:
@@ -131,7 +131,12 @@ def _geometry_of_old(sile: Any, species: Any) -> dict[str, Any]:
 
 def _fermi(file: Path, sile: Any) -> float | None:
     if not _unshifted(sile):
-        return float(np.ravel(sile.read_fermi_level())[0])
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            fermi = float(np.ravel(sile.read_fermi_level())[0])
+        # Of a run that stopped before it, sisl gives 0 and warns.
+        missing = any("FermiLevel" in warning.category.__name__ for warning in told)
+        return None if missing else fermi
     eig = file.with_suffix(".EIG")
     return float(eig.read_text().split()[0]) if eig.is_file() else None
 

@@ -130,7 +130,7 @@ def valence_electrons(
     }
 
 
-def printed_bands(file: Path, atoms: ase.Atoms) -> Bands | None:
+def printed_bands(file: Path, atoms: ase.Atoms, spinor: bool) -> Bands | None:
     """Read the eigenvalues that SIESTA printed, if they are there."""
     eig, kp = file.with_suffix(".EIG"), file.with_suffix(".KP")
     if not (eig.is_file() and kp.is_file()):
@@ -138,6 +138,8 @@ def printed_bands(file: Path, atoms: ase.Atoms) -> Bands | None:
     with contextlib.suppress(ValueError, IndexError):
         words = eig.read_text().split()
         n_bands, n_spins, n_k = (int(word) for word in words[1:4])
+        if spinor:  # eight components of H have one set of eigenvalues
+            n_spins = 1
         if n_spins > 2:
             return None
         table = np.array(words[4:], dtype=float).reshape(n_k, 1 + n_spins * n_bands)[:, 1:]

@@ -150,4 +150,6 @@ def geometry_of_shells(
     return sisl.Geometry(positions, [kinds[int(z)] for z in numbers], sisl.Lattice(cell))
 
 
-FORMAT = Format("sisl", "sisl", _find, None, _write, ".nc", "is written only; import it as siesta")
+FORMAT = Format(
+    "sisl", "sisl", _find, None, _write, ".nc", refusal="is written only; import it as siesta"
+)

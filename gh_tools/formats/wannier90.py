@@ -63,17 +63,17 @@ def _read(source: Source) -> CodeMatrices:
     found = _read_tb(file) if file.name.endswith("_tb.dat") else _read_hr(file)
     win = file.with_name(f"{seed}.win")
     text = _plain(win.read_text()) if win.is_file() else ""
-    if re.search(r"(?m)^\s*spinors\s*[=:]?\s*\.?t", text):
-        raise DataError(
-            "its functions are spinors, and H of spinors can be read but neither stored nor learned yet"
-        )
+    spinor = bool(re.search(r"(?m)^\s*spinors\s*[=:]?\s*\.?t", text))
     n = found.h.shape[1]
     centres = found.centres if found.centres is not None else _centres(file, seed, n)
     atoms = _structure(text, found, centres)
     sites, offset, atoms = _sites(atoms, centres, text, n)
     counts = np.bincount(sites, minlength=len(atoms))
+    components = 2 if spinor else 1
+    if spinor and (counts % 2).any():
+        raise DataError("expected an even number of spinors on each atom, found an odd one")
     degrees = {
-        int(z): (0,) * int(counts[np.flatnonzero(atoms.numbers == z)[0]])
+        int(z): (0,) * int(counts[np.flatnonzero(atoms.numbers == z)[0]] // components)
         for z in np.unique(atoms.numbers)
     }
     # Functions of one atom, in their order
@@ -89,6 +89,7 @@ def _read(source: Source) -> CodeMatrices:
         None,
         scalars={"fermi_level": float(fermi[1])} if fermi else {},
         local=False,
+        spinor=spinor,
     )
 
 
@@ -204,8 +205,8 @@ def _sites(
 ) -> tuple[np.ndarray, np.ndarray, ase.Atoms]:
     """Give each function an atom, and the cell in which this atom is nearest to it.
 
-    The atoms of an element must have equally many. Where they do not, all functions stand on the first atom: the
-    spectrum is the same, and projections on elements mean nothing.
+    Atoms without functions are left out, and the others of an element must have equally many. Where they do not, all
+    functions stand on the first atom: the spectrum is the same, and projections on elements mean nothing.
     """
     if centres is not None:
         sites, offset = np.zeros(n, dtype=int), np.zeros((n, 3), dtype=int)
@@ -216,11 +217,11 @@ def _sites(
             sites[index] = int(np.argmin(np.round(distance, 4)))
             moved = between[sites[index]] - nearest[sites[index]]
             offset[index] = np.rint(np.linalg.solve(cell.T, moved))
-        if _even(atoms, sites):
-            return sites, offset, atoms
+        if (found := _even(atoms, sites)) is not None:
+            return found[0], offset, found[1]
     by_projection = _projected(atoms, text)
-    if len(by_projection) == n and _even(atoms, by_projection):
-        return by_projection, np.zeros((n, 3), dtype=int), atoms
+    if len(by_projection) == n and (found := _even(atoms, by_projection)) is not None:
+        return found[0], np.zeros((n, 3), dtype=int), found[1]
     log.warning(
         "the %d functions cannot be divided evenly on the atoms of each element: all stand on one %s atom, so that "
         "projections on elements mean nothing",
@@ -229,11 +230,19 @@ def _sites(
     return np.zeros(n, dtype=int), np.zeros((n, 3), dtype=int), atoms[:1]
 
 
-def _even(atoms: ase.Atoms, sites: np.ndarray) -> bool:
+def _even(atoms: ase.Atoms, sites: np.ndarray) -> tuple[np.ndarray, ase.Atoms] | None:
+    """Leave out atoms without functions; None if the others of an element have not equally many."""
     counts = np.bincount(sites, minlength=len(atoms))
-    return bool(counts.min() > 0) and all(
-        len(np.unique(counts[atoms.numbers == z])) == 1 for z in np.unique(atoms.numbers)
-    )
+    there = counts > 0
+    for z in np.unique(atoms.numbers[there]):
+        if len(np.unique(counts[there & (atoms.numbers == z)])) > 1:
+            return None
+    if not there.all():
+        log.warning(
+            "%d atoms have no functions and are left out (%s)",
+            *((~there).sum(), atoms[~there].get_chemical_formula()),
+        )
+    return np.cumsum(there)[sites] - 1, atoms[there]
 
 
 def _projected(atoms: ase.Atoms, text: str) -> np.ndarray:

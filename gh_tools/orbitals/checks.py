@@ -48,7 +48,9 @@ def check_values(hamiltonian: Hamiltonian) -> Iterator[str]:
                 continue
             if matrix.size == 0:
                 continue
-            low, high = float(matrix.min()), float(matrix.max())
+            parts = [matrix.real, matrix.imag] if np.iscomplexobj(matrix) else [matrix]
+            low = min(float(part.min()) for part in parts)
+            high = max(float(part.max()) for part in parts)
             if not np.isfinite([low, high]).all():
                 bad = int(np.count_nonzero(~np.isfinite(matrix)))
                 yield f"{_group(key)}/{field}: {bad} of {matrix.size} numbers are not finite"
@@ -88,9 +90,12 @@ def check_onsite(hamiltonian: Hamiltonian) -> Iterator[str]:
             if matrix is None or matrix.size == 0:
                 continue
             with np.errstate(invalid="ignore"):  # of infinities
-                skew = np.abs(matrix - np.swapaxes(matrix, -1, -2)).max()
+                adjoint = np.swapaxes(matrix, -1, -2)
+                adjoint = adjoint.conj() if np.iscomplexobj(matrix) else adjoint
+                skew = np.abs(matrix - adjoint).max()
             if not skew <= SYMMETRY_TOLERANCE:
-                yield f"onsite/{z}/{field}: blocks must be symmetric, they differ by {skew:.2g}"
+                name = "Hermitian" if np.iscomplexobj(matrix) else "symmetric"
+                yield f"onsite/{z}/{field}: blocks must be {name}, they differ by {skew:.2g}"
 
 
 def check_pairs(hamiltonian: Hamiltonian) -> Iterator[str]:

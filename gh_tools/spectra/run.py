@@ -80,7 +80,7 @@ def make_spectra(
     """
     workers: Executor = executor or Local()
     shared = shard[1] > 1
-    reader = HamiltonianReader(source)
+    reader = HamiltonianReader(source, spinors=True)
     if len(reader) == 0:
         raise NoInputError(f"{reader.store.path}: structures/name: the store holds no structure")
     check_carriers(reader, config)
@@ -182,7 +182,7 @@ def one_spectrum(
 
 @lru_cache(maxsize=1)
 def _reader(source: Path, source_id: str) -> HamiltonianReader:
-    reader = HamiltonianReader(source)
+    reader = HamiltonianReader(source, spinors=True)
     if reader.store.id != source_id:
         raise DataError(f"{source}: has changed since the command began")
     return reader
@@ -225,7 +225,7 @@ def reference_spectra(
     ends = float(spectra.energy[0]), float(spectra.energy[-1])
     config = config.model_copy(update={"window": ends, "points": len(spectra.energy)})
     store = open_store(path, ("hamiltonians", "spectra"))
-    reader = HamiltonianReader(store) if store.kind == "hamiltonians" else None
+    reader = HamiltonianReader(store, spinors=True) if store.kind == "hamiltonians" else None
     if reader is None:
         known = read_spectra(store)
         n_spins, structures = known.n_spins, known.structures
@@ -272,9 +272,10 @@ def check_carriers(reader: HamiltonianReader, config: DosConfig) -> None:
 
 def _solver(reader: HamiltonianReader, index: int, config: DosConfig, memory: int) -> Solver:
     atoms = reader.structures.atoms[index]
-    n_orbitals = int(reader.basis.n_orbitals(atoms.numbers).sum()) * (2 if config.soc else 1)
+    spinor = config.soc or reader.spinor
+    n_orbitals = int(reader.basis.n_orbitals(atoms.numbers).sum()) * (2 if spinor else 1)
     doubled = 2 * kpoints_for(atoms, config).points
-    real = bool(np.all(doubled == np.round(doubled))) and not config.soc
+    real = bool(np.all(doubled == np.round(doubled))) and not spinor
     return choose_solver(config.solver, n_orbitals, real, memory)
 
 

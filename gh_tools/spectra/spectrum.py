@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from gh_tools.console import log
+from gh_tools.errors import DataError
 from gh_tools.orbitals.blocks import Hamiltonian
 from gh_tools.orbitals.geometry import periodic_area
 from gh_tools.orbitals.lattice import reduced_basis
@@ -138,8 +139,15 @@ def prepared(hamiltonian: Hamiltonian, config: SamplingConfig) -> tuple[Hamilton
     H(R) is real; with both they are not.
 
     Raises:
-        DataError: spin–orbit coupling is asked for and the basis has no PAW setups.
+        DataError: spin–orbit coupling is asked for and the basis has no PAW setups, or H is one of spinors already.
     """
+    if hamiltonian.spinor:
+        if config.soc:
+            raise DataError(
+                "soc: H is one of spinors already, with the coupling that its run had; leave out --soc"
+            )
+        # The run may have been magnetic.
+        return hamiltonian, kpoints_for(hamiltonian.atoms, config, time_reversal=False)
     magnetic = hamiltonian.n_spins == 2
     kpoints = kpoints_for(hamiltonian.atoms, config, time_reversal=not (config.soc and magnetic))
     if config.soc:

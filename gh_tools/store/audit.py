@@ -39,7 +39,7 @@ def check_store(store: Store, deep: bool) -> tuple[list[str], str]:
     if store.kind == "spectra":
         faults += check_spectra(store)
     if store.kind in ("hamiltonians", "overlap"):
-        reader = HamiltonianReader(store)
+        reader = HamiltonianReader(store, spinors=True)
         for index, name in enumerate(reader.names):
             if fault := reader.electron_fault(index):
                 faults.append(f"{name}: {fault}")
@@ -50,7 +50,7 @@ def check_store(store: Store, deep: bool) -> tuple[list[str], str]:
 
 
 def _check_matrices(store: Store) -> list[str]:
-    reader = HamiltonianReader(store)
+    reader = HamiltonianReader(store, spinors=True)
     sample = {0, len(reader) // 2, len(reader) - 1}  # for S(k)
     return [
         f"{reader.names[index]}: {fault}"

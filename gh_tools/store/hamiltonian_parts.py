@@ -122,7 +122,11 @@ def _blocks(hamiltonian: Hamiltonian) -> dict[str, np.ndarray]:
     for key, blocks in hamiltonian.groups():
         prefix = f"onsite/{key}" if isinstance(key, int) else f"pairs/{key[0]}-{key[1]}"
         for field, values in vars(blocks).items():
-            if values is not None:
-                index = field not in MATRICES
-                arrays[f"{prefix}/{field}"] = values.astype(np.int32) if index else values
+            if values is None:
+                continue
+            if field not in MATRICES:
+                values = values.astype(np.int32)
+            elif np.iscomplexobj(values):  # of spinors
+                values = np.stack([values.real, values.imag])
+            arrays[f"{prefix}/{field}"] = values
     return arrays

@@ -45,9 +45,23 @@ class HamiltonianReader:
         basis: its basis table.
     """
 
-    def __init__(self, source: Store | Path | str):
-        """Open the store; raises as `open_store` does."""
+    def __init__(self, source: Store | Path | str, *, spinors: bool = False):
+        """Open the store.
+
+        Args:
+            source: the store.
+            spinors: whether H of spinors, which a non-collinear run of another program may have given, will do.
+
+        Raises:
+            DataError: it holds H of spinors, or as `open_store` says.
+        """
         self.store = source if isinstance(source, Store) else open_store(source, "hamiltonians")
+        if self.spinor and not spinors:
+            raise DataError(
+                f"{self.store.path}: holds H of spinors, of a non-collinear run or with spin-orbit coupling, whose "
+                "spectra can be computed (gh-dos, gh-bands) and from which no model can be trained or judged yet; "
+                "gh-import --spin-independent takes (H↑↑ + H↓↓)/2 of such a run instead"
+            )
         self.basis = Basis.from_arrays(self.store)
         self._groups = [
             (kind, name)
@@ -80,6 +94,11 @@ class HamiltonianReader:
     def predicted(self) -> bool:
         """Whether a model made the Hamiltonians."""
         return bool(self.attributes.get("predicted", False))
+
+    @property
+    def spinor(self) -> bool:
+        """Whether blocks are those of spinors; see `gh_tools.orbitals.blocks.Hamiltonian`."""
+        return bool(self.attributes.get("spinor", False))
 
     @cached_property
     def scalars(self) -> dict[str, np.ndarray]:
@@ -139,6 +158,9 @@ class HamiltonianReader:
                 for field in ("atom", "i", "j", "shift", *MATRICES)
                 if f"{prefix}/{field}" in self.store
             }
+            if self.spinor:
+                real, imaginary = fields["hamiltonian"]
+                fields["hamiltonian"] = real + 1j * imaginary
             if kind == "onsite":
                 onsite[int(name)] = OnsiteBlocks(**fields)
             else:
@@ -151,7 +173,8 @@ class HamiltonianReader:
         calibration = self.attributes.get("calibration", {})
         bands = self._bands(index)
         return Hamiltonian(
-            atoms, self.basis, onsite, pairs, scalars, bands, calibration=calibration
+            *(atoms, self.basis, onsite, pairs, scalars, bands, self.spinor),
+            calibration=calibration,
         )
 
     def _bands(self, index: int) -> Bands | None:
@@ -212,7 +235,7 @@ class HamiltonianWriter:
             path, provenance, resume=resume, overwrite=overwrite, shared=shared
         )
         if self.partial.extends:
-            reader = HamiltonianReader(self.partial.path)
+            reader = HamiltonianReader(self.partial.path, spinors=True)
             for row, name in enumerate(reader.names):
                 index = structures.names.index(name)
                 if not self.done(index):

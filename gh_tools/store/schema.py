@@ -133,7 +133,13 @@ HAMILTONIANS = (
     *BASIS,
     Field("onsite/<Z>/ptr", "n+1", "int", "", "first row of each structure, and the end"),
     Field("onsite/<Z>/atom", "M", "int", "", "atom, counted within its structure"),
-    Field("onsite/<Z>/hamiltonian", "spin? M k k", "float", "eV", "H_ii(0), symmetric"),
+    Field(
+        "onsite/<Z>/hamiltonian",
+        "spin? M k k",
+        "float",
+        "eV",
+        "H_ii(0), symmetric; of spinors (root attribute `spinor`) real and imaginary part, k counting both spins",
+    ),
     Field("onsite/<Z>/overlap", "M k k", "float", "", "S_ii(0), symmetric"),
     Field("onsite/<Z>/uncertainty", "spin? M k k", "float", "eV", "of the hamiltonian", False),
     Field(
@@ -148,7 +154,13 @@ HAMILTONIANS = (
     Field("pairs/<Zi>-<Zj>/i", "P", "int", "", "atom in cell 0, counted within its structure"),
     Field("pairs/<Zi>-<Zj>/j", "P", "int", "", "atom in cell R, counted within its structure"),
     Field("pairs/<Zi>-<Zj>/shift", "P 3", "int", "", "lattice vector R, in cell vectors"),
-    Field("pairs/<Zi>-<Zj>/hamiltonian", "spin? P ki kj", "float", "eV", "H_ij(R)"),
+    Field(
+        "pairs/<Zi>-<Zj>/hamiltonian",
+        "spin? P ki kj",
+        "float",
+        "eV",
+        "H_ij(R); of spinors real and imaginary part",
+    ),
     Field("pairs/<Zi>-<Zj>/overlap", "P ki kj", "float", "", "S_ij(R)"),
     Field(
         "pairs/<Zi>-<Zj>/uncertainty", "spin? P ki kj", "float", "eV", "of the hamiltonian", False

@@ -3,6 +3,7 @@
 They take dense H(R) and S(R) in the program's order, which `functions` knows from the functions themselves.
 """
 
+import contextlib
 import json
 import struct
 
@@ -10,6 +11,7 @@ import numpy as np
 from ase.data import chemical_symbols
 from ase.io import write
 from ase.units import Bohr
+from scipy.io import FortranEOFError
 
 from gh_tools.orbitals.bloch import BlochSum
 from tests.formats.functions import Dense, places_and_signs
@@ -23,7 +25,8 @@ def cells_and_matrices(ham, field, spin=0):
     grid = np.stack(np.meshgrid(*[np.arange(size)] * 3, indexing="ij"), -1).reshape(-1, 3)
     found = np.stack(BlochSum(ham, field, spin).at(grid / size))
     n = found.shape[1]
-    matrices = np.fft.fftn(found.reshape(size, size, size, n, n), axes=(0, 1, 2)).real / size**3
+    matrices = np.fft.fftn(found.reshape(size, size, size, n, n), axes=(0, 1, 2)) / size**3
+    matrices = matrices if ham.spinor else matrices.real
     cells = (grid + size // 2) % size - size // 2
     matrices = matrices.reshape(-1, n, n)
     matrices[np.abs(matrices) < 1e-13] = 0
@@ -32,26 +35,26 @@ def cells_and_matrices(ham, field, spin=0):
 
 
 def dense(ham, program):
-    """The matrices in a program's order of the functions of each shell."""
-    places, signs, start = [], [], 0
-    for z in ham.atoms.numbers.tolist():
+    """The matrices in a program's order of the functions of each shell; of spinors those of ↑↑, ↑↓, ↓↑ and ↓↓."""
+    signs, components = [], [[], []]
+    start = ham.orbital_ptr.tolist()
+    for first, z in zip(start, ham.atoms.numbers.tolist(), strict=False):
+        mine, place = [], 0
         for degree in ham.basis[z].degrees:
-            place, sign = places_and_signs(program, degree)
-            places.append(start + place)
-            signs.append(sign)
-            start += 2 * degree + 1
-    places, signs = np.concatenate(places), np.concatenate(signs)
-
-    def ordered(field, spin=0):
-        cells, matrices = cells_and_matrices(ham, field, spin)
-        return cells, matrices[:, places][:, :, places] * np.outer(signs, signs)
-
-    cells, s = ordered("overlap")
+            order, sign = places_and_signs(program, degree)
+            mine += (place + order).tolist()
+            signs += sign.tolist()
+            place += 2 * degree + 1
+        for component in range(2):
+            components[component] += (first + component * place + np.array(mine)).tolist()
+    sign = np.outer(signs, signs)
+    cells, s = cells_and_matrices(ham, "overlap")
     spins = []
     for spin in range(ham.n_spins):
-        found, h = ordered("hamiltonian", spin)
+        found, h = cells_and_matrices(ham, "hamiltonian", spin)
         assert np.array_equal(found, cells)
-        spins.append(h)
+        for a, b in ((0, 0), (0, 1), (1, 0), (1, 1)) if ham.spinor else ((0, 0),):
+            spins.append(sign * h[:, components[a]][:, :, components[b]])
     numbers = np.unique(ham.atoms.numbers).tolist()
     return Dense(
         ham.atoms,
@@ -59,14 +62,19 @@ def dense(ham, program):
         {z: ham.basis[z].n_valence for z in numbers},
         ham.scalars["fermi_level"],
         cells,
-        s,
+        sign * s[:, components[0]][:, :, components[0]].real,
         spins,
     )
 
 
 def write_openmx(file, found):
-    """A scfout file of version 3; neighbours of an atom are all atoms in all cells that couple to it."""
-    atoms, n_spins, ptr = found.atoms, len(found.spins), found.ptr()
+    """A scfout file of version 3; neighbours of an atom are all atoms in all cells that couple to it.
+
+    Seven matrices of a non-collinear run are ↑↑, ↓↓, Re ↑↓, Im ↑↓, and the imaginary parts of ↑↑, ↓↓ and ↑↓ that
+    come from spin-orbit coupling.
+    """
+    atoms, ptr = found.atoms, found.ptr()
+    n_spins = min(len(found.spins), 4)
     cells, s, spins = found.cells, found.s, [h / HARTREE for h in found.spins]
     home = int(np.flatnonzero(~cells.any(axis=1))[0])
     rank = [home, *(i for i in range(len(cells)) if i != home)]  # cell 0 is the first
@@ -227,6 +235,25 @@ def as_sisl(found):
         return scipy.sparse.csr_matrix(row.reshape(n, -1))
 
     return sisl.Hamiltonian.fromsp(geometry, wide(found.spins[0]), S=wide(found.s))
+
+
+def write_hsx(file, h, fermi, electrons):
+    """Let sisl write a HSX file, which holds absolute energies, and put Fermi level and electrons into its fourth record."""
+    import sisl
+    from scipy.io import FortranFile
+
+    rydberg = sisl.unit_convert("Ry", "eV")
+    sisl.get_sile(file, "w").write_hamiltonian(h)
+    records = []
+    with FortranFile(file, "r") as stream, contextlib.suppress(FortranEOFError):
+        while True:
+            records.append(stream.read_record("u1"))
+    energies = records[3].view("<f8").copy()
+    energies[9:11] = fermi / rydberg, electrons
+    records[3] = energies.view("u1")
+    with FortranFile(file, "w") as stream:
+        for record in records:
+            stream.write_record(record)
 
 
 def write_gears_h(folder, found):

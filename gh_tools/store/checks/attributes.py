@@ -81,6 +81,7 @@ def _failure(value: Any) -> bool:
 # Name, kind of store (None: any), what is expected, and whether a value is that.
 _ATTRIBUTES: tuple[tuple[str, str | None, str, Callable[[Any], bool]], ...] = (
     ("predicted", None, "true or false", lambda v: isinstance(v, bool)),
+    ("spinor", None, "true or false", lambda v: isinstance(v, bool)),
     ("spins", None, "1 or 2", lambda v: type(v) is int and v in (1, 2)),
     ("failed", None, "a list with name and reason of each", lambda v: _list_of(v, _failure)),
     ("cutoffs", None, "positive distances by species pair", lambda v: _dict_of(v, _positive)),

@@ -74,7 +74,7 @@ def check_block_shapes(store: Store) -> Iterator[str]:
     orbitals = n_orbitals(store)
     if unknown := set(np.unique(store["atoms/number"]).tolist()) - orbitals.keys():
         yield f"basis/element/number: expected all elements of atoms/number, found none of {unknown}"
-    spins = store.attributes.get("spins", 1)
+    spins, spinor = store.attributes.get("spins", 1), store.attributes.get("spinor", False)
     members: dict[str, int] = {}
     for key in (*store.keys("onsite/"), *store.keys("pairs/")):
         kind, elements, field = key.split("/")
@@ -84,7 +84,8 @@ def check_block_shapes(store: Store) -> Iterator[str]:
         if not set(species) <= orbitals.keys() or species != sorted(species):
             yield f"{kind}/{elements}: expected elements of the basis table in order, found others"
             continue
-        expected = (orbitals[species[0]], orbitals[species[-1]])
+        components = 2 if spinor else 1
+        expected = (components * orbitals[species[0]], components * orbitals[species[-1]])
         shape = store.shape(key)
         if shape[-2:] != expected:
             yield f"{key}: expected blocks of {expected} as in the basis table, found {shape[-2:]}"
@@ -94,7 +95,9 @@ def check_block_shapes(store: Store) -> Iterator[str]:
         if field == "members":
             members[f"{kind}/{elements}"] = shape[0]
         found = shape[-4] if len(shape) > 3 else 1
-        if found != spins:
+        if spinor and (found, spins) != (2, 1):
+            yield f"{key}: expected real and imaginary parts of spinors, found {found} of {spins} spin channels"
+        elif not spinor and found != spins:
             yield f"{key}: expected {spins} spin channels as in the attribute spins, found {found}"
     if len(set(members.values())) > 1:
         counts = ", ".join(map(str, sorted(set(members.values()))))
