@@ -234,7 +234,7 @@ def _write_correlation(axes: Axes, value: float) -> None:
     axes.text(
         0.5,
         0.5,
-        f"{value:+.2f}".replace("-", "−"),
+        f"{round(value, 2) + 0.0:+.2f}".replace("-", "−"),
         transform=axes.transAxes,
         ha="center",
         va="center",

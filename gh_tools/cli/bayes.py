@@ -85,7 +85,13 @@ def main(
     """
     from gh_tools.bayes.formula import parse
     from gh_tools.bayes.priors import parse_priors
+    from gh_tools.errors import UsageError
 
+    if "~" not in formula and Path(formula).exists():
+        raise UsageError(
+            f"formula {formula!r}: there is no '~', but a store of that name; the formula comes before the stores, as in "
+            f"gh-bayes 'band_gap ~ strain_x' {formula}"
+        )
     model, given = parse(formula), parse_priors(prior or [])
     paths = input_paths(inputs)
 

@@ -15,6 +15,7 @@ from types import NoneType
 from typing import Any
 
 import typer
+import typer.core
 from typer.models import OptionInfo
 
 from gh_tools import console
@@ -59,6 +60,16 @@ class Command(typer.Typer):
             except OSError as error:  # --help has nowhere to go
                 code = code or _tell(self._program, *_describe(error))
         sys.exit(code)
+
+
+class _Help(typer.core.TyperCommand):
+    """A command whose help names its inputs without Python's words for their types, such as list[str]."""
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        for parameter in self.params:
+            if isinstance(parameter, typer.core.TyperArgument):
+                vars(parameter)["display_type_rich"] = lambda ctx: None
 
 
 def command(main: Callable[..., None], example: str, several: bool = False) -> typer.Typer:
@@ -119,6 +130,7 @@ def command(main: Callable[..., None], example: str, several: bool = False) -> t
     paragraphs = (" ".join(text.split()) for text in (inspect.getdoc(main) or "").split("\n\n"))
     app.command(
         name=program,
+        cls=_Help,
         help="\n\n".join(paragraphs),
         epilog=f"Example: {example}",
         no_args_is_help=False,

@@ -84,7 +84,8 @@ def share_in_window(
 
     With a width this is the part of its Gaussian that does, Φ((E₂ - ε)/σ) - Φ((E₁ - ε)/σ). With none
     it is the limit of that for small widths: one inside, zero outside, and a half on an edge, where an
-    eigenvalue is that lies within `RESOLUTION` of it. So shares of adjacent windows add up.
+    eigenvalue is that lies within `RESOLUTION` of it. So shares of adjacent windows add up. Below the window tails
+    under 1e-16 are lost in rounding; above it they are taken as zero, too.
 
     Args:
         energies: eigenvalues, eV.
@@ -99,7 +100,8 @@ def share_in_window(
         return np.where(abs(distance) <= RESOLUTION, 0.5, distance > 0)
 
     low, high = window
-    return below(high) - below(low)
+    share = below(high) - below(low)
+    return np.where(share < np.finfo(float).eps / 2, 0.0, share)
 
 
 def states_in_window(

@@ -301,7 +301,9 @@ def _keys(model, prefix: str = "", variant: str = "") -> list[str]:
 
 
 def _models(annotation) -> list[type]:
-    """Return the pydantic models within an annotation."""
+    """Return the pydantic models within an annotation, but for those by names of the user's choice."""
+    if typing.get_origin(annotation) is dict:
+        return []
     if isinstance(annotation, type) and hasattr(annotation, "model_fields"):
         return [annotation]
     return [model for part in typing.get_args(annotation) for model in _models(part)]

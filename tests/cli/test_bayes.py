@@ -97,7 +97,12 @@ def test_a_response_without_scatter_is_refused_before_sampling(gh, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        ("a.spectra.zarr", 2, "formula 'a.spectra.zarr': there is no '~'"),
+        (
+            "a.spectra.zarr",
+            2,
+            "formula 'a.spectra.zarr': there is no '~', but a store of that name",
+        ),
+        ("'holes density'", 2, "formula 'holes density': there is no '~'; expected"),
         ("'holes ~ a*b' a.spectra.zarr", 2, "cannot read the term 'a*b'"),
         ("'holes ~ densty' a.spectra.zarr", 65, "there are: density, holes"),
         ("'n_electrons ~ density' a.spectra.zarr", 65, "the response n_electrons is the same"),

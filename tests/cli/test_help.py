@@ -36,6 +36,7 @@ def test_help_imports_nothing_heavy_and_ends_with_an_example(name):
     assert f"Usage: {name}" in done.stdout
     assert f"Example: {name}" in done.stdout
     assert "<bool>" not in done.stdout
+    assert "list[str]" not in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 80
     assert told == report
     assert {"gh_tools", "typer"} <= imported  # so that the report has been understood
