@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import textwrap
 from collections.abc import Sequence
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _PANEL = 1.75  # inches
-_BINS = 20  # of the data's histograms, as in the paper
+_BINS = 20  # of the data's histograms at most, as in the paper
 _GRID = 80  # bins a side that densities are smoothed on
 _FRACTIONS = (0.94, 0.75, 0.5, 0.25)  # parts of the posterior that the contours enclose
 _SHADES = ("#E3EEF7", "#BAD6EB", "#7FB5DA", "#3F8FC5")  # one for each fraction, outermost first
@@ -115,7 +116,8 @@ def plot_data(path: Path | str, table: Table, predictors: Sequence[str], respons
                     axes.set_axis_off()
                     continue
                 if row == column:
-                    axes.hist(values[row], bins=_BINS, color=PALETTE[0], alpha=0.75)
+                    bins = min(_BINS, math.ceil(len(values[row]) ** 0.5))
+                    axes.hist(values[row], bins=bins, color=PALETTE[0], alpha=0.75)
                     axes.set_yticks([])
                 else:
                     points = axes.scatter(

@@ -55,7 +55,17 @@ def draw(
         spectra, known = reference_spectra(reference, spectra, config, executor)
         if len(known) < n_all:
             log.info("%s: knows %d of the %d structures", reference, len(known), n_all)
-        facts.update(spectra_errors(spectra, known))
+        errors = spectra_errors(spectra, known)
+        facts.update(errors)
+        log.info(
+            "against %s: mean absolute error of the band gap %.0f meV, of E_F %.0f meV%s",
+            reference,
+            1000 * errors["band_gap_mae"],
+            1000 * errors["fermi_level_mae"],
+            f"; densities of states differ by {100 * errors['dos_error']:.2g} % of the states"
+            if "dos_error" in errors
+            else "",
+        )
     window = config.carrier_window if carriers else None
     plot_dos(picture, spectra, known, carrier_window=window, zero=zero)
     return facts
