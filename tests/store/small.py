@@ -7,6 +7,7 @@ from pathlib import Path
 import ase
 import numpy as np
 
+from gh_tools.orbitals.blocks import OnsiteBlocks, PairBlocks
 from tests.orbitals.tables import basis, random_hamiltonian
 
 TABLE = basis(Si=[(0, 2.4), (1, 2.4)], O=[(0, 1.9)])
@@ -61,11 +62,17 @@ def write_small_stores(folder: Path) -> dict[str, Path]:
 
 
 def hamiltonian(atoms: ase.Atoms, seed: int):
-    """A random Hamiltonian with eigenvalues of a run at two k-points."""
+    """A random Hamiltonian with uncertainties, and with eigenvalues of a run at two k-points."""
     from gh_tools.orbitals.blocks import Bands
 
     made = random_hamiltonian(atoms, TABLE, seed)
     levels = np.sort(np.random.default_rng(seed).normal(size=(1, 2, 6)), axis=-1)
+    for _, blocks in made.groups():  # as an ensemble of two predicts
+        change = 1e-3 * np.random.default_rng(seed).normal(size=blocks.hamiltonian.shape)
+        if hasattr(blocks, "atom"):
+            change += change.swapaxes(-1, -2)
+        blocks.members = np.stack([change, -change])[:, None]
+        blocks.uncertainty = 2**0.5 * np.abs(change)
     made.bands = Bands(np.array([[0, 0, 0], [0.5, 0, 0]]), np.array([0.5, 0.5]), levels)
     return made
 
@@ -83,8 +90,11 @@ def write_parts(path: Path, provenance, kind: str = "hamiltonians"):
         if kind == "overlap":
             whole = replace(
                 whole,
-                onsite={z: replace(b, hamiltonian=None) for z, b in whole.onsite.items()},
-                pairs={p: replace(b, hamiltonian=None) for p, b in whole.pairs.items()},
+                onsite={z: OnsiteBlocks(b.atom, None, b.overlap) for z, b in whole.onsite.items()},
+                pairs={
+                    p: PairBlocks(b.i, b.j, b.shift, None, b.overlap)
+                    for p, b in whole.pairs.items()
+                },
                 bands=None,
             )
         writer.write(index, whole)

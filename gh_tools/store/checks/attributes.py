@@ -93,7 +93,7 @@ _ATTRIBUTES: tuple[tuple[str, str | None, str, Callable[[Any], bool]], ...] = (
         "numbers by species pair and distance",
         lambda v: _dict_of(v, lambda rows: _dict_of(rows, _number)),
     ),
-    ("calibration", "model", "positive numbers by name", lambda v: isinstance(v, dict)),
+    ("calibration", None, "positive numbers by name", lambda v: _dict_of(v, _positive)),
     ("width", "spectra", "a positive width in eV", _positive),
     ("carrier_window", "spectra", "two energies", lambda v: _list_of(v, _number) and len(v) == 2),
 )

@@ -94,6 +94,8 @@ def check_block_shapes(store: Store) -> Iterator[str]:
         members.setdefault(f"{kind}/{elements}", 0)
         if field == "members":
             members[f"{kind}/{elements}"] = shape[0]
+            if shape[0] < 2:
+                yield f"{key}: expected two members or more, found {shape[0]}"
         found = shape[-4] if len(shape) > 3 else 1
         if spinor and (found, spins) != (2, 1):
             yield f"{key}: expected real and imaginary parts of spinors, found {found} of {spins} spin channels"
