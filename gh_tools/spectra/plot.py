@@ -101,7 +101,8 @@ def plot_bands(
 
     Args:
         path: picture to write, .png, .pdf or .svg.
-        bands: drawn as lines, one colour for each spin; with spin–orbit coupling coloured by the spin along z.
+        bands: drawn as lines, one colour for each spin, and shaded by as much as members of an ensemble differ; with
+            spin–orbit coupling coloured by the spin along z.
         reference: of the same path.
         title: over the picture.
         window: energies shown, eV from the zero; by default all valence bands and 5 eV above them.
@@ -131,7 +132,7 @@ def plot_bands(
             ylabel=_LABELS[zero],
             title=title,
         )
-        if reference is not None or len(bands.energies) > 1:
+        if reference is not None or len(axes.get_legend_handles_labels()[0]) > 1:
             figure.legend(loc="outside lower center", ncols=3, fontsize=8)
 
 
@@ -176,6 +177,21 @@ def _draw_bands(
         )
         if lines and spin < len(labels):
             lines[0].set_label(labels[spin])
+        if bands.energies_uncertainty is None:
+            continue
+        spread = bands.energies_uncertainty[spin]
+        for number, band in enumerate(np.flatnonzero(inside)):
+            middle, half = energies[:, band], spread[:, band]
+            filled = axes.fill_between(
+                bands.distance,
+                middle - half,
+                middle + half,
+                color=colours[spin],
+                alpha=0.25,
+                linewidth=0,
+            )
+            if number == spin == 0:
+                filled.set_label("± standard deviation")
 
 
 def _draw_spin(
