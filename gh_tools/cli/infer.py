@@ -55,6 +55,13 @@ def main(
             "--part", help="Predict only the structures of this part of the model's split."
         ),
     ] = None,
+    strict: Annotated[
+        bool,
+        typer.Option(
+            "--strict",
+            help="Predict nothing and end with code 65 if a structure is unlike the training set.",
+        ),
+    ] = False,
     output: OutputOption = None,
     jobs: JobsOption = 1,
     memory: MemoryOption = None,
@@ -76,7 +83,7 @@ def main(
     a cluster, and --memory is that of each of them.
 
     Structures that leave what the model was trained on are warned of: by shorter distances, another coordination,
-    composition, density, strain or periodicity. Bulk crystals by a model of layers, wires or molecules, and the reverse,
+    composition, density, strain or periodicity; with --strict they are refused. Bulk crystals by a model of layers, wires or molecules, and the reverse,
     are refused, because their energies count from different zeros of the potential.
 
     A structure that fails does not stop the others: the store is written without it, the reason
@@ -86,7 +93,7 @@ def main(
     store like that of gh-label, and without a Fermi level: gh-dos finds it.
     """
     from gh_tools.console import log
-    from gh_tools.errors import TryAgainError, UsageError
+    from gh_tools.errors import DataError, TryAgainError, UsageError
     from gh_tools.orbitals.basis import Basis
     from gh_tools.resources import memory_limit
     from gh_tools.store.read import open_store
@@ -121,7 +128,13 @@ def main(
         sets = [
             select_part(model_store, *both, part.value) for both in zip(stores, sets, strict=True)
         ]
-    outside = _outside(model_store, sets) if share[0] == 1 else [{} for _ in sets]
+    outside = _outside(model_store, sets) if share[0] == 1 or strict else [{} for _ in sets]
+    if strict and any(outside):
+        names = [name for one in outside for name in one]
+        raise DataError(
+            f"{', '.join(names[:5])}{', ...' if len(names) > 5 else ''}: unlike the training set of {model}; train on "
+            "such structures, leave them out, or predict without --strict"
+        )
     if dry_run:
         for found, path in zip(sets, paths, strict=True):
             largest = max(map(len, found.atoms))

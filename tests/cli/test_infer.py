@@ -58,6 +58,12 @@ def test_structures_unlike_the_training_set_are_warned_of_or_refused(call, tmp_p
     done = call(f"gh-infer vacancy.structures.zarr -m {random_model} --dry-run", tmp_path)
     assert done.returncode == 0
     assert "vacancy: is unlike the training set: 3 W with 11 neighbours" in done.stderr
+    done = call(f"gh-infer vacancy.structures.zarr -m {random_model} --strict", tmp_path)
+    assert (done.returncode, done.stdout) == (65, "")
+    assert "error: vacancy: unlike the training set of" in done.stderr
+    assert not (tmp_path / "vacancy.predicted.zarr").exists()
+    done = call(f"gh-infer alike.structures.zarr -m {random_model} --strict --dry-run", tmp_path)
+    assert done.returncode == 0
     done = call(f"gh-infer bulk.structures.zarr -m {random_model}", tmp_path)
     assert (done.returncode, done.stdout) == (65, "")
     assert "bulk is a bulk crystal, but" in done.stderr

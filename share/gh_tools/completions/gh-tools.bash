@@ -86,7 +86,7 @@ _gh_tools() {
       esac
       ;;
     gh-infer)
-      options="-m --model --part -o --output -j --jobs --memory --scheduler --shard --resume --overwrite --dry-run --json -q --quiet -v --verbose --debug --version -h --help"
+      options="-m --model --part --strict -o --output -j --jobs --memory --scheduler --shard --resume --overwrite --dry-run --json -q --quiet -v --verbose --debug --version -h --help"
       words=""
       case "$3" in
         --part) words="train validation test" ;;
