@@ -2,7 +2,7 @@
 
 The rules, in the order in which they are asked; the first that holds is the verdict:
 
-1. fewer than `LEAST_MEASUREMENTS` measurements of trained weights: nothing can be said.
+1. fewer than `LEAST_STEPS` steps, or `LEAST_MEASUREMENTS` measurements of trained weights: nothing can be said.
 2. the lowest validation error of the first 90 % of the steps is more than `FALL` above the lowest of all:
    the error still fell when the run ended.
 3. the last validation error is more than `RISE` above the lowest, which came before: the run overfits.
@@ -26,6 +26,7 @@ from gh_tools.evaluation.matrix_errors import HamiltonianErrors
 from gh_tools.store.read import Store
 from gh_tools.units import MEV
 
+LEAST_STEPS = 50  # those of the warm-up
 LEAST_MEASUREMENTS = 8
 TAIL = 0.1  # of the steps, at the end
 # Validation with a few structures fluctuates by 1 or 2 % from one measurement to the next.
@@ -72,11 +73,15 @@ def judge(history: History) -> Verdict:
     measured = np.isfinite(error) & (step > 0)
     step, error = step[measured], error[measured]
     if len(step) < LEAST_MEASUREMENTS:
-        return Verdict(
-            "unknown",
-            f"{len(step)} measurements are too few to judge by ({LEAST_MEASUREMENTS} are needed): "
-            "train longer, or lower metrics.interval",
+        taken = int(step[-1]) if len(step) else 0
+        number, of = (taken, "step") if taken < LEAST_STEPS else (len(step), "measurement")
+        mend = (
+            "train longer (compiling takes its part of a --budget)"
+            if taken < LEAST_STEPS
+            else f"{LEAST_MEASUREMENTS} are needed: train longer, or lower metrics.interval"
         )
+        sentence = f"{number} {of}{' is' if number == 1 else 's are'} too few to judge by; {mend}"
+        return Verdict("unknown", sentence)
     best = int(np.argmin(error))
     before = error[step <= (1.0 - TAIL) * step[-1]]
     fall = float(1.0 - error[best] / before.min()) if len(before) else 1.0

@@ -71,8 +71,11 @@ def test_records_without_a_measurement_do_not_count():
     error[8:] = np.nan
     verdict = judge(curve(error, train))
     assert verdict.kind == "unknown"
-    assert "1 measurements are too few" in verdict.sentence
+    assert "1 measurement is too few to judge by; 8 are needed" in verdict.sentence
     assert judge({}).kind == "unknown"
+    # A budget that compiling has used up.
+    verdict = judge({"step": np.array([0.0, 1.0]), "hamiltonian": np.array([50.0, 40.0])})
+    assert verdict.sentence.startswith("1 step is too few to judge by; train longer (compiling")
 
 
 def test_errors_are_averages_of_matrix_elements_in_mev():
