@@ -19,6 +19,7 @@ from gh_tools.cli.options import (
 )
 from gh_tools.cli.paths import claim_stores
 from gh_tools.cli.results import describe_run, emit
+from gh_tools.cli.resuming import recorded, take_up
 
 
 def main(
@@ -65,8 +66,8 @@ def main(
         bool,
         typer.Option(
             "--resume",
-            help="Go on where an interrupted or partly failed run stopped, with the same files and options; files "
-            "that have changed are read again.",
+            help="Go on where an interrupted or partly failed run stopped; files that have changed are read again. "
+            "With -o alone, with its files and options.",
         ),
     ] = False,
     overwrite: OverwriteOption = False,
@@ -91,6 +92,11 @@ def main(
     from gh_tools.formats import table
     from gh_tools.formats.search import find_sources, identity
 
+    paths, earlier = take_up("gh-import", paths, output, resume, piped=False)
+    if earlier is not None:
+        paths, output = list(earlier.files), earlier.output
+        form = str(earlier.config.get("format", form))
+        spin_independent = bool(earlier.config.get("spin_independent", spin_independent))
     given = list(paths or [])
     if len(given) > 1 and form == table.AUTO and given[0] in (*table.NAMES, table.AUTO):
         form, given = given[0], given[1:]
@@ -100,6 +106,9 @@ def main(
     if output is None:
         raise UsageError("no output: name the store to write with --output NAME.hamiltonians.zarr")
     electrons = _parse_valence(valence)
+    if earlier is not None:
+        known = earlier.config.get("valence") or {}
+        electrons = {int(z): float(count) for z, count in known.items()}
     claim_stores([output], [], overwrite=overwrite, resume=resume)
     sources, names = find_sources(given, formats)
     if dry_run:
@@ -122,7 +131,7 @@ def main(
         output,
         sources,
         names,
-        describe_run(config=config),
+        describe_run(config=config, notes={"files": recorded(output, given)}),
         valence=electrons,
         spin_independent=spin_independent,
         executor=Processes(jobs),

@@ -49,11 +49,11 @@ def main(
     """Compute S(R) of structures from two-centre integrals of a basis table.
 
     It is that of a DFT run with this basis, PAW correction included, and takes no density, no grid and
-    no self-consistency. Where the basis is nearly dependent, a warning names it.
+    no self-consistency. Of labels of programs without PAW, S is taken from their blocks, or from radial functions
+    that lay beside them. Where the basis is nearly dependent, a warning names it.
     """
     from gh_tools.console import log
     from gh_tools.errors import UsageError
-    from gh_tools.orbitals.basis import Basis
     from gh_tools.store.read import open_store
     from gh_tools.store.structures import KINDS, read_structures
 
@@ -75,14 +75,14 @@ def main(
             log.info("would write S of the structures of %s to %s", store.path, path)
         return
 
-    from gh_tools.overlap.stores import write_overlaps
+    from gh_tools.overlap.stores import known_overlap, write_overlaps
 
     for store, path in zip(stores, paths, strict=True):
         table = store if given is None else given
         write_overlaps(
             path,
             read_structures(store),
-            Basis.from_arrays(table),
+            known_overlap(table),
             describe_run(inputs=[store] if table is store else [store, table]),
             resume=resume,
             overwrite=overwrite,

@@ -22,13 +22,14 @@ def describe_run(
     seed: int | None = None,
     config: pydantic.BaseModel | Mapping[str, Any] | None = None,
     inputs: Sequence[Store] = (),
+    notes: Mapping[str, Any] | None = None,
 ) -> Provenance:
-    """Describe this run for the history of what it writes."""
+    """Describe this run for the history of what it writes; see `Provenance`."""
     from gh_tools.store.provenance import Provenance
 
     if config is not None and not isinstance(config, Mapping):
         config = config.model_dump(mode="json")
-    return Provenance(Path(sys.argv[0]).name, sys.argv[1:], seed, config or {}, inputs)
+    return Provenance(Path(sys.argv[0]).name, sys.argv[1:], seed, config or {}, inputs, notes or {})
 
 
 def emit(path: Path, as_json: bool, **facts: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ class EarlierRun:
         config: its configuration.
         seed: of its random numbers, if it draws any.
         inputs: the stores that it reads: path and kind, in order.
+        files: other files and folders that it reads, or patterns of them, as given; of ``gh-import``.
     """
 
     source: Path
@@ -29,6 +30,7 @@ class EarlierRun:
     config: Mapping[str, Any]
     seed: int | None
     inputs: tuple[tuple[Path, str], ...]
+    files: tuple[str, ...] = ()
 
     def paths(self, *kinds: str) -> list[Path]:
         """Return the inputs of some kinds, or all."""
@@ -36,7 +38,12 @@ class EarlierRun:
 
 
 def take_up(
-    program: str, arguments: list[str] | None, output: Path | None, resume: bool
+    program: str,
+    arguments: list[str] | None,
+    output: Path | None,
+    resume: bool,
+    *,
+    piped: bool = True,
 ) -> tuple[list[str] | None, EarlierRun | None]:
     """Find the run to go on with, where ``--resume`` was given without inputs.
 
@@ -47,6 +54,7 @@ def take_up(
         arguments: the inputs, as given.
         output: the option ``--output``.
         resume: whether to go on at all.
+        piped: whether inputs may come through a pipe.
 
     Returns:
         The inputs, with those that came through a pipe, and the run; None if inputs were given.
@@ -65,8 +73,8 @@ def take_up(
         return None, _earlier(path, *found)
     if output is None or arguments:
         return arguments, None
-    if piped := piped_paths():
-        return list(map(str, piped)), None
+    if piped and (paths := piped_paths()):
+        return list(map(str, paths)), None
     found = _entry(output)
     if found is None:
         raise NoInputError(
@@ -104,12 +112,20 @@ def _entry(path: Path) -> tuple[Path, Mapping[str, Any]] | None:
 def _earlier(output: Path, source: Path, entry: Mapping[str, Any]) -> EarlierRun:
     try:
         inputs = tuple((_beside(output, i["path"]), str(i["kind"])) for i in entry["inputs"])
-        return EarlierRun(source, output, dict(entry["config"]), entry["seed"], inputs)
-    except (KeyError, TypeError, ValueError):
+        named = entry.get("notes", {}).get("files", [])
+        files = tuple(str(_beside(output, path)) for path in named)
+        return EarlierRun(source, output, dict(entry["config"]), entry["seed"], inputs, files)
+    except (KeyError, TypeError, ValueError, AttributeError):
         raise NoInputError(
             f"{source}: does not tell the options of its run; name the inputs and options again, or start anew "
             "with --overwrite"
         ) from None
+
+
+def recorded(output: Path, files: Sequence[str]) -> list[str]:
+    """Return paths from the folder of the output, which `EarlierRun.files` gives back."""
+    folder = output.absolute().parent
+    return [os.path.relpath(os.path.abspath(file), folder) for file in files]
 
 
 def _beside(output: Path, path: str) -> Path:

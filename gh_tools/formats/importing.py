@@ -241,11 +241,18 @@ def _part_of(parts: Parts, index: int) -> str | None:
 
 
 def _merged(facts: Sequence[Mapping[str, Any]], names: Iterable[str], path: Path) -> Basis:
+    """Join the basis tables; radii and radial functions that one structure's files tell hold for all."""
     basis: Basis | None = None
+    radii: dict[tuple, list[float]] = {}
+    for fact in facts:
+        for key, (degrees, *_) in fact["elements"].items():
+            if key in fact["cutoffs"]:
+                radii.setdefault((key, *degrees), fact["cutoffs"][key])
     for fact, name in zip(facts, names, strict=True):
         elements = {}
         for key, (degrees, n_valence, text) in fact["elements"].items():
-            cutoffs = fact["cutoffs"].get(key, [np.nan] * len(degrees))
+            known = radii.get((key, *degrees), [np.nan] * len(degrees))
+            cutoffs = fact["cutoffs"].get(key, known)
             shells = tuple(Shell(d, c) for d, c in zip(degrees, cutoffs, strict=True))
             elements[int(key)] = ElementBasis(
                 int(key), shells, n_valence, basis_text=text, code=fact["code"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -12,7 +12,8 @@ import numpy as np
 from ase.units import Bohr
 from jaxtyping import Int
 
-from gh_tools.errors import DataError
+from gh_tools.console import log
+from gh_tools.errors import DataError, GhError
 from gh_tools.formats.files import number_of
 from gh_tools.formats.format import Format, Source
 from gh_tools.formats.matrices import (
@@ -22,6 +23,7 @@ from gh_tools.formats.matrices import (
     check_atoms,
     entries_of_blocks,
 )
+from gh_tools.formats.openmx_radial import read_pao
 
 # eV; OpenMX's own
 HARTREE = 27.2113845
@@ -117,7 +119,7 @@ def _read(source: Source) -> CodeMatrices:
         found.integers(1)
         numbers = found.reals(10)
         text = found.text(int(found.integers(1)[0]))
-    symbols, degrees, valence, charge = _input(text, n_orbitals)
+    symbols, degrees, valence, charge, names = _input(text, n_orbitals)
     atoms = ase.Atoms([number_of(s) for s in symbols], positions, cell=cell, pbc=True)
     orbitals = Orbitals.of_shells(atoms.numbers, degrees, "openmx")
     pairs = np.concatenate(
@@ -131,6 +133,7 @@ def _read(source: Source) -> CodeMatrices:
     h = [entries_of_blocks(orbitals, pairs, [b * HARTREE for b in blocks]) for blocks in spins]
     if spin == 3:
         h.insert(2, adjoint(h[1]))
+    cutoffs, radial = _radial_functions(source.path.parent, names, degrees)
     return CodeMatrices(
         "OpenMX",
         atoms,
@@ -143,7 +146,25 @@ def _read(source: Source) -> CodeMatrices:
             "n_electrons": float(numbers[8]) - charge,
         },
         valence=valence,
+        cutoffs=cutoffs,
+        radial=radial,
     )
+
+
+def _radial_functions(
+    folder: Path, names: Mapping[int, str], degrees: Mapping[int, tuple[int, ...]]
+) -> tuple[dict[int, tuple[float, ...]], dict[int, str]]:
+    """Read the .pao files that lie beside; without them S comes from the labels."""
+    cutoffs, radial = {}, {}
+    for z, name in names.items():
+        file = folder / f"{name}.pao"
+        if not file.is_file():
+            continue
+        try:
+            cutoffs[z], radial[z] = read_pao(file, degrees[z])
+        except (OSError, ValueError, IndexError, GhError) as error:
+            log.warning("%s: its radial functions are not used (%s)", file.name, error)
+    return cutoffs, radial
 
 
 def _spinor(
@@ -161,9 +182,9 @@ def _spinor(
 
 def _input(
     text: str, n_orbitals: Int[np.ndarray, " atoms"]
-) -> tuple[list[str], dict[int, tuple[int, ...]], dict[int, float], float]:
-    """Read elements, shells, valence electrons and charge from the input that the file holds."""
-    species: dict[str, tuple[str, tuple[int, ...]]] = {}
+) -> tuple[list[str], dict[int, tuple[int, ...]], dict[int, float], float, dict[int, str]]:
+    """Read elements, shells, valence electrons, charge and names of orbitals from the input that the file holds."""
+    species: dict[str, tuple[str, tuple[int, ...], str]] = {}
     for line in _section(text, "Definition.of.Atomic.Species"):
         name, basis, potential = line.split()[:3]
         match = re.search(r"-((?:[spdfghi]\d+)+)$", basis)
@@ -175,18 +196,21 @@ def _input(
             for _ in range(int(count))
         ]
         found = re.match(r"[A-Z][a-z]?", potential) or re.match(r"[A-Z][a-z]?", name)
-        species[name] = (found[0] if found else name, tuple(shells))
+        orbital_file = basis[: match.start()]
+        species[name] = (found[0] if found else name, tuple(shells), orbital_file)
     symbols: list[str] = []
     degrees: dict[int, tuple[int, ...]] = {}
     valence: dict[int, float] = {}
+    names: dict[int, str] = {}
     for line in _section(text, "Atoms.SpeciesAndCoordinates"):
         words = line.split()
         if words[1] not in species:
             raise DataError(
                 f"its input has an atom of the species {words[1]!r}, which it does not define"
             )
-        symbol, mine = species[words[1]]
+        symbol, mine, orbital_file = species[words[1]]
         z = number_of(symbol)
+        names[z] = orbital_file
         symbols.append(symbol)
         if degrees.setdefault(z, mine) != mine:
             raise DataError(f"has two bases of {symbol}, where one is expected")
@@ -194,7 +218,7 @@ def _input(
     if len(symbols) != len(n_orbitals):
         raise DataError(f"has {len(n_orbitals)} atoms, and {len(symbols)} in its input")
     charge = re.search(r"(?im)^\s*scf\.system\.charge\s+(-?[\d.]+)", text)
-    return symbols, degrees, valence, float(charge[1]) if charge else 0.0
+    return symbols, degrees, valence, float(charge[1]) if charge else 0.0, names
 
 
 def _section(text: str, name: str) -> list[str]:

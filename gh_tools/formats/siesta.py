@@ -20,9 +20,9 @@ from gh_tools.formats.siesta_beside import (
     hsx_facts,
     nc_charge,
     printed_bands,
-    radial_functions,
     valence_electrons,
 )
+from gh_tools.formats.siesta_radial import radial_functions
 from gh_tools.formats.sisl import geometry_of_shells, stored_shells
 
 # Best first: only some tell l and m of the orbitals.
@@ -73,7 +73,7 @@ def _read(source: Source) -> CodeMatrices:
     geometry = h.geometry
     described = geometry if species is None else species
     numbers = atomic_numbers_of(file, described)
-    orbitals = _orbitals(described, numbers)
+    orbitals, keys = _orbitals(described, numbers)
     if len(orbitals) != geometry.no:
         raise DataError(
             f"expected {geometry.no} orbitals as in H, found {len(orbitals)} in the files that describe them"
@@ -81,7 +81,7 @@ def _read(source: Source) -> CodeMatrices:
     atoms = ase.Atoms(numbers, geometry.xyz, cell=geometry.cell, pbc=True)
     spins, overlap = _entries(h, 0.0 if _unshifted(sile) else fermi)
     scalars = {} if fermi is None else {"fermi_level": fermi}
-    cutoffs, radial = radial_functions(file, orbitals)
+    cutoffs, radial = radial_functions(file, keys)
     bands = printed_bands(file, atoms, spinor=len(spins) == 4)
     charges, total = hsx_facts(file)
     electrons = nc_charge(file) or total
@@ -169,9 +169,12 @@ def _species(file: Path, sile: Any) -> Any | None:
     )
 
 
-def _orbitals(geometry: Any, numbers: Int[np.ndarray, " atoms"]) -> Orbitals:
-    """Return the orbitals in SIESTA's order: shells by n, zeta and l as they come, m from -l to l."""
+def _orbitals(
+    geometry: Any, numbers: Int[np.ndarray, " atoms"]
+) -> tuple[Orbitals, dict[int, list[tuple[int, int, int]]]]:
+    """Return the orbitals in SIESTA's order, shells as they come, m from -l to l; and n, l and zeta of each shell."""
     degrees: dict[int, tuple[int, ...]] = {}
+    keys: dict[int, list[tuple[int, int, int]]] = {}
     for z, species in sorted(
         set(zip(numbers.tolist(), geometry.atoms.species.tolist(), strict=True))
     ):
@@ -179,8 +182,10 @@ def _orbitals(geometry: Any, numbers: Int[np.ndarray, " atoms"]) -> Orbitals:
         ls = [int(orbital.l) for orbital in atom.orbitals]
         ms = [int(orbital.m) for orbital in atom.orbitals]
         shells, place = [], 0
+        keys[z] = []
         while place < len(ls):
-            degree = ls[place]
+            degree, first = ls[place], atom.orbitals[place]
+            keys[z].append((int(first.n), degree, int(first.zeta)))
             if ms[place : place + 2 * degree + 1] != list(range(-degree, degree + 1)):
                 raise DataError("expected the functions of each shell with m from -l to l")
             shells.append(degree)
@@ -189,7 +194,7 @@ def _orbitals(geometry: Any, numbers: Int[np.ndarray, " atoms"]) -> Orbitals:
             raise DataError(
                 f"two species of element {chemical_symbols[z]} have different shells, which one basis table cannot hold"
             )
-    return Orbitals.of_shells(numbers, degrees, "siesta")
+    return Orbitals.of_shells(numbers, degrees, "siesta"), keys
 
 
 def _entries(h: Any, fermi: float | None) -> tuple[list[Entries], Entries | None]:

@@ -1,10 +1,8 @@
-"""Files of SIESTA beside H and S: radial functions, charges, eigenvalues."""
+"""Files of SIESTA beside H and S: elements, charges, eigenvalues."""
 
 from __future__ import annotations
 
 import contextlib
-import json
-import warnings
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -18,44 +16,10 @@ from jaxtyping import Float, Int
 from gh_tools.console import log
 from gh_tools.errors import DataError
 from gh_tools.formats.format import extra
-from gh_tools.formats.matrices import Orbitals
 from gh_tools.orbitals.blocks import Bands
 
 # Coordinates of k-points are printed with six digits; grids have small denominators.
 _DIGITS, _DENOMINATOR = 2e-6, 128
-
-
-def radial_functions(
-    file: Path, orbitals: Orbitals
-) -> tuple[dict[int, tuple[float, ...]], dict[int, str]]:
-    """Read the radial functions of .ion.xml and .ion.nc files beside, if they fit the orbitals."""
-    sisl = extra("sisl")
-    cutoffs, radial = {}, {}
-    files = [*sorted(file.parent.glob("*.ion.xml")), *sorted(file.parent.glob("*.ion.nc"))]
-    for ion in files:
-        with contextlib.suppress(Exception):  # without them S comes from the labels
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                atom = sisl.get_sile(ion).read_basis()
-            z = int(atom.Z)
-            first = [orbital for orbital in atom.orbitals if int(orbital.m) == -int(orbital.l)]
-            degrees = tuple(int(orbital.l) for orbital in first)
-            if orbitals.degrees.get(z) != degrees or z in radial:
-                continue
-            functions = []
-            for orbital in first:
-                reach = float(orbital.R)
-                r = np.linspace(0, reach, 1001)
-                functions.append(
-                    {
-                        "l": int(orbital.l),
-                        "step": float(r[1]),
-                        "values": (orbital.radial(r) * Bohr**1.5).tolist(),
-                    }
-                )
-            cutoffs[z] = tuple(float(orbital.R) for orbital in first)
-            radial[z] = json.dumps(functions)
-    return cutoffs, radial
 
 
 def hsx_facts(file: Path) -> tuple[dict[str, float], float | None]:

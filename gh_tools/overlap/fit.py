@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -28,6 +28,8 @@ _BIN, _KEPT = 0.02, 40
 _NEAR = 0.05  # Å around a distance of the data that it covers
 # Of the mean square of the splines: continues functions through gaps, and biases them by less than 1e-10.
 _RIDGE = 1e-12
+# Deviation of S from pairs left out of its fit, above which it is worth a warning: some meV of eigenvalues.
+_POOR = 1e-4
 # Deviation of S of the labels from radial functions that are theirs: what tables of them and grids leave.
 _SAME = 1e-4
 
@@ -222,3 +224,31 @@ def described(fit: OverlapFit) -> Mapping[str, object]:
         "held_out": fit.held_out,
         "distances": {f"{zi}-{zj}": list(found) for (zi, zj), found in fit.ranges.items()},
     }
+
+
+def tell(fit: OverlapFit, codes: Sequence[str]) -> None:
+    """Log how far functions of S can be trusted, and warn where that is not far.
+
+    Args:
+        fit: the functions.
+        codes: programs whose orbitals these are.
+    """
+    log.info(
+        "S of %s is of two-centre form within %.1g; its functions, %s, give %s within %.1g, at distances of %s Å",
+        *(", ".join(codes), fit.deviation),
+        *(
+            ("fitted to half of the pairs", "the others")
+            if fit.source == "labels"
+            else ("integrals of the basis files' radial functions", "those of the labels")
+        ),
+        fit.held_out,
+        ", ".join(
+            f"{a:.2f} to {b:.2f} ({'-'.join(chemical_symbols[z] for z in pair)})"
+            for pair, (a, b) in fit.ranges.items()
+        ),
+    )
+    if fit.held_out > _POOR:
+        log.warning(
+            "S of new structures will be off by up to %.1g: label more structures, at other distances",
+            fit.held_out,
+        )

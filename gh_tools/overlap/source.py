@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import ase
 
@@ -10,6 +11,8 @@ from gh_tools.dft.conditioning import warn_if_poor
 from gh_tools.dft.overlap import Overlap, OverlapSource
 from gh_tools.errors import DataError
 from gh_tools.orbitals.basis import Basis, SpeciesPair
+from gh_tools.orbitals.blocks import Hamiltonian
+from gh_tools.overlap.fit import fit_overlap, tell
 from gh_tools.overlap.functions import FittedOverlap
 
 
@@ -35,6 +38,24 @@ def overlap_source(basis: Basis, numbers: Iterable[int]) -> OverlapSource:
             "were fitted to its matrices; gh-fit-scaleshift fits them where S is of two-centre form"
         )
     return FittedOverlap(basis, numbers)
+
+
+def with_functions(basis: Basis, hamiltonians: Iterable[Hamiltonian]) -> Basis:
+    """Return a basis table that knows S of new structures; of a program without PAW functions are fitted if it lacks them.
+
+    Args:
+        basis: the table.
+        hamiltonians: labels with this basis, which are read where functions are to be fitted.
+
+    Raises:
+        DataError: S is not of two-centre form.
+    """
+    codes = sorted({element.code for element in basis.elements.values()} - {""})
+    if not codes or basis.overlap:
+        return basis
+    fit = fit_overlap(basis, hamiltonians)
+    tell(fit, codes)
+    return replace(basis, overlap=fit.arrays)
 
 
 def warn_of_overlap(

@@ -5,13 +5,33 @@ from __future__ import annotations
 from pathlib import Path
 
 from gh_tools.console import progress
+from gh_tools.errors import DataError
 from gh_tools.orbitals.basis import Basis
 from gh_tools.orbitals.blocks import Hamiltonian, OnsiteBlocks, PairBlocks
 from gh_tools.orbitals.pairs import basis_cutoffs, stored_pairs, wrapped
-from gh_tools.overlap.source import overlap_source, warn_of_overlap
-from gh_tools.store.hamiltonians import HamiltonianWriter
+from gh_tools.overlap.source import overlap_source, warn_of_overlap, with_functions
+from gh_tools.store.hamiltonians import HamiltonianReader, HamiltonianWriter
 from gh_tools.store.provenance import Provenance
+from gh_tools.store.read import Store
 from gh_tools.store.structures import Structures
+
+
+def known_overlap(store: Store) -> Basis:
+    """Return the basis table of a store; of imported labels with functions of S that are fitted to all of them.
+
+    Args:
+        store: of any kind that has a basis table.
+
+    Raises:
+        DataError: S of the labels is not of two-centre form, or that of orthonormal functions.
+    """
+    basis = Basis.from_arrays(store)
+    if store.kind != "hamiltonians" or not any(e.code for e in basis.elements.values()):
+        return basis
+    if store.attributes.get("orthogonal") or store.attributes.get("shells") is False:
+        raise DataError(f"{store.path}: holds H of orthonormal functions, whose S is one")
+    reader = HamiltonianReader(store)
+    return with_functions(basis, (reader.read(index) for index in range(len(reader))))
 
 
 def write_overlaps(

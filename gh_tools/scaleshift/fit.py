@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from ase.data import chemical_symbols
 
 from gh_tools.console import log, track
 from gh_tools.errors import DataError, UsageError
@@ -17,7 +16,7 @@ from gh_tools.labels.split import PARTS, Split, make_split, read_split
 from gh_tools.orbitals.basis import Basis
 from gh_tools.orbitals.bond_frame import FRAMES
 from gh_tools.orbitals.irreps import IrrepLayout
-from gh_tools.overlap.fit import described, fit_overlap
+from gh_tools.overlap.fit import described, fit_overlap, tell
 from gh_tools.scaleshift.scaleshift import fit_scaleshift, shift_only
 from gh_tools.store.io import write
 from gh_tools.store.provenance import Provenance
@@ -27,8 +26,6 @@ from gh_tools.units import MEV
 # What the shift explains is measured on at most so many structures: a mean over all their elements moves by
 # well under a per cent with more.
 MEASURED = 20
-# Deviation of S from pairs left out of its fit, above which it is worth a warning: some meV of eigenvalues.
-_POOR = 1e-4
 
 
 def choose_split(labels: Labels, file: Path | None, fractions: str, seed: int) -> Split:
@@ -150,23 +147,5 @@ def _with_overlap(labels: Labels, split: Split) -> tuple[Basis, Mapping[str, obj
     except DataError as error:
         log.warning("%s; models of these labels predict no new structures", error)
         return labels.basis, {"refused": str(error)}
-    log.info(
-        "S of %s is of two-centre form within %.1g; its functions, %s, give %s within %.1g, at distances of %s Å",
-        *(", ".join(codes), fit.deviation),
-        *(
-            ("fitted to half of the pairs", "the others")
-            if fit.source == "labels"
-            else ("integrals of the basis files' radial functions", "those of the labels")
-        ),
-        fit.held_out,
-        ", ".join(
-            f"{a:.2f} to {b:.2f} ({'-'.join(chemical_symbols[z] for z in pair)})"
-            for pair, (a, b) in fit.ranges.items()
-        ),
-    )
-    if fit.held_out > _POOR:
-        log.warning(
-            "S of new structures will be off by up to %.1g: label more structures, at other distances",
-            fit.held_out,
-        )
+    tell(fit, codes)
     return replace(labels.basis, overlap=fit.arrays), described(fit)

@@ -126,6 +126,7 @@ class PartialStore(Parts):
         """Make the directory; of runs that share the work, one makes it and the others find it."""
         begun = {
             **run,
+            "notes": dict(self.provenance.notes),
             "extends": extends and standing is not None,
             "replaces": None if standing is None else standing.get("id"),
             "token": uuid.uuid4().hex,

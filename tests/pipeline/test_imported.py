@@ -102,6 +102,18 @@ def test_a_larger_cell_is_predicted_with_its_overlap(made):
     assert np.abs(bloch_matrix(overlap, k, "overlap") - s).max() < 1e-6
 
 
+def test_labels_alone_give_s_of_new_structures(made):
+    folder, _ = made
+    line = "gh-overlap large.hamiltonians.zarr -b si.hamiltonians.zarr -o direct.overlap.zarr"
+    done = run(line, folder)
+    assert done.returncode == 0 and "S of DeePTB is of two-centre form within" in done.stderr
+    k = np.array([0.1, 0.2, -0.3])
+    found = HamiltonianReader(open_store(folder / "direct.overlap.zarr", "overlap")).read(0)
+    wanted = HamiltonianReader(folder / "large.hamiltonians.zarr").read(0)
+    apart = np.abs(bloch_matrix(found, k, "overlap") - bloch_matrix(wanted, k, "overlap"))
+    assert apart.max() < 1e-2 and apart.mean() < 1e-4
+
+
 def test_what_is_known_of_s_is_told_and_stored(made):
     folder, done = made
     assert "S of DeePTB is of two-centre form within" in done.stderr
@@ -126,7 +138,7 @@ def test_unknown_electrons_are_asked_for(made, tmp_path):
 
 def test_messages_name_the_program(made):
     folder, _ = made
-    done = run("gh-overlap large.hamiltonians.zarr -o x.overlap.zarr", folder)
-    assert "those of DeePTB" in done.stderr and "gh-fit-scaleshift" in done.stderr
+    done = run("gh-overlap large.hamiltonians.zarr -b si.model.zarr -o x.overlap.zarr", folder)
+    assert done.returncode == 0, done.stderr
     attributes = json.loads((folder / "si.hamiltonians.zarr" / "zarr.json").read_text())
     assert attributes["attributes"]["code"] == "DeePTB"
