@@ -177,7 +177,7 @@ def main(
         n, failures = len(structures), []
         provenance = describe_run(seed, {"n": n, **options.model_dump(mode="json")})
         write_structures(path, structures, provenance, overwrite, resume)
-    log.info("%s: %d structures", path, n)
+    log.info("%s: %d structure%s", path, n, "s" * (n != 1))
     built = read_structures(path)
     warn_if_mixed(built.atoms, built.names)
     emit(path, as_json, recipe=name, n=n, failed=failures)

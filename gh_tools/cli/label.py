@@ -211,7 +211,8 @@ def _describe(structures, options, path: Path, jobs: int, timed: bool) -> None:
             log.info("time: %s", cost.describe(structures.names, jobs))
         except DataError as error:
             log.warning("time: not measured: %s", error)
-    log.info("would label %d structures (%s) and write %s", len(structures), counts, path)
+    several = "s" * (len(structures) != 1)
+    log.info("would label %d structure%s (%s) and write %s", len(structures), several, counts, path)
 
 
 app = command(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import re
 import time
@@ -179,7 +180,8 @@ def main(
     for name, title in (("by_species_pair", "species"), ("by_distance", "distance (Å)")):
         rows = [[key, f"{value:.3f}"] for key, value in report["errors"][name].items()]
         table(rows, [title, "validation H MAE (meV)"])
-    log.info("%s", report["verdict"]["sentence"])
+    level = logging.WARNING if report["verdict"]["kind"] == "unknown" else logging.INFO
+    log.log(level, "%s", report["verdict"]["sentence"])
     if plot is not None:
         plot_learning_curve(plot, history_of(store))
     emit(
