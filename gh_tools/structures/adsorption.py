@@ -50,8 +50,8 @@ def adsorb(
 
     Args:
         atoms: changed in place; the adsorbates are its last atoms.
-        amounts: how many by name; a rate is that of the surface's atoms, of a Poisson distribution at most all sites
-            that are left are taken.
+        amounts: how many by name, one after the other; a rate is that of the sites that are left, which are all atoms of
+            the surface at first, and a Poisson distribution takes all of them at most.
         height: of an adsorbate's lowest atom above the surface's atom, in Å.
         rng: where numbers, sites and orientations come from.
 
