@@ -31,17 +31,26 @@ def find_sources(
     """
     found, names = [], []
     for given in paths:
+        pattern = not os.path.lexists(given)
+        before = len(found)
         for root in _expanded(given):
             here = list(_search(root, formats))
-            if not here:
-                known = ", ".join(form.title for form in formats if form.read)
-                raise NoInputError(
-                    f"{root}: no H and S were found there, looking for {known}; name the folder that holds the "
-                    "files of one structure, or a folder of such folders"
-                )
+            # What a pattern meets beside structures, such as notes, is passed over.
+            if not here and not pattern:
+                raise NoInputError(_nothing(root, formats))
             found += here
             names += [_name(root, source) for _, source in here]
+        if len(found) == before:
+            raise NoInputError(_nothing(given, formats))
     return found, unique_names(names)
+
+
+def _nothing(place: Path | str, formats: Sequence[Format]) -> str:
+    known = ", ".join(form.title for form in formats if form.read)
+    return (
+        f"{place}: no H and S were found there, looking for {known}; name the folder that holds the files of one "
+        "structure, or a folder of such folders"
+    )
 
 
 def _expanded(given: str) -> list[Path]:

@@ -12,12 +12,12 @@ SHELLS = {6: (0, 1, 0), 42: (0, 2, 1, 3)}
 REACH = 2.2
 
 
-def sample(spins=1, seed=0, degrees=SHELLS, overlap=0.1):
-    """Four atoms in a skew cell, listed in turns, one of them outside of it; S is positive definite."""
+def sample(spins=1, seed=0, degrees=SHELLS, overlap=0.1, symbols="CMoCMo"):
+    """Two C and two Mo in a skew cell, listed in turns or as symbols say, one of them outside of it; S is positive definite."""
     random = np.random.default_rng(seed)
     cell = np.array([[4.1, 0.2, 0.0], [1.3, 4.4, 0.3], [-0.4, 0.5, 4.8]])
     scaled = np.array([[0.05, 0.1, 0.9], [0.45, 0.55, 0.35], [1.02, 0.6, 0.2], [0.5, -0.1, 0.6]])
-    atoms = wrapped(ase.Atoms("CMoCMo", scaled @ cell, cell=cell, pbc=True))
+    atoms = wrapped(ase.Atoms(symbols, scaled @ cell, cell=cell, pbc=True))
     basis = Basis(
         {
             z: ElementBasis(

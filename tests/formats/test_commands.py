@@ -71,6 +71,14 @@ def test_patterns_names_of_formats_and_a_file(call, tree):  # noqa: F811
     done = call("gh-import deeph 'runs/*/d*h' -o one.hamiltonians.zarr -q", tree)
     assert (done.returncode, done.stdout) == (0, "one.hamiltonians.zarr\n"), done.stderr
     assert len(read(tree / "one.hamiltonians.zarr")) == 1
+    # What else a pattern meets is passed over, unless that is all.
+    (tree / "runs" / "README").write_text("notes")
+    done = call("gh-import deeph 'runs/*' -o two.hamiltonians.zarr -q", tree)
+    assert done.returncode == 0 and len(read(tree / "two.hamiltonians.zarr")) == 2, done.stderr
+    done = call("gh-import deeph runs/b runs/README -o none.hamiltonians.zarr", tree)
+    assert done.returncode == 66 and "runs/README: no H and S" in done.stderr
+    done = call("gh-import 'runs/[R]*' -o none.hamiltonians.zarr", tree)
+    assert done.returncode == 66 and "runs/[R]*: no H and S" in done.stderr
     done = call("gh-import runs --format openmx -o none.hamiltonians.zarr", tree)
     assert done.returncode == 66 and "looking for OpenMX" in done.stderr
     done = call("gh-import runs --format siest -o none.hamiltonians.zarr", tree)

@@ -231,6 +231,27 @@ class TestAbacus(Contract):
     matrices = ("data-HR-sparse_SPIN0.csr", "data-SR-sparse_SPIN0.csr")
 
 
+class TestAbacus2026(Contract):
+    """Atoms of an element follow each other, and shells ascend in l."""
+
+    name = "abacus"
+    program = "abacus"
+    ascending = True
+    written = False
+    spins = (1, 2)
+    tolerance = 1e-12
+    matrices = ("hrs1_nao.csr", "srs1_nao.csr")
+
+    def sample(self, spins=1):
+        return sample(spins, degrees={6: (0, 0, 1), 42: (0, 1, 2, 3)}, symbols="C2Mo2")
+
+    def make(self, place, ham):
+        self.make_dense(place, writers.dense(ham, self.program))
+
+    def make_dense(self, place, found):
+        writers.write_abacus(place, found)
+
+
 class TestOpenMX(Contract):
     name = "openmx"
     program = "openmx"

@@ -17,6 +17,7 @@ from gh_tools.orbitals.bloch import BlochSum
 from tests.formats.functions import Dense, places_and_signs
 
 HARTREE = 27.2113845
+RYDBERG = 13.605698
 
 
 def cells_and_matrices(ham, field, spin=0):
@@ -205,6 +206,65 @@ def write_aims(folder, found):
         numbers = [*(x / scale for x in value), 0.0]
         (folder / f"{name}.out").write_text("\n".join(map(repr, map(float, numbers))) + "\n")
     (folder / "aims.out").write_text(f" | Chemical potential (Fermi level) in eV : {found.fermi}\n")
+
+
+def write_abacus(folder, found):
+    """The layout of 2026: the structure in the header, six values and sixteen indices a line."""
+    import scipy.sparse
+
+    folder.mkdir()
+    atoms, n = found.atoms, int(found.ptr()[-1])
+    numbers = list(dict.fromkeys(atoms.numbers.tolist()))
+    symbols = [chemical_symbols[z] for z in numbers]
+    shells = {
+        z: "".join(
+            f"{found.shells[z].count(degree)}{'spdf'[degree]}"
+            for degree in sorted(set(found.shells[z]))
+        )
+        for z in numbers
+    }
+    stru = ["ATOMIC_SPECIES", *(f"{symbol} 1 {symbol}.upf" for symbol in symbols)]
+    stru += ["NUMERICAL_ORBITAL"]
+    stru += [f"{chemical_symbols[z]}_gga_7au_100Ry_{shells[z]}.orb" for z in numbers]
+    (folder / "STRU").write_text("\n".join(stru) + "\n")
+    (folder / "running_scf.log").write_text(f"EFERMI = {found.fermi} eV\n")
+    files = [("srs1_nao.csr", "S", found.s)]
+    files += [(f"hrs{spin + 1}_nao.csr", "H", h / RYDBERG) for spin, h in enumerate(found.spins)]
+    for name, letter, matrices in files:
+        lines = [
+            "--- Ionic Step 1 ---",
+            f"1 # print {letter} matrix in real space {letter}(R)",
+            f"{len(found.spins)} # number of spin directions",
+            f"{n} # number of localized basis",
+            f"{len(found.cells)} # number of Bravais lattice vector R",
+            "a structure",
+            "1.0",
+            *(" ".join(f"{x:.15f}" for x in row) for row in atoms.cell.array),
+            " ".join(symbols),
+            " ".join(str((atoms.numbers == z).sum()) for z in numbers),
+            "Direct",
+            *(
+                " ".join(f"{x:.15f}" for x in row)
+                for row in atoms.cell.scaled_positions(atoms.positions)
+            ),
+            f"#{70 * '-'}#",
+            f"# CSR Format of {letter}(R) #",
+            f"#{70 * '-'}#",
+        ]
+        for cell, matrix in zip(found.cells.tolist(), matrices, strict=True):
+            csr = scipy.sparse.csr_array(matrix)
+            lines.append(" ".join(map(str, [*cell, csr.nnz])))
+            for label, values, width in (
+                ("values", [f"{x:.16e}" for x in csr.data], 6),
+                ("column indices", csr.indices.tolist(), 16),
+                ("row pointers", csr.indptr.tolist(), 16),
+            ):
+                lines.append(f"# CSR {label}")
+                lines += [
+                    " ".join(map(str, values[start : start + width]))
+                    for start in range(0, len(values), width)
+                ]
+        (folder / name).write_text("\n".join(lines) + "\n")
 
 
 def as_sisl(found):
