@@ -29,7 +29,8 @@ def find_sources(
     Raises:
         NoInputError: a path is not there, or holds nothing of these formats.
     """
-    found, names = [], []
+    found: list[tuple[Format, Source]] = []
+    names: list[str] = []
     for given in paths:
         pattern = not os.path.lexists(given)
         before = len(found)

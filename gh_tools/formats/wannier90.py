@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple, TextIO
+from typing import NamedTuple
 
 import ase
 import numpy as np
@@ -17,9 +18,8 @@ from gh_tools.console import log
 from gh_tools.errors import DataError
 from gh_tools.formats.files import number_of
 from gh_tools.formats.format import Format, Source
-from gh_tools.formats.lowdin import lowdin
 from gh_tools.formats.matrices import CodeMatrices, Entries, Orbitals
-from gh_tools.orbitals.blocks import Hamiltonian
+from gh_tools.formats.wannier90_writing import write
 
 _ENDINGS = ("_tb.dat", "_hr.dat")  # the first has more digits
 _DEGREES = {"s": 1, "p": 3, "d": 5, "f": 7, "sp": 2, "sp2": 3, "sp3": 4, "sp3d": 5, "sp3d2": 6}
@@ -50,15 +50,45 @@ def _find(path: Path) -> Sequence[Source]:
     for ending in _ENDINGS:
         for file in sorted(path.glob(f"*{ending}")):
             seeds.setdefault(_seed(file), file)
-    return [Source(file) for _, file in sorted(seeds.items())]
+    downs = {_seed(down) for file in seeds.values() if (down := _spin_down(file)) is not None}
+    return [Source(file) for seed, file in sorted(seeds.items()) if seed not in downs]
 
 
 def _seed(file: Path) -> str:
     return file.name.removesuffix("_tb.dat").removesuffix("_hr.dat")
 
 
+def _spin_down(file: Path) -> Path | None:
+    """Return the file of the other spin, where this is one of spin up, such as ``Fe_up_hr.dat``."""
+    seed = _seed(file)
+    for up, down in (("_up", "_dn"), ("_up", "_down"), (".up", ".dn"), (".up", ".down")):
+        if seed.endswith(up):
+            other = file.with_name(seed.removesuffix(up) + down + file.name.removeprefix(seed))
+            if other.is_file():
+                return other
+    return None
+
+
 def _read(source: Source) -> CodeMatrices:
-    file = source.path
+    up = _read_channel(source.path)
+    other = _spin_down(source.path)
+    if other is None:
+        return up
+    down = _read_channel(other)
+    if (
+        up.spinor
+        or down.spinor
+        or not np.array_equal(up.orbitals.atom, down.orbitals.atom)
+        or not np.array_equal(up.atoms.numbers, down.atoms.numbers)
+    ):
+        raise DataError(
+            f"expected functions of both spins on the same atoms, found others in {other.name}; move one of them into "
+            "a folder of its own"
+        )
+    return replace(up, hamiltonian=[*up.hamiltonian, *down.hamiltonian])
+
+
+def _read_channel(file: Path) -> CodeMatrices:
     seed = _seed(file)
     found = _read_tb(file) if file.name.endswith("_tb.dat") else _read_hr(file)
     win = file.with_name(f"{seed}.win")
@@ -308,92 +338,4 @@ def _distribute(found: _Elements, row, column, vector, value, file: Path):
     return unique[:, 3], unique[:, 4], unique[:, :3], summed
 
 
-def _write(path: Path, hamiltonian: Hamiltonian) -> None:
-    path.mkdir()
-    spins = [""] if hamiltonian.n_spins == 1 else ["_up", "_dn"]
-    for spin, name in enumerate(spins):
-        cells, matrices = lowdin(hamiltonian, spin)
-        seed = f"wannier90{name}"
-        _write_hr(path / f"{seed}_hr.dat", cells, matrices)
-        _write_tb(path / f"{seed}_tb.dat", cells, matrices, hamiltonian)
-        _write_win(path / f"{seed}.win", hamiltonian)
-
-
-_NOTE = " Loewdin-orthogonalised by gh-tools: the spectrum of H and S, other functions"
-
-
-def _write_hr(file: Path, cells: np.ndarray, matrices: np.ndarray) -> None:
-    n = matrices.shape[1]
-    with file.open("w") as stream:
-        stream.write(f"{_NOTE}\n{n:12d}\n{len(cells):12d}\n")
-        _write_degeneracies(stream, len(cells))
-        for cell, matrix in zip(cells.tolist(), matrices, strict=True):
-            start = "".join(f"{x:5d}" for x in cell)
-            _write_elements(stream, matrix[..., None], start + "%5d%5d%20.12f{0:20.12f}\n")
-
-
-def _write_tb(
-    file: Path, cells: np.ndarray, matrices: np.ndarray, hamiltonian: Hamiltonian
-) -> None:
-    """Write H and positions; of these the functions' centres alone are known, which are taken to be the atoms."""
-    n = matrices.shape[1]
-    atoms = hamiltonian.atoms
-    centre = np.repeat(atoms.positions, hamiltonian.basis.n_orbitals(atoms.numbers), axis=0)
-    with file.open("w") as stream:
-        stream.write(f"{_NOTE}; positions are those of the atoms\n")
-        for row in atoms.cell.complete().array.tolist():
-            stream.write(" ".join(f"{x:.12f}" for x in row) + "\n")
-        stream.write(f"{n:12d}\n{len(cells):12d}\n")
-        _write_degeneracies(stream, len(cells))
-        for cell, matrix in zip(cells.tolist(), matrices, strict=True):
-            stream.write("\n" + "".join(f"{x:5d}" for x in cell) + "\n")
-            _write_elements(stream, matrix[..., None], "%5d%5d%20.12e{0:20.12e}\n")
-        for cell in cells.tolist():
-            home = not any(cell)
-            stream.write("\n" + "".join(f"{x:5d}" for x in cell) + "\n")
-            r = np.zeros((n, n, 3))
-            if home:
-                r[range(n), range(n)] = centre
-            _write_elements(stream, r, "%5d%5d" + 3 * "%20.12e{0:20.12e}" + "\n")
-
-
-def _write_elements(stream: TextIO, matrix: Float[np.ndarray, "n n values"], line: str) -> None:
-    """Write a line for each element, the first index varying fastest: both indices from 1, then the values.
-
-    Args:
-        stream: where to.
-        matrix: the values of each element.
-        line: its form, in which {0} stands for an imaginary part.
-    """
-    n = len(matrix)
-    j, i = np.indices((n, n)) + 1
-    rows = np.concatenate([np.stack([i, j], axis=-1), matrix.swapaxes(0, 1)], axis=-1)
-    # All lines at once: there are millions of them.
-    stream.write(n * n * line.format(0.0) % tuple(rows.ravel().tolist()))
-
-
-def _write_degeneracies(stream, count: int) -> None:
-    for start in range(0, count, 15):
-        stream.write("    1" * min(15, count - start) + "\n")
-
-
-def _write_win(file: Path, hamiltonian: Hamiltonian) -> None:
-    """Write the structure beside, as readers of ``_hr.dat`` expect it."""
-    atoms, basis = hamiltonian.atoms, hamiltonian.basis
-    lines = [f"num_wann = {hamiltonian.n_orbitals}"]
-    if np.isfinite(fermi := hamiltonian.scalars.get("fermi_level", np.nan)):
-        lines.append(f"fermi_energy = {fermi!r}")
-    cell = [" ".join(map(repr, row)) for row in atoms.cell.complete().array.tolist()]
-    lines += ["begin unit_cell_cart", "ang", *cell, "end unit_cell_cart"]
-    rows = zip(atoms.symbols, atoms.positions.tolist(), strict=True)
-    positions = [f"{s} " + " ".join(map(repr, row)) for s, row in rows]
-    lines += ["begin atoms_cart", "ang", *positions, "end atoms_cart"]
-    projections = [
-        "f=" + ",".join(map(repr, row)) + ":" + ";".join(f"l={l}" for l in basis[int(z)].degrees)  # noqa: E741
-        for row, z in zip(atoms.get_scaled_positions().tolist(), atoms.numbers, strict=True)
-    ]
-    lines += ["begin projections", *projections, "end projections"]
-    file.write_text("\n".join(lines) + "\n")
-
-
-FORMAT = Format("wannier90", "wannier90", _find, _read, _write)
+FORMAT = Format("wannier90", "wannier90", _find, _read, write)

@@ -416,6 +416,7 @@ class TestWannier90(Contract):
     """Orthogonal: H(k) is S(k)^(-1/2) H(k) S(k)^(-1/2)."""
 
     name = "wannier90"
+    spins = (1, 2)
     tolerance = 2e-9  # neglected cells
     matrices = ("wannier90_tb.dat",)
 
