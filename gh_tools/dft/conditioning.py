@@ -67,16 +67,13 @@ def warn_if_poor(
             poor[found.element] = worst
     for number, found in sorted(poor.items()):
         what = "is not positive definite" if found.lowest <= 0 else "is nearly singular"
+        symbol, code = chemical_symbols[number], basis[number].code
+        name = basis[number].basis_name or (f"of {code}" if code else "unnamed")
+        how = f"in {code}" if code else f"(gh-label --set energy_shift.{symbol}=0.2)"
         log.warning(
             "S %s: eigenvalues from %.1g to %.1f, the lowest of %s (basis %s); spectra would magnify "
-            "errors of H: label and train with a smaller or a confined basis, as by gh-label --set energy_shift.%s=0.2, "
-            "or a longer pair cutoff",
-            *(what, found.lowest, found.highest),
-            *(
-                chemical_symbols[number],
-                basis[number].basis_name or basis[number].code or "unnamed",
-                chemical_symbols[number],
-            ),
+            "errors of H: label and train with a smaller or a confined basis %s, or a longer pair cutoff",
+            *(what, found.lowest, found.highest, symbol, name, how),
         )
     return all_found
 
