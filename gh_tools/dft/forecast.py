@@ -16,7 +16,7 @@ from gh_tools.console import log
 from gh_tools.dft.conditioning import POOR, warn_if_poor
 from gh_tools.dft.config import LabelConfig
 from gh_tools.dft.overlap import Overlap
-from gh_tools.dft.scf import NotConverged, boxed, kpoint_sampling, run, with_reduced_cell
+from gh_tools.dft.scf import SCFNotConverged, boxed, kpoint_sampling, run, with_reduced_cell
 from gh_tools.errors import DataError, GhError
 from gh_tools.orbitals.basis import Basis
 from gh_tools.orbitals.pairs import basis_cutoffs, wrapped
@@ -135,7 +135,7 @@ def measure(
             start = time.perf_counter(), time.process_time()
             try:
                 run(atoms, brief, own, Path(folder) / "gpaw.txt")
-            except NotConverged:
+            except SCFNotConverged:
                 pass
             except (GhError, MemoryError, OSError):
                 raise

@@ -34,7 +34,7 @@ _BYTES_A_POINT, _BYTES_A_POINT_AND_SPIN = 550, 500
 _MOST_KPOINTS = 10**6
 
 
-class NotConverged(DataError):
+class SCFNotConverged(DataError):
     """A self-consistent cycle that its limit of steps ended."""
 
 
@@ -120,7 +120,7 @@ def run(atoms: ase.Atoms, config: LabelConfig, basis: Basis, log: Path | str):
     Its cell is the reduced one, see `with_reduced_cell`, with a box as `boxed` gives it.
 
     Raises:
-        NotConverged: it did not converge.
+        SCFNotConverged: it did not converge.
         DataError: it would have more points of its grid than fit into memory.
     """
     from gpaw import KohnShamConvergenceError
@@ -151,7 +151,7 @@ def run(atoms: ase.Atoms, config: LabelConfig, basis: Basis, log: Path | str):
     try:
         atoms.get_potential_energy()
     except KohnShamConvergenceError:
-        raise NotConverged(
+        raise SCFNotConverged(
             f"not self-consistent after {config.max_iterations} iterations; look at {log}, and raise "
             "max_iterations or the smearing"
         ) from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import e3x
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -19,10 +18,8 @@ from gh_tools.model.gated_dense import GatedDense
 from gh_tools.model.graph import Graph
 from gh_tools.model.prediction import Prediction
 from gh_tools.model.product import Product
+from gh_tools.model.radial import pair_envelope
 from gh_tools.orbitals.irreps import IrrepLayout
-
-# Fraction of a pair's cutoff from where its irreps are led to zero.
-_SWITCH_START = 0.8
 
 
 class BondFrame(nn.Module):
@@ -137,8 +134,7 @@ class BondFrame(nn.Module):
             pair_type,
         )
         irreps = self.bond_readout(features, scalars, pair_type)
-        distance = jnp.linalg.norm(graph.pair_vector, axis=-1)
-        fade = 1.0 - e3x.nn.smooth_switch(distance / cutoff, _SWITCH_START, 1.0)
+        fade = pair_envelope(graph.pair_vector, cutoff)
         return (irreps * (fade * graph.pair_mask)).T
 
     def _normed(self, features: Float[Array, "rows features atoms"]) -> Array:

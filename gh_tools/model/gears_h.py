@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import e3x
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -14,14 +13,12 @@ from gh_tools.model.bond_centered import BondCentered
 from gh_tools.model.config import GearsHConfig
 from gh_tools.model.graph import Graph
 from gh_tools.model.prediction import Prediction
+from gh_tools.model.radial import pair_envelope
 from gh_tools.model.readout import Readout
 from gh_tools.model.residual import ResidualDense
 from gh_tools.orbitals.irreps import IrrepLayout, Irreps
 
 Features = Float[Array, "atoms 2 lm features"]
-
-# Fraction of a pair's cutoff from where its irreps are led to zero.
-_SWITCH_START = 0.8
 
 
 class GearsH(nn.Module):
@@ -95,8 +92,7 @@ class GearsH(nn.Module):
         transposed = sign * jnp.take_along_axis(backward, partner, axis=1)
         irreps = jnp.where(like[:, None], (forward + transposed) / 2, forward)
 
-        distance = jnp.linalg.norm(graph.pair_vector, axis=-1)
-        fade = 1.0 - e3x.nn.smooth_switch(distance / cutoff, _SWITCH_START, 1.0)
+        fade = pair_envelope(graph.pair_vector, cutoff)
         return irreps * (fade * graph.pair_mask)[:, None]
 
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import e3x
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
+
+# Fraction of a pair's cutoff from where its irreps are led to zero.
+SWITCH_START = 0.8
 
 
 def radial_functions(
@@ -22,6 +26,19 @@ def radial_functions(
         count: how many.
     """
     return getattr(e3x.nn, name)(distance / cutoff, num=count, limit=1.0)
+
+
+def pair_envelope(
+    vector: Float[Array | np.ndarray, "pairs 3"], cutoff: Float[Array | np.ndarray, " pairs"]
+) -> Float[Array, " pairs"]:
+    """Return the factors that lead the irreps of pairs to zero: 1 within 0.8 of the cutoff, 0 at it, smooth between.
+
+    Args:
+        vector: from one atom of each pair to the other, in Å.
+        cutoff: of each pair, in Å.
+    """
+    distance = jnp.linalg.norm(vector, axis=-1)
+    return 1.0 - e3x.nn.smooth_switch(distance / cutoff, SWITCH_START, 1.0)
 
 
 def harmonics(

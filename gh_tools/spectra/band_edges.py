@@ -15,13 +15,13 @@ from jaxtyping import Float
 
 from gh_tools.orbitals.blocks import Hamiltonian
 from gh_tools.spectra.band_extrema import (
-    MOST_ORBITALS,
-    Bands,
+    Dispersion,
     Extremum,
     effective_masses,
     extrema,
     minimum,
 )
+from gh_tools.spectra.choice import REFINED_LIMIT
 from gh_tools.spectra.config import RESOLUTION
 from gh_tools.spectra.eigen import Eigenvalues
 from gh_tools.spectra.fermi import DIRECT, BandEdges, band_edges
@@ -52,7 +52,7 @@ def refined_edges(
     occupied = occupied_bands(hamiltonian, eigenvalues, on_kpoints)
     if occupied is None:
         return on_kpoints
-    bands = Bands(hamiltonian)
+    bands = Dispersion(hamiltonian)
     both = extrema(bands, eigenvalues, occupied)
     edges = _edges_between(both[0].energy, both[1].energy, on_kpoints)
     if edges.gap == 0:
@@ -98,7 +98,7 @@ def refined_gap(hamiltonian: Hamiltonian, eigenvalues: Eigenvalues, occupied: Se
         Edges, gap, and masses. Energies are right to 0.1 meV, as far as the grid has a point in the valley of each
         extremum.
     """
-    bands = Bands(hamiltonian)
+    bands = Dispersion(hamiltonian)
     kpoints, energies = eigenvalues.kpoints.points, eigenvalues.energies
     valence, conduction = extrema(bands, eigenvalues, occupied)
     spacing = bands.spacing(eigenvalues.kpoints)
@@ -123,7 +123,7 @@ def occupied_bands(
         eigenvalues: its eigenvalues on k-points.
         edges: those of the k-points.
     """
-    small = hamiltonian.n_orbitals <= MOST_ORBITALS and hamiltonian.atoms.pbc.any()
+    small = hamiltonian.n_orbitals <= REFINED_LIMIT and hamiltonian.atoms.pbc.any()
     if edges.gap == 0 or not small:
         return None
     middle = 0.5 * (edges.valence + edges.conduction)
@@ -131,7 +131,7 @@ def occupied_bands(
     return (below + np.sum(eigenvalues.energies[:, 0] < middle, axis=-1)).tolist()
 
 
-def _narrowest(bands: Bands, both: Iterable[Extremum], occupied: Sequence[int]) -> float:
+def _narrowest(bands: Dispersion, both: Iterable[Extremum], occupied: Sequence[int]) -> float:
     """Return the smallest energy between occupied and empty states of one spin at the k-points of both edges, eV."""
     found = [
         (energies[n] - energies[n - 1])
@@ -150,7 +150,7 @@ def _edges_between(valence: float, conduction: float, on_kpoints: BandEdges) -> 
     return BandEdges(valence, conduction, conduction - valence)
 
 
-def _edge(bands: Bands, extremum: Extremum) -> Edge:
+def _edge(bands: Dispersion, extremum: Extremum) -> Edge:
     """Return an extremum with its degeneracy and, of a single band, its effective masses.
 
     Time reversal and inversion make two bands of spinors one everywhere.
@@ -163,7 +163,7 @@ def _edge(bands: Bands, extremum: Extremum) -> Edge:
 
 
 def _difference(
-    bands: Bands, spin: int, n: int, k: Float[np.ndarray, "3"]
+    bands: Dispersion, spin: int, n: int, k: Float[np.ndarray, "3"]
 ) -> tuple[float, Float[np.ndarray, " periodic"]]:
     """Return the energy of band n above band n - 1 in eV, and its gradient along the axes in eV Å."""
     upper, lower = bands.band(k, spin, n), bands.band(k, spin, n - 1)

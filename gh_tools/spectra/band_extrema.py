@@ -20,16 +20,15 @@ from scipy.constants import electron_mass, elementary_charge, hbar
 from gh_tools.errors import DataError
 from gh_tools.orbitals.bloch import BlochSum
 from gh_tools.orbitals.blocks import Hamiltonian
+from gh_tools.spectra.choice import REFINED_LIMIT
 from gh_tools.spectra.eigen import Eigenvalues
 from gh_tools.spectra.kpoints import KPoints
 
 # ħ²/m_e in eV Å².
 HBAR2_PER_MASS = hbar**2 / electron_mass / elementary_charge * 1e20
-# Orbitals up to which edges are refined. A larger cell has a small zone, whose grid misses little.
-MOST_ORBITALS = 600
 # Points of the grid, no two of which are neighbours, of which a refinement may start: of a small cell, whose zone is
 # large, and of one with more orbitals than that.
-STARTS = {60: 6, MOST_ORBITALS: 2}
+STARTS = {60: 6, REFINED_LIMIT: 2}
 # 1/Å. Step of the differences that give masses: bands are parabolic over much longer distances, and
 # the gradient is exact to 1e-9 eV Å.
 _STEP = 1e-3
@@ -39,7 +38,7 @@ _GRADIENT = 5e-3
 _CONVERGED = 1e-5
 
 
-class Bands:
+class Dispersion:
     """Eigenvalues and their gradients at any k.
 
     Attributes:
@@ -119,7 +118,7 @@ class Extremum:
 
 
 def extrema(
-    bands: Bands, eigenvalues: Eigenvalues, occupied: Sequence[int]
+    bands: Dispersion, eigenvalues: Eigenvalues, occupied: Sequence[int]
 ) -> tuple[Extremum, Extremum]:
     """Return the highest occupied and the lowest empty state, of all spins and k."""
     spacing = bands.spacing(eigenvalues.kpoints)
@@ -151,7 +150,7 @@ def _on_kpoints(
 
 
 def _signed(
-    bands: Bands, spin: int, band: int, sign: int, k: Float[np.ndarray, "3"]
+    bands: Dispersion, spin: int, band: int, sign: int, k: Float[np.ndarray, "3"]
 ) -> tuple[float, Float[np.ndarray, " periodic"]]:
     """Return the energy of a band times a sign in eV, and its gradient along the axes in eV Å."""
     energy, gradient = bands.band(k, spin, band)
@@ -159,7 +158,7 @@ def _signed(
 
 
 def minimum(
-    bands: Bands,
+    bands: Dispersion,
     kpoints: Float[np.ndarray, "some 3"],
     energies: Float[np.ndarray, " some"],
     spacing: float,
@@ -220,7 +219,7 @@ def minimum(
 
 
 def _starts(
-    bands: Bands,
+    bands: Dispersion,
     kpoints: Float[np.ndarray, "some 3"],
     energies: Float[np.ndarray, " some"],
     spacing: float,
@@ -240,7 +239,7 @@ def _starts(
 
 
 def effective_masses(
-    bands: Bands, extremum: Extremum
+    bands: Dispersion, extremum: Extremum
 ) -> tuple[Float[np.ndarray, " periodic"], Float[np.ndarray, "periodic 3"]]:
     """Return principal effective masses in electron masses, and their axes, from differences of the exact gradient."""
     dimension = bands.axes.shape[1]

@@ -12,6 +12,10 @@ Solver = Literal["dense", "slices", "kpm"]
 # Orbitals up to which dense solvers are used: all eigenvalues then cost less than a window by slices
 # (docs/how-to/spectra.md). Comparisons, which need all eigenvalues, leave larger structures out.
 DENSE_LIMIT = 5000
+# Orbitals up to which a dense solver answers a question beside, in seconds: how deep the deepest state is.
+DEEPEST_STATE_LIMIT = 2000
+# Orbitals up to which band edges are refined between k-points. A larger cell has a small zone, whose grid misses little.
+REFINED_LIMIT = 600
 # Matrices of N² elements that a dense solution holds at its peak: H, S, vectors and work.
 DENSE_MATRICES = 8
 

@@ -14,7 +14,7 @@ from gh_tools.console import log, progress, track
 from gh_tools.errors import DataError, NoInputError
 from gh_tools.orbitals.blocks import Hamiltonian
 from gh_tools.resources import free_memory
-from gh_tools.spectra.choice import Solver, choose_solver
+from gh_tools.spectra.choice import DEEPEST_STATE_LIMIT, Solver, choose_solver
 from gh_tools.spectra.config import DosConfig
 from gh_tools.spectra.sparse.factor import available_engines
 from gh_tools.spectra.spectra import Spectra, gather, read_spectra
@@ -26,7 +26,7 @@ from gh_tools.spectra.spectrum import (
     prepared,
 )
 from gh_tools.spectra.store import SpectraWriter, to_part
-from gh_tools.spectra.window import MOST_ORBITALS, whole_window
+from gh_tools.spectra.window import whole_window
 from gh_tools.store.hamiltonians import HamiltonianReader
 from gh_tools.store.identity import match
 from gh_tools.store.parts import Parts, Pieces
@@ -124,7 +124,7 @@ def _window(reader: HamiltonianReader, config: DosConfig) -> tuple[float, float]
     """Return a window that holds the valence states of all structures, by some of each set of elements."""
     kinds: dict[frozenset[int], list[int]] = {}
     for index, atoms in enumerate(reader.structures.atoms):
-        if reader.basis.n_orbitals(atoms.numbers).sum() <= MOST_ORBITALS:
+        if reader.basis.n_orbitals(atoms.numbers).sum() <= DEEPEST_STATE_LIMIT:
             kinds.setdefault(frozenset(atoms.numbers.tolist()), []).append(index)
     chosen = sorted(index for indices in kinds.values() for index in indices[:_LOOKED_AT])
 

@@ -10,6 +10,7 @@ import scipy.linalg
 
 from gh_tools.errors import DataError
 from gh_tools.orbitals.blocks import Hamiltonian
+from gh_tools.spectra.choice import DEEPEST_STATE_LIMIT
 from gh_tools.spectra.config import DosConfig
 from gh_tools.spectra.dos import REACH
 from gh_tools.spectra.eigen import solve
@@ -18,9 +19,6 @@ from gh_tools.spectra.kpoints import monkhorst_pack
 
 # eV from E_F. The window reaches further down where valence states do.
 USUAL = (-10.0, 10.0)
-# Orbitals of the largest structure of which the deepest state is looked for, in seconds. Of larger ones, most of which
-# are not solved densely, each state in the window costs.
-MOST_ORBITALS = 2000
 # Orbitals below which the corners of the zone count besides Γ: of a small cell the zone is large.
 _SMALL = 200
 # eV. By so much the few k-points may miss the lowest band's bottom, or a metal's Fermi level.
@@ -32,7 +30,8 @@ def whole_window(config: DosConfig, hamiltonians: Iterable[Hamiltonian]) -> DosC
 
     Args:
         config: what is computed.
-        hamiltonians: of the structures; those of more than 2000 orbitals have no say.
+        hamiltonians: of the structures; those of more than `DEEPEST_STATE_LIMIT` orbitals have no say: most are
+            not solved densely, and each state in the window costs.
 
     Returns:
         The configuration, with a window from -10 eV or below, in whole eV, to 10 eV.
@@ -42,7 +41,7 @@ def whole_window(config: DosConfig, hamiltonians: Iterable[Hamiltonian]) -> DosC
     tail = _MARGIN + min(REACH * config.width, 10.0)
     low = USUAL[0]
     for one in hamiltonians:
-        if one.n_orbitals <= MOST_ORBITALS:
+        if one.n_orbitals <= DEEPEST_STATE_LIMIT:
             # What is wrong with one that has no spectrum is told when its turn comes.
             with contextlib.suppress(DataError, scipy.linalg.LinAlgError):
                 low = min(low, float(np.floor(_depth(one) - tail)))

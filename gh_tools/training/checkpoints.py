@@ -26,7 +26,7 @@ _OVERHEAD = 1 << 18
 
 
 @dataclass
-class Progress:
+class RunState:
     """Where a run stands; with the arrays it is all that the rest of the run depends on.
 
     Attributes:
@@ -82,7 +82,7 @@ class Checkpoints:
         )
         self._manager = ocp.CheckpointManager(directory.absolute(), options=options)
 
-    def save(self, arrays: Any, progress: Progress) -> None:
+    def save(self, arrays: Any, progress: RunState) -> None:
         """Keep a checkpoint.
 
         Args:
@@ -112,7 +112,7 @@ class Checkpoints:
             ),
         )
 
-    def restore(self, like: Any) -> tuple[Any, Progress] | None:
+    def restore(self, like: Any) -> tuple[Any, RunState] | None:
         """Read the last checkpoint that is not damaged: training from the one before gives the same.
 
         Args:
@@ -139,7 +139,7 @@ class Checkpoints:
             )
         return None
 
-    def _read(self, step: int, like: Any) -> tuple[Any, Progress]:
+    def _read(self, step: int, like: Any) -> tuple[Any, RunState]:
         found = self._manager.restore(
             step,
             args=ocp.args.Composite(
@@ -148,7 +148,7 @@ class Checkpoints:
         )
         told = dict(found["progress"])
         checksum = told.pop("crc32", None)
-        arrays, progress = found["arrays"], Progress(**told)
+        arrays, progress = found["arrays"], RunState(**told)
         # Orbax has no checksums of large arrays. Earlier versions of gh-tools had none, either.
         if checksum != _checksum(arrays, progress):
             raise ValueError("its content is not what was written")
@@ -159,7 +159,7 @@ class Checkpoints:
         self._manager.close()
 
 
-def _checksum(arrays: Any, progress: Progress) -> int:
+def _checksum(arrays: Any, progress: RunState) -> int:
     found = zlib.crc32(json.dumps(asdict(progress), sort_keys=True).encode())
     for leaf in jax.tree.leaves(arrays):
         found = zlib.crc32(np.ascontiguousarray(leaf).data, found)

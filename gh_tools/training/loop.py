@@ -21,7 +21,7 @@ from gh_tools.model.build import build_model
 from gh_tools.model.ensemble import of_members
 from gh_tools.orbitals.irreps import IrrepLayout
 from gh_tools.trained_model.runtime import compiler_options
-from gh_tools.training.checkpoints import Checkpoints, Progress
+from gh_tools.training.checkpoints import Checkpoints, RunState
 from gh_tools.training.config import TrainConfig
 from gh_tools.training.data.batches import (
     Batch,
@@ -143,7 +143,7 @@ class Training:
                 (training_subset, _members(buckets, 0, len(training_subset))),
             )
         )
-        self.progress = Progress()
+        self.progress = RunState()
         self.checkpoints = Checkpoints(directory)
         found = self.checkpoints.restore(self._arrays())
         if found is not None:

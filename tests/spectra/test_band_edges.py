@@ -7,7 +7,7 @@ import pytest
 from gh_tools.errors import DataError
 from gh_tools.orbitals.bloch import BlochSum, bloch_matrix
 from gh_tools.spectra.band_edges import refined_edges, refined_edges_and_gap, refined_gap
-from gh_tools.spectra.band_extrema import HBAR2_PER_MASS, Bands
+from gh_tools.spectra.band_extrema import HBAR2_PER_MASS, Dispersion
 from gh_tools.spectra.config import DosConfig
 from gh_tools.spectra.eigen import solve
 from gh_tools.spectra.kpoints import KPoints, monkhorst_pack
@@ -108,7 +108,7 @@ def test_molecules_keep_their_levels(tight_binding):
 def test_gradients_are_the_differences(graphene):
     """With overlap, and at a general k-point of a skewed supercell."""
     hamiltonian = graphene((2, 1, 1), mass=0.3, overlap=0.1)
-    bands, k, step = Bands(hamiltonian), np.array([0.13, -0.21, 0.0]), 1e-4
+    bands, k, step = Dispersion(hamiltonian), np.array([0.13, -0.21, 0.0]), 1e-4
     for band in range(4):
         _, gradient = bands.band(k, 0, band)
         expected = [

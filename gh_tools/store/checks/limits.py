@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from gh_tools.orbitals.checks import (
+    LARGEST_ENERGY as LARGEST_ENERGY,
+)
+from gh_tools.orbitals.geometry import LARGEST_LENGTH as LARGEST_LENGTH
 from gh_tools.store.contents import Store
 
 # What no basis of atomic orbitals exceeds: reach of an orbital (Å) and degree.
 LARGEST_CUTOFF, LARGEST_DEGREE = 50.0, 8
-# Å; nothing that has atoms is this large.
-LARGEST_LENGTH = 1e6
-# eV: of a Fermi level, of an eigenvalue, of shift and scale.
-LARGEST_ENERGY = 1e5
 N_ELEMENTS = 118
 LONGEST_NAME = 1000
 
