@@ -37,7 +37,13 @@ def block_lists(
     pairs: Mapping[SpeciesPair, tuple],
     onsite: Int[np.ndarray, " some"] | None = None,
 ) -> dict[int | SpeciesPair, BlockList]:
-    """List the on-site blocks of all (or some) atoms by atomic number, then those of ``pairs`` (i, j, shift, ...)."""
+    """List the on-site blocks by atomic number, then those of pairs by species pair.
+
+    Args:
+        atoms: the structure.
+        pairs: by species pair: first atoms, second atoms, cell offsets of the second; what follows is left alone.
+        onsite: indices of the atoms whose on-site blocks are listed; None for all.
+    """
     onsite = np.arange(len(atoms)) if onsite is None else onsite
     lists = {}
     for number in np.unique(atoms.numbers[onsite]).tolist():

@@ -109,7 +109,13 @@ def overlap_blocks(
     integrals: TwoCenterIntegrals,
     projections: Projections,
 ) -> dict[int | SpeciesPair, Float[np.ndarray, "_pairs _ki _kj"]]:
-    """Compute S for lists of blocks, with PAW correction."""
+    """Compute S for lists of blocks: ⟨φ_i|φ_j⟩ + Σ_a ⟨φ_i|p̃_a⟩ ΔO_a ⟨p̃_a|φ_j⟩, the second term PAW's.
+
+    Args:
+        lists: which blocks, by element or species pair.
+        integrals: of the orbitals and projectors of these elements.
+        projections: ⟨p̃_a|φ_i⟩ of the structure.
+    """
     corrections = {z: setup.dO_ii for z, setup in integrals.setups.items()}
     result = projections.correction(corrections, lists)
     for key, block in lists.items():

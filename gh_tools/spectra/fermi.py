@@ -173,6 +173,11 @@ def fermi_level_of(
 ) -> float:
     """Return the Fermi level that the configuration asks for, eV.
 
+    Args:
+        hamiltonian: whose electrons fill the eigenvalues, and whose label may tell the Fermi level.
+        eigenvalues: of H, on k-points that stand for the zone.
+        config: whose Fermi level, and with which smearing.
+
     Raises:
         DataError: if it is the label's and there is none.
     """

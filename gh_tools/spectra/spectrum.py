@@ -112,7 +112,13 @@ class Spectrum:
 
 
 def kpoints_for(atoms: ase.Atoms, config: SamplingConfig, *, time_reversal: bool = True) -> KPoints:
-    """Return the k-points of a structure; both k and -k where its states have no time-reversal symmetry."""
+    """Return the k-points at which a structure is solved, with weights that add up to 1.
+
+    Args:
+        atoms: the structure, whose cell decides where the configuration gives no grid.
+        config: the grid, or its density in points per Å⁻¹.
+        time_reversal: whether E(k) = E(-k), so that one of both stands for the other with twice the weight.
+    """
     if config.kpts:
         return monkhorst_pack(config.kpts, time_reversal=time_reversal)
     return kpoints_for_density(atoms, config.kpoint_density, time_reversal=time_reversal)

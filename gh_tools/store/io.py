@@ -220,7 +220,14 @@ def put(
     values: Shaped[np.ndarray, "..."],
     attributes: Mapping[str, Any] | None = None,
 ) -> None:
-    """Create an array and fill it."""
+    """Create an array and fill it.
+
+    Args:
+        group: the root of the store.
+        key: path of the array.
+        values: all of it.
+        attributes: of the array, such as its ``unit``.
+    """
     values = np.asarray(values)
     create(group, key, values.shape, values.dtype, attributes)[...] = values
 
@@ -270,6 +277,14 @@ def put_stream(
     """Create an array and fill it with pieces that follow each other along its row axis.
 
     Pieces are gathered to whole shards, because writing part of a shard rewrites all of it.
+
+    Args:
+        group: the root of the store.
+        key: path of the array.
+        shape: of the whole array.
+        dtype: its type.
+        pieces: its rows, in order; together as many as ``shape`` says.
+        attributes: of the array, such as its ``unit``.
     """
     array = create(group, key, shape, dtype, attributes)
     axis = row_axis(shape)

@@ -47,6 +47,15 @@ def test_links_to_files_lead_somewhere(document):
             assert (document.parent / target).exists(), f"{document.name}: {target}"
 
 
+def test_the_first_page_leads_to_every_page():
+    docs = ROOT / "share/gh_tools/docs"
+    linked = set(re.findall(r"\]\(([^)#]+)\)", (docs / "index.md").read_text()))
+    pages = {str(page.relative_to(docs)) for page in docs.rglob("*.md")} - {"index.md"}
+    assert {
+        page for page in pages if "/20" not in page
+    } <= linked  # experiments have a list of their own
+
+
 def test_reference_names_every_command(flags):
     text = (ROOT / "share/gh_tools/docs/reference/commands.md").read_text()
     assert re.findall(r"^## (gh-\S+)", text, re.M) == list(flags)

@@ -113,6 +113,11 @@ def _multiply(indptr, indices, values, x, first, last, product):
 def make_pencil(hamiltonian: Hamiltonian, k: Float[np.ndarray, "3"], spin: int = 0) -> Pencil:
     """Sum blocks over lattice vectors into sparse H(k) and S(k), on the pattern of the blocks.
 
+    Args:
+        hamiltonian: H(R) and S(R).
+        k: in units of the reciprocal lattice vectors.
+        spin: which spin channel.
+
     Raises:
         DataError: if an element is not finite.
     """
