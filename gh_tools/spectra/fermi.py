@@ -9,7 +9,7 @@ structure is a metal or has an open shell, and has no gap.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Float
@@ -49,7 +49,7 @@ class BandEdges:
     conduction: float
     gap: float
     direct: bool | None = None
-    kpoints: Float[np.ndarray, "2 3"] | None = None
+    kpoints: Float[np.ndarray, "2 3"] | None = field(default=None, compare=False)
 
 
 def fermi_level(eigenvalues: Eigenvalues, n_electrons: float, smearing: float = 0.0) -> float:

@@ -84,7 +84,9 @@ def test_points_of_a_path_do_not_take_the_place_of_the_grid(tight_binding):
     for points in (grid, kpoints):
         levels = solve(hamiltonian, points, projected=False)
         edges, gap = refined_edges_and_gap(hamiltonian, levels, 2.0)
-        assert edges == refined_edges(hamiltonian, levels, 2.0)
+        alone = refined_edges(hamiltonian, levels, 2.0)
+        assert edges == alone
+        assert edges.kpoints == pytest.approx(alone.kpoints)
         assert edges.valence == pytest.approx(6.0, abs=1e-5)
         assert edges.conduction == pytest.approx(bottom, abs=1e-5)
         assert gap.gap == edges.gap
