@@ -151,5 +151,5 @@ def main(
 
 
 app = command(
-    main, "gh-bayes 'carriers ~ strain_x + strain_y' wse2.spectra.zarr --plot posterior.png"
+    main, "gh-bayes 'band_gap ~ strain_x + strain_y' wse2.spectra.zarr --plot posterior.png"
 )

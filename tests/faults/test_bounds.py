@@ -18,7 +18,7 @@ from gh_tools.store.partial import PartialStore
 from gh_tools.store.parts import Parts
 from gh_tools.store.read import open_store
 from gh_tools.store.records import write_once
-from gh_tools.training.checkpoints import Checkpoints, Progress
+from gh_tools.training.checkpoints import Checkpoints, RunState
 from tests.faults.jobs import MADE
 from tests.faults.mutate import seal
 
@@ -132,7 +132,7 @@ def checkpoints(tmp_path_factory):
     ]
     kept = Checkpoints(folder)
     for k, tree in enumerate(trees, start=1):
-        kept.save(tree, Progress(step=k, history=[{"loss": 0.5 / k, "bad": float("nan")}]))
+        kept.save(tree, RunState(step=k, history=[{"loss": 0.5 / k, "bad": float("nan")}]))
     kept.close()
     return folder, trees
 

@@ -18,7 +18,7 @@ import pytest
 from gh_tools.cli.command import _describe
 from gh_tools.errors import DataError, NoInputError, TryAgainError
 from gh_tools.resources import disk_error
-from gh_tools.training.checkpoints import Checkpoints, Progress
+from gh_tools.training.checkpoints import Checkpoints, RunState
 from gh_tools.workers.cluster import Cluster
 from gh_tools.workers.task import attempt, checked
 from tests.faults.cases import call
@@ -220,10 +220,10 @@ def test_a_checkpoint_that_has_no_room_leaves_those_before_it(small_disk):
     folder, enlarge = small_disk
     enlarge()
     checkpoints = Checkpoints(folder / "checkpoints")
-    checkpoints.save({"a": np.ones(10)}, Progress(step=1))
+    checkpoints.save({"a": np.ones(10)}, RunState(step=1))
     fill(folder, 400_000)
     with pytest.raises(OSError, match="No space left on device") as raised:
-        checkpoints.save({"a": np.ones(100_000)}, Progress(step=2))
+        checkpoints.save({"a": np.ones(100_000)}, RunState(step=2))
     assert raised.value.filename == str(folder / "checkpoints")
     assert checkpoints.restore({"a": np.zeros(10)})[1].step == 1
     checkpoints.close()
