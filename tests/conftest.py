@@ -114,6 +114,12 @@ BOND_FRAME = {
 }
 
 
+def tiny_configuration(epochs: int) -> str:
+    """A training configuration of the network above, as TOML."""
+    network = "".join(f"{key} = {value!r}\n" for key, value in BOND_FRAME.items())
+    return f"epochs = {epochs}\n[model]\n{network}"
+
+
 @pytest.fixture(scope="session")
 def random_model(tiny_scaleshift) -> Path:
     """A model store with the weights that training would start from, for the tiny labels' basis."""

@@ -28,7 +28,7 @@ RETIRED = (
     (
         r"adopt(s|ed)?|settle(s|d)?|part_done",
         "load weights, record outcome, progress fraction",
-        "training labels inference store dft",
+        "training labels inference store dft cli",
     ),
     (r"doomed|workplace", "previous, staging", "all"),
     (r"quarter[_ ]turns?|bond_turns?|turn_to_bond|BondAngles", "rotation", "all"),

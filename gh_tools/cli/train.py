@@ -149,12 +149,12 @@ def main(
     if dry_run:
         log.info("would train %s and write %s", loaded.model.model, path)
         return
-    settled = loaded.model_dump(mode="json")
+    whole = loaded.model_dump(mode="json")
     if split is not None:
         file = os.path.relpath(split.absolute(), path.absolute().parent)
         content = hashlib.sha256(split.read_bytes()).hexdigest()
-        settled["split"] = {"file": file, "sha256": content}
-    provenance = describe_run(loaded.seed, settled, opened.stores)
+        whole["split"] = {"file": file, "sha256": content}
+    provenance = describe_run(loaded.seed, whole, opened.stores)
     path, outcome = train_model(
         opened, loaded, path, provenance, resume=resume, overwrite=overwrite, started=started
     )

@@ -13,6 +13,7 @@ from ase.build import bulk, graphene
 from ase.io import write
 
 from gh_tools.formats import table
+from tests.conftest import tiny_configuration
 from tests.formats.sample import sample
 from tests.overlap.gaussians import gaussian_label, silicon
 
@@ -60,21 +61,7 @@ REDUCED = (
     (r"^gh-import siesta .*", ""),
     (r"^gh-build .*--anneal .*", r"\g<0> --set anneal.steps=[1] --set anneal.max_steps=1"),
 )
-TINY = """epochs = 1
-[model]
-model = "bond-frame"
-cutoff = 5.0
-n_radial = 4
-product_features = 3
-atom_features = 4
-onsite_features = 4
-bond_tensors = 2
-bond_pseudotensors = 1
-bond_features = 3
-hidden = 4
-[data]
-bucket_count = 1
-"""
+TINY = tiny_configuration(epochs=1) + "[data]\nbucket_count = 1\n"
 CELL = "gh-build wse2 -n 1 --set size=[1,1] --set orthogonal=false --set se_vacancies=0"
 # What is there before one follows a page, besides the stores that are copied.
 BEFORE = {

@@ -319,7 +319,7 @@ def test_two_inputs_with_one_output_and_outputs_that_are_inputs(tmp_path):
 
 
 def test_the_memory_that_a_run_had_is_enough_to_go_on(tmp_path):
-    """What a process takes itself varies from run to run, and is taken off the memory that was given."""
+    """What a process takes itself varies from run to run, and is subtracted from the memory that was given."""
     memory = 2**31
     free = 2.0 * _domain_memory(DOMAIN_BYTES[0]) + 1
     for name, first, second in (("little", free, 0.9 * free), ("more", 9 * free, 5 * free)):

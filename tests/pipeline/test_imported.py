@@ -13,6 +13,7 @@ from gh_tools.formats import table
 from gh_tools.orbitals.bloch import bloch_matrix
 from gh_tools.store.hamiltonians import HamiltonianReader
 from gh_tools.store.read import open_store
+from tests.conftest import tiny_configuration
 from tests.overlap.gaussians import gaussian_label, silicon
 
 pytest.importorskip("h5py")
@@ -50,19 +51,7 @@ gh-dos large.predicted.zarr --kpts 2 2 2
 gh-bands large.predicted.zarr -o large.svg
 gh-bayes "fermi_level ~ carriers" si.spectra.zarr --chains 2 --draws 200 --tune 200
 """
-TINY = """epochs = 2
-[model]
-model = "bond-frame"
-cutoff = 5.0
-n_radial = 4
-product_features = 3
-atom_features = 4
-onsite_features = 4
-bond_tensors = 2
-bond_pseudotensors = 1
-bond_features = 3
-hidden = 4
-"""
+TINY = tiny_configuration(epochs=2)
 
 
 def run(lines, folder):

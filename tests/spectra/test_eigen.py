@@ -1,4 +1,4 @@
-"""Levels against analytic bands, folding, time reversal and bloch_matrix itself."""
+"""Eigenvalues against analytic bands, folding, time reversal and bloch_matrix itself."""
 
 import logging
 
