@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import zarr
 
+from gh_tools.console import log
 from gh_tools.errors import DataError, TryAgainError
 from gh_tools.orbitals.basis import Basis
 from gh_tools.orbitals.blocks import MATRICES, Bands, Hamiltonian, OnsiteBlocks, PairBlocks
@@ -307,7 +308,16 @@ class HamiltonianWriter:
         attributes = column_attributes(structures)
         for key, values in {**structure_arrays(structures), **basis.to_arrays()}.items():
             put(group, key, values, attributes.get(key))
-        for key in sorted({key for part in parts for key in part.blocks}):
+        keys = sorted({key for part in parts for key in part.blocks})
+        members = {key for key in keys if key.endswith("/members")}
+        if members and not all(map(_has_members, parts)):
+            log.warning(
+                "%s: parts of an earlier version lack what members of the ensemble differ by: there will be no "
+                "uncertainties of spectra; predict anew with --overwrite for them",
+                self.partial.path,
+            )
+            keys = [key for key in keys if key not in members]
+        for key in keys:
             shapes = [part.shape(key) for part in parts]
             rest = next(shape for shape in shapes if shape is not None)
             axis = row_axis(rest)
@@ -322,3 +332,12 @@ class HamiltonianWriter:
                 put(group, pointer, np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]))
         for name, values in sorted(scalars.items()):
             put(group, f"scalar/{name}", values, {"unit": SCALAR_UNITS.get(name, "")})
+
+
+def _has_members(part: JoinedPart) -> bool:
+    """Tell whether each block of H comes with what members of an ensemble differ by."""
+    return all(
+        len(part.blocks.get(key.replace("/hamiltonian", "/members"), ())) == len(pieces)
+        for key, pieces in part.blocks.items()
+        if key.endswith("/hamiltonian")
+    )

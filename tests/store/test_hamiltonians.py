@@ -38,6 +38,20 @@ def assert_same(read, written):
             assert found is None if values is None else np.array_equal(found, values)
 
 
+def test_members_that_some_structures_lack_are_left_out(tmp_path, caplog):
+    """As where a prediction by an ensemble was begun by a version that did not keep them."""
+    structures, hams = make()
+    for _, blocks in hams[0].groups():
+        blocks.members = np.stack([0 * blocks.hamiltonian, 0 * blocks.hamiltonian])[:, None]
+    writer = HamiltonianWriter(tmp_path / "x.zarr", structures, MADE)
+    for index, hamiltonian in enumerate(hams):
+        writer.write(index, hamiltonian)
+    reader = HamiltonianReader(writer.publish(BASIS, {"spins": 1}))
+    assert list(check_arrays(reader.store)) == []
+    assert [reader.read(index).n_members for index in range(3)] == [0, 0, 0]
+    assert "earlier version" in caplog.text
+
+
 @pytest.mark.parametrize("n_spins", [1, 2])
 def test_hamiltonians_come_back_bit_by_bit_in_any_order_of_writing(tmp_path, n_spins):
     structures, hams = make(n_spins)
