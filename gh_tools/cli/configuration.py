@@ -185,11 +185,14 @@ def as_settings(settings: Sequence[str] | None, options: Mapping[str, Any]) -> l
 
 
 def _as_toml(value: Any) -> str:
-    """Write strings, numbers and lists as TOML: JSON, but for characters beyond 16 bits.
+    """Write strings, numbers, lists and tables as TOML: JSON, but for characters beyond 16 bits.
 
     Of these JSON makes two escapes, where TOML has one; and bytes of a file's name that are no text, which
     Python holds as one half of such a character, stand as they are.
     """
+    if isinstance(value, Mapping):
+        entries = (f"{_as_toml(key)} = {_as_toml(entry)}" for key, entry in value.items())
+        return f"{{{', '.join(entries)}}}"
 
     def escape(found: re.Match) -> str:
         if found["high"]:

@@ -19,6 +19,7 @@ from gh_tools.cli.options import (
     OutputOption,
     OverwriteOption,
     PrintConfigOption,
+    ProjectOption,
     QuietOption,
     ResumeOption,
     SchedulerOption,
@@ -103,13 +104,30 @@ def main(
             help="Sparse library: 'pardiso', 'mumps' or 'superlu'. Default: the first installed.",
         ),
     ] = None,
+    project: ProjectOption = None,
+    along: Annotated[
+        str | None,
+        typer.Option(
+            "--along",
+            metavar="DIRECTION",
+            help="Density against position along x, y, z, or across layers: a, b, c.",
+        ),
+    ] = None,
+    states: Annotated[
+        tuple[float, float] | None,
+        typer.Option(
+            "--states",
+            help="List the states between two energies (eV from E_F), and which atoms share each.",
+        ),
+    ] = None,
     projection: Annotated[
         str | None,
         typer.Option("--projection", help="'mulliken' or 'lowdin'. Default: mulliken."),
     ] = None,
     memory: MemoryOption = None,
     plot: Annotated[
-        Path | None, typer.Option("--plot", help="Picture to draw: .png, .pdf or .svg.")
+        Path | None,
+        typer.Option("--plot", help="Picture (.png, .pdf, .svg) or its numbers (.csv, .json)."),
     ] = None,
     reference: Annotated[
         Path | None,
@@ -144,11 +162,16 @@ def main(
     Small structures are solved densely. Large ones are cut into slices of energy, certified by inertia
     and residuals; all eigenvalues of --window are found, so narrow it to what is needed.
 
+    --project divides densities among other groups than species, and --along resolves them by position, for a band
+    diagram; both tell local band edges and offsets. --states tells how many atoms share a state, by the inverse
+    participation ratio, and which, so that those of defects are found.
+
     With --shard, several runs share the work: they write no store and print nothing, and a last one with
     --resume joins what they did. With --scheduler, structures go to all workers of a cluster, and --memory
     is that of each of them.
     """
     from gh_tools.spectra.config import DosConfig
+    from gh_tools.spectra.groups import parse_project
 
     flags = {
         "kpts": kpts,
@@ -164,6 +187,9 @@ def main(
         "solver": solver,
         "engine": engine,
         "projection": projection,
+        "along": along,
+        "states": states,
+        **(parse_project(project) if project else {}),
     }
     sources, earlier = take_up("gh-dos", sources, output, resume)
     usual = DosConfig().model_dump(mode="json")
@@ -188,10 +214,14 @@ def main(
             )
     elif reference is not None:
         raise UsageError("--reference is drawn into a picture: give its name with --plot")
+    if reference is not None and (options.along or options.project != "species"):
+        raise UsageError(
+            "--reference is drawn with densities by species: leave out --project and --along, or --reference"
+        )
     stores = [open_store(path, "hamiltonians") for path in paths]
     if reference is not None:
         open_store(reference, ("hamiltonians", "spectra"))  # not after all the work
-    claim_files([plot], overwrite=overwrite or resume)
+    claim_files([plot], overwrite=overwrite or resume, data=True)
     claim_stores(
         targets,
         [*paths, reference],
@@ -207,6 +237,7 @@ def main(
     from gh_tools.errors import DataError, TryAgainError
     from gh_tools.resources import cores, memory_limit
     from gh_tools.spectra.report import draw, records, tell_spectra
+    from gh_tools.spectra.report_local import local_records, tell_local
     from gh_tools.spectra.run import make_spectra
     from gh_tools.spectra.spectra import read_spectra
     from gh_tools.workers.local import Local
@@ -239,13 +270,19 @@ def main(
             failed += failures
             if done is not None:
                 spectra = read_spectra(done)
+                opened = open_store(done, "spectra")
                 tell_spectra(spectra, asked)
+                tell_local(opened, spectra)
                 facts: dict[str, Any] = {}
                 if plot is not None:
                     facts = draw(
                         plot, target, reference, options, executor, carriers=asked, zero=zero.value
                     )
-                emit(target, as_json, structures=records(spectra), **facts)
+                results = [
+                    one | local_records(opened, spectra, row)
+                    for row, one in enumerate(records(spectra) if as_json else ())
+                ]
+                emit(target, as_json, structures=results, **facts)
     if failed:
         # A worker that died may do better next time; a spectrum that is ill-defined will not.
         again = any(failure.get("died") for failure in failed)

@@ -45,7 +45,19 @@ def main(
     ] = False,
     plot: Annotated[
         Path | None,
-        typer.Option("--plot", help="Picture of a model's learning curve: .png, .pdf or .svg."),
+        typer.Option(
+            "--plot",
+            help="Picture of a model's learning curve, or of spectra: .png, .pdf or .svg; of spectra also their "
+            "numbers, .csv or .json.",
+        ),
+    ] = None,
+    structure: Annotated[
+        str | None,
+        typer.Option(
+            "--structure",
+            metavar="NAME|INDEX",
+            help="Which structure --plot shows; 0 is the first.",
+        ),
     ] = None,
     table: Annotated[
         bool,
@@ -84,11 +96,16 @@ def main(
 
     if as_csv and as_json:
         raise UsageError("--csv and --json are two forms of one table; give one of them")
+    if structure is not None and plot is None:
+        raise UsageError("--structure tells which structure --plot shows: give --plot, too")
     paths = input_paths(sources)
     if plot is not None:
-        if len(paths) != 1 or open_store(paths[0]).kind != "model":
-            raise UsageError("--plot draws the learning curve of a model: name one model store")
-        claim_files([plot], overwrite=overwrite)
+        drawn = open_store(paths[0]).kind if len(paths) == 1 else None
+        if drawn not in ("model", "spectra"):
+            raise UsageError(
+                "--plot draws the learning curve of a model, or spectra: name one store of these"
+            )
+        claim_files([plot], overwrite=overwrite, data=drawn == "spectra")
     tables: list[tuple[str, StructureRows]] = []
     for path in paths:
         store = open_store(path)
@@ -111,7 +128,11 @@ def main(
             tables.append((str(path), read_rows(store)))
         else:
             _show(store, checked, as_json, weights)
-        if plot is not None:
+        if plot is not None and store.kind == "spectra":
+            from gh_tools.spectra.report import draw_store
+
+            draw_store(plot, store, structure)
+        elif plot is not None:
             from gh_tools.training.learning_curve import plot_learning_curve
             from gh_tools.training.report import history_of
 

@@ -67,6 +67,15 @@ SchedulerOption = Annotated[
         help="Dask scheduler whose workers do the work, such as tcp://node1:8786, or its scheduler file.",
     ),
 ]
+ProjectOption = Annotated[
+    str | None,
+    typer.Option(
+        "--project",
+        metavar="GROUPS",
+        help="Project on 'species', 'shell', 'atom', 'layer' or 'spin'; on elements, as W+Se,oxide=Hf+O; "
+        "or on a file's groups. Default: species.",
+    ),
+]
 
 
 class Zero(StrEnum):

@@ -146,7 +146,7 @@ def claim_files(paths: Sequence[Path | None], *, overwrite: bool, data: bool = F
     Args:
         paths: of the files; None stands for an option that was not given.
         overwrite: whether files may be replaced.
-        data: whether a file may also hold data, as .json.
+        data: whether a file may also hold data, as .json or .csv.
 
     Raises:
         UsageError: two of them are one file, or one has an ending that no picture has.
@@ -158,7 +158,7 @@ def claim_files(paths: Sequence[Path | None], *, overwrite: bool, data: bool = F
 
     seen = set()
     for path in filter(None, paths):
-        if not (data and path.suffix.lower() == ".json"):
+        if not (data and path.suffix.lower() in (".json", ".csv")):
             check_picture(path)
         if os.path.realpath(path) in seen:
             raise UsageError(f"{path}: is named for two files; give each a name of its own")

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from gh_tools.console import log, table
-from gh_tools.errors import DataError, UsageError
+from gh_tools.errors import DataError
 from gh_tools.outputs.publish import new_file
 from gh_tools.plotting import shortened
 from gh_tools.spectra.bands import BandStructure
@@ -18,6 +18,7 @@ from gh_tools.spectra.dos import share_in_window
 from gh_tools.spectra.plot import Zero, describe_gap, plot_bands, zero_of_bands
 from gh_tools.spectra.report import with_uncertainty
 from gh_tools.spectra.spectrum import UNCERTAINTY
+from gh_tools.spectra.structure_names import index_of
 from gh_tools.store.hamiltonians import HamiltonianReader
 
 
@@ -27,15 +28,7 @@ def find_structure(reader: HamiltonianReader, which: str) -> int:
     Raises:
         UsageError: if the store has no such structure.
     """
-    if which in reader.names:
-        return reader.names.index(which)
-    if which.isdigit() and int(which) < len(reader):
-        return int(which)
-    known = ", ".join(reader.names[:5]) + (", ..." if len(reader) > 5 else "")
-    raise UsageError(
-        f"{reader.store.path}: structures/name: there is no structure {which!r}; "
-        f"give one of {known} or an index below {len(reader)}"
-    )
+    return index_of(reader.names, which, reader.store.path)
 
 
 def write_bands(

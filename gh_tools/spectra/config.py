@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from ase.data import atomic_numbers
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -47,13 +47,50 @@ class SamplingConfig(BaseModel):
         return self
 
 
-class DosConfig(SamplingConfig):
+Project = Literal["species", "shell", "atom", "layer", "spin", "groups"]
+PROJECTS: tuple[str, ...] = get_args(Project)
+AtomIndex = Annotated[int, Field(ge=0, strict=True)]
+
+
+class ProjectedConfig(SamplingConfig):
+    """What states are projected on."""
+
+    project: Project = "species"
+    """What states are projected on: species; shells, that is species and l; atoms; layers; the two spins; or groups of
+    atoms, see groups."""
+    groups: dict[str, tuple[AtomIndex | str, ...]] = {}
+    """Atoms (by index from 0) and elements of each group, by its name, for project = "groups"; atoms in none are the
+    group rest."""
+    projection: Literal["mulliken", "lowdin"] = "mulliken"
+    """How a state is divided among orbitals."""
+    along: Literal["x", "y", "z", "a", "b", "c"] | None = None
+    """Direction across layers: Cartesian, or of a lattice vector, across the plane of the other two. By default layers
+    are looked for along the direction without a period, or c."""
+    layer_gap: float = Field(default=2.4, gt=0, le=_LARGEST)
+    """Å along the direction between two atoms next to each other there, beyond which a new layer begins."""
+
+    @model_validator(mode="after")
+    def _groups_of_atoms(self) -> ProjectedConfig:
+        if (self.project == "groups") != bool(self.groups):
+            raise ValueError(
+                'groups: expected atoms or elements of at least one group with project = "groups", and none without'
+            )
+        for name, members in self.groups.items():
+            if not name or not name.isprintable():
+                raise ValueError(f"groups: {name!r} is no name of a group")
+            for member in members:
+                if isinstance(member, str) and atomic_numbers.get(member, 0) == 0:
+                    raise ValueError(f"groups: {name}: {member!r} is no chemical symbol")
+        return self
+
+
+class DosConfig(ProjectedConfig):
     """Density of states and carriers."""
 
     width: float = Field(default=0.05, ge=RESOLUTION, le=_LARGEST)
     """Standard deviation of the Gaussian that broadens an eigenvalue, eV."""
     points: int = Field(default=20_000, ge=2, le=10_000_000)
-    """Number of energies of the density of states."""
+    """Number of energies of the density of states; by default 2000 where it is projected on more than species."""
     window: tuple[Energy, Energy] | None = None
     """First and last energy of the density of states, eV from E_F. By default from -10 eV, or from below all valence
     states where these reach deeper, to 10 eV; of structures of more than 2000 orbitals from -10 to 10 eV."""
@@ -63,8 +100,14 @@ class DosConfig(SamplingConfig):
     and memory for auto."""
     engine: Literal["auto", "pardiso", "mumps", "superlu"] = "auto"
     """Library that factorises sparse matrices; the first of these that is installed for auto."""
-    projection: Literal["mulliken", "lowdin"] = "mulliken"
-    """How eigenvalues are divided among species."""
+    position_spacing: float = Field(default=0.25, gt=0, le=_LARGEST)
+    """Largest spacing of positions in Å, where densities are resolved along a direction."""
+    position_width: float = Field(default=0.75, gt=0, le=_LARGEST)
+    """Standard deviation in Å of the Gaussian about its atom in which a population lies along the direction."""
+    edge_threshold: float = Field(default=0.01, gt=0, le=1)
+    """Local band edges are where the projected density, integrated from E_F outwards, reaches so many states an atom."""
+    states: tuple[Energy, Energy] | None = None
+    """Energies in eV from E_F between which states are listed: how many atoms share each, and which."""
     probes: int = Field(default=8, ge=2)
     """Random vectors of the solver kpm; the error falls with their square root."""
     seed: int = Field(default=0, ge=0, lt=2**32)
@@ -84,7 +127,7 @@ class DosConfig(SamplingConfig):
 
     @model_validator(mode="after")
     def _ascending_windows(self) -> DosConfig:
-        for name in ("window", "carrier_window"):
+        for name in ("window", "carrier_window", "states"):
             if getattr(self, name) is None:
                 continue
             low, high = getattr(self, name)
@@ -95,8 +138,20 @@ class DosConfig(SamplingConfig):
                 )
         return self
 
+    @model_validator(mode="before")
+    @classmethod
+    def _fewer_energies_of_many_densities(cls, values: Any) -> Any:
+        many = isinstance(values, dict) and (
+            values.get("along") is not None or values.get("project", "species") != "species"
+        )
+        return {"points": 2000, **values} if many else values
+
     @model_validator(mode="after")
     def _projection_of_kpm(self) -> DosConfig:
+        if self.solver == "kpm" and (self.along or self.states or self.project != "species"):
+            raise ValueError(
+                "solver kpm has no eigenvalues, only densities by species; leave out project, along and states"
+            )
         if self.solver == "kpm" and self.projection != "mulliken":
             raise ValueError("solver kpm has no eigenvalues, only Mulliken's projection")
         return self

@@ -35,7 +35,8 @@ def projected_dos(
     eigenvalues: Eigenvalues,
     energy: Float[np.ndarray, " points"],
     width: float,
-) -> Float[np.ndarray, "species points"]:
+    weights: Float[np.ndarray, "rows spins kpoints bands"] | None = None,
+) -> Float[np.ndarray, "rows points"]:
     """Return the projected density of states, broadened by Gaussians and averaged over grid cells.
 
     At the energy E_i with the cell (a_i, b_i) of `cell_edges`
@@ -51,17 +52,23 @@ def projected_dos(
         eigenvalues: eigenvalues with projections.
         energy: ascending energies, eV, on the scale of the eigenvalues; two at least.
         width: standard deviation σ of the Gaussian, eV.
+        weights: P, of groups other than species.
 
     Returns:
-        Density per species, in the order of `eigenvalues.species`, states/eV.
+        Density of each row of the weights; of species in the order of `eigenvalues.species`; states/eV.
     """
+    weights = eigenvalues.projections if weights is None else weights
+    assert weights is not None  # see above
     order = np.argsort(eigenvalues.energies, axis=None)
     position = eigenvalues.energies.ravel()[order]
-    weight = (eigenvalues.projections * eigenvalues.states).reshape(len(eigenvalues.species), -1)[
-        :, order
-    ]
+    # What reaches none of the energies is left out before weights are sorted, which may be many.
+    reached = slice(
+        *np.searchsorted(position, (energy[0] - REACH * width, energy[-1] + REACH * width))
+    )
+    order, position = order[reached], position[reached]
+    weight = weights.reshape(len(weights), -1)[:, order] * eigenvalues.states.ravel()[order]
     edges = cell_edges(energy)
-    states = np.zeros((len(eigenvalues.species), len(energy)))
+    states = np.zeros((len(weights), len(energy)))
     step = max(BLOCK_POINTS, int(BLOCK * width * (len(energy) - 1) / (energy[-1] - energy[0])))
     # Matrix products of blocks of energies and eigenvalues instead of a loop over either.
     for first in range(0, len(energy), step):

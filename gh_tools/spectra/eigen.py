@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -16,6 +16,7 @@ from gh_tools.console import log
 from gh_tools.errors import DataError
 from gh_tools.orbitals.bloch import bloch_matrices
 from gh_tools.orbitals.blocks import Hamiltonian
+from gh_tools.spectra.groups import Groups
 from gh_tools.spectra.kpoints import KPoints
 from gh_tools.spectra.perturbation import differences, first_order
 from gh_tools.spectra.projection import (
@@ -56,6 +57,7 @@ class Eigenvalues:
             those within 1e-4 eV of each other, which alone is defined. None if it was not asked for.
         members: by how much each member of an ensemble moves each eigenvalue, eV, to first order. None where no
             ensemble predicted H, or eigenvectors were not computed.
+        weights: of other groups of orbitals in each eigenvalue, by what they were asked for as.
 
     Where k-points or spins have different numbers of eigenvalues in the window, the list is filled up
     with eigenvalues at infinity, which stand for no states.
@@ -71,6 +73,9 @@ class Eigenvalues:
     spinor: bool = False
     spin: Float[np.ndarray, "3 kpoints bands"] | None = None
     members: Float[np.ndarray, "members spins kpoints bands"] | None = None
+    weights: Mapping[str, Float[np.ndarray, "_groups spins kpoints bands"]] = field(
+        default_factory=dict
+    )
 
     @property
     def degeneracy(self) -> int:
@@ -110,6 +115,7 @@ def solve(
     projection: Projection = "mulliken",
     with_spin: bool = False,
     with_members: bool = False,
+    groups: Mapping[str, Groups] | None = None,
     advance: Callable[[], None] | None = None,
 ) -> Eigenvalues:
     """Solve the generalised eigenproblem of a structure at each k-point, densely.
@@ -121,6 +127,7 @@ def solve(
         projection: which weights, see `projection`.
         with_spin: compute the spin of each eigenvector of a spinor Hamiltonian.
         with_members: compute by how much the members of an ensemble move each eigenvalue (needs eigenvectors).
+        groups: of orbitals, whose weights are computed, too.
         advance: is called for each k-point that is done.
 
     Returns:
@@ -133,6 +140,8 @@ def solve(
     shape = (hamiltonian.n_spins, len(kpoints), hamiltonian.n_orbitals)
     energies = np.empty(shape)
     projections: Any = np.empty((len(species), *shape)) if projected else None
+    groups = groups or {}
+    of_groups = {name: np.empty((len(one), *shape)) for name, one in groups.items()}
     spins: Any = np.empty((3, *shape[1:])) if with_spin else None
     perturbations = differences(hamiltonian) if with_members else []
     moved: Any = np.empty((len(perturbations), *shape)) if perturbations else None
@@ -158,7 +167,7 @@ def solve(
                 if advance is not None and spin == hamiltonian.n_spins - 1:
                     advance()
                 _check_finite(matrix, "H", kpoints.points[k])
-                if not (projected or with_spin or perturbations):
+                if not (projected or with_spin or perturbations or groups):
                     energies[spin, k] = scipy.linalg.eigh(
                         matrix, overlap, eigvals_only=True, check_finite=False
                     )
@@ -173,13 +182,19 @@ def solve(
                 if with_spin:
                     moments = spin_expectation(hamiltonian, vectors, overlap @ vectors)
                     spins[:, k] = _mean_of_degenerate(energies[spin, k], moments)
-                if not projected:
-                    continue
-                if projection == "lowdin":
-                    weights = lowdin(dense_root(overlap) @ vectors)
-                else:
-                    weights = mulliken(vectors, overlap @ vectors)
-                projections[:, spin, k] = members @ weights
+                methods = {one.method for one in groups.values()}
+                if projected:
+                    methods.add(projection)
+                of_orbitals = {
+                    method: lowdin(dense_root(overlap) @ vectors)
+                    if method == "lowdin"
+                    else mulliken(vectors, overlap @ vectors)
+                    for method in methods
+                }
+                if projected:
+                    projections[:, spin, k] = members @ of_orbitals[projection]
+                for name, one in groups.items():
+                    of_groups[name][:, spin, k] = one.of(of_orbitals[one.method], spin)
     if smallest[0] < POOR_OVERLAP:
         formula = hamiltonian.atoms.get_chemical_formula()
         log.warning("%s: %s", formula, _describe_overlap(hamiltonian, kpoints, smallest[1]))
@@ -191,6 +206,7 @@ def solve(
         spinor=hamiltonian.spinor,
         spin=spins,
         members=moved,
+        weights=of_groups,
     )
 
 
@@ -198,9 +214,21 @@ def _mean_of_degenerate(
     energies: Float[np.ndarray, " bands"], values: Float[np.ndarray, "3 bands"]
 ) -> Float[np.ndarray, "3 bands"]:
     """Return values averaged over eigenvectors of the same energy, of which any combination would do."""
-    group = np.cumsum(np.diff(energies, prepend=energies[0]) > _SAME)
+    group, counts = groups_of_equals(energies)
     sums = np.stack([np.bincount(group, weights=row) for row in values])
-    return (sums / np.bincount(group))[:, group]
+    return (sums / counts)[:, group]
+
+
+def groups_of_equals(
+    energies: Float[np.ndarray, " bands"],
+) -> tuple[Int[np.ndarray, " bands"], Int[np.ndarray, " groups"]]:
+    """Return the number, from 0, of the multiplet that each eigenvalue belongs to, and how many each has.
+
+    Args:
+        energies: eigenvalues at one k-point, eV, ascending; of one multiplet each is within 1e-4 of the one before.
+    """
+    group = np.cumsum(np.diff(energies, prepend=energies[:1]) > _SAME)
+    return group, np.bincount(group)
 
 
 def _check_finite(

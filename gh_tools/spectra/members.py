@@ -56,6 +56,7 @@ def of_members(
                 projections=projections,
                 members=None,
                 spin=None,
+                weights={},
             )
         )
     return found
@@ -105,6 +106,7 @@ def with_kpoints(eigenvalues: Eigenvalues, more: Eigenvalues) -> Eigenvalues:
         below=counts("below"),
         above=counts("above"),
         spin=None,
+        weights={},
         members=padded([eigenvalues.members, more.members], 0.0),
     )
 

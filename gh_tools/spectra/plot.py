@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -34,6 +34,7 @@ def plot_dos(
     *,
     carrier_window: tuple[float, float] | None = None,
     zero: Zero = "auto",
+    groups: Mapping[str, Float[np.ndarray, "structures points"]] | None = None,
 ) -> None:
     """Draw total and species-projected densities of states.
 
@@ -46,11 +47,15 @@ def plot_dos(
         reference: of the same structures in the same order, drawn dashed.
         carrier_window: energies shaded, eV from E_F.
         zero: what energies are counted from; `auto` is the Fermi level also where carriers are shown.
+        groups: densities that take the place of those of species, by name; if there are many, those with the most
+            states are drawn, and the sum of all others.
     """
     per_atom = len(spectra) > 1
     known = [spectra, *([reference] if reference is not None else [])]
     zero = zero_of_spectra(known, "fermi" if zero == "auto" and carrier_window else zero)
-    curves, spread = _curves(spectra, per_atom, zero)
+    if groups is None:
+        groups = {chemical_symbols[z]: density for z, density in spectra.species.items()}
+    curves, spread = _curves(spectra, per_atom, zero, groups)
     mine, other = names_of(spectra.origin, None if reference is None else reference.origin)
     with picture(path, (6.4, 3.4)) as (figure, axes):
         energy = spectra.energy
@@ -63,7 +68,8 @@ def plot_dos(
             label = "total ± 1 standard\ndeviation"
             axes.fill_between(energy, low, high, color=INK, alpha=0.15, linewidth=0, label=label)
         if reference is not None:
-            expected, _ = _curves(reference, per_atom, zero)
+            species = {chemical_symbols[z]: density for z, density in reference.species.items()}
+            expected, _ = _curves(reference, per_atom, zero, species)
             for density, colour in expected.values():
                 style = {"color": colour, "linestyle": DASHED, "linewidth": 1.0, "zorder": 4}
                 axes.plot(reference.energy, density, **style)
@@ -229,7 +235,10 @@ def _spin_colours():
 
 
 def _curves(
-    spectra: Spectra, per_atom: bool, zero: Literal["fermi", "valence"]
+    spectra: Spectra,
+    per_atom: bool,
+    zero: Literal["fermi", "valence"],
+    groups: Mapping[str, Float[np.ndarray, "structures points"]],
 ) -> tuple[
     dict[str, tuple[Float[np.ndarray, " points"], str]], Float[np.ndarray, " points"] | None
 ]:
@@ -238,12 +247,24 @@ def _curves(
     shifts = _shifts(spectra, zero)
     total = _shifted(spectra.energy, spectra.total / atoms, shifts)
     curves = {"total": (total.mean(axis=0), INK)}
-    # The projection on the only species would hide the total.
-    species = spectra.species if len(spectra.species) > 1 else {}
-    for colour, (z, density) in zip(_colours(len(species)), species.items(), strict=True):
+    # The projection on the only group would hide the total.
+    shown = _most_states(groups) if len(groups) > 1 else {}
+    for colour, (name, density) in zip(_colours(len(shown)), shown.items(), strict=True):
         shifted = _shifted(spectra.energy, density / atoms, shifts)
-        curves[chemical_symbols[z]] = (shifted.mean(axis=0), colour)
+        curves[name] = (shifted.mean(axis=0), colour)
     return curves, total.std(axis=0) if per_atom else None
+
+
+def _most_states(
+    groups: Mapping[str, Float[np.ndarray, "structures points"]],
+) -> Mapping[str, Float[np.ndarray, "structures points"]]:
+    """Return as many groups as there are colours: those with the most states, and the sum of the others."""
+    if len(groups) <= len(PALETTE):
+        return groups
+    order = sorted(groups, key=lambda name: -float(groups[name].sum()))[: len(PALETTE) - 1]
+    shown = {name: density for name, density in groups.items() if name in order}
+    others = [density for name, density in groups.items() if name not in order]
+    return {**shown, f"{len(others)} others": np.sum(others, axis=0)}
 
 
 def _shifts(

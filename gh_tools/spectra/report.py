@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,15 @@ from jaxtyping import Float
 
 from gh_tools.console import log, table
 from gh_tools.spectra.config import DosConfig
-from gh_tools.spectra.plot import Zero, plot_dos
+from gh_tools.spectra.numbers import FORMATS, write_numbers
+from gh_tools.spectra.plot import Zero, describe_gap, plot_dos
+from gh_tools.spectra.plot_positions import plot_positions
 from gh_tools.spectra.run import reference_spectra
 from gh_tools.spectra.spectra import Spectra, read_spectra
 from gh_tools.spectra.spectrum import UNCERTAINTY
+from gh_tools.spectra.store_local import read_local, read_states
+from gh_tools.spectra.structure_names import index_of
+from gh_tools.store.read import Store, open_store
 from gh_tools.store.rows import gap_kind
 from gh_tools.workers.task import Executor
 
@@ -29,17 +35,19 @@ def draw(
     *,
     carriers: bool = False,
     zero: Zero = "auto",
+    structure: int | None = None,
 ) -> dict[str, Any]:
     """Draw a store of spectra, over a reference if there is one.
 
     Args:
-        picture: file to write.
+        picture: file to write; of numbers where it ends in .json or .csv.
         store: of kind ``spectra``.
         reference: store of Hamiltonians or spectra with some of the structures, by name.
         config: what is computed for the reference's Hamiltonians.
         executor: who computes the reference's spectra; this process if not given.
         carriers: whether the energies of the carriers are shaded.
         zero: what energies are counted from.
+        structure: the only one that is drawn; by default all, or of densities along a direction, and of numbers, the first.
 
     Returns:
         Facts for the result line: the picture, and errors as in `spectra_errors`.
@@ -47,8 +55,29 @@ def draw(
     Raises:
         DataError: if the reference has none of the structures, or others of the same names.
     """
-    spectra = read_spectra(store)
+    spectra, opened = read_spectra(store), open_store(store, "spectra")
     facts: dict[str, Any] = {"plot": str(picture)}
+    numbers, along = picture.suffix.lower() in FORMATS, "positions/ptr" in opened
+    if structure is None and (numbers or along):
+        structure = 0
+        if len(spectra) > 1:
+            log.info(
+                "%s shows %s; gh-info --plot --structure shows others", picture, spectra.names[0]
+            )
+    rows = range(len(spectra)) if structure is None else [structure]
+    if numbers or along:
+        row = rows[0]
+        local, states = read_local(opened, row), read_states(opened, row)
+        groups, positions = local.get("groups"), local.get("positions")
+        if numbers:
+            write_numbers(picture, spectra, row, groups, positions, states)
+        elif positions is not None:
+            window = config.window if "window" in config.model_fields_set else None
+            title = f"{spectra.names[row]}\n{describe_gap(spectra.scalars['band_gap'][row])}"
+            plot_positions(picture, spectra.energy, positions, groups, title=title, window=window)
+        return facts
+    projected = _of_groups(opened, rows, len(spectra.energy)) if "groups/ptr" in opened else None
+    spectra = spectra.select(rows)
     known = None
     if reference is not None:
         n_all = len(spectra)
@@ -67,8 +96,36 @@ def draw(
             else "",
         )
     window = config.carrier_window if carriers else None
-    plot_dos(picture, spectra, known, carrier_window=window, zero=zero)
+    plot_dos(picture, spectra, known, carrier_window=window, zero=zero, groups=projected)
     return facts
+
+
+def draw_store(picture: Path, store: Store, structure: str | None = None) -> None:
+    """Draw a finished store of spectra, or write its numbers, as `draw` does.
+
+    Args:
+        picture: file to write.
+        store: of kind ``spectra``.
+        structure: the name or index of the only one that is drawn.
+
+    Raises:
+        UsageError: there is no such structure.
+    """
+    names = [str(name) for name in store["structures/name"]]
+    row = None if structure is None else index_of(names, structure, store.path)
+    draw(picture, store.path, None, DosConfig(), structure=row)
+
+
+def _of_groups(
+    store: Store, rows: Sequence[int], points: int
+) -> dict[str, Float[np.ndarray, "structures points"]]:
+    """Return the densities of all groups by name, 0 in structures that lack one."""
+    found: dict[str, Float[np.ndarray, "structures points"]] = {}
+    for place, row in enumerate(rows):
+        groups = read_local(store, row)["groups"]
+        for name, density in zip(groups.names, groups.density, strict=True):
+            found.setdefault(name, np.zeros((len(rows), points)))[place] = density
+    return found
 
 
 def records(spectra: Spectra) -> list[dict[str, Any]]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import ase
 import numpy as np
@@ -26,7 +27,10 @@ from gh_tools.spectra.fermi import (
     electrons_of,
     fermi_level_of,
 )
+from gh_tools.spectra.groups import Groups, atoms_of, bins_of, groups_of
 from gh_tools.spectra.kpoints import KPoints, kpoints_for_density, monkhorst_pack, reduced_grid
+from gh_tools.spectra.local_edges import LocalDensities, local_densities
+from gh_tools.spectra.localisation import States, list_states
 from gh_tools.spectra.members import of_members, standard_deviations, with_kpoints
 from gh_tools.spectra.sparse.around_fermi import certified_eigenvalues
 from gh_tools.spectra.sparse.kpm import kernel_polynomial_dos
@@ -102,6 +106,9 @@ class Spectrum:
         certificate: how the eigenvalues were found, and what vouches for them.
         deviation: standard error of the total density, states/eV, from stochastic traces and from the members of an
             ensemble; None where there is neither.
+        local: what was projected on more than species: ``groups`` where these were asked for or positions are, and
+            ``positions``.
+        states: localisation of the states that were asked for.
     """
 
     eigenvalues: Eigenvalues
@@ -109,6 +116,30 @@ class Spectrum:
     scalars: dict[str, float]
     certificate: Certificate
     deviation: Float[np.ndarray, " points"] | None = None
+    local: Mapping[str, LocalDensities] = field(default_factory=dict)
+    states: States | None = None
+
+
+def asked_groups(hamiltonian: Hamiltonian, config: DosConfig) -> dict[str, Groups]:
+    """Return the groups of orbitals, besides species, that a configuration needs the weights of.
+
+    Returns:
+        By name: ``groups`` (layers where positions are asked for and no others are), ``positions`` and ``atoms``.
+
+    Raises:
+        DataError: the structure has no such groups.
+    """
+    found = {}
+    if config.project != "species":
+        found["groups"] = groups_of(hamiltonian, config)
+    if config.along is not None:
+        if "groups" not in found:
+            layers = config.model_copy(update={"project": "layer"})
+            found["groups"] = groups_of(hamiltonian, layers)
+        found["positions"] = bins_of(hamiltonian, config)
+    if config.states is not None:
+        found["atoms"] = atoms_of(hamiltonian, "lowdin")
+    return found
 
 
 def kpoints_for(atoms: ase.Atoms, config: SamplingConfig, *, time_reversal: bool = True) -> KPoints:
@@ -188,8 +219,11 @@ def compute_spectrum(
         config = whole_window(config, [hamiltonian])
     assert config.window is not None
     energy = energy_grid(config.window, config.points)
+    groups = asked_groups(hamiltonian, config)
     if solver == "dense":
-        eigenvalues = solve(hamiltonian, kpoints, projection=config.projection, with_members=True)
+        eigenvalues = solve(
+            hamiltonian, kpoints, projection=config.projection, with_members=True, groups=groups
+        )
         listed = (float(eigenvalues.energies.min()), float(eigenvalues.energies.max()))
         certificate = Certificate(
             "dense", "lapack", listed, eigenvalues.energies.size, np.nan, np.nan
@@ -204,11 +238,12 @@ def compute_spectrum(
             engine=None if config.engine == "auto" else config.engine,
             memory=free_memory() if memory is None else memory,
             projection=config.projection,
+            groups=groups,
             kept=kept,
         )
-        windows = (
-            (config.carrier_window,) if solver == "kpm" else (config.carrier_window, config.window)
-        )
+        windows = [config.carrier_window]
+        if solver != "kpm":
+            windows += [config.window, *([config.states] if config.states else [])]
         eigenvalues, fermi, certificate = certified_eigenvalues(found, hamiltonian, config, windows)
         if solver == "kpm":
             density, deviation = kernel_polynomial_dos(
@@ -230,7 +265,25 @@ def compute_spectrum(
     scalars |= {name + UNCERTAINTY: value for name, value in spread.items()}
     if by_members is not None:
         deviation = by_members if deviation is None else np.hypot(deviation, by_members)
-    return Spectrum(eigenvalues, density, scalars, certificate, deviation)
+    weights = eigenvalues.weights
+    local: dict[str, LocalDensities] = {
+        name: local_densities(
+            eigenvalues,
+            weights[name],
+            groups[name],
+            energy,
+            fermi,
+            config.width,
+            config.edge_threshold,
+        )
+        for name in ("groups", "positions")
+        if name in groups
+    }
+    states = None
+    if config.states is not None:
+        states = list_states(eigenvalues, weights["atoms"], fermi, config.states, config.smearing)
+    eigenvalues = replace(eigenvalues, weights={})  # many, and used
+    return Spectrum(eigenvalues, density, scalars, certificate, deviation, local, states)
 
 
 def edge_uncertainties(

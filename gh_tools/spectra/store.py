@@ -17,6 +17,7 @@ from gh_tools.spectra.dos import energy_grid
 from gh_tools.spectra.sparse.solver import Certificate
 from gh_tools.spectra.spectra import n_spins_of
 from gh_tools.spectra.spectrum import SCALARS, UNCERTAIN, UNCERTAINTY, Spectrum, described
+from gh_tools.spectra.store_local import join_local, local_arrays, local_row
 from gh_tools.store.io import put, put_stream
 from gh_tools.store.partial import PartialStore
 from gh_tools.store.provenance import Provenance
@@ -116,6 +117,9 @@ class SpectraWriter:
                 "carrier_species": list(self.config.carriers),
                 "carrier_window": list(self.config.carrier_window),
                 "soc": self.config.soc,
+                "project": self.config.project,
+                "along": self.config.along,
+                "edge_threshold": self.config.edge_threshold,
                 "spin_degeneracy": "densities, carriers and electrons count both spins",
             },
         )
@@ -173,6 +177,9 @@ class SpectraWriter:
         for z in structures.numbers:
             densities = (self._density(i, z) for i in present)
             put_stream(group, f"dos/species/{z}", shape, np.dtype(float), densities)
+        with self.partial.open_part(present[0]) as part:
+            keys = list(part)
+        join_local(group, present, keys, self._piece)
 
     def _density(self, index: int, number: int) -> Float[np.ndarray, "1 points"]:
         """Return the projected density of states of one structure, zero for an absent species."""
@@ -204,6 +211,7 @@ def to_part(spectrum: Spectrum) -> dict[str, np.ndarray]:
             for z, density in zip(eigenvalues.species, spectrum.density, strict=True)
         },
         **{f"scalar/{name}": np.float64(v) for name, v in spectrum.scalars.items()},
+        **local_arrays(spectrum),
     }
 
 
@@ -226,7 +234,8 @@ def _row(store: Store, row: int) -> dict[str, np.ndarray]:
         if key.startswith(("solver/", "scalar/", "dos/species/")) or key == "dos/error"
     ]
     single = {key: store.read(key, row) for key in kept}
-    return {key: store.read(key, where) for key, where in rows.items()} | {
+    several = {key: store.read(key, where) for key, where in rows.items()} | local_row(store, row)
+    return several | {
         # Zarr's own type of text is none that a part's file can have.
         key: np.array(str(value)) if value.dtype.kind in "TO" else value
         for key, value in single.items()

@@ -257,6 +257,23 @@ def _scaleshift(group: str = "") -> tuple[Field, ...]:
     )
 
 
+def _projected(group: str, what: str, unit: str, *names: Field) -> tuple[Field, ...]:
+    """Densities of states projected on parts of structures, and the local band edges of these."""
+    edge = "eV", "where its density, integrated from E_F, reaches the threshold; from E_F"
+    unsure = "eV", "between its places at half and at twice the threshold"
+    fields = (
+        Field("ptr", "n+1", "int", "", f"first of the {what} of each structure, and the end"),
+        Field("atoms", "G", "float", "", "number of atoms"),
+        Field("density", "G p", "float", unit, "projected density of states, on dos/energy"),
+        Field("valence", "G", "float", edge[0], f"local valence band edge: {edge[1]}"),
+        Field("conduction", "G", "float", edge[0], f"local conduction band edge: {edge[1]}"),
+        Field("valence_uncertainty", "G", "float", unsure[0], f"distance {unsure[1]}"),
+        Field("conduction_uncertainty", "G", "float", unsure[0], f"distance {unsure[1]}"),
+    )
+    own = (replace(field, path=f"{group}/{field.path}", required=False) for field in fields)
+    return (*(replace(field, required=False) for field in names), *own)
+
+
 # What a split counts; stores of earlier versions lack it.
 COUNTED = tuple(replace(field, required=False) for field in STRUCTURES)
 SCALESHIFT = (*COUNTED, *BASIS, *SPLIT, *_scaleshift())
@@ -326,6 +343,36 @@ SPECTRA = (
     ),
     Field("dos/species/<Z>", "n p", "float", "1/eV", "projection on an element", False),
     Field("dos/error", "n p", "float", "1/eV", "standard error of the total (solver kpm)", False),
+    *_projected(
+        "groups",
+        "groups",
+        "1/eV",
+        Field("groups/name", "G", "str", "", "of the group"),
+        Field("groups/center", "G", "float", "Å", "mean coordinate along the direction"),
+    ),
+    *_projected(
+        "positions",
+        "positions along a direction",
+        "1/(eV Å)",
+        Field("positions/position", "G", "float", "Å", "middle of the bin along the direction"),
+        Field("positions/spacing", "G", "float", "Å", "width of the bin"),
+    ),
+    *(
+        replace(field, path=f"states/{field.path}", required=False)
+        for field in (
+            Field("ptr", "n+1", "int", "", "first state of each structure, and the end"),
+            Field("spin", "M", "int", "", "spin channel"),
+            Field("band", "M", "int", "", "number of the band, from 0"),
+            Field("zone", "M", "float", "", "part of the zone in which it lies in the window"),
+            Field("energy", "M", "float", "eV", "mean over that part, from E_F"),
+            Field("lowest", "M", "float", "eV", "from E_F"),
+            Field("highest", "M", "float", "eV", "from E_F"),
+            Field("electrons", "M", "float", "", "that are in it"),
+            Field("sharing", "M", "float", "", "atoms that share it: 1/Σ p² of Löwdin's weights"),
+            Field("atom", "M kept", "int", "", "atoms with the largest weights; -1 for none"),
+            Field("weight", "M kept", "float", "", "their weights"),
+        )
+    ),
 )
 
 KINDS: Mapping[str, tuple[Field, ...]] = {

@@ -114,3 +114,55 @@ def test_plans_and_configuration(gh, labels):
     )
     assert "width = 0.1" in shown.stdout and 'carriers = ["W", "Se"]' in shown.stdout
     assert "points = 20000" in shown.stdout
+
+
+def test_band_diagram_and_localised_states(gh, labels):
+    line = (
+        f"gh-dos {labels} --kpts 2 2 1 --along z --states -2 2 --set position_spacing=0.5 -o x.zarr"
+    )
+    done = gh(f"{line} --json --plot x.json")
+    assert done.returncode == 0, done.stderr
+    assert "local band edges of groups" in done.stderr and "most localised" in done.stderr
+    assert max(map(len, done.stderr.splitlines())) < 120
+    facts = json.loads(done.stdout)["structures"][0]
+    assert facts["groups"][0]["name"] == "1 WSe2" and facts["groups"][0]["atoms"] == 3
+    assert facts["states"][0]["atoms"][0]["name"] in ("W0", "Se1", "Se2")
+    numbers = json.loads((gh.folder / "x.json").read_text())
+    density = np.array([one["density"] for one in numbers["positions"]])
+    whole = density.sum(axis=0) * numbers["position_spacing"]
+    np.testing.assert_allclose(whole, numbers["total"], atol=1e-9)
+    store = open_store(gh.folder / "x.zarr", "spectra")
+    assert store.shape("positions/density") == (store["positions/ptr"][-1], 2000)
+    assert gh("gh-info --check x.zarr").returncode == 0
+    # A table for a spreadsheet, a row a position; and pictures of any structure.
+    done = gh(
+        "gh-info x.zarr --plot x.csv --structure 1 && gh-info x.zarr --plot x.png --structure 1"
+    )
+    assert done.returncode == 0, done.stderr
+    rows = (gh.folder / "x.csv").read_text().splitlines()
+    assert rows[0].startswith("z (Å),atoms,valence edge (eV),")
+    assert len(rows) - 1 == np.diff(store["positions/ptr"])[1]
+    assert (gh.folder / "x.png").read_bytes().startswith(b"\x89PNG")
+    assert gh("gh-info x.zarr --plot y.png --structure 9").returncode == 2
+
+
+def test_projections_on_what_users_name(gh, labels):
+    done = gh(f"gh-dos {labels} --kpts 1 1 1 --project metal=W,Se -o x.zarr --plot x.png --json")
+    assert done.returncode == 0, done.stderr
+    groups = json.loads(done.stdout)["structures"][0]["groups"]
+    assert [one["name"] for one in groups] == ["metal", "Se"]
+    store = open_store(gh.folder / "x.zarr", "spectra")
+    np.testing.assert_allclose(store["groups/density"][0], store["dos/species/74"][0], atol=1e-12)
+    again = gh("gh-dos -o x.zarr --resume")
+    assert again.returncode == 0, again.stderr
+    for options, code in (
+        ("--project Xx", 2),
+        ("--along w", 2),
+        ("--project spin", 65),
+        ("--along z --solver kpm", 2),
+        ("--along z --plot y.png --reference x.zarr", 2),
+        ("--states 1 -1", 2),
+    ):
+        refused = gh(f"gh-dos {labels} --kpts 1 1 1 -o y.zarr {options}")
+        assert refused.returncode == code, (options, refused.stderr)
+        assert "Traceback" not in refused.stderr

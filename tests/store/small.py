@@ -163,7 +163,7 @@ def _write_spectra(path: Path, labels: Path) -> Path:
     from gh_tools.store.read import open_store
 
     made = Provenance("gh-dos", inputs=[open_store(labels)])
-    config = DosConfig(kpts=(1, 1, 1), points=20)
+    config = DosConfig(kpts=(1, 1, 1), points=20, along="c", states=(-2.0, 2.0))
     found, failures = make_spectra(labels, path, config, made)
     assert failures == []
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -15,6 +15,7 @@ from gh_tools.orbitals.bloch import bloch_matrix
 from gh_tools.orbitals.blocks import Hamiltonian
 from gh_tools.spectra.eigen import POOR_OVERLAP, Eigenvalues
 from gh_tools.spectra.fermi import OutsideWindow, fermi_level
+from gh_tools.spectra.groups import Groups
 from gh_tools.spectra.kpoints import KPoints
 from gh_tools.spectra.perturbation import differences
 from gh_tools.spectra.projection import (
@@ -89,6 +90,7 @@ class SlicedSolver:
         engine: str | None = None,
         memory: int,
         projection: Projection = "mulliken",
+        groups: Mapping[str, Groups] | None = None,
         kept: Pieces | None = None,
     ):
         """Begin; nothing is computed yet.
@@ -99,6 +101,7 @@ class SlicedSolver:
             engine: library of the factorisation; None for the best installed.
             memory: bytes that may be used.
             projection: weights of species.
+            groups: of orbitals, whose weights are computed, too.
             kept: where finished slices are put, and found after an interruption.
         """
         self.kept = kept
@@ -109,6 +112,7 @@ class SlicedSolver:
         ]
         self._engine = make_engine(engine, memory)
         self._memory, self._projection = memory, projection
+        self._groups = dict(groups or {})
         self._species, self.belongs = species_members(hamiltonian)
         self._differences = differences(hamiltonian)
         self._models: dict[Channel, CountModel] = {}
@@ -238,22 +242,24 @@ class SlicedSolver:
     ) -> Eigenvalues:
         width = max(len(part.energies) for part in found.values())
         energies = np.full((*below.shape, width), np.inf)
-        # Of each eigenvector come the weights of species, and by how much members move its energy.
-        n_species = len(self._species)
-        rows = np.zeros((n_species + len(self._differences), *below.shape, width))
+        # Of each eigenvector come the weights of species and of groups, and by how much members move its energy.
+        sizes = [len(self._species), *map(len, self._groups.values()), len(self._differences)]
+        rows = np.zeros((sum(sizes), *below.shape, width))
         for channel, part in found.items():
             energies[channel][: len(part.energies)] = part.energies
             rows[:, channel.spin, channel.kpoint, : len(part.energies)] = part.projections
+        of_species, *of_groups, members = np.split(rows, np.cumsum(sizes)[:-1])
         return Eigenvalues(
             energies,
             self.kpoints,
             self._species,
-            rows[:n_species],
+            of_species,
             below,
             above,
             window,
             spinor=self.hamiltonian.spinor,
-            members=rows[n_species:] if self._differences else None,
+            members=members if self._differences else None,
+            weights=dict(zip(self._groups, of_groups, strict=True)),
         )
 
     def _joint_model(self) -> CountModel:
@@ -301,13 +307,18 @@ class SlicedSolver:
             for one in self._differences
         ]
 
+        methods = {self._projection, *(one.method for one in self._groups.values())}
+
         def project(x: np.ndarray, sx: np.ndarray) -> Float[np.ndarray, "rows m"]:
-            if self._projection == "lowdin":
-                weights = lowdin(apply_root(pencil.apply_overlap, bounds, x))
-            else:
-                weights = mulliken(x, sx)
+            weights = {
+                method: lowdin(apply_root(pencil.apply_overlap, bounds, x))
+                if method == "lowdin"
+                else mulliken(x, sx)
+                for method in methods
+            }
+            of_groups = [one.of(weights[one.method], channel.spin) for one in self._groups.values()]
             moved = [np.sum(x.conj() * (delta @ x), axis=0).real for delta in perturbations]
-            return np.vstack([self.belongs @ weights, *moved])
+            return np.vstack([self.belongs @ weights[self._projection], *of_groups, *moved])
 
         return project
 

@@ -94,7 +94,7 @@ def _check_ptr(store: Store, key: str) -> Iterator[str]:
     }
     group = key.rsplit("/", 1)[0]
     target = rows.get(key) or next(
-        (f"{group}/{name}" for name in ("atom", "i") if f"{group}/{name}" in store), None
+        (f"{group}/{name}" for name in ("atom", "i", "atoms") if f"{group}/{name}" in store), None
     )
     if target is not None and target in store and values[-1] != store.shape(target)[0]:
         yield f"{key}: ends at {values[-1]}, but {target} has {store.shape(target)[0]} rows"

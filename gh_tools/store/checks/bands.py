@@ -44,3 +44,30 @@ def check_spectra(store: Store) -> Iterator[str]:
         yield from within(store, key)
     if np.isnan(store["bands/eigenvalue"]).any():
         yield "bands/eigenvalue: expected numbers, found NaN"
+    yield from _check_local(store)
+
+
+def _check_local(store: Store) -> Iterator[str]:
+    """Find densities of groups and positions, and localised states, that cannot be."""
+    for group, length in (("groups", "atoms"), ("positions", "atoms"), ("states", "energy")):
+        if f"{group}/ptr" not in store:
+            continue
+        keys = [key for key in store.keys(f"{group}/") if key != f"{group}/ptr"]
+        count = int(store[f"{group}/ptr"][-1])
+        if f"{group}/{length}" not in keys:
+            yield f"{group}/{length} is missing"
+        for key in keys:
+            if store.shape(key)[0] != count:
+                yield f"{key}: expected {count} rows as {group}/ptr says, found {store.shape(key)[0]}"
+            elif key == f"{group}/density" and store.shape(key)[1:] != store.shape("dos/energy"):
+                yield f"{key}: expected {store.shape('dos/energy')[0]} energies as dos/energy has"
+            elif store.dtype(key).kind == "f" and np.isinf(store[key]).any():
+                yield f"{key}: expected numbers, found infinity"
+    for key in ("groups/density", "positions/density", "states/sharing", "positions/position"):
+        if key in store:
+            yield from within(store, key)
+    if "states/atom" in store:
+        sizes = np.diff(store["structures/atom_ptr"])
+        most = np.repeat(sizes, np.diff(store["states/ptr"]))
+        if np.any(store["states/atom"] >= most[:, None]) or np.any(store["states/atom"] < -1):
+            yield "states/atom: expected atoms of the structure, found others"

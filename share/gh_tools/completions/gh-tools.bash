@@ -102,21 +102,23 @@ _gh_tools() {
       words=""
       ;;
     gh-dos)
-      options="--kpts --kpt-density --width --points --window --soc --fermi --smearing --carriers --carrier-window --solver --engine --projection --memory --plot --reference --zero -o --output -j --jobs --scheduler --shard -c --config --set --print-config --resume --overwrite --dry-run --json -q --quiet -v --verbose --debug --version -h --help"
+      options="--kpts --kpt-density --width --points --window --soc --fermi --smearing --carriers --carrier-window --solver --engine --project --along --states --projection --memory --plot --reference --zero -o --output -j --jobs --scheduler --shard -c --config --set --print-config --resume --overwrite --dry-run --json -q --quiet -v --verbose --debug --version -h --help"
       words=""
-      keys="kpts kpoint_density fermi soc smearing width points window solver engine projection probes seed carriers carrier_window"
+      keys="kpts kpoint_density fermi soc smearing project groups projection along layer_gap width points window solver engine position_spacing position_width edge_threshold states probes seed carriers carrier_window"
       case "$3" in
         --fermi) words="count label" ;;
         --solver) words="auto dense slices kpm" ;;
         --engine) words="auto pardiso mumps superlu" ;;
+        --project) words="species shell atom layer spin groups" ;;
         --projection) words="mulliken lowdin" ;;
         --zero) words="auto fermi valence" ;;
         --set) words=$keys; keys="=" ;;
         =fermi) words="count label" ;;
         =soc) words="true false" ;;
+        =project) words="species shell atom layer spin groups" ;;
+        =projection) words="mulliken lowdin" ;;
         =solver) words="auto dense slices kpm" ;;
         =engine) words="auto pardiso mumps superlu" ;;
-        =projection) words="mulliken lowdin" ;;
       esac
       ;;
     gh-bands)
@@ -140,7 +142,7 @@ _gh_tools() {
       words=""
       ;;
     gh-info)
-      options="--check --deep --plot --table --csv --weights --overwrite --json -q --quiet -v --verbose --debug --version -h --help"
+      options="--check --deep --plot --structure --table --csv --weights --overwrite --json -q --quiet -v --verbose --debug --version -h --help"
       words=""
       ;;
   esac
