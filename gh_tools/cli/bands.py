@@ -71,6 +71,24 @@ def main(
         bool,
         typer.Option("--soc", help="Add spin-orbit coupling, from the PAW setups of the basis."),
     ] = False,
+    unfold: Annotated[
+        str | None,
+        typer.Option(
+            "--unfold",
+            metavar="auto|N1,N2,N3|FILE",
+            help="Unfold a supercell: of a primitive cell that is found, that it repeats so many times (or 9 numbers: its "
+            "vectors in primitive ones, by rows), or that a file gives.",
+        ),
+    ] = None,
+    width: Annotated[
+        float | None,
+        typer.Option(
+            "--width",
+            min=1e-6,
+            max=10.0,
+            help="Standard deviation of the Gaussians of --unfold in eV. Default: 0.05.",
+        ),
+    ] = None,
     fermi: Annotated[
         str | None,
         typer.Option(
@@ -83,8 +101,8 @@ def main(
         typer.Option(
             "--output",
             "-o",
-            help="Picture (.png, .pdf, .svg) or data (.json); by default a .png named after the "
-            "input.",
+            help="Picture (.png, .pdf, .svg) or data (.json; with --unfold also .csv); by default a .png named "
+            "after the input.",
         ),
     ] = None,
     config: ConfigOption = None,
@@ -109,6 +127,10 @@ def main(
     themselves, relative to the Fermi level.
 
     With --soc, lines are coloured by the spin along z, and a .json file holds the spin of each state.
+
+    With --unfold, the states of a supercell are shown in the zone of its primitive cell, each by the weight that
+    it has there: the picture is the spectral function. Atoms may be displaced, missing or others. The reference is then
+    a store of the primitive cell.
     """
     from gh_tools.spectra.config import SamplingConfig
 
@@ -122,36 +144,68 @@ def main(
 
     if window is not None and not -math.inf < window[0] < window[1] < math.inf:
         raise UsageError(f"--window: expected two numbers, the lower energy first, found {window}")
+    if width is not None and unfold is None:
+        raise UsageError("--width broadens unfolded bands: give it with --unfold")
     paths = input_paths(sources)
     if len(paths) > 1:
         raise UsageError(f"expected one store of Hamiltonians, found {len(paths)}")
     target = output or beside(paths[0], "bands.png")
 
+    from gh_tools.cli.unfolding import parse_unfold
     from gh_tools.spectra.bands import band_path, band_structure
     from gh_tools.spectra.bands_report import find_structure, write_bands
     from gh_tools.spectra.plot import names_of
+    from gh_tools.spectra.sites import find_sites
     from gh_tools.spectra.spectrum import describe_grid
+    from gh_tools.spectra.unfolded_bands import WIDTH, primitive_reference, unfolded_bands
+    from gh_tools.spectra.unfolded_report import write_unfolded
     from gh_tools.store.hamiltonians import HamiltonianReader
     from gh_tools.store.identity import check_same
     from gh_tools.store.provenance import origin_of
 
     reader = HamiltonianReader(paths[0], spinors=True)
     index = find_structure(reader, structure)
-    name, along = reader.names[index], band_path(reader.structures.atoms[index], path, points)
+    name, atoms = reader.names[index], reader.structures.atoms[index]
+    supercell, primitive = (None, None) if unfold is None else parse_unfold(unfold, atoms)
+    along = band_path(atoms, path, points, supercell)
     expected = None if reference is None else HamiltonianReader(reference, spinors=True)
     other = None
-    if expected is not None:
+    if expected is not None and unfold is None:
         other = find_structure(expected, name)
         where = f"{paths[0]} against {reference}"
         check_same(reader.structures, index, expected.structures, other, where)
-    claim_files([target], overwrite=overwrite, data=True)
-    for line in along.describe():
-        log.info(line)
-    log.info(
-        "gap and E_F: Γ-centred k grid %s", describe_grid(reader.structures.atoms[index], options)
+    claim_files(
+        [target], overwrite=overwrite, data=(".json",) if unfold is None else (".json", ".csv")
     )
+    for line in along.describe(unfold is not None):
+        log.info(line)
+    log.info("gap and E_F: Γ-centred k grid %s", describe_grid(atoms, options))
     if dry_run:
         log.info("would write the bands of %s along %s to %s", name, along.path.path, target)
+        return
+    lattice = {
+        "lattice": along.lattice,
+        "strain": along.strain,
+        "primitive_cells": along.primitive_cells,
+        "special_points": along.points,
+    }
+    if supercell is not None:
+        sites = find_sites(atoms, supercell, primitive)
+        log.info(sites.describe())
+        unfolded = unfolded_bands(
+            reader.read(index),
+            along,
+            sites,
+            options,
+            window=window,
+            width=width or WIDTH,
+            zero=zero.value,
+        )
+        beneath = None
+        if expected is not None:
+            beneath = primitive_reference(expected.read(0), atoms, along, options)
+        facts = write_unfolded(target, unfolded, beneath, name)
+        emit(target, as_json, structure=name, points=along.path.path, **lattice, **facts)
         return
     bands = band_structure(reader.read(index), along, options)
     known = (
@@ -167,12 +221,6 @@ def main(
     for line in bands.edges.describe() if bands.edges else ():
         log.info(line)
     edges = None if bands.edges is None else bands.edges.to_json()
-    lattice = {
-        "lattice": along.lattice,
-        "strain": along.strain,
-        "primitive_cells": along.primitive_cells,
-        "special_points": along.points,
-    }
     emit(target, as_json, structure=name, points=along.path.path, edges=edges, **lattice, **facts)
 
 

@@ -221,7 +221,7 @@ def main(
     stores = [open_store(path, "hamiltonians") for path in paths]
     if reference is not None:
         open_store(reference, ("hamiltonians", "spectra"))  # not after all the work
-    claim_files([plot], overwrite=overwrite or resume, data=True)
+    claim_files([plot], overwrite=overwrite or resume, data=(".json", ".csv"))
     claim_stores(
         targets,
         [*paths, reference],

@@ -105,7 +105,9 @@ def main(
             raise UsageError(
                 "--plot draws the learning curve of a model, or spectra: name one store of these"
             )
-        claim_files([plot], overwrite=overwrite, data=drawn == "spectra")
+        claim_files(
+            [plot], overwrite=overwrite, data=(".json", ".csv") if drawn == "spectra" else ()
+        )
     tables: list[tuple[str, StructureRows]] = []
     for path in paths:
         store = open_store(path)

@@ -140,13 +140,13 @@ def claim_stores(
         check_output(path, overwrite, resume or shared)
 
 
-def claim_files(paths: Sequence[Path | None], *, overwrite: bool, data: bool = False) -> None:
+def claim_files(paths: Sequence[Path | None], *, overwrite: bool, data: Sequence[str] = ()) -> None:
     """Claim the pictures that a command writes.
 
     Args:
         paths: of the files; None stands for an option that was not given.
         overwrite: whether files may be replaced.
-        data: whether a file may also hold data, as .json or .csv.
+        data: endings of files that hold data instead, such as ``.json``.
 
     Raises:
         UsageError: two of them are one file, or one has an ending that no picture has.
@@ -158,7 +158,7 @@ def claim_files(paths: Sequence[Path | None], *, overwrite: bool, data: bool = F
 
     seen = set()
     for path in filter(None, paths):
-        if not (data and path.suffix.lower() in (".json", ".csv")):
+        if path.suffix.lower() not in data:
             check_picture(path)
         if os.path.realpath(path) in seen:
             raise UsageError(f"{path}: is named for two files; give each a name of its own")

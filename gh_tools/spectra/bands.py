@@ -55,16 +55,20 @@ class NamedPath:
         names = (name for part in parse_path_string(self.path.path) for name in part)
         return {name: self.path.special_points[name].tolist() for name in dict.fromkeys(names)}
 
-    def describe(self) -> list[str]:
-        """Return the lattice, and each point with its coordinates, as lines for a person."""
+    def describe(self, unfolded: bool = False) -> list[str]:
+        """Return the lattice, and each point with its coordinates, as lines for a person.
+
+        Args:
+            unfolded: whether bands are, so that none lie folded onto others.
+        """
         off = (
             f", from which the cell is {100 * self.strain:.2g} % off" if self.strain > EXACT else ""
         )
         lines = [f"letters of the {self.lattice} lattice{off}"]
-        if self.primitive_cells > 1:
+        if self.primitive_cells > 1 and not unfolded:
             lines.append(
                 f"the path is that of the primitive cell, of which the cell holds {self.primitive_cells}: its bands lie "
-                "folded onto one another, and only unfolding would tell them apart"
+                "folded onto one another, and --unfold tells them apart"
             )
         for name, point in self.points.items():
             numbers = ", ".join(f"{value:.5g}" for value in point)
@@ -157,7 +161,12 @@ class BandStructure:
         }
 
 
-def band_path(atoms: ase.Atoms, path: str | None = None, points: int = 200) -> NamedPath:
+def band_path(
+    atoms: ase.Atoms,
+    path: str | None = None,
+    points: int = 200,
+    supercell: Int[np.ndarray, "3 3"] | None = None,
+) -> NamedPath:
     """Return k-points along a path between points of high symmetry.
 
     Names are those of the most symmetric lattice that the primitive cell has within a strain of 3 %, by the
@@ -169,6 +178,7 @@ def band_path(atoms: ase.Atoms, path: str | None = None, points: int = 200) -> N
         atoms: structure with at least one periodic direction.
         path: names of the points, such as ``GMKG``, or None for the standard path of the lattice.
         points: number of k-points.
+        supercell: the cell's vectors in units of those of the primitive cell, if that is known.
 
     Raises:
         UsageError: if nothing is periodic, or no lattice has points of all names.
@@ -177,7 +187,8 @@ def band_path(atoms: ase.Atoms, path: str | None = None, points: int = 200) -> N
         raise UsageError(
             "the structure is not periodic: it has eigenvalues, but no bands; see gh-dos"
         )
-    supercell = supercell_matrix(atoms)
+    if supercell is None:
+        supercell = supercell_matrix(atoms)
     primitive = ase.Atoms(cell=np.linalg.solve(supercell, atoms.cell.array), pbc=atoms.pbc)
     lattices = named_lattices(primitive)
     if not lattices:
@@ -249,7 +260,7 @@ def band_structure(
     return BandStructure(
         distance,
         path.kpts,
-        _join_labels(ticks, names),
+        joined_labels(ticks, names),
         eigenvalues.energies[:, len(grid) :],
         None if eigenvalues.spin is None else eigenvalues.spin[:, len(grid) :],
         fermi,
@@ -266,7 +277,7 @@ def band_structure(
     )
 
 
-def _join_labels(
+def joined_labels(
     ticks: Float[np.ndarray, " ticks"], names: list[str]
 ) -> tuple[tuple[float, str], ...]:
     """Merge the two names of a point where the path jumps, and write Γ for G."""

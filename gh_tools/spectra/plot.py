@@ -24,7 +24,7 @@ Zero = Literal["auto", "fermi", "valence"]
 DASHED = (0, (3.0, 1.6))
 _GREY = "#777777"
 _TITLE = 70  # characters that a line of a title has room for
-_LABELS = {"fermi": "$E - E_\\mathrm{F}$ (eV)", "valence": "$E - E_\\mathrm{v}$ (eV)"}
+ENERGY_LABELS = {"fermi": "$E - E_\\mathrm{F}$ (eV)", "valence": "$E - E_\\mathrm{v}$ (eV)"}
 
 
 def plot_dos(
@@ -83,7 +83,7 @@ def plot_dos(
         _mark_zero(axes, vertical=True)
         axes.set(
             xlim=_extent(spectra.energy, curves["total"][0]),
-            xlabel=_LABELS[zero],
+            xlabel=ENERGY_LABELS[zero],
             ylabel=f"density of states (1/eV{' per atom' if per_atom else ''})",
             title=_dos_title(spectra, reference),
         )
@@ -135,7 +135,7 @@ def plot_bands(
         axes.set(
             xlim=(bands.distance[0], bands.distance[-1]),
             ylim=window,
-            ylabel=_LABELS[zero],
+            ylabel=ENERGY_LABELS[zero],
             title=title,
         )
         if reference is not None or len(axes.get_legend_handles_labels()[0]) > 1:

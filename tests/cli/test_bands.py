@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 
@@ -43,6 +44,11 @@ def test_data_through_a_pipe(gh, tiny_labels):
         ("-o bands.bmp", 2, ".png, .pdf, .svg"),
         ("--window 1 0", 2, "lower energy first"),
         ("--reference missing.zarr", 66, "missing.zarr"),
+        ("--unfold auto", 2, "no primitive cell was found"),
+        ("--unfold 2,2", 2, "expected three numbers, or the nine of a matrix"),
+        ("--unfold 2,2,2", 2, "nothing is repeated: give 1 there"),
+        ("--unfold no.cif", 66, "there is no such file"),
+        ("--width 0.1", 2, "give it with --unfold"),
     ],
 )
 def test_bad_options(gh, tiny_labels, options, code, said):
@@ -50,3 +56,23 @@ def test_bad_options(gh, tiny_labels, options, code, said):
     assert done.returncode == code, done.stderr
     assert said in done.stderr and done.stderr.count("\n") == 1
     assert done.stdout == "" and list(gh.folder.iterdir()) == []
+
+
+def test_unfolded_bands_of_a_primitive_cell_are_its_bands(gh, tiny_labels):
+    line = f"gh-bands {tiny_labels} --path GMKG --points 9 --kpts 3 3 1 --json"
+    folded = json.loads(gh(f"{line} -o plain.json").stdout)
+    done = gh(f"{line} --unfold 1,1,1 -o unfolded.json --reference {tiny_labels}")
+    assert done.returncode == 0, done.stderr
+    facts = json.loads(done.stdout)
+    assert facts["band_gap"] == pytest.approx(folded["band_gap"], abs=1e-6)
+    assert (facts["sites"], facts["orbitals"], facts["sharpness"]) == (3, 27, pytest.approx(1))
+    plain, unfolded = (
+        json.loads((gh.folder / f"{name}.json").read_text()) for name in ("plain", "unfolded")
+    )
+    np.testing.assert_allclose(unfolded["energies"], plain["energies"], atol=1e-9)
+    assert unfolded["reference"]["energies"] == plain["energies"]
+    assert gh(f"{line} --unfold 1,1,1 --window -3 3 -o unfolded.csv").returncode == 0
+    text = (gh.folder / "unfolded.csv").read_text().splitlines()
+    assert text[0].startswith("spin,kpoint,distance_1/A") and len(text) == 1 + 9 * 27
+    again = gh(f"{line} --unfold {tiny_labels} -o unfolded.png")
+    assert again.returncode == 0, again.stderr

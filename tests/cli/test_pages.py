@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from ase.build import bulk, graphene
+from ase.build import bulk, graphene, mx2
 from ase.io import write
 
 from gh_tools.formats import table
@@ -44,6 +44,8 @@ REDUCED = (
     (r"batch_size=4", "batch_size=2"),
     (r"0\.8,0\.1,0\.1", "0.5,0.25,0.25"),
     (r"--kpts 6 6 1", "--kpts 2 2 1"),
+    (r"--unfold ", "--points 9 --unfold "),
+    (r"--unfold (auto|4,4,1)", "--unfold 1,1,1"),
     (r"\$SLURM_ARRAY_TASK_ID/\d+", "TASK/2"),
     (r"Te=16", "C=4"),
     # A model of the interface would take a minute: the layer alone.
@@ -110,7 +112,13 @@ def failed(tiny_labels, random_bond_model, tmp_path_factory):
         "large-structures": {"wse2.model": random_bond_model, "cells.model": random_bond_model},
         "other-codes": {"wse2.predicted": tiny_labels},
         "quickstart": {"quickstart/train.model": random_bond_model},
-        "spectra": {"wse2.predicted": tiny_labels, "device.predicted": tiny_labels},
+        "spectra": {
+            f"{name}.{kind}": tiny_labels
+            for name, kind in (
+                *(("wse2", "predicted"), ("wse2", "hamiltonians"), ("device", "predicted")),
+                *(("alloy", "predicted"), ("defects", "predicted")),
+            )
+        },
         "training": {"wse2.hamiltonians": tiny_labels},
     }
     for name in PAGES:
@@ -125,6 +133,7 @@ def failed(tiny_labels, random_bond_model, tmp_path_factory):
     write(root / "other-codes/silicon.cif", silicon(seed=9))
     table.get("deeptb").write(root / "other-codes/frames", sample())
     write(root / "structures/sic.cif", bulk("SiC", "zincblende", 4.35, cubic=True))
+    write(root / "spectra/wse2.cif", mx2("WSe2", a=3.32, vacuum=7))
     layer = graphene("BN", 2.5, vacuum=7.5)
     layer.pbc = True  # as files of crystals have it
     write(root / "structures/bn.cif", layer)

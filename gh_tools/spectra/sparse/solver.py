@@ -92,6 +92,7 @@ class SlicedSolver:
         projection: Projection = "mulliken",
         groups: Mapping[str, Groups] | None = None,
         kept: Pieces | None = None,
+        weigh: Callable[..., Float[np.ndarray, " states"]] | None = None,
     ):
         """Begin; nothing is computed yet.
 
@@ -103,8 +104,10 @@ class SlicedSolver:
             projection: weights of species.
             groups: of orbitals, whose weights are computed, too.
             kept: where finished slices are put, and found after an interruption.
+            weigh: gives a weight of each eigenvector from k, the eigenvectors and their products with S, which takes the
+                place of the species' weights.
         """
-        self.kept = kept
+        self.kept, self._weigh = kept, weigh
         self.hamiltonian, self.kpoints = hamiltonian, kpoints
         self.degeneracy = hamiltonian.degeneracy
         self.channels = [
@@ -114,7 +117,9 @@ class SlicedSolver:
         self._memory, self._projection = memory, projection
         self._groups = dict(groups or {})
         self._species, self.belongs = species_members(hamiltonian)
-        self._differences = differences(hamiltonian)
+        if weigh:
+            self._species = np.zeros(1, dtype=np.int64)
+        self._differences = [] if weigh else differences(hamiltonian)
         self._models: dict[Channel, CountModel] = {}
         self._bounds: dict[int, tuple[float, float]] = {}
         self._live: tuple[Channel, Slicer] | None = None
@@ -302,6 +307,9 @@ class SlicedSolver:
 
     def _projector(self, pencil: Pencil, bounds: tuple[float, float], channel: Channel) -> Callable:
         k = self.kpoints.points[channel.kpoint]
+        weigh = self._weigh
+        if weigh is not None:
+            return lambda x, sx: weigh(k, x, sx)[None]
         perturbations = [
             bloch_matrix(one, k, "hamiltonian", channel.spin, sparse=True)
             for one in self._differences

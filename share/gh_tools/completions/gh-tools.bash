@@ -122,7 +122,7 @@ _gh_tools() {
       esac
       ;;
     gh-bands)
-      options="--structure --path --points --window --zero --reference --kpts --soc --fermi -o --output -c --config --set --print-config --overwrite --dry-run --json -q --quiet -v --verbose --debug --version -h --help"
+      options="--structure --path --points --window --zero --reference --kpts --soc --unfold --width --fermi -o --output -c --config --set --print-config --overwrite --dry-run --json -q --quiet -v --verbose --debug --version -h --help"
       words=""
       keys="kpts kpoint_density fermi soc smearing"
       case "$3" in

@@ -1,0 +1,276 @@
+"""Bands of a supercell unfolded into the zone of its primitive cell: weights of states, and the spectral function."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import ase
+import numpy as np
+import scipy.linalg
+from ase.dft.kpoints import BandPath
+from jaxtyping import Float, Int
+from scipy.special import ndtr
+
+from gh_tools.console import progress
+from gh_tools.errors import DataError, UsageError
+from gh_tools.orbitals.bloch import bloch_matrix
+from gh_tools.orbitals.blocks import Hamiltonian
+from gh_tools.resources import free_memory
+from gh_tools.spectra.band_edges import refined_edges
+from gh_tools.spectra.bands import BandStructure, NamedPath, band_structure, joined_labels
+from gh_tools.spectra.choice import choose_solver
+from gh_tools.spectra.config import DosConfig, SamplingConfig
+from gh_tools.spectra.dos import REACH, cell_edges
+from gh_tools.spectra.eigen import solve
+from gh_tools.spectra.fermi import BandEdges, band_edges, electrons_of, fermi_level_of
+from gh_tools.spectra.kpoints import KPoints
+from gh_tools.spectra.sites import Sites, supercell_of
+from gh_tools.spectra.sparse.around_fermi import certified_eigenvalues
+from gh_tools.spectra.sparse.solver import SlicedSolver
+from gh_tools.spectra.spectrum import prepared
+from gh_tools.spectra.unfolding import Unfolding
+
+# eV
+WIDTH = 0.05
+# Energies a standard deviation of the broadening, and at most so many in all.
+_PER_WIDTH, _MOST_ENERGIES = 4, 4000
+
+
+@dataclass(frozen=True)
+class UnfoldedBands:
+    """States of a supercell at k-points of its primitive cell.
+
+    Attributes:
+        distance: position of each k-point along the path, 1/Å (2π included).
+        kpoints: in units of the supercell's reciprocal vectors.
+        special: distance and name of the points of high symmetry.
+        energies: of the supercell's states at each k-point, absolute, eV; infinite where another k-point has more.
+        weights: part of each state that belongs to this k-point of the primitive cell, see `unfolding`.
+        fermi_level: eV.
+        edges: band edges and gap of the supercell, on the k grid or refined.
+        degeneracy: electrons that a state holds.
+        energy: energies of the spectral function, eV from the zero.
+        spectral_function: Σ_n g w_n δ(E - E_n) with g = `degeneracy` and Gaussians for δ, 1/eV and primitive cell, the mean
+            over each cell of the energy grid.
+        width: standard deviation of the Gaussians, eV.
+        zero: what energies are counted from.
+        sites: of the supercell's atoms.
+        orbitals: of the primitive cell: what the weights of all states at a k-point add up to.
+        complete: whether all states are there, not only those in the window.
+    """
+
+    distance: Float[np.ndarray, " kpoints"]
+    kpoints: Float[np.ndarray, "kpoints 3"]
+    special: tuple[tuple[float, str], ...]
+    energies: Float[np.ndarray, "spins kpoints states"]
+    weights: Float[np.ndarray, "spins kpoints states"]
+    fermi_level: float
+    edges: BandEdges
+    degeneracy: int
+    energy: Float[np.ndarray, " points"]
+    spectral_function: Float[np.ndarray, "spins kpoints points"]
+    width: float
+    zero: Literal["fermi", "valence"]
+    sites: Sites
+    orbitals: float
+    complete: bool
+
+    @property
+    def origin(self) -> float:
+        """The energy that others are counted from, in eV."""
+        return self.fermi_level if self.zero == "fermi" else self.edges.valence
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything as lists and numbers, with energies of states from the Fermi level as those of bands."""
+        listed = np.isfinite(self.energies)
+        energies = np.where(listed, self.energies - self.fermi_level, np.nan)
+        return {
+            "distance": self.distance.tolist(),
+            "kpoints": self.kpoints.tolist(),
+            "special": [{"distance": d, "name": name} for d, name in self.special],
+            "energies": _without_nan(energies),
+            "weights": _without_nan(np.where(listed, self.weights, np.nan)),
+            "fermi_level": self.fermi_level,
+            "gap": self.edges.gap,
+            "valence_band_maximum": self.edges.valence,
+            "zero": self.zero,
+            "energy": self.energy.tolist(),
+            "spectral_function": self.spectral_function.tolist(),
+            "width": self.width,
+            "primitive_cells": self.sites.cells,
+            "orbitals": self.orbitals,
+            "sites": self.sites.site.tolist(),
+            "translations": self.sites.translation.tolist(),
+        }
+
+    def rows(self) -> list[tuple[float, ...]]:
+        """Return each state: spin, k-point, distance, its three components, energy from E_F in eV, weight."""
+        return [
+            (s, k, self.distance[k], *self.kpoints[k], energy - self.fermi_level, weight)
+            for s in range(len(self.energies))
+            for k in range(len(self.distance))
+            for energy, weight in zip(self.energies[s, k], self.weights[s, k], strict=True)
+            if np.isfinite(energy)
+        ]
+
+
+def unfolded_bands(
+    hamiltonian: Hamiltonian,
+    named: NamedPath,
+    sites: Sites,
+    config: SamplingConfig,
+    *,
+    window: tuple[float, float] | None = None,
+    width: float = WIDTH,
+    zero: Literal["auto", "fermi", "valence"] = "auto",
+) -> UnfoldedBands:
+    """Compute the states of a supercell along a path of its primitive cell, with their weights.
+
+    Args:
+        hamiltonian: H(R) and S(R) of the supercell.
+        named: the path, in units of the supercell's reciprocal vectors.
+        sites: of its atoms.
+        config: k grid and how the Fermi level is found.
+        window: energies of the spectral function, eV from the zero; by default from below all occupied states, of large
+            structures from -5 eV, to 5 eV above them. Of large structures the states in it are found alone.
+        width: standard deviation of the Gaussians, eV.
+        zero: what energies are counted from: with ``auto`` the top of the valence band of an insulator.
+
+    Raises:
+        DataError: if the eigenproblem or the Fermi level is ill-defined.
+    """
+    hamiltonian, grid = prepared(hamiltonian, config)
+    unfolding = Unfolding(hamiltonian, sites)
+    path = named.path
+    memory = free_memory()
+    solver = choose_solver("auto", hamiltonian.n_orbitals, False, memory)
+    if solver == "dense":
+        on_grid = solve(hamiltonian, grid, projected=False)
+        edges = refined_edges(hamiltonian, on_grid, electrons_of(hamiltonian))
+        fermi = fermi_level_of(hamiltonian, on_grid, config)
+        energies, weights = _dense(hamiltonian, path.kpts, unfolding)
+        lowest = float(energies.min())
+    else:
+        fine = DosConfig(**config.model_dump(), width=width)
+        found = SlicedSolver(hamiltonian, grid, memory=memory)
+        near, fermi, _ = certified_eigenvalues(found, hamiltonian, fine, [(-0.1, 0.1)])
+        edges = band_edges(near, electrons_of(hamiltonian))
+        lowest = fermi - 5.0
+    named_zero = zero if zero != "auto" else ("valence" if edges.gap > 0 else "fermi")
+    origin = fermi if named_zero == "fermi" else edges.valence
+    if window is None:
+        high = edges.valence + edges.gap + 5.0 - origin
+        low = lowest - origin
+        window = (low - 0.02 * (high - low), high)
+    if solver != "dense":
+        ends = (window[0] + origin - REACH * width, window[1] + origin + REACH * width)
+        energies, weights = _sliced(hamiltonian, path.kpts, unfolding, ends, memory)
+    points = int(np.clip(_PER_WIDTH * (window[1] - window[0]) / width, 200, _MOST_ENERGIES))
+    energy = np.linspace(*window, points)
+    distance, ticks, names = path.get_linear_kpoint_axis()
+    return UnfoldedBands(
+        distance,
+        path.kpts,
+        joined_labels(ticks, names),
+        energies,
+        weights,
+        fermi,
+        edges,
+        hamiltonian.degeneracy,
+        energy,
+        hamiltonian.degeneracy * _broadened(energies - origin, weights, energy, width),
+        width,
+        named_zero,
+        sites,
+        unfolding.orbitals,
+        solver == "dense",
+    )
+
+
+def _dense(
+    hamiltonian: Hamiltonian, kpoints: Float[np.ndarray, "kpoints 3"], unfolding: Unfolding
+) -> tuple[Float[np.ndarray, "spins kpoints states"], Float[np.ndarray, "spins kpoints states"]]:
+    shape = (hamiltonian.n_spins, len(kpoints), hamiltonian.n_orbitals)
+    energies, weights = np.empty(shape), np.empty(shape)
+    with progress("unfolding", len(kpoints)) as shown:
+        for index, k in enumerate(kpoints):
+            overlap = bloch_matrix(hamiltonian, k, "overlap")
+            for spin in range(hamiltonian.n_spins):
+                matrix = bloch_matrix(hamiltonian, k, "hamiltonian", spin)
+                values, x = scipy.linalg.eigh(matrix, overlap, driver="gvd")
+                energies[spin, index] = values
+                weights[spin, index] = unfolding.weights(k, x, overlap @ x, values)
+            shown.advance()
+    return energies, weights
+
+
+def _sliced(
+    hamiltonian: Hamiltonian,
+    kpoints: Float[np.ndarray, "kpoints 3"],
+    unfolding: Unfolding,
+    ends: tuple[float, float],
+    memory: int,
+) -> tuple[Float[np.ndarray, "spins kpoints states"], Float[np.ndarray, "spins kpoints states"]]:
+    where = KPoints(kpoints, np.zeros(len(kpoints)))
+    solver = SlicedSolver(hamiltonian, where, memory=memory, weigh=unfolding.weights)
+    found, _ = solver.eigenvalues(*ends)
+    assert found.projections is not None  # asked for
+    return found.energies, found.projections[0]
+
+
+def _broadened(
+    positions: Float[np.ndarray, "*n states"],
+    weights: Float[np.ndarray, "*n states"],
+    energy: Float[np.ndarray, " points"],
+    width: float,
+) -> Float[np.ndarray, "*n points"]:
+    """Return Σ w δ(E - ε) with Gaussians, averaged over the cells of an energy grid as densities of states are."""
+    edges = cell_edges(energy)
+    found = np.zeros((*positions.shape[:-1], len(energy)))
+    for place in np.ndindex(positions.shape[:-1]):
+        near = np.abs(positions[place] - energy.mean()) < np.ptp(energy) / 2 + REACH * width
+        below = ndtr((edges - positions[place][near][:, None]) / width)
+        found[place] = weights[place][near] @ np.diff(below, axis=1)
+    return found / np.diff(edges)
+
+
+def primitive_reference(
+    reference: Hamiltonian,
+    atoms: ase.Atoms,
+    named: NamedPath,
+    config: SamplingConfig,
+) -> BandStructure:
+    """Return the bands of a primitive cell along the path of a supercell.
+
+    Args:
+        reference: H(R) and S(R) of the primitive cell.
+        atoms: the supercell.
+        named: its path.
+        config: k grid and how the Fermi level is found.
+
+    Raises:
+        UsageError: the reference is no primitive cell of the supercell.
+    """
+    try:
+        change = supercell_of(atoms, reference.atoms)
+    except DataError as error:
+        raise UsageError(
+            f"--reference: beside unfolded bands those of the primitive cell are drawn, and this is none ({error})"
+        ) from None
+    back = np.linalg.inv(change)
+    path = BandPath(
+        reference.atoms.cell.uncomplete(reference.atoms.pbc),
+        kpts=named.path.kpts @ back.T,
+        special_points={name: back @ point for name, point in named.path.special_points.items()},
+        path=named.path.path,
+    )
+    unit: Int[np.ndarray, "3 3"] = np.eye(3, dtype=np.int64)
+    return band_structure(reference, replace(named, path=path, supercell=unit), config)
+
+
+def _without_nan(values: Float[np.ndarray, "..."]) -> list:
+    """Return nested lists with None for what is no number, which JSON has not."""
+    nested = values.astype(object)
+    nested[np.isnan(values)] = None
+    return nested.tolist()
