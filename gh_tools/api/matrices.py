@@ -101,10 +101,10 @@ class Matrices:
             **settings: keys of the configuration of `gh-bands`, such as ``kpts=(6, 6, 1)`` for the Fermi level.
         """
         from gh_tools.spectra.bands import band_path, band_structure
-        from gh_tools.spectra.config import SamplingConfig
+        from gh_tools.spectra.config import ProjectedConfig
 
-        config = SamplingConfig(**settings)
-        return band_structure(self.blocks, band_path(self.atoms, path, points), config)
+        config, named = ProjectedConfig(**settings), band_path(self.atoms, path, points)
+        return band_structure(self.blocks, named, config, velocities=True)
 
     def dos(self, **settings: Any) -> xarray.DataArray:
         """Return the density of states by species, in states/eV against E - E_F in eV.

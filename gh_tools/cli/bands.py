@@ -17,6 +17,7 @@ from gh_tools.cli.options import (
     JsonOption,
     OverwriteOption,
     PrintConfigOption,
+    ProjectOption,
     QuietOption,
     SetOption,
     VerboseOption,
@@ -89,6 +90,7 @@ def main(
             help="Standard deviation of the Gaussians of --unfold in eV. Default: 0.05.",
         ),
     ] = None,
+    project: ProjectOption = None,
     fermi: Annotated[
         str | None,
         typer.Option(
@@ -101,8 +103,8 @@ def main(
         typer.Option(
             "--output",
             "-o",
-            help="Picture (.png, .pdf, .svg) or data (.json; with --unfold also .csv); by default a .png named "
-            "after the input.",
+            help="Picture (.png, .pdf, .svg) or data (.json, .csv); by default a .png named after the "
+            "input.",
         ),
     ] = None,
     config: ConfigOption = None,
@@ -126,16 +128,21 @@ def main(
     the line on standard output has lattice and points, too. A file that ends in .json holds the bands
     themselves, relative to the Fermi level.
 
+    With --project, bands are as wide as the weight of a group in their states, with a panel for each group. A .json or .csv
+    file holds weights, and the group velocity along the path.
+
     With --soc, lines are coloured by the spin along z, and a .json file holds the spin of each state.
 
     With --unfold, the states of a supercell are shown in the zone of its primitive cell, each by the weight that
     it has there: the picture is the spectral function. Atoms may be displaced, missing or others. The reference is then
     a store of the primitive cell.
     """
-    from gh_tools.spectra.config import SamplingConfig
+    from gh_tools.spectra.config import ProjectedConfig
+    from gh_tools.spectra.groups import parse_project
 
     flags = {"kpts": kpts, "soc": soc or None, "fermi": fermi}
-    options = load_config(SamplingConfig, config, as_settings(settings, flags))
+    flags |= parse_project(project) if project else {}
+    options = load_config(ProjectedConfig, config, as_settings(settings, flags))
     if print_config:
         show_config(options)
         return
@@ -147,6 +154,10 @@ def main(
     if width is not None and unfold is None:
         raise UsageError("--width broadens unfolded bands: give it with --unfold")
     paths = input_paths(sources)
+    if project is not None and (reference is not None or unfold is not None):
+        raise UsageError(
+            "--project draws fat bands, without a reference and folded: leave out --reference and --unfold"
+        )
     if len(paths) > 1:
         raise UsageError(f"expected one store of Hamiltonians, found {len(paths)}")
     target = output or beside(paths[0], "bands.png")
@@ -174,9 +185,7 @@ def main(
         other = find_structure(expected, name)
         where = f"{paths[0]} against {reference}"
         check_same(reader.structures, index, expected.structures, other, where)
-    claim_files(
-        [target], overwrite=overwrite, data=(".json",) if unfold is None else (".json", ".csv")
-    )
+    claim_files([target], overwrite=overwrite, data=(".json", ".csv"))
     for line in along.describe(unfold is not None):
         log.info(line)
     log.info("gap and E_F: Γ-centred k grid %s", describe_grid(atoms, options))
@@ -207,7 +216,8 @@ def main(
         facts = write_unfolded(target, unfolded, beneath, name)
         emit(target, as_json, structure=name, points=along.path.path, **lattice, **facts)
         return
-    bands = band_structure(reader.read(index), along, options)
+    data = target.suffix.lower() in (".json", ".csv")
+    bands = band_structure(reader.read(index), along, options, velocities=data)
     known = (
         None
         if expected is None or other is None

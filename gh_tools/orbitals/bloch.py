@@ -112,6 +112,15 @@ class BlochSum:
         halves = [half.real if r else half for half, r in zip(halves, real, strict=True)]
         return [half + half.conj().T for half in halves]
 
+    def derivative(
+        self, k: Float[np.ndarray, "3"], direction: Float[np.ndarray, "3"]
+    ) -> Shaped[np.ndarray, "orbitals orbitals"]:
+        """Return the derivative of the matrix along a direction, Σ_a d_a ∂H/∂k_a; see `gradient`."""
+        phase = np.exp(2j * np.pi * (self._cells @ np.asarray(k)))
+        weighted = 2j * np.pi * (self._cells @ np.asarray(direction)) * phase
+        half = (self._gathered @ weighted).reshape(self._n, self._n)
+        return half + half.conj().T
+
     def gradient(self, k: Float[np.ndarray, "3"]) -> Shaped[np.ndarray, "3 orbitals orbitals"]:
         """Return the derivatives of the matrix by the components of k.
 

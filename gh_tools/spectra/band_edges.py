@@ -25,10 +25,7 @@ from gh_tools.spectra.choice import REFINED_LIMIT
 from gh_tools.spectra.config import RESOLUTION
 from gh_tools.spectra.eigen import Eigenvalues
 from gh_tools.spectra.fermi import DIRECT, BandEdges, band_edges
-from gh_tools.spectra.gap import Edge, Gap
-
-# eV. The grid of the labels breaks the symmetry of a multiplet by less.
-DEGENERATE = 1e-3
+from gh_tools.spectra.gap import DEGENERATE, Edge, Gap
 
 
 def refined_edges(

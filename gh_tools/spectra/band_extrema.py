@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import scipy.linalg
 import scipy.optimize
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from scipy.constants import electron_mass, elementary_charge, hbar
 
 from gh_tools.errors import DataError
@@ -76,6 +76,16 @@ class Dispersion:
     def energies(self, k: Float[np.ndarray, "3"], spin: int) -> Float[np.ndarray, " bands"]:
         """Return all eigenvalues at a k-point, eV."""
         return self._solve(k, spin, eigvals_only=True)
+
+    def states(
+        self, k: Float[np.ndarray, "3"], spin: int
+    ) -> tuple[
+        Float[np.ndarray, " bands"],
+        Shaped[np.ndarray, "orbitals bands"],
+        Shaped[np.ndarray, "orbitals orbitals"],
+    ]:
+        """Return all eigenvalues at a k-point in eV, their S-normalised eigenvectors as columns, and S."""
+        return *self._solve(k, spin), self._overlap.at(k[None])[0]
 
     def band(
         self, k: Float[np.ndarray, "3"], spin: int, band: int

@@ -17,10 +17,13 @@ from gh_tools.console import progress
 from gh_tools.errors import UsageError
 from gh_tools.orbitals.blocks import Hamiltonian
 from gh_tools.spectra.band_edges import refined_edges_and_gap
-from gh_tools.spectra.config import SamplingConfig
+from gh_tools.spectra.config import ProjectedConfig, SamplingConfig
+from gh_tools.spectra.directional_masses import with_directional_masses
 from gh_tools.spectra.eigen import solve
+from gh_tools.spectra.fat_bands import along_path, fat_weights, path_directions
 from gh_tools.spectra.fermi import electrons_of, fermi_level_of
 from gh_tools.spectra.gap import Gap
+from gh_tools.spectra.groups import groups_of
 from gh_tools.spectra.kpoints import KPoints
 from gh_tools.spectra.lattice import EXACT, NamedLattice, named_lattices
 from gh_tools.spectra.members import of_members
@@ -100,6 +103,10 @@ class BandStructure:
             from its own Fermi level, eV; else None.
         uncertainties: of ``fermi_level``, ``band_gap``, ``valence_band_maximum`` and ``conduction_band_minimum``
             likewise, eV; else empty.
+        groups: names of what states were projected on; empty if on nothing.
+        weights: of the groups in each state, Mulliken's or Löwdin's, 1 in sum; the mean over degenerate states.
+        velocity: component of the group velocity along the path, towards the next k-point (at the end of a part of the
+            path from the one before), m/s; of degenerate states the eigenvalues of its matrix. None if not asked for.
     """
 
     distance: Float[np.ndarray, " kpoints"]
@@ -118,6 +125,9 @@ class BandStructure:
     direct: bool | None
     energies_uncertainty: Float[np.ndarray, "spins kpoints bands"] | None = None
     uncertainties: Mapping[str, float] = field(default_factory=dict)
+    groups: tuple[str, ...] = ()
+    weights: Float[np.ndarray, "groups spins kpoints bands"] | None = None
+    velocity: Float[np.ndarray, "spins kpoints bands"] | None = None
 
     @property
     def path_gap(self) -> float:
@@ -158,6 +168,10 @@ class BandStructure:
             if self.energies_uncertainty is None
             else self.energies_uncertainty.tolist(),
             "uncertainties": dict(self.uncertainties),
+            "groups": list(self.groups),
+            "weights": None if self.weights is None else self.weights.tolist(),
+            "velocity": None if self.velocity is None else self.velocity.tolist(),
+            "velocity_unit": "m/s",
         }
 
 
@@ -222,14 +236,21 @@ def _known(lattices: list[NamedLattice]) -> str:
 
 
 def band_structure(
-    hamiltonian: Hamiltonian, named: NamedPath, config: SamplingConfig
+    hamiltonian: Hamiltonian,
+    named: NamedPath,
+    config: SamplingConfig,
+    *,
+    velocities: bool = False,
 ) -> BandStructure:
     """Compute the eigenvalues along a path, with the Fermi level of a k grid.
+
+    States are projected where the configuration says on what.
 
     Args:
         hamiltonian: H(R) and S(R).
         named: where.
         config: k grid and how the Fermi level is found.
+        velocities: whether group velocities are computed.
 
     Raises:
         DataError: if the eigenproblem or the Fermi level is ill-defined.
@@ -240,6 +261,10 @@ def band_structure(
     points = np.concatenate([grid.points, path.kpts])
     weights = np.concatenate([grid.weights, np.zeros(len(path.kpts))])
     kpoints = KPoints(points, weights)
+    groups = {}
+    if isinstance(config, ProjectedConfig) and "project" in config.model_fields_set:
+        groups["fat"] = groups_of(hamiltonian, config)
+    directions = path_directions(path, len(grid)) if velocities else None
     with progress("bands", len(points)) as shown:
         eigenvalues = solve(
             hamiltonian,
@@ -247,9 +272,14 @@ def band_structure(
             projected=False,
             with_spin=config.soc,
             with_members=True,
+            groups=groups,
+            directions=directions,
             advance=shown.advance,
         )
     edges, gap = refined_edges_and_gap(hamiltonian, eigenvalues, electrons_of(hamiltonian))
+    if gap is not None:
+        special = {name: path.special_points[name] for name in named.points}
+        gap = with_directional_masses(hamiltonian, gap, special)
     fermi = fermi_level_of(hamiltonian, eigenvalues, config)
     members = of_members(eigenvalues, fermi, hamiltonian.calibration)
     spread = None
@@ -274,6 +304,9 @@ def band_structure(
         edges.direct,
         spread,
         edge_uncertainties(hamiltonian, eigenvalues, edges, fermi, config),
+        groups["fat"].names if groups else (),
+        fat_weights(eigenvalues, len(grid)) if groups else None,
+        along_path(eigenvalues, len(grid)) if velocities else None,
     )
 
 

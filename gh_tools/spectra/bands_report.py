@@ -14,8 +14,10 @@ from gh_tools.errors import DataError
 from gh_tools.outputs.publish import new_file
 from gh_tools.plotting import shortened
 from gh_tools.spectra.bands import BandStructure
+from gh_tools.spectra.bands_table import write_table
 from gh_tools.spectra.dos import share_in_window
 from gh_tools.spectra.plot import Zero, describe_gap, plot_bands, zero_of_bands
+from gh_tools.spectra.plot_fat import plot_fat_bands
 from gh_tools.spectra.report import with_uncertainty
 from gh_tools.spectra.spectrum import UNCERTAINTY
 from gh_tools.spectra.structure_names import index_of
@@ -40,7 +42,8 @@ def write_bands(
     zero: Zero = "auto",
     names: tuple[str, str] = ("bands", "reference"),
 ) -> dict[str, Any]:
-    """Write bands as a picture, or as data if the file is to end in .json, and show their gaps and errors in a table.
+    """Write bands as a picture, or as data if the file is to end in .json or .csv, and show their gaps and errors in a
+    table.
 
     Args:
         path: file to write.
@@ -87,6 +90,10 @@ def write_bands(
             data["reference"] = reference.to_json()
         with new_file(path) as new:
             new.write_text(json.dumps(data) + "\n")
+    elif path.suffix.lower() == ".csv":
+        write_table(path, bands)
+    elif bands.weights is not None:
+        plot_fat_bands(path, bands, title="\n".join(title), window=window, zero=zero)
     else:
         text = "\n".join(title)
         plot_bands(path, bands, reference, title=text, window=window, zero=zero, names=names)

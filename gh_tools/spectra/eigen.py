@@ -14,7 +14,7 @@ from jaxtyping import Float, Int, Shaped
 
 from gh_tools.console import log
 from gh_tools.errors import DataError
-from gh_tools.orbitals.bloch import bloch_matrices
+from gh_tools.orbitals.bloch import BlochSum, bloch_matrices
 from gh_tools.orbitals.blocks import Hamiltonian
 from gh_tools.spectra.groups import Groups
 from gh_tools.spectra.kpoints import KPoints
@@ -58,6 +58,7 @@ class Eigenvalues:
         members: by how much each member of an ensemble moves each eigenvalue, eV, to first order. None where no
             ensemble predicted H, or eigenvectors were not computed.
         weights: of other groups of orbitals in each eigenvalue, by what they were asked for as.
+        slopes: derivatives of eigenvalues along a direction of each k-point, eV Å. None if they were not asked for.
 
     Where k-points or spins have different numbers of eigenvalues in the window, the list is filled up
     with eigenvalues at infinity, which stand for no states.
@@ -76,6 +77,7 @@ class Eigenvalues:
     weights: Mapping[str, Float[np.ndarray, "_groups spins kpoints bands"]] = field(
         default_factory=dict
     )
+    slopes: Float[np.ndarray, "spins kpoints bands"] | None = None
 
     @property
     def degeneracy(self) -> int:
@@ -116,6 +118,7 @@ def solve(
     with_spin: bool = False,
     with_members: bool = False,
     groups: Mapping[str, Groups] | None = None,
+    directions: Float[np.ndarray, "kpoints 3"] | None = None,
     advance: Callable[[], None] | None = None,
 ) -> Eigenvalues:
     """Solve the generalised eigenproblem of a structure at each k-point, densely.
@@ -128,6 +131,8 @@ def solve(
         with_spin: compute the spin of each eigenvector of a spinor Hamiltonian.
         with_members: compute by how much the members of an ensemble move each eigenvalue (needs eigenvectors).
         groups: of orbitals, whose weights are computed, too.
+        directions: along which eigenvalues are differentiated, the change of each k-point (in reciprocal vectors) by
+            1/Å; where it is zero, slopes are NaN.
         advance: is called for each k-point that is done.
 
     Returns:
@@ -145,6 +150,12 @@ def solve(
     spins: Any = np.empty((3, *shape[1:])) if with_spin else None
     perturbations = differences(hamiltonian) if with_members else []
     moved: Any = np.empty((len(perturbations), *shape)) if perturbations else None
+
+    slopes: Any = None if directions is None else np.full(shape, np.nan)
+    sums: list[BlochSum] = []
+    if directions is not None:
+        sums = [BlochSum(hamiltonian, "overlap")]
+        sums += [BlochSum(hamiltonian, spin=spin) for spin in range(hamiltonian.n_spins)]
 
     batch = max(1, BATCH_BYTES // (16 * (2 + len(perturbations)) * hamiltonian.n_orbitals**2))
     smallest = np.inf, 0
@@ -167,7 +178,8 @@ def solve(
                 if advance is not None and spin == hamiltonian.n_spins - 1:
                     advance()
                 _check_finite(matrix, "H", kpoints.points[k])
-                if not (projected or with_spin or perturbations or groups):
+                moving = directions is not None and bool(directions[k].any())
+                if not (projected or with_spin or perturbations or groups or moving):
                     energies[spin, k] = scipy.linalg.eigh(
                         matrix, overlap, eigvals_only=True, check_finite=False
                     )
@@ -179,9 +191,16 @@ def solve(
                     moved[member, spin, k] = first_order(
                         perturbation[offset], energies[spin, k], vectors
                     )
+                if moving:
+                    assert directions is not None
+                    change, of_overlap = (
+                        one.derivative(kpoints.points[k], directions[k])
+                        for one in (sums[1 + spin], sums[0])
+                    )
+                    slopes[spin, k] = first_order(change, energies[spin, k], vectors, of_overlap)
                 if with_spin:
                     moments = spin_expectation(hamiltonian, vectors, overlap @ vectors)
-                    spins[:, k] = _mean_of_degenerate(energies[spin, k], moments)
+                    spins[:, k] = mean_of_degenerate(energies[spin, k], moments)
                 methods = {one.method for one in groups.values()}
                 if projected:
                     methods.add(projection)
@@ -207,12 +226,13 @@ def solve(
         spin=spins,
         members=moved,
         weights=of_groups,
+        slopes=slopes,
     )
 
 
-def _mean_of_degenerate(
-    energies: Float[np.ndarray, " bands"], values: Float[np.ndarray, "3 bands"]
-) -> Float[np.ndarray, "3 bands"]:
+def mean_of_degenerate(
+    energies: Float[np.ndarray, " bands"], values: Float[np.ndarray, "rows bands"]
+) -> Float[np.ndarray, "rows bands"]:
     """Return values averaged over eigenvectors of the same energy, of which any combination would do."""
     group, counts = groups_of_equals(energies)
     sums = np.stack([np.bincount(group, weights=row) for row in values])

@@ -57,6 +57,7 @@ def of_members(
                 members=None,
                 spin=None,
                 weights={},
+                slopes=None,
             )
         )
     return found
@@ -107,6 +108,7 @@ def with_kpoints(eigenvalues: Eigenvalues, more: Eigenvalues) -> Eigenvalues:
         above=counts("above"),
         spin=None,
         weights={},
+        slopes=None,
         members=padded([eigenvalues.members, more.members], 0.0),
     )
 

@@ -40,19 +40,24 @@ def first_order(
     matrix: Shaped[np.ndarray, "n n"],
     energies: Float[np.ndarray, " m"],
     vectors: Shaped[np.ndarray, "n m"],
+    overlap: Shaped[np.ndarray, "n n"] | None = None,
 ) -> Float[np.ndarray, " m"]:
-    """Return by how much a perturbation moves eigenvalues, in eV.
+    """Return by how much a perturbation moves eigenvalues, c†(δH - ε δS)c, in eV.
 
     Args:
         matrix: δH(k).
         energies: eigenvalues, ascending.
         vectors: S-normalised eigenvectors, as columns.
+        overlap: δS(k); 0 without it.
     """
     product = matrix @ vectors
+    if overlap is not None:
+        product = product - (overlap @ vectors) * energies
     moved = np.einsum("im,im->m", vectors.conj(), product).real
     edges = np.flatnonzero(np.diff(energies) > _DEGENERATE) + 1
     for group in np.split(np.arange(len(energies)), edges):
         if len(group) > 1:
             within = vectors[:, group].conj().T @ product[:, group]
-            moved[group] = scipy.linalg.eigvalsh(within)
+            # Hermitian but for the differences of the eigenvalues.
+            moved[group] = scipy.linalg.eigvalsh(0.5 * (within + within.conj().T))
     return moved

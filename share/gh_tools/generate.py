@@ -27,7 +27,7 @@ CONFIGURATIONS = {
     "gh-label": "gh_tools.dft.config:LabelConfig",
     "gh-train": "gh_tools.training.config:TrainConfig",
     "gh-dos": "gh_tools.spectra.config:DosConfig",
-    "gh-bands": "gh_tools.spectra.config:SamplingConfig",
+    "gh-bands": "gh_tools.spectra.config:ProjectedConfig",
 }
 EXIT_CODES = (
     ("0", "done"),

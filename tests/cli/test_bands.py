@@ -76,3 +76,17 @@ def test_unfolded_bands_of_a_primitive_cell_are_its_bands(gh, tiny_labels):
     assert text[0].startswith("spin,kpoint,distance_1/A") and len(text) == 1 + 9 * 27
     again = gh(f"{line} --unfold {tiny_labels} -o unfolded.png")
     assert again.returncode == 0, again.stderr
+
+
+def test_fat_bands_as_picture_and_numbers(gh, tiny_labels):
+    line = f"gh-bands {tiny_labels} --path GK --points 12 --kpts 1 1 1 --project W,metalloid=Se"
+    done = gh(f"{line} -o fat.png && {line} -o fat.json")
+    assert done.returncode == 0, done.stderr
+    assert (gh.folder / "fat.png").read_bytes().startswith(b"\x89PNG")
+    bands = json.loads((gh.folder / "fat.json").read_text())
+    assert bands["groups"] == ["W", "metalloid"]
+    np.testing.assert_allclose(np.sum(bands["weights"], axis=0), 1, atol=1e-12)
+    assert np.shape(bands["velocity"]) == np.shape(bands["energies"])
+    for options in ("--project Xx", f"--project shell --reference {tiny_labels}"):
+        refused = gh(f"gh-bands {tiny_labels} -o x.png {options}")
+        assert refused.returncode == 2 and "Traceback" not in refused.stderr

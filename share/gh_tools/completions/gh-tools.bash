@@ -122,15 +122,18 @@ _gh_tools() {
       esac
       ;;
     gh-bands)
-      options="--structure --path --points --window --zero --reference --kpts --soc --unfold --width --fermi -o --output -c --config --set --print-config --overwrite --dry-run --json -q --quiet -v --verbose --debug --version -h --help"
+      options="--structure --path --points --window --zero --reference --kpts --soc --unfold --width --project --fermi -o --output -c --config --set --print-config --overwrite --dry-run --json -q --quiet -v --verbose --debug --version -h --help"
       words=""
-      keys="kpts kpoint_density fermi soc smearing"
+      keys="kpts kpoint_density fermi soc smearing project groups projection along layer_gap"
       case "$3" in
         --zero) words="auto fermi valence" ;;
+        --project) words="species shell atom layer spin groups" ;;
         --fermi) words="count label" ;;
         --set) words=$keys; keys="=" ;;
         =fermi) words="count label" ;;
         =soc) words="true false" ;;
+        =project) words="species shell atom layer spin groups" ;;
+        =projection) words="mulliken lowdin" ;;
       esac
       ;;
     gh-bayes)
