@@ -106,7 +106,8 @@ class BandStructure:
         groups: names of what states were projected on; empty if on nothing.
         weights: of the groups in each state, Mulliken's or Löwdin's, 1 in sum; the mean over degenerate states.
         velocity: component of the group velocity along the path, towards the next k-point (at the end of a part of the
-            path from the one before), m/s; of degenerate states the eigenvalues of its matrix. None if not asked for.
+            path from the one before), m/s; of degenerate states the eigenvalues of its matrix. NaN where a part of the
+            path is a single k-point. None if not asked for.
     """
 
     distance: Float[np.ndarray, " kpoints"]
@@ -170,7 +171,7 @@ class BandStructure:
             "uncertainties": dict(self.uncertainties),
             "groups": list(self.groups),
             "weights": None if self.weights is None else self.weights.tolist(),
-            "velocity": None if self.velocity is None else self.velocity.tolist(),
+            "velocity": None if self.velocity is None else _without_nan(self.velocity),
             "velocity_unit": "m/s",
         }
 
@@ -308,6 +309,11 @@ def band_structure(
         fat_weights(eigenvalues, len(grid)) if groups else None,
         along_path(eigenvalues, len(grid)) if velocities else None,
     )
+
+
+def _without_nan(values: Float[np.ndarray, "..."]) -> list:
+    """Return nested lists with None for what is no number, which JSON has not."""
+    return np.where(np.isnan(values), None, values.astype(object)).tolist()
 
 
 def joined_labels(

@@ -241,7 +241,7 @@ def primitive_reference(
     named: NamedPath,
     config: SamplingConfig,
 ) -> BandStructure:
-    """Return the bands of a primitive cell along the path of a supercell.
+    """Return the bands of a primitive cell along the path of a supercell, with their velocities.
 
     Args:
         reference: H(R) and S(R) of the primitive cell.
@@ -266,7 +266,8 @@ def primitive_reference(
         path=named.path.path,
     )
     unit: Int[np.ndarray, "3 3"] = np.eye(3, dtype=np.int64)
-    return band_structure(reference, replace(named, path=path, supercell=unit), config)
+    along = replace(named, path=path, supercell=unit)
+    return band_structure(reference, along, config, velocities=True)
 
 
 def _without_nan(values: Float[np.ndarray, "..."]) -> list:
