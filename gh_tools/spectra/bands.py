@@ -171,7 +171,7 @@ class BandStructure:
             "uncertainties": dict(self.uncertainties),
             "groups": list(self.groups),
             "weights": None if self.weights is None else self.weights.tolist(),
-            "velocity": None if self.velocity is None else _without_nan(self.velocity),
+            "velocity": None if self.velocity is None else without_nan(self.velocity),
             "velocity_unit": "m/s",
         }
 
@@ -311,9 +311,11 @@ def band_structure(
     )
 
 
-def _without_nan(values: Float[np.ndarray, "..."]) -> list:
+def without_nan(values: Float[np.ndarray, "..."]) -> list:
     """Return nested lists with None for what is no number, which JSON has not."""
-    return np.where(np.isnan(values), None, values.astype(object)).tolist()
+    nested = values.astype(object)
+    nested[np.isnan(values)] = None
+    return nested.tolist()
 
 
 def joined_labels(

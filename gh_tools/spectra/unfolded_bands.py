@@ -18,7 +18,13 @@ from gh_tools.orbitals.bloch import bloch_matrix
 from gh_tools.orbitals.blocks import Hamiltonian
 from gh_tools.resources import free_memory
 from gh_tools.spectra.band_edges import refined_edges
-from gh_tools.spectra.bands import BandStructure, NamedPath, band_structure, joined_labels
+from gh_tools.spectra.bands import (
+    BandStructure,
+    NamedPath,
+    band_structure,
+    joined_labels,
+    without_nan,
+)
 from gh_tools.spectra.choice import choose_solver
 from gh_tools.spectra.config import DosConfig, SamplingConfig
 from gh_tools.spectra.dos import REACH, cell_edges
@@ -89,8 +95,8 @@ class UnfoldedBands:
             "distance": self.distance.tolist(),
             "kpoints": self.kpoints.tolist(),
             "special": [{"distance": d, "name": name} for d, name in self.special],
-            "energies": _without_nan(energies),
-            "weights": _without_nan(np.where(listed, self.weights, np.nan)),
+            "energies": without_nan(energies),
+            "weights": without_nan(np.where(listed, self.weights, np.nan)),
             "fermi_level": self.fermi_level,
             "gap": self.edges.gap,
             "valence_band_maximum": self.edges.valence,
@@ -268,10 +274,3 @@ def primitive_reference(
     unit: Int[np.ndarray, "3 3"] = np.eye(3, dtype=np.int64)
     along = replace(named, path=path, supercell=unit)
     return band_structure(reference, along, config, velocities=True)
-
-
-def _without_nan(values: Float[np.ndarray, "..."]) -> list:
-    """Return nested lists with None for what is no number, which JSON has not."""
-    nested = values.astype(object)
-    nested[np.isnan(values)] = None
-    return nested.tolist()
