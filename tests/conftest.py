@@ -33,6 +33,11 @@ import tests.checked  # noqa: E402, F401, the hook names it
 CHECKED = "orbitals store labels structures dft overlap spectra formats bayes evaluation model scaleshift trained_model training inference"
 install_import_hook([f"gh_tools.{part}" for part in CHECKED.split()], "tests.checked.checked")
 
+# As the commands have it, too: what is compiled is kept between processes and runs.
+from gh_tools.trained_model.runtime import configure_jax  # noqa: E402
+
+configure_jax("float32")
+
 # The smallest network of the paper's kind.
 SMALL = {
     "model": "gears-h",

@@ -118,6 +118,7 @@ def main(
         return
 
     from gh_tools.formats.importing import import_structures
+    from gh_tools.workers.local import Local
     from gh_tools.workers.processes import Processes
 
     config = {
@@ -134,7 +135,8 @@ def main(
         describe_run(config=config, notes={"files": recorded(output, given)}),
         valence=electrons,
         spin_independent=spin_independent,
-        executor=Processes(jobs),
+        # A process of its own guards the others against what one structure does to it.
+        executor=Local() if len(sources) == 1 else Processes(jobs),
         resume=resume,
         overwrite=overwrite,
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from gh_tools.evaluation.eigenvalue_errors import WINDOW
 from gh_tools.evaluation.matrix_errors import matched_blocks
@@ -22,7 +22,7 @@ from gh_tools.spectra.spectrum import edge_uncertainties
 
 # Probabilities of the intervals that are looked at; a normal error is in the one of so many standard deviations with it.
 NOMINAL = (0.5, 0.68, 0.8, 0.9, 0.95)
-_DEVIATIONS = norm.ppf(0.5 + 0.5 * np.array(NOMINAL))
+_DEVIATIONS = ndtri(0.5 + 0.5 * np.array(NOMINAL))
 # eV. Elements of smaller errors and uncertainties, such as those beyond the reach of orbitals, tell nothing.
 _NOTHING = 1e-5
 

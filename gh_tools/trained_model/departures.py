@@ -9,7 +9,7 @@ import ase
 import numpy as np
 from ase.data import chemical_symbols
 from jaxtyping import Int
-from scipy.stats import poisson
+from scipy.special import pdtrc
 
 from gh_tools.labels.periodicity import NAMES
 from gh_tools.orbitals.basis import SpeciesPair
@@ -167,4 +167,4 @@ def _unlikely(known: np.ndarray, low: bool, count: int, atoms: int) -> bool:
         return True
     falls = min(ends[0] / ends[1], 1.0)
     expected = atoms * float(ends[0] / known.sum()) * falls
-    return bool(poisson.sf(count - 1, expected) < CHANCE)
+    return bool(pdtrc(count - 1, expected) < CHANCE)

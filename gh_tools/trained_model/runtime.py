@@ -18,6 +18,11 @@ def configure_jax(precision: str) -> None:
         precision: ``float32`` or ``float64``.
     """
     jax.config.update("jax_enable_x64", precision == "float64")
+    keep_programs()
+
+
+def keep_programs() -> None:
+    """Have JAX keep compiled programs between runs, in the user's cache, and multiply in full precision."""
     # GPUs would multiply float32 matrices with 10 bits of mantissa otherwise.
     jax.config.update("jax_default_matmul_precision", "highest")
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:

@@ -40,6 +40,7 @@ from gh_tools.store.read import Store, open_store
 from gh_tools.store.structures import Structures, column_attributes, structure_arrays
 from gh_tools.trained_model.config import NetworkConfig
 from gh_tools.trained_model.domain import Domain
+from gh_tools.trained_model.runtime import keep_programs
 
 # Group of the weights that are best by each metric.
 GROUPS = {"hamiltonian": "parameters", "eigenvalue": "parameters_eigenvalue"}
@@ -170,9 +171,12 @@ def _check_weights(
     near = min(cutoffs.descriptor, *cutoffs.pairs.values()) / 2
     two = ase.Atoms(numbers=2 * basis.numbers[:1], positions=[(0, 0, 0), (0, 0, near)])
     graph = build_graph(two, basis, cutoffs)
+    # As it will run: what is traced and compiled for this is so for what follows, too.
+    keep_programs()
     try:
-        network = build_model(config.model, basis, n_spins, n_pair_types=1)
-        drawn = jax.eval_shape(network.init, jax.random.key(0), graph)
+        with jax.enable_x64(config.precision == "float64"):
+            network = build_model(config.model, basis, n_spins, n_pair_types=1)
+            drawn = jax.eval_shape(network.init, jax.random.key(0), graph)
     except UsageError as error:
         raise DataError(f"{path}: the attribute config: {error}") from None
     members = () if config.ensemble == 1 else (config.ensemble,)
