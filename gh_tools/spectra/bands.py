@@ -23,7 +23,7 @@ from gh_tools.spectra.eigen import solve
 from gh_tools.spectra.fat_bands import along_path, fat_weights, path_directions
 from gh_tools.spectra.fermi import electrons_of, fermi_level_of
 from gh_tools.spectra.gap import Gap
-from gh_tools.spectra.groups import groups_of
+from gh_tools.spectra.groups import check_elements, groups_of
 from gh_tools.spectra.kpoints import KPoints
 from gh_tools.spectra.lattice import EXACT, NamedLattice, named_lattices
 from gh_tools.spectra.members import of_members
@@ -264,6 +264,8 @@ def band_structure(
     kpoints = KPoints(points, weights)
     groups = {}
     if isinstance(config, ProjectedConfig) and "project" in config.model_fields_set:
+        numbers = hamiltonian.atoms.numbers
+        check_elements(config, numbers, hamiltonian.atoms.get_chemical_formula())
         groups["fat"] = groups_of(hamiltonian, config)
     directions = path_directions(path, len(grid)) if velocities else None
     with progress("bands", len(points)) as shown:

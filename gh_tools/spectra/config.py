@@ -90,7 +90,7 @@ class DosConfig(ProjectedConfig):
     width: float = Field(default=0.05, ge=RESOLUTION, le=_LARGEST)
     """Standard deviation of the Gaussian that broadens an eigenvalue, eV."""
     points: int = Field(default=20_000, ge=2, le=10_000_000)
-    """Number of energies of the density of states; by default 2000 where it is projected on more than species."""
+    """Number of energies of the density of states; by default 4000 where it is projected on more than species."""
     window: tuple[Energy, Energy] | None = None
     """First and last energy of the density of states, eV from E_F. By default from -10 eV, or from below all valence
     states where these reach deeper, to 10 eV; of structures of more than 2000 orbitals from -10 to 10 eV."""
@@ -144,7 +144,7 @@ class DosConfig(ProjectedConfig):
         many = isinstance(values, dict) and (
             values.get("along") is not None or values.get("project", "species") != "species"
         )
-        return {"points": 2000, **values} if many else values
+        return {"points": 4000, **values} if many else values
 
     @model_validator(mode="after")
     def _projection_of_kpm(self) -> DosConfig:

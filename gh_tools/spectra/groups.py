@@ -8,7 +8,7 @@ to those of all orbitals.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -152,6 +152,24 @@ def _groups_of(hamiltonian: Hamiltonian, config: ProjectedConfig) -> Groups:
         return _of_atoms(hamiltonian, _chosen(numbers, config.groups), method)
     members = {chemical_symbols[z]: np.flatnonzero(numbers == z) for z in np.unique(numbers)}
     return _of_atoms(hamiltonian, members, method)
+
+
+def check_elements(config: ProjectedConfig, numbers: Iterable[int], where: str) -> None:
+    """Raise `DataError` if groups name an element that is none of those present.
+
+    Args:
+        config: that may have groups.
+        numbers: atomic numbers present.
+        where: what is looked at, for the message.
+    """
+    present = {chemical_symbols[number] for number in numbers}
+    for name, members in config.groups.items():
+        for member in members:
+            if isinstance(member, str) and member not in present:
+                raise DataError(
+                    f"{where}: there is no {member}, which group {name} names; expected some of "
+                    f"{', '.join(sorted(present))}"
+                )
 
 
 def atoms_of(hamiltonian: Hamiltonian, method: Projection) -> Groups:

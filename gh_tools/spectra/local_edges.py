@@ -94,6 +94,8 @@ class LocalDensities:
                 "local_gap": e.conduction[row] - e.valence[row],
                 "valence_offset": e.valence[row] - e.valence[0],
                 "conduction_offset": e.conduction[row] - e.conduction[0],
+                "valence_offset_uncertainty": _sum_of_first(e.valence_uncertainty, row),
+                "conduction_offset_uncertainty": _sum_of_first(e.conduction_uncertainty, row),
             }
             place: dict[str, Any] = (
                 {} if self.position is None else {"position": float(self.position[row])}
@@ -107,6 +109,11 @@ class LocalDensities:
                 }
             )
         return found
+
+
+def _sum_of_first(uncertainty: Float[np.ndarray, " groups"], row: int) -> float:
+    """Return the uncertainty of a difference from the first group: the sum of both, and 0 of the first itself."""
+    return float(uncertainty[row] + uncertainty[0]) if row else 0.0
 
 
 def local_densities(

@@ -16,6 +16,7 @@ from gh_tools.orbitals.blocks import Hamiltonian
 from gh_tools.resources import free_memory
 from gh_tools.spectra.choice import DEEPEST_STATE_LIMIT, Solver, choose_solver
 from gh_tools.spectra.config import DosConfig
+from gh_tools.spectra.groups import check_elements
 from gh_tools.spectra.sparse.factor import available_engines
 from gh_tools.spectra.spectra import Spectra, gather, read_spectra
 from gh_tools.spectra.spectrum import (
@@ -84,6 +85,7 @@ def make_spectra(
     if len(reader) == 0:
         raise NoInputError(f"{reader.store.path}: structures/name: the store holds no structure")
     check_carriers(reader, config)
+    check_elements(config, reader.structures.numbers, str(reader.store.path))
     writer = SpectraWriter(
         output,
         reader.structures,

@@ -132,7 +132,7 @@ def test_band_diagram_and_localised_states(gh, labels):
     whole = density.sum(axis=0) * numbers["position_spacing"]
     np.testing.assert_allclose(whole, numbers["total"], atol=1e-9)
     store = open_store(gh.folder / "x.zarr", "spectra")
-    assert store.shape("positions/density") == (store["positions/ptr"][-1], 2000)
+    assert store.shape("positions/density") == (store["positions/ptr"][-1], 4000)
     assert gh("gh-info --check x.zarr").returncode == 0
     # A table for a spreadsheet, a row a position; and pictures of any structure.
     done = gh(
@@ -157,6 +157,7 @@ def test_projections_on_what_users_name(gh, labels):
     assert again.returncode == 0, again.stderr
     for options, code in (
         ("--project Xx", 2),
+        ("--project W,S", 65),
         ("--along w", 2),
         ("--project spin", 65),
         ("--along z --solver kpm", 2),

@@ -132,6 +132,8 @@ def test_local_edges_of_uncoupled_sheets_are_their_own(tight_binding, periodic):
     record = groups.records(0.05)[1]
     assert record["valence_offset"] == pytest.approx(-0.3, abs=1e-9)
     assert record["conduction_offset"] == pytest.approx(1.3, abs=1e-9)
+    unsure = groups.edges.valence_uncertainty.sum()
+    assert record["valence_offset_uncertainty"] == pytest.approx(unsure, abs=1e-12)
     assert record["local_gap"] == pytest.approx(2.4, abs=1e-9) and record["gap_resolved"]
     positions = found.local["positions"]
     near = [np.argmin(abs(positions.position - z)) for z in (1.0, 7.0)]

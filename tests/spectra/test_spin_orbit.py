@@ -20,6 +20,7 @@ from gh_tools.orbitals.pairs import basis_cutoffs, stored_pairs, wrapped
 from gh_tools.spectra.bands import band_path, band_structure
 from gh_tools.spectra.config import DosConfig, SamplingConfig
 from gh_tools.spectra.eigen import solve
+from gh_tools.spectra.groups import groups_of
 from gh_tools.spectra.kpoints import KPoints
 from gh_tools.spectra.plot import plot_bands
 from gh_tools.spectra.spectrum import compute_spectrum
@@ -105,6 +106,20 @@ def test_eigenvalues_are_those_of_gpaw(calculation):
     np.testing.assert_allclose(found[:, :24], expected[:, :24], atol=2e-4)
     plain = solve(hamiltonian, _kpoints(*POINTS), projected=False).energies[0]
     assert np.abs(found - np.repeat(plain, 2, axis=1))[:, :24].max() > 0.2
+
+
+def test_weights_of_groups_of_spinors(wse2):
+    """They add up to 1, and those of spin up and down differ by ⟨σ_z⟩."""
+    spinors = with_spin_orbit(wse2)
+    config = DosConfig(kpts=(1, 1, 1))
+    names = ("spin", "shell", "layer")
+    groups = {n: groups_of(spinors, config.model_copy(update={"project": n})) for n in names}
+    found = solve(spinors, _kpoints(*POINTS), with_spin=True, groups=groups)
+    for weights in found.weights.values():
+        np.testing.assert_allclose(weights.sum(axis=0), 1, atol=1e-10)
+    up, down = found.weights["spin"][:, 0]
+    k = 1  # without symmetry: no state is degenerate, so that spins are those of single states
+    np.testing.assert_allclose((up - down)[k], found.spin[2, k], atol=1e-10)
 
 
 def test_bands_of_the_monolayer_split_at_k(wse2, tmp_path):
