@@ -23,6 +23,7 @@ COMMANDS = (
     "eval",
     "dos",
     "bands",
+    "ldos",
     "bayes",
     "info",
 )

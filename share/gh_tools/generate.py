@@ -28,6 +28,7 @@ CONFIGURATIONS = {
     "gh-train": "gh_tools.training.config:TrainConfig",
     "gh-dos": "gh_tools.spectra.config:DosConfig",
     "gh-bands": "gh_tools.spectra.config:ProjectedConfig",
+    "gh-ldos": "gh_tools.spectra.config:SamplingConfig",
 }
 EXIT_CODES = (
     ("0", "done"),

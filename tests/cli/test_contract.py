@@ -20,6 +20,7 @@ COMMANDS = {
     "gh-overlap": "gh-overlap {input} --basis model.zarr",
     "gh-dos": "gh-dos {input}",
     "gh-bands": "gh-bands {input}",
+    "gh-ldos": "gh-ldos {input} --state 0",
     "gh-bayes": "gh-bayes 'y ~ x' {input}",
     "gh-eval": "gh-eval {input} hamiltonians.zarr",
     "gh-info": "gh-info {input}",
@@ -35,6 +36,7 @@ READS = {
     "gh-overlap": ("structures", "x.overlap.zarr"),
     "gh-dos": ("hamiltonians", "x.spectra.zarr"),
     "gh-bands": ("hamiltonians", "x.bands.png"),
+    "gh-ldos": ("hamiltonians", "x.ldos.cube"),
     "gh-bayes": ("spectra", "x.posterior.zarr"),
     "gh-export": ("hamiltonians", "x.npz"),
 }
@@ -199,6 +201,7 @@ def test_standard_output_carries_results_only(gh):
         ("gh-overlap {labels} -o x.overlap.zarr", "x.overlap.zarr"),
         ("gh-dos {labels} --kpts 1 1 1 --points 50 -o x.spectra.zarr", "x.spectra.zarr"),
         ("gh-bands {labels} --points 5 -o x.json", "x.json"),
+        ("gh-ldos {labels} --state 0 --spacing 1 --kpts 1 1 1 -o x.xsf", "x.xsf"),
         ("gh-eval {labels} {labels}", None),
     ],
 )

@@ -136,6 +136,16 @@ _gh_tools() {
         =projection) words="mulliken lowdin" ;;
       esac
       ;;
+    gh-ldos)
+      options="--structure --window --state --kpoint --spin --height --spacing --kpts --soc -o --output -c --config --set --print-config --overwrite --dry-run --json -q --quiet -v --verbose --debug --version -h --help"
+      words=""
+      keys="kpts kpoint_density fermi soc smearing"
+      case "$3" in
+        --set) words=$keys; keys="=" ;;
+        =fermi) words="count label" ;;
+        =soc) words="true false" ;;
+      esac
+      ;;
     gh-bayes)
       options="-o --output --chains --draws --tune --seed --prior --measurement-error --hdi --strict --plot --plot-data -j --jobs --overwrite --dry-run --json -q --quiet -v --verbose --debug --version -h --help"
       words=""
@@ -161,4 +171,4 @@ _gh_tools() {
     compopt -o nospace 2> /dev/null
   fi
 }
-complete -o bashdefault -o default -F _gh_tools gh-tools gh-build gh-label gh-import gh-fit-scaleshift gh-train gh-infer gh-export gh-overlap gh-dos gh-bands gh-bayes gh-eval gh-info
+complete -o bashdefault -o default -F _gh_tools gh-tools gh-build gh-label gh-import gh-fit-scaleshift gh-train gh-infer gh-export gh-overlap gh-dos gh-bands gh-ldos gh-bayes gh-eval gh-info
