@@ -8,6 +8,7 @@ import numpy as np
 
 from gh_tools.store.checks.limits import LARGEST_LENGTH, within
 from gh_tools.store.contents import Store
+from gh_tools.store.schema import SPECTRA
 
 
 def check_bands(store: Store) -> Iterator[str]:
@@ -49,13 +50,15 @@ def check_spectra(store: Store) -> Iterator[str]:
 
 def _check_local(store: Store) -> Iterator[str]:
     """Find densities of groups and positions, and localised states, that cannot be."""
-    for group, length in (("groups", "atoms"), ("positions", "atoms"), ("states", "energy")):
+    for group in ("groups", "positions", "states"):
         if f"{group}/ptr" not in store:
             continue
         keys = [key for key in store.keys(f"{group}/") if key != f"{group}/ptr"]
         count = int(store[f"{group}/ptr"][-1])
-        if f"{group}/{length}" not in keys:
-            yield f"{group}/{length} is missing"
+        for field in SPECTRA:
+            needed = field.path.startswith(f"{group}/") and field.path != "groups/center"
+            if needed and field.path not in store:
+                yield f"{field.path} is missing"
         for key in keys:
             if store.shape(key)[0] != count:
                 yield f"{key}: expected {count} rows as {group}/ptr says, found {store.shape(key)[0]}"
@@ -66,8 +69,10 @@ def _check_local(store: Store) -> Iterator[str]:
     for key in ("groups/density", "positions/density", "states/sharing", "positions/position"):
         if key in store:
             yield from within(store, key)
-    if "states/atom" in store:
+    if "states/atom" in store and "states/ptr" in store:
         sizes = np.diff(store["structures/atom_ptr"])
         most = np.repeat(sizes, np.diff(store["states/ptr"]))
-        if np.any(store["states/atom"] >= most[:, None]) or np.any(store["states/atom"] < -1):
+        atoms = store["states/atom"]
+        # Another number of rows is told above.
+        if len(atoms) == len(most) and np.any((atoms >= most[:, None]) | (atoms < -1)):
             yield "states/atom: expected atoms of the structure, found others"
