@@ -214,9 +214,11 @@ def main(
             )
     elif reference is not None:
         raise UsageError("--reference is drawn into a picture: give its name with --plot")
-    if reference is not None and (options.along or options.project != "species"):
+    numbers = plot is not None and plot.suffix.lower() in (".csv", ".json")
+    if reference is not None and (options.along or options.project != "species" or numbers):
         raise UsageError(
-            "--reference is drawn with densities by species: leave out --project and --along, or --reference"
+            "--reference is drawn with densities by species: leave out --project and --along and name a picture, or "
+            "leave out --reference"
         )
     stores = [open_store(path, "hamiltonians") for path in paths]
     if reference is not None:

@@ -61,6 +61,8 @@ class ProjectedConfig(SamplingConfig):
     groups: dict[str, tuple[AtomIndex | str, ...]] = {}
     """Atoms (by index from 0) and elements of each group, by its name, for project = "groups"; atoms in none are the
     group rest."""
+    group_atoms: int | None = Field(default=None, gt=0)
+    """Number of atoms that a structure must have for the groups to be its own; any if not given."""
     projection: Literal["mulliken", "lowdin"] = "mulliken"
     """How a state is divided among orbitals."""
     along: Literal["x", "y", "z", "a", "b", "c"] | None = None

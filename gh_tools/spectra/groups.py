@@ -79,8 +79,9 @@ def parse_project(text: str) -> dict[str, Any]:
     if text in PROJECTS:
         return {"project": text}
     if Path(text).is_file():
-        return {"project": "groups", "groups": _read_groups(Path(text))}
-    groups: dict[str, list[int | str]] = {}
+        groups, atoms = _read_groups(Path(text))
+        return {"project": "groups", "groups": groups, "group_atoms": atoms}
+    chosen: dict[str, list[int | str]] = {}
     for part in text.split(","):
         name, _, symbols = part.rpartition("=")
         elements = [symbol.strip() for symbol in symbols.split("+")]
@@ -89,11 +90,12 @@ def parse_project(text: str) -> dict[str, Any]:
                 f"--project {text}: expected one of {', '.join(k for k in PROJECTS if k != 'groups')}, groups of "
                 f"elements as W+Se,oxide=Hf+O, or a file of groups; {part!r} is none"
             )
-        groups[name.strip() or symbols.strip()] = list(elements)
-    return {"project": "groups", "groups": groups}
+        chosen[name.strip() or symbols.strip()] = list(elements)
+    return {"project": "groups", "groups": chosen}
 
 
-def _read_groups(file: Path) -> dict[str, list[int | str]]:
+def _read_groups(file: Path) -> tuple[dict[str, list[int | str]], int | None]:
+    """Return groups, and the number of atoms that the file is for, if it has a line for each."""
     text = read_text(file, "file of groups")
     if file.suffix.lower() == ".json":
         try:
@@ -104,15 +106,15 @@ def _read_groups(file: Path) -> dict[str, list[int | str]]:
             raise UsageError(
                 f'{file}: expected lists of atoms or elements by group, as {{"oxide": ["Hf", "O"], "edge": [0, 1]}}'
             )
-        return found
+        return found, None
     groups: dict[str, list[int | str]] = {}
-    for atom, name in enumerate(text.split("\n") if not text.endswith("\n") else text.splitlines()):
+    for atom, name in enumerate(text.splitlines()):
         if not name.strip():
             raise UsageError(
                 f"{file}: line {atom + 1}: expected the name of the group of atom {atom}, found an empty line"
             )
         groups.setdefault(name.strip(), []).append(atom)
-    return groups
+    return groups, len(text.splitlines())
 
 
 def groups_of(hamiltonian: Hamiltonian, config: ProjectedConfig) -> Groups:
@@ -149,6 +151,11 @@ def _groups_of(hamiltonian: Hamiltonian, config: ProjectedConfig) -> Groups:
         names = [f"{n} {_formula(numbers[part])}" for n, part in enumerate(found, 1)]
         return _of_atoms(hamiltonian, dict(zip(names, found, strict=True)), method)
     if project == "groups":
+        if config.group_atoms not in (None, len(numbers)):
+            raise DataError(
+                f"groups: expected a structure of {config.group_atoms} atoms, as many as the file of groups has lines, "
+                f"found {len(numbers)} atoms; give it a line for each atom"
+            )
         return _of_atoms(hamiltonian, _chosen(numbers, config.groups), method)
     members = {chemical_symbols[z]: np.flatnonzero(numbers == z) for z in np.unique(numbers)}
     return _of_atoms(hamiltonian, members, method)

@@ -34,7 +34,8 @@ def tell_local(store: Store, spectra: Spectra) -> None:
     """Show a person local edges of groups and localised states of each structure."""
     for row, name in enumerate(spectra.names[:_MOST_STRUCTURES]):
         groups, states = read_local(store, row).get("groups"), read_states(store, row)
-        if groups is not None:
+        # Edges are those of places; a shell has a density everywhere.
+        if groups is not None and store.attributes.get("project") != "shell":
             _tell_groups(name, groups, spectra.width)
         if states is not None:
             _tell_states(name, states, atom_names(spectra.structures.atoms[row].numbers))

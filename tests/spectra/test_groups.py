@@ -202,6 +202,10 @@ def test_what_options_mean(tmp_path, graphene):
     assert groups.names == ("left", "right") and groups.atoms.tolist() == [3, 1]
     groups = groups_of(hamiltonian, config(project="groups", groups={"n": (1, 3), "first": (0,)}))
     assert groups.names == ("n", "first", "rest") and groups.atoms.tolist() == [2, 1, 1]
+    with pytest.raises(
+        DataError, match="4 atoms, as many as the file of groups has lines, found 6"
+    ):
+        groups_of(graphene((3, 1, 1)), config(**read))
     for text, expected in (("Xx+O", "none"), ("shells", "none"), ("", "none")):
         with pytest.raises(UsageError, match=expected):
             parse_project(text)

@@ -104,7 +104,7 @@ _gh_tools() {
     gh-dos)
       options="--kpts --kpt-density --width --points --window --soc --fermi --smearing --carriers --carrier-window --solver --engine --project --along --states --projection --memory --plot --reference --zero -o --output -j --jobs --scheduler --shard -c --config --set --print-config --resume --overwrite --dry-run --json -q --quiet -v --verbose --debug --version -h --help"
       words=""
-      keys="kpts kpoint_density fermi soc smearing project groups projection along layer_gap width points window solver engine position_spacing position_width edge_threshold states probes seed carriers carrier_window"
+      keys="kpts kpoint_density fermi soc smearing project groups group_atoms projection along layer_gap width points window solver engine position_spacing position_width edge_threshold states probes seed carriers carrier_window"
       case "$3" in
         --fermi) words="count label" ;;
         --solver) words="auto dense slices kpm" ;;
@@ -124,7 +124,7 @@ _gh_tools() {
     gh-bands)
       options="--structure --path --points --window --zero --reference --kpts --soc --unfold --width --project --fermi -o --output -c --config --set --print-config --overwrite --dry-run --json -q --quiet -v --verbose --debug --version -h --help"
       words=""
-      keys="kpts kpoint_density fermi soc smearing project groups projection along layer_gap"
+      keys="kpts kpoint_density fermi soc smearing project groups group_atoms projection along layer_gap"
       case "$3" in
         --zero) words="auto fermi valence" ;;
         --project) words="species shell atom layer spin groups" ;;
