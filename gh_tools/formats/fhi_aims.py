@@ -16,9 +16,8 @@ from gh_tools.formats.files import check_length, existing, number_of, open_hdf5
 from gh_tools.formats.format import Format, Source
 from gh_tools.formats.matrices import CodeMatrices, Entries, Orbitals
 from gh_tools.orbitals.order import CONVENTIONS
+from gh_tools.units import HARTREE
 
-# eV; that of FHI-aims
-HARTREE = 27.2113845
 _INDICES, _BASIS = "rs_indices.out", "basis-indices.out"
 _DUMMY = 10**6  # cells beyond are no cells
 

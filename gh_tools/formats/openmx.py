@@ -24,9 +24,8 @@ from gh_tools.formats.matrices import (
     entries_of_blocks,
 )
 from gh_tools.formats.openmx_radial import read_pao
+from gh_tools.units import HARTREE
 
-# eV; OpenMX's own
-HARTREE = 27.2113845
 _LETTERS = "spdfghi"
 _VERSION = 3
 _LINE = 256  # bytes of a line of the input that the file holds
