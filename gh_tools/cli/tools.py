@@ -24,6 +24,7 @@ COMMANDS = (
     "dos",
     "bands",
     "ldos",
+    "transport",
     "bayes",
     "info",
 )

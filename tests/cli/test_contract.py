@@ -21,6 +21,7 @@ COMMANDS = {
     "gh-dos": "gh-dos {input}",
     "gh-bands": "gh-bands {input}",
     "gh-ldos": "gh-ldos {input} --state 0",
+    "gh-transport": "gh-transport {input}",
     "gh-bayes": "gh-bayes 'y ~ x' {input}",
     "gh-eval": "gh-eval {input} hamiltonians.zarr",
     "gh-info": "gh-info {input}",
@@ -37,6 +38,7 @@ READS = {
     "gh-dos": ("hamiltonians", "x.spectra.zarr"),
     "gh-bands": ("hamiltonians", "x.bands.png"),
     "gh-ldos": ("hamiltonians", "x.ldos.cube"),
+    "gh-transport": ("hamiltonians", "x.transport.png"),
     "gh-bayes": ("spectra", "x.posterior.zarr"),
     "gh-export": ("hamiltonians", "x.npz"),
 }
@@ -202,6 +204,7 @@ def test_standard_output_carries_results_only(gh):
         ("gh-dos {labels} --kpts 1 1 1 --points 50 -o x.spectra.zarr", "x.spectra.zarr"),
         ("gh-bands {labels} --points 5 -o x.json", "x.json"),
         ("gh-ldos {labels} --state 0 --spacing 1 --kpts 1 1 1 -o x.xsf", "x.xsf"),
+        ("gh-transport {labels} --points 3 -o x.json", "x.json"),
         ("gh-eval {labels} {labels}", None),
     ],
 )

@@ -19,10 +19,11 @@ REDUCED = {
     "--budget 10m": "--budget 8s",
     "--preset wse2": "--preset wse2 --set kpts=[2,2,1] --set h=0.32",
     "kpts=[3,3,1]": "kpts=[1,1,1]",
+    "--kpts 1 12 1": "--kpts 1 2 1 --points 5",
     "--plot posterior.png": "--plot posterior.png --chains 2 --draws 200 --tune 200",
 }
 # In the order in which one makes what the next reads.
-ORDER = "tools build label info fit-scaleshift train infer overlap eval dos bands ldos bayes export import".split()
+ORDER = "tools build label info fit-scaleshift train infer overlap eval dos bands ldos transport bayes export import".split()
 
 
 def reduced(line):

@@ -146,6 +146,13 @@ _gh_tools() {
         =soc) words="true false" ;;
       esac
       ;;
+    gh-transport)
+      options="--axis --left --right --structure --window --points --kpts -o --output --overwrite --dry-run --json -q --quiet -v --verbose --debug --version -h --help"
+      words=""
+      case "$3" in
+        --axis) words="a b c" ;;
+      esac
+      ;;
     gh-bayes)
       options="-o --output --chains --draws --tune --seed --prior --measurement-error --hdi --strict --plot --plot-data -j --jobs --overwrite --dry-run --json -q --quiet -v --verbose --debug --version -h --help"
       words=""
@@ -171,4 +178,4 @@ _gh_tools() {
     compopt -o nospace 2> /dev/null
   fi
 }
-complete -o bashdefault -o default -F _gh_tools gh-tools gh-build gh-label gh-import gh-fit-scaleshift gh-train gh-infer gh-export gh-overlap gh-dos gh-bands gh-ldos gh-bayes gh-eval gh-info
+complete -o bashdefault -o default -F _gh_tools gh-tools gh-build gh-label gh-import gh-fit-scaleshift gh-train gh-infer gh-export gh-overlap gh-dos gh-bands gh-ldos gh-transport gh-bayes gh-eval gh-info
