@@ -184,4 +184,4 @@ def main(
     emit(target, as_json, structure=name, **facts)
 
 
-app = command(main, "gh-ldos wse2.predicted.zarr --window -0.3 0 --kpts 6 6 1 -o valence.cube")
+app = command(main, "gh-ldos wse2.predicted.zarr --window -1.5 0 --kpts 6 6 1 -o valence.cube")

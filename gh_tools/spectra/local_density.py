@@ -68,9 +68,11 @@ def states_in(
         eigenvalues.energies, (window[0] + fermi, window[1] + fermi)
     )
     if not (share > _NONE).any():
+        apart = eigenvalues.energies - fermi
+        below, above = apart[apart <= 0].max(initial=-np.inf), apart[apart > 0].min(initial=np.inf)
         raise DataError(
-            f"no state between {window[0]:g} and {window[1]:g} eV from the Fermi level on the k grid: widen --window, or "
-            "take more k-points"
+            f"no state between {window[0]:g} and {window[1]:g} eV from the Fermi level on the k grid, of which the nearest are at "
+            f"{below:.3f} and {above:.3f} eV: widen --window, or take more k-points"
         )
     chosen = eigenvalues.energies[share > _NONE] - fermi
     states = []
