@@ -65,10 +65,11 @@ class Model(Opened):
                 known, or its energies would count from another zero of the potential than those of the labels.
         """
         from gh_tools.inference.checks import charged_like
-        from gh_tools.inference.structure import StructureWork
+        from gh_tools.inference.structure import predict_structure
         from gh_tools.overlap.source import overlap_source
         from gh_tools.store.structures import check_structure
-        from gh_tools.trained_model.outside import check_zero, warn_outside
+        from gh_tools.trained_model.departures import departures_in_environment
+        from gh_tools.trained_model.outside import check_zero, warn_of, warn_outside
 
         check_structure(atoms, atoms.get_chemical_formula())
         basis = self._predictor.basis
@@ -77,11 +78,11 @@ class Model(Opened):
             check_zero(self._store, self.domain, _single(atoms))
             warn_outside(self.domain, _single(atoms))
         charge = float(charged_like(self._store, _single(atoms)).charges[0])
-        work = StructureWork(
-            self._predictor, overlap_source(basis, atoms.numbers), atoms, np.inf, charge
-        )
-        blocks = work.blocks(0, range(1))
-        blocks.scalars.update(work.head().scalars)
+        overlap = overlap_source(basis, atoms.numbers)
+        blocks = predict_structure(self._predictor, atoms, charge, overlap)
+        if self.domain is not None and (scores := blocks.out_of_domain) is not None:
+            told = departures_in_environment(blocks.atoms, scores)
+            warn_of({_single(atoms).names[0]: list(told)})
         return Matrices(blocks, str(atoms.info.get("name", "")))
 
 

@@ -14,6 +14,7 @@ from gh_tools.cli.options import (
     JsonOption,
     OverwriteOption,
     QuietOption,
+    SeedOption,
     VerboseOption,
 )
 from gh_tools.cli.paths import claim_files, input_paths
@@ -33,6 +34,15 @@ def main(
         Path | None,
         typer.Option("--plot", help="Picture of the errors to draw: .png, .pdf or .svg."),
     ] = None,
+    noise: Annotated[
+        bool,
+        typer.Option(
+            "--noise",
+            help="Add noise of the predictions' size and correlation to the reference, and compare the errors of spectra that "
+            "follow with those found.",
+        ),
+    ] = False,
+    seed: SeedOption = 0,
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -46,10 +56,14 @@ def main(
     orbitals. Of an ensemble's predictions also how often intervals hold the reference. The result is a table on standard error; standard output has the mean H MAE in meV, or
     everything with --json. The picture shows errors against reference values and their cumulative
     distributions.
+
+    Ghost states, predicted eigenvalues without a counterpart, are traced to their cause: a block, or a nearly singular S. With
+    --noise, the errors of spectra are compared with those of random errors of H of the same size: smaller ones cancel, larger
+    ones add up.
     """
-    from gh_tools.console import table
+    from gh_tools.console import log, table
     from gh_tools.errors import UsageError
-    from gh_tools.evaluation.evaluate import evaluate
+    from gh_tools.evaluation.evaluate import add_noise, evaluate
     from gh_tools.evaluation.plot import plot_errors
     from gh_tools.store.hamiltonians import HamiltonianReader
 
@@ -61,6 +75,8 @@ def main(
     predicted, reference = map(HamiltonianReader, paths)
     claim_files([plot], overwrite=overwrite)
     evaluation = evaluate(predicted, reference)
+    if noise:
+        add_noise(evaluation, predicted, reference, seed)
     errors = evaluation.to_json()
     if plot is not None:
         plot_errors(plot, evaluation)
@@ -97,10 +113,33 @@ def main(
         probabilities = next(iter(errors["coverage"].values()))["intervals"]
         columns = [f"in {100 * float(p):.0f} %" for p in probabilities]
         table(rows, ["intervals hold", *columns, "rms uncertainty\nover error"])
+    if errors["noise"]:
+        found, follows = errors["noise"]["found"], errors["noise"]["follows"]
+        rows = [
+            [title, _text(found[name]), _text(follows[name])]
+            for name, title in _NOISE.items()
+            if name in found
+        ]
+        table(rows, [f"noise of the {errors['noise']['of']}", "found", "follows"])
+    for name, ghosts in list(evaluation.ghosts.items())[:_MOST]:
+        ghost = ghosts[0]
+        more = f" (the first of {len(ghosts)} that were traced)" if len(ghosts) > 1 else ""
+        log.warning("%s: ghost at %.2f eV%s: %s", name, ghost.energy, more, ghost.text)
     if as_json:
         print(json.dumps({"predicted": str(paths[0]), "reference": str(paths[1]), **errors}))
     else:
         print(_text(mean["hamiltonian"]["all"]))
+
+
+# Structures whose ghosts are told one by one.
+_MOST = 5
+_NOISE = {
+    "window": "eigenvalues, E_F ± 5 eV (meV)",
+    "window_shifted": "  after aligning by a constant shift",
+    "fermi_level": "Fermi level (meV)",
+    "band_gap": "band gap on the k-points (meV)",
+    "carriers": "carriers within 0.2 eV (number)",
+}
 
 
 def _text(value: float | None) -> str:

@@ -33,6 +33,9 @@ from gh_tools.cli.sharing import find_executor, parse_shard
 if TYPE_CHECKING:
     from gh_tools.store.read import Store
     from gh_tools.store.structures import Structures
+    from gh_tools.trained_model.departures import Departure
+
+    Found = dict[str, list[Departure]]
 
 
 class Part(StrEnum):
@@ -83,7 +86,9 @@ def main(
     a cluster, and --memory is that of each of them.
 
     Structures that leave what the model was trained on are warned of: by shorter distances, another coordination,
-    composition, density, strain or periodicity; with --strict they are refused. Bulk crystals by a model of layers, wires or molecules, and the reverse,
+    composition, density, strain or periodicity, and by atoms whose environments, as the network describes them, are
+    unlike any of training; with --strict they are refused. The store holds a score of each atom and structure, above 1
+    outside, which gh-info --plot draws. Bulk crystals by a model of layers, wires or molecules, and the reverse,
     are refused, because their energies count from different zeros of the potential.
 
     A structure that fails does not stop the others: the store is written without it, the reason
@@ -93,7 +98,7 @@ def main(
     store like that of gh-label, and without a Fermi level: gh-dos finds it.
     """
     from gh_tools.console import log
-    from gh_tools.errors import DataError, TryAgainError, UsageError
+    from gh_tools.errors import TryAgainError, UsageError
     from gh_tools.orbitals.basis import Basis
     from gh_tools.resources import memory_limit
     from gh_tools.store.read import open_store
@@ -128,13 +133,10 @@ def main(
         sets = [
             select_part(model_store, *both, part.value) for both in zip(stores, sets, strict=True)
         ]
+    outside: list[Found]
     outside = _outside(model_store, sets) if share[0] == 1 or strict else [{} for _ in sets]
-    if strict and any(outside):
-        names = [name for one in outside for name in one]
-        raise DataError(
-            f"{', '.join(names[:5])}{', ...' if len(names) > 5 else ''}: unlike the training set of {model}; train on "
-            "such structures, leave them out, or predict without --strict"
-        )
+    if strict:
+        _refuse(outside, model)
     if dry_run:
         for found, path in zip(sets, paths, strict=True):
             largest = max(map(len, found.atoms))
@@ -149,10 +151,17 @@ def main(
     failed = []
     with find_executor(scheduler, jobs, lambda: None) as cluster:
         from gh_tools.inference.predict import Predictor
-        from gh_tools.inference.run import predict_structures
+        from gh_tools.inference.run import environments_before, predict_structures
+        from gh_tools.store.read import open_store
+        from gh_tools.trained_model.outside import environments_outside, warn_of
         from gh_tools.trained_model.store import load_model
 
         predictor = Predictor(load_model(model_store))
+        if strict and predictor.environments is not None:
+            described = [environments_before(predictor, found) for found in sets]
+            for told in described:
+                warn_of(told)
+            _refuse(described, model)
         for store, found, path, unlike in zip(stores, sets, paths, outside, strict=True):
             provenance = describe_run(config={"part": part}, inputs=[store, model_store])
             done, failures = predict_structures(
@@ -170,7 +179,14 @@ def main(
             )
             if done is not None:
                 count = len(found) - len(failures)
-                facts = {"atoms": sum(map(len, found.atoms)), "outside": unlike}
+                environments = environments_outside(open_store(done))
+                warn_of(environments)
+                texts = {
+                    name: [d.text for d in (*unlike.get(name, ()), *environments.get(name, ()))]
+                    for name in found.names
+                    if name in unlike or name in environments
+                }
+                facts = {"atoms": sum(map(len, found.atoms)), "outside": texts}
                 emit(path, as_json, n=count, **facts, failed=failures)
             failed += [f"{failure['name']} ({failure['reason']})" for failure in failures]
     if failed:
@@ -179,18 +195,37 @@ def main(
         )
 
 
-def _outside(model: Store, sets: Sequence[Structures]) -> list[dict[str, list[str]]]:
+def _outside(model: Store, sets: Sequence[Structures]) -> list[Found]:
     """Warn of structures unlike those that the model was trained on, and return how they are, by name."""
-    from gh_tools.trained_model.outside import check_zero, read_domain, warn_outside, warn_unknown
+    from gh_tools.trained_model.outside import (
+        check_zero,
+        read_domain,
+        warn_outside,
+        warn_unknown,
+        warn_without_environments,
+    )
 
     domain = read_domain(model)
     if domain is None:
         warn_unknown(model)
         return [{} for _ in sets]
+    if domain.environments is None:
+        warn_without_environments(model)
     for found in sets:
         check_zero(model, domain, found)
-    told = [warn_outside(domain, found) for found in sets]
-    return [{name: [d.text for d in some] for name, some in one.items()} for one in told]
+    return [warn_outside(domain, found) for found in sets]
+
+
+def _refuse(outside: Sequence[Found], model: Path) -> None:
+    """Raise an error where structures are unlike the training set."""
+    from gh_tools.errors import DataError
+
+    names = [name for one in outside for name in one]
+    if names:
+        raise DataError(
+            f"{', '.join(names[:5])}{', ...' if len(names) > 5 else ''}: unlike the training set of {model}; train on "
+            "such structures, leave them out, or predict without --strict"
+        )
 
 
 app = command(main, "gh-infer large.structures.zarr -m wse2.model.zarr -o large.predicted.zarr")

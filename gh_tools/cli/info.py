@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -47,8 +48,8 @@ def main(
         Path | None,
         typer.Option(
             "--plot",
-            help="Picture of a model's learning curve, or of spectra: .png, .pdf or .svg; of spectra also their "
-            "numbers, .csv or .json.",
+            help="Picture of a model's learning curve, of spectra, or of predicted structures with atoms coloured by how far they "
+            "are from the training set: .png, .pdf or .svg; of spectra also their numbers, .csv or .json.",
         ),
     ] = None,
     structure: Annotated[
@@ -56,7 +57,7 @@ def main(
         typer.Option(
             "--structure",
             metavar="NAME|INDEX",
-            help="Which structure --plot shows; 0 is the first.",
+            help="Which structure --plot shows of spectra; 0 is the first.",
         ),
     ] = None,
     table: Annotated[
@@ -100,11 +101,7 @@ def main(
         raise UsageError("--structure tells which structure --plot shows: give --plot, too")
     paths = input_paths(sources)
     if plot is not None:
-        drawn = open_store(paths[0]).kind if len(paths) == 1 else None
-        if drawn not in ("model", "spectra"):
-            raise UsageError(
-                "--plot draws the learning curve of a model, or spectra: name one store of these"
-            )
+        drawn = _drawn(paths)
         claim_files(
             [plot], overwrite=overwrite, data=(".json", ".csv") if drawn == "spectra" else ()
         )
@@ -134,11 +131,15 @@ def main(
             from gh_tools.spectra.report import draw_store
 
             draw_store(plot, store, structure)
-        elif plot is not None:
+        elif plot is not None and store.kind == "model":
             from gh_tools.training.learning_curve import plot_learning_curve
             from gh_tools.training.report import history_of
 
             plot_learning_curve(plot, history_of(store))
+        elif plot is not None:
+            from gh_tools.trained_model.domain_plot import plot_outside
+
+            plot_outside(plot, store)
     if tables:
         # Of several stores one table, so that a spreadsheet or a script reads one.
         rows = tables[0][1] if len(tables) == 1 else joined(tables)
@@ -147,6 +148,23 @@ def main(
         else:
             text = rows.to_csv() if as_csv else rows.to_text(columns())
             print("\n".join(map(printable, text.splitlines())))
+
+
+def _drawn(paths: Sequence[Path]) -> str:
+    """Return the kind of the one store that is to be drawn; raise an error where it cannot be."""
+    from gh_tools.errors import UsageError
+    from gh_tools.store.read import open_store
+
+    stores = [open_store(path) for path in paths]
+    if len(stores) != 1 or stores[0].kind not in ("model", "spectra", "hamiltonians"):
+        raise UsageError(
+            "--plot draws the learning curve of a model, spectra, or predicted structures: name one store of these"
+        )
+    if stores[0].kind == "hamiltonians" and "scalar/out_of_domain" not in stores[0]:
+        raise UsageError(
+            f"{stores[0].path}: has no out-of-domain scores to draw; predict it by gh-infer with a model of this version"
+        )
+    return stores[0].kind
 
 
 def _show(store: Store, checked: str, as_json: bool, weights: bool) -> None:

@@ -18,6 +18,7 @@ COMMANDS = (
     "fit_scaleshift",
     "train",
     "infer",
+    "select",
     "export",
     "overlap",
     "eval",

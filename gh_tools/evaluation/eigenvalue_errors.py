@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from gh_tools.orbitals.blocks import Hamiltonian
 from gh_tools.spectra.band_edges import refined_edges
@@ -133,7 +133,9 @@ def eigenvalue_errors(
         *_mae(difference, near * reference.states),
         *_mae(difference, reference.states),
         fermi_level=float(fermi_level(predicted, n_electrons, SMEARING) - fermi),
-        ghosts=_count_ghosts(predicted.energies, reference.energies, fermi, window, ghost_distance),
+        ghosts=len(
+            ghosts_among(predicted.energies, reference.energies, fermi, window, ghost_distance)
+        ),
     )
 
 
@@ -145,24 +147,31 @@ def reference_kpoints(reference: Hamiltonian) -> KPoints:
     return KPoints(np.asarray(reference.bands.kpoint), weight)
 
 
-def _count_ghosts(
+def ghosts_among(
     predicted: Float[np.ndarray, "spins kpoints bands"],
     reference: Float[np.ndarray, "spins kpoints bands"],
     fermi: float,
     window: float,
     distance: float,
-) -> int:
-    """Count predicted eigenvalues in the window that no eigenvalue of the same spin and k-point is near to."""
-    ghosts = 0
-    n_bands = reference.shape[-1]
-    for found, true in zip(
-        predicted.reshape(-1, n_bands), reference.reshape(-1, n_bands), strict=True
-    ):
-        found = found[share_in_window(found, (fermi - window, fermi + window)) > 0]
+) -> Int[np.ndarray, "ghosts 3"]:
+    """Return spin, k-point and band of predicted eigenvalues in the window that no eigenvalue of the same spin and k-point is near to.
+
+    Args:
+        predicted: eigenvalues, eV.
+        reference: eigenvalues, eV.
+        fermi: Fermi level of the reference, eV.
+        window: eV on both sides of it.
+        distance: eV; how near a counterpart must be.
+    """
+    found = []
+    for spin, k in np.ndindex(*predicted.shape[:2]):
+        mine, true = predicted[spin, k], reference[spin, k]
         edges = np.concatenate([[-np.inf], true, [np.inf]])
-        above = np.searchsorted(true, found) + 1
-        ghosts += int(np.sum(np.minimum(edges[above] - found, found - edges[above - 1]) > distance))
-    return ghosts
+        above = np.searchsorted(true, mine) + 1
+        far = np.minimum(edges[above] - mine, mine - edges[above - 1]) > distance
+        inside = share_in_window(mine, (fermi - window, fermi + window)) > 0
+        found += [(spin, k, int(band)) for band in np.flatnonzero(far & inside)]
+    return np.array(found, dtype=np.int64).reshape(-1, 3)
 
 
 def _mae(

@@ -23,7 +23,9 @@ from gh_tools.evaluation.eigenvalue_errors import (
     both_eigenvalues,
     eigenvalue_errors,
     gap_error,
+    reference_kpoints,
 )
+from gh_tools.evaluation.ghosts import Ghost, trace_ghosts
 from gh_tools.evaluation.matrix_errors import (
     HamiltonianErrors,
     check_same_structure,
@@ -31,9 +33,10 @@ from gh_tools.evaluation.matrix_errors import (
     matched_blocks,
     mean_of_known,
 )
+from gh_tools.evaluation.noise import DRAWS, ErrorModel, Noise, draw_of_members, spectral_errors
 from gh_tools.orbitals.blocks import Hamiltonian
 from gh_tools.spectra.choice import DENSE_LIMIT
-from gh_tools.spectra.eigen import Eigenvalues
+from gh_tools.spectra.eigen import Eigenvalues, solve
 from gh_tools.spectra.fermi import fermi_level
 from gh_tools.store.hamiltonians import HamiltonianReader
 from gh_tools.store.identity import match
@@ -54,6 +57,8 @@ class Evaluation:
         all_eigenvalues: how the errors of all eigenvalues are distributed, against E - E_F of the reference;
             its histogram holds those within ±5 eV.
         coverage: errors against uncertainties, where an ensemble made the predictions; else it has counted nothing.
+        ghosts: by name, the ghosts of structures that have some, with their causes.
+        noise: what errors of spectra follow from random errors of H; None where that was not asked for.
     """
 
     names: list[str] = field(default_factory=list)
@@ -64,6 +69,8 @@ class Evaluation:
     elements: ErrorDistribution = field(default_factory=ErrorDistribution)
     all_eigenvalues: ErrorDistribution = field(default_factory=ErrorDistribution)
     coverage: Coverage = field(default_factory=Coverage)
+    ghosts: dict[str, list[Ghost]] = field(default_factory=dict)
+    noise: Noise | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Give all errors in meV as nested dictionaries; docs/how-to/evaluation.md tells of each key."""
@@ -101,6 +108,10 @@ class Evaluation:
                 "eigenvalues": _describe(self.all_eigenvalues) if solved else None,
             },
             "coverage": self.coverage.to_json() or None,
+            "ghosts": {
+                name: [ghost.to_json() for ghost in some] for name, some in self.ghosts.items()
+            },
+            "noise": None if self.noise is None else self.noise.to_json(),
             "eigenvalues_skipped": {"above_n_orbitals": DENSE_LIMIT, "structures": self.skipped},
         }
 
@@ -156,9 +167,55 @@ def evaluate(predicted: HamiltonianReader, reference: HamiltonianReader) -> Eval
         result.eigenvalues.append(eigenvalue_errors(*eigenvalues))
         result.gaps.append(gap_error((a, b), eigenvalues[:2], eigenvalues[2]))
         _add_eigenvalues(result.all_eigenvalues, *eigenvalues)
+        if ghosts := trace_ghosts(a, b, eigenvalues[:2], eigenvalues[2]):
+            result.ghosts[name] = ghosts
         if a.n_members:
             add_spectra(result.coverage, (a, b), eigenvalues[:2], eigenvalues[2])
     return result
+
+
+def add_noise(
+    evaluation: Evaluation,
+    predicted: HamiltonianReader,
+    reference: HamiltonianReader,
+    seed: int = 0,
+) -> None:
+    """Add noise of the model's size and correlation to references, and compare what follows with the errors that were found.
+
+    The noise is that of the members of an ensemble, where there is one; else that of the errors of the same structures, of each
+    element of each kind of block by distance, and of a shift that all share.
+
+    Args:
+        evaluation: is added to.
+        predicted: the predictions.
+        reference: the labels.
+        seed: of all random numbers.
+
+    Raises:
+        DataError: no structure is small enough for a dense solver.
+    """
+    rng = np.random.default_rng(seed)
+    where = f"{predicted.store.path} against {reference.store.path}"
+    matches = match(predicted.structures, reference.structures, where)
+    small = [m for m, errors in zip(matches, evaluation.eigenvalues, strict=True) if errors]
+    if not small:
+        raise DataError(
+            f"{where}: expected a structure of up to {DENSE_LIMIT} orbitals to add noise to, found none; compare small ones"
+        )
+    noise, model = Noise(), ErrorModel()
+    noise.members = bool(predicted.read(small[0][0]).n_members)
+    if not noise.members:
+        for mine, theirs in small:
+            model.add(predicted.read(mine), reference.read(theirs))
+    for mine, theirs in track(small, "adding noise"):
+        a, b = predicted.read(mine), reference.read(theirs)
+        eigenvalues = solve(b, reference_kpoints(b), projected=False)
+        drawn = []
+        for _ in range(DRAWS):
+            noisy = draw_of_members(a, b, rng) if noise.members else model.draw(b, rng)
+            drawn.append(spectral_errors(noisy, b, eigenvalues))
+        noise.add(spectral_errors(a, b, eigenvalues), drawn)
+    evaluation.noise = noise
 
 
 def _check_finite(hamiltonian: Hamiltonian, where: str) -> None:

@@ -17,6 +17,7 @@ from gh_tools.orbitals.blocks import Hamiltonian, OnsiteBlocks, PairBlocks
 from gh_tools.orbitals.irreps import IrrepLayout
 from gh_tools.orbitals.pairs import Neighbours, PairsBySpecies, canonical_pairs
 from gh_tools.orbitals.partition import divide
+from gh_tools.trained_model.environments import Environments
 from gh_tools.trained_model.runtime import configure_jax
 from gh_tools.trained_model.store import LoadedModel
 
@@ -63,6 +64,7 @@ class Predictor:
         reach: distance in Å up to which neighbours of an atom are looked for.
         onsite_energy: the on-site energy model of its scale-shift; None if there is none.
         calibration: of an ensemble, see `Validation.calibration`.
+        environments: of its training set; None where the model does not tell.
         atom_bytes: memory for the descriptors of an atom.
         n_matrices: how many are predicted: H of each spin, and of an ensemble its uncertainty and its members.
     """
@@ -87,6 +89,8 @@ class Predictor:
         self._members = model.config.ensemble
         self.n_matrices = self.layout.n_spins * (1 if self._members == 1 else 2 + self._members)
         self.calibration = model.attributes.get("calibration", {})
+        self.environments = Environments.from_arrays(model.store)
+        self._invariants = module.invariants
         self._programs = Programs(
             module, params, self.layout, model.scaleshift, self._members, self.calibration
         )
@@ -162,7 +166,10 @@ class Predictor:
         for number in np.unique(atoms.numbers[domain]).tolist():
             atom = domain[atoms.numbers[domain] == number]
             found = self._onsite(descriptors, number, atom)
-            onsite[number] = OnsiteBlocks(atom, **dict(zip(_FIELDS, found, strict=False)))
+            blocks = dict(zip(_FIELDS, found, strict=False))
+            onsite[number] = OnsiteBlocks(
+                atom, **blocks, out_of_domain=self.scores(atoms, descriptors, atom)
+            )
         bonds = {}
         for pair_type, key in enumerate(self.basis.species_pairs()):
             if key not in pairs:
@@ -189,6 +196,28 @@ class Predictor:
                     blocks[field][..., chunk.pairs, :, :] = part
             bonds[key] = PairBlocks(i, j, shift, **blocks)
         return Hamiltonian(atoms, self.basis, onsite, bonds)
+
+    def scores(
+        self, atoms: ase.Atoms, descriptors: Descriptors, chosen: Int[np.ndarray, " some"]
+    ) -> Float[np.ndarray, " some"] | None:
+        """Return how far environments are from those of training, see `Environments.scores`; None where these are not known.
+
+        Args:
+            atoms: the whole structure.
+            descriptors: of the chosen atoms at least.
+            chosen: the atoms.
+        """
+        if self.environments is None:
+            return None
+        invariants = self.invariants(descriptors, chosen)
+        scores = self.environments.scores(atoms.numbers[chosen], invariants, len(atoms))
+        return scores.astype(np.float32)
+
+    def invariants(
+        self, descriptors: Descriptors, chosen: Int[np.ndarray, " some"]
+    ) -> Float[np.ndarray, "some features"]:
+        """Return what of the descriptors of atoms no rotation changes."""
+        return self._invariants(descriptors.pair_embedding[descriptors.row[chosen]])
 
     def _onsite(
         self, descriptors: Descriptors, number: int, atom: Int[np.ndarray, " some"]

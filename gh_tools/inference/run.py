@@ -26,6 +26,7 @@ from gh_tools.store.provenance import Provenance
 from gh_tools.store.read import Store, open_store, partial_path, read_json
 from gh_tools.store.records import write_once
 from gh_tools.store.structures import Structures
+from gh_tools.trained_model.departures import Departure, departures_in_environment
 from gh_tools.trained_model.store import load_model
 from gh_tools.workers.local import Local
 from gh_tools.workers.task import Executor
@@ -161,6 +162,22 @@ def predict_structures(
         **({"calibration": predictor.calibration} if predictor.calibration else {}),
     }
     return writer.publish(predictor.basis, attributes), failures
+
+
+def environments_before(predictor: Predictor, structures: Structures) -> dict[str, list[Departure]]:
+    """Return in which structures environments are unlike any of training, by name, before anything is predicted.
+
+    Args:
+        predictor: a model that has environments of its training set.
+        structures: to be predicted.
+    """
+    found = {}
+    for name, atoms in zip(structures.names, structures.atoms, strict=True):
+        scores = StructureWork(predictor, None, atoms, np.inf).scores()
+        assert scores is not None  # the model has environments
+        if departures := list(departures_in_environment(atoms, scores)):
+            found[name] = departures
+    return found
 
 
 def predict_domain(

@@ -10,7 +10,7 @@ from typing import Any
 
 import ase
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from gh_tools.dft.overlap import OnsiteMatrices, OverlapSource, PairMatrices
 from gh_tools.inference.predict import Descriptors, Predictor
@@ -21,28 +21,38 @@ from gh_tools.overlap.source import overlap_source
 from gh_tools.scaleshift.onsite_energy import shifted
 
 
-def predict_structure(predictor: Predictor, atoms: ase.Atoms, charge: float = 0.0) -> Hamiltonian:
+def predict_structure(
+    predictor: Predictor,
+    atoms: ase.Atoms,
+    charge: float = 0.0,
+    overlap: OverlapSource | None = None,
+) -> Hamiltonian:
     """Predict a structure in one piece.
 
     Args:
         predictor: the model.
         atoms: any number of atoms; they are wrapped into the cell.
         charge: of the structure, in |e|; decides on nothing but the electron count.
+        overlap: computes S; without it there is none, but where the on-site energy model needs it.
 
     Returns:
-        H(R) in eV in single precision, exactly Hermitian, without overlap (but where the on-site energy model needs it);
-        of an ensemble with the uncertainty of each element and what members differ by; scalar ``n_electrons``.
+        H(R) in eV in single precision, exactly Hermitian; of an ensemble with the uncertainty of each element and what
+        members differ by; scalars ``n_electrons`` and, where the model tells what it was trained on, ``out_of_domain``,
+        the largest of the atoms' scores.
 
     Raises:
         DataError: the model does not know an element.
     """
     predictor.basis.check_covers(atoms.numbers, atoms.get_chemical_formula())
-    overlap = (
-        None if predictor.onsite_energy is None else overlap_source(predictor.basis, atoms.numbers)
-    )
+    if overlap is None and predictor.onsite_energy is not None:
+        overlap = overlap_source(predictor.basis, atoms.numbers)
     work = StructureWork(predictor, overlap, atoms, np.inf, charge)
     head = work.head()
-    return replace(work.blocks(0, [0]), scalars=head.scalars, calibration=head.calibration)
+    blocks = work.blocks(0, [0])
+    scalars = dict(head.scalars)
+    if (scores := blocks.out_of_domain) is not None:
+        scalars["out_of_domain"] = float(scores.max())
+    return replace(blocks, scalars=scalars, calibration=head.calibration)
 
 
 class StructureWork:
@@ -122,6 +132,16 @@ class StructureWork:
         pairs = self._predictor.pairs(self.atoms, self._neighbours, domain)
         assert self._overlap is not None  # it is asked for only then
         return self._overlap(self.atoms, pairs, domain, self._neighbours)
+
+    def scores(self) -> Float[np.ndarray, " atoms"] | None:
+        """Return how far the environment of each atom is from those of training; None where these are not known."""
+        every = np.arange(len(self.atoms))
+        return self._predictor.scores(self.atoms, self._describe(range(len(self.domains))), every)
+
+    def invariants(self) -> Float[np.ndarray, "atoms features"]:
+        """Return the rotational invariants of the descriptor of each atom."""
+        every = np.arange(len(self.atoms))
+        return self._predictor.invariants(self._describe(range(len(self.domains))), every)
 
     def head(self) -> Hamiltonian:
         """Return the structure without blocks, with scalars."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from gh_tools.model.atom_dense import AtomDense, soft_norm
@@ -16,6 +17,7 @@ from gh_tools.model.config import BondFrameConfig, RadialBasisConfig
 from gh_tools.model.density import Density
 from gh_tools.model.gated_dense import GatedDense
 from gh_tools.model.graph import Graph
+from gh_tools.model.invariants import norms_by_degree
 from gh_tools.model.prediction import Prediction
 from gh_tools.model.product import Product
 from gh_tools.model.radial import pair_envelope
@@ -136,6 +138,14 @@ class BondFrame(nn.Module):
         irreps = self.bond_readout(features, scalars, pair_type)
         fade = pair_envelope(graph.pair_vector, cutoff)
         return (irreps * (fade * graph.pair_mask)).T
+
+    @staticmethod
+    def invariants(
+        pair_embedding: Float[np.ndarray, "atoms *rest lm features"],
+    ) -> Float[np.ndarray, "atoms invariants"]:
+        """Return what of the pair embedding of atoms no rotation changes."""
+        degree = components(round(pair_embedding.shape[-2] ** 0.5) - 1).degree
+        return norms_by_degree(pair_embedding, degree)
 
     def _normed(self, features: Float[Array, "rows features atoms"]) -> Array:
         return soft_norm(features, self.density.config.max_degree, self.config.norm_epsilon)

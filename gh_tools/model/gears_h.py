@@ -12,6 +12,7 @@ from gh_tools.model.atom_centered import AtomCentered
 from gh_tools.model.bond_centered import BondCentered
 from gh_tools.model.config import GearsHConfig
 from gh_tools.model.graph import Graph
+from gh_tools.model.invariants import norms_by_degree
 from gh_tools.model.prediction import Prediction
 from gh_tools.model.radial import pair_envelope
 from gh_tools.model.readout import Readout
@@ -94,6 +95,14 @@ class GearsH(nn.Module):
 
         fade = pair_envelope(graph.pair_vector, cutoff)
         return irreps * (fade * graph.pair_mask)[:, None]
+
+    @staticmethod
+    def invariants(
+        pair_embedding: Float[np.ndarray, "atoms *rest lm features"],
+    ) -> Float[np.ndarray, "atoms invariants"]:
+        """Return what of the pair embedding of atoms no rotation changes."""
+        degree = np.floor(np.sqrt(np.arange(pair_embedding.shape[-2]))).astype(int)
+        return norms_by_degree(pair_embedding, degree)
 
 
 def _transposes(

@@ -25,6 +25,7 @@ class OnsiteBlocks:
         uncertainty: of the hamiltonian, in eV, shaped like it.
         members: what the members of an ensemble differ by from the hamiltonian, in eV, scaled so that ``uncertainty``
             is their standard deviation.
+        out_of_domain: how far the atom's environment is from those that a model was trained on: above 1 it is outside.
     """
 
     atom: Int[np.ndarray, " atoms"]
@@ -32,6 +33,7 @@ class OnsiteBlocks:
     overlap: Float[np.ndarray, "atoms k k"] | None = None
     uncertainty: Float[np.ndarray, "*spin atoms k k"] | None = None
     members: Float[np.ndarray, "members spins atoms k k"] | None = None
+    out_of_domain: Float[np.ndarray, " atoms"] | None = None
 
 
 @dataclass
@@ -122,6 +124,16 @@ class Hamiltonian:
         """Number of members of an ensemble whose differences are known; 0 where none are."""
         sizes = {0 if b.members is None else len(b.members) for _, b in self.groups()}
         return sizes.pop() if len(sizes) == 1 else 0
+
+    @property
+    def out_of_domain(self) -> Float[np.ndarray, " atoms"] | None:
+        """How far the environment of each atom is from those of the model's training set; None where that is not known."""
+        found = np.zeros(len(self.atoms))
+        for blocks in self.onsite.values():
+            if blocks.out_of_domain is None:
+                return None
+            found[blocks.atom] = blocks.out_of_domain
+        return found
 
     def groups(self) -> Iterator[tuple[int | SpeciesPair, OnsiteBlocks | PairBlocks]]:
         """All groups of blocks, those on-site first."""

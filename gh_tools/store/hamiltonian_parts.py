@@ -124,7 +124,7 @@ def _blocks(hamiltonian: Hamiltonian) -> dict[str, np.ndarray]:
         for field, values in vars(blocks).items():
             if values is None:
                 continue
-            if field not in MATRICES:
+            if field not in (*MATRICES, "out_of_domain"):
                 values = values.astype(np.int32)
             elif np.iscomplexobj(values):  # of spinors
                 values = np.stack([values.real, values.imag])

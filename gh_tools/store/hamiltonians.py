@@ -156,7 +156,7 @@ class HamiltonianReader:
                 continue
             fields = {
                 field: _rows(self.store, f"{prefix}/{field}", start, stop)
-                for field in ("atom", "i", "j", "shift", *MATRICES)
+                for field in ("atom", "i", "j", "shift", *MATRICES, "out_of_domain")
                 if f"{prefix}/{field}" in self.store
             }
             if self.spinor:
@@ -303,7 +303,7 @@ class HamiltonianWriter:
         scalars: dict[str, np.ndarray] = {}
         for position, part in enumerate(parts):
             structures.atoms[position] = part.atoms
-            for name, value in part.scalars.items():
+            for name, value in {**part.scalars, **_out_of_domain(part)}.items():
                 scalars.setdefault(name, np.full(len(present), np.nan))[position] = value
         attributes = column_attributes(structures)
         for key, values in {**structure_arrays(structures), **basis.to_arrays()}.items():
@@ -332,6 +332,14 @@ class HamiltonianWriter:
                 put(group, pointer, np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]))
         for name, values in sorted(scalars.items()):
             put(group, f"scalar/{name}", values, {"unit": SCALAR_UNITS.get(name, "")})
+
+
+def _out_of_domain(part: JoinedPart) -> dict[str, float]:
+    """Return the largest of the atoms' out-of-domain scores, as a scalar of the structure; nothing where there are none."""
+    keys = [key for key in part.blocks if key.endswith("/out_of_domain")]
+    if not keys:
+        return {}
+    return {"out_of_domain": max(float(rows.max()) for key in keys for rows in part.rows(key))}
 
 
 def _has_members(part: JoinedPart) -> bool:

@@ -150,6 +150,14 @@ HAMILTONIANS = (
         "what members of an ensemble differ by, scaled to the uncertainty",
         False,
     ),
+    Field(
+        "onsite/<Z>/out_of_domain",
+        "M",
+        "float",
+        "",
+        "how far the atom's environment is from those of the model's training set; above 1 it is outside",
+        False,
+    ),
     Field("pairs/<Zi>-<Zj>/ptr", "n+1", "int", "", "first row of each structure, and the end"),
     Field("pairs/<Zi>-<Zj>/i", "P", "int", "", "atom in cell 0, counted within its structure"),
     Field("pairs/<Zi>-<Zj>/j", "P", "int", "", "atom in cell R, counted within its structure"),
@@ -203,7 +211,8 @@ OVERLAP = tuple(
     field
     for field in HAMILTONIANS
     if not field.path.startswith("bands/")
-    and field.path.rsplit("/", 1)[1] not in ("hamiltonian", "uncertainty", "members")
+    and field.path.rsplit("/", 1)[1]
+    not in ("hamiltonian", "uncertainty", "members", "out_of_domain")
 )
 
 
@@ -302,6 +311,18 @@ DOMAIN = tuple(
             "rms bond lengths along principal axes, likewise",
         ),
         ("groups/fractions", "G e 2", "float", "", "part of each element, likewise"),
+        (
+            "environments/left_out",
+            "s",
+            "float",
+            "",
+            "largest distance of an atom's environment of each left-out structure",
+        ),
+        ("environments/atoms", "1", "float", "", "mean number of atoms of these structures"),
+        ("environments/<Z>/mean", "f", "float", "", "mean of the descriptors' invariants"),
+        ("environments/<Z>/axes", "f q", "float", "", "directions of their largest variance"),
+        ("environments/<Z>/scale", "q+1", "float", "", "deviation along them, and of the rest"),
+        ("environments/<Z>/points", "m q+1", "float", "", "whitened coordinates of atoms"),
     )
 )
 MODEL = (*COUNTED, *BASIS, *SPLIT, *_scaleshift("scaleshift/"), *DOMAIN)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import ase
 import numpy as np
 from ase.data import chemical_symbols
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from scipy.special import pdtrc
 
 from gh_tools.labels.periodicity import NAMES
@@ -31,7 +31,8 @@ class Departure:
     """One way in which a structure leaves what a model was trained on.
 
     Attributes:
-        what: ``distance``, ``coordination``, ``periodicity``, ``elements``, ``composition``, ``density`` or ``strain``.
+        what: ``distance``, ``coordination``, ``periodicity``, ``elements``, ``composition``, ``density``, ``strain`` or
+            ``environment``.
         text: what was found, what training had, and by how much they differ.
         atoms: indices of the atoms that it is about; empty where it is about the whole structure.
     """
@@ -100,6 +101,31 @@ def departures_in_coordination(
                 f"training had {had}",
                 np.flatnonzero(outside).tolist(),
             )
+
+
+def departures_in_environment(
+    atoms: ase.Atoms, scores: Float[np.ndarray, " atoms"], most: int = 5
+) -> Iterator[Departure]:
+    """Yield the atoms whose environments, as the network describes them, are outside of those of training.
+
+    Args:
+        atoms: the structure.
+        scores: of its atoms: above 1 they are outside.
+        most: atoms that are named.
+    """
+    outside = np.flatnonzero(scores > 1.0)
+    if not len(outside):
+        return
+    worst = outside[np.argsort(-scores[outside], kind="stable")]
+    named = ", ".join(f"{i} ({chemical_symbols[atoms.numbers[i]]})" for i in worst[:most].tolist())
+    more = f" and {len(worst) - most} more" if len(worst) > most else ""
+    several = "s" if len(worst) > 1 else ""
+    yield Departure(
+        "environment",
+        f"environment{several} of atom{several} {named}{more} unlike any of training, up to {scores[worst[0]]:.3g} times the "
+        "limit",
+        worst.tolist(),
+    )
 
 
 def departures_as_a_whole(known: Mapping[Key, Group], found: Measures) -> Iterator[Departure]:

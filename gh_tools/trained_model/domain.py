@@ -1,7 +1,8 @@
 """What a model was trained on, and where a structure leaves it.
 
 A network extrapolates without a word. So a model keeps the ranges of what its training structures had: distances,
-coordination, composition, density and the shape of the bonds; each structure to be predicted is compared with them.
+coordination, composition, density and the shape of the bonds; and the environments of their atoms, as its own descriptors
+see them. Each structure to be predicted is compared with them.
 Structures drawn like those of the training set stay within, up to what sets of their number leave out by chance.
 """
 
@@ -9,12 +10,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import ase
 import numpy as np
 from ase.data import chemical_symbols
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from gh_tools.labels.periodicity import NAMES
 from gh_tools.orbitals.basis import SpeciesPair
@@ -24,7 +25,9 @@ from gh_tools.trained_model.departures import (
     departures_as_a_whole,
     departures_in_coordination,
     departures_in_distance,
+    departures_in_environment,
 )
+from gh_tools.trained_model.environments import Environments
 from gh_tools.trained_model.measures import Key, Measures, Range
 from gh_tools.trained_model.ranges import DENSITY_UNITS, Group, group_of, joined, percent
 
@@ -37,11 +40,13 @@ class Domain:
         distances: shortest distance of each species pair, and the standard deviation of the nearest ones, in Å.
         coordination: by element, how many atoms had 0, 1, 2 ... neighbours.
         groups: by number of periodic directions and elements.
+        environments: of the atoms; None where they are not known.
     """
 
     distances: dict[SpeciesPair, Range] = field(default_factory=dict)
     coordination: dict[int, Int[np.ndarray, " numbers"]] = field(default_factory=dict)
     groups: dict[Key, Group] = field(default_factory=dict)
+    environments: Environments | None = None
 
     @classmethod
     def of(cls, structures: Iterable[ase.Atoms]) -> Domain:
@@ -74,10 +79,10 @@ class Domain:
             kinds: that stay.
         """
         groups = {key: group for key, group in self.groups.items() if key[0] in set(kinds)}
-        return Domain(self.distances, self.coordination, groups)
+        return replace(self, groups=groups)
 
     def union(self, other: Domain) -> Domain:
-        """Return what two training sets had together.
+        """Return what two training sets had together, without environments: two networks see them otherwise.
 
         Args:
             other: such as that of a model's parent.
@@ -99,17 +104,21 @@ class Domain:
         """Numbers of periodic directions that structures of training had."""
         return {kind for kind, _ in self.groups}
 
-    def departures(self, atoms: ase.Atoms) -> list[Departure]:
+    def departures(
+        self, atoms: ase.Atoms, scores: Float[np.ndarray, " atoms"] | None = None
+    ) -> list[Departure]:
         """Return in which ways a structure leaves the domain; none where it is like those of training.
 
         Args:
             atoms: the structure.
+            scores: of its atoms, see `Environments.scores`, where the network has described them.
         """
         found = Measures.of(atoms)
         return [
             *departures_in_distance(self.distances, found),
             *departures_in_coordination(self.coordination, atoms, found),
             *departures_as_a_whole(self.groups, found),
+            *(() if scores is None else departures_in_environment(atoms, scores)),
         ]
 
     def describe(self) -> list[str]:
@@ -141,6 +150,10 @@ class Domain:
                 for z, n in sorted(self.coordination.items())
             )
         )
+        if self.environments is None:
+            lines.append("environments: not told")
+        else:
+            lines.append(self.environments.describe())
         return lines
 
     def to_arrays(self) -> dict[str, np.ndarray]:
@@ -166,6 +179,7 @@ class Domain:
             "domain/groups/density": np.array([self.groups[key].density for key in keys]),
             "domain/groups/extents": np.array([self.groups[key].extents for key in keys]),
             "domain/groups/fractions": fractions,
+            **({} if self.environments is None else self.environments.to_arrays()),
         }
 
     @classmethod
@@ -189,6 +203,7 @@ class Domain:
             {(int(pair[0]), int(pair[1])): _range(values) for pair, values in pairs},
             {number: np.trim_zeros(row, "b") for number, row in zip(numbers, counts, strict=True)},
             groups,
+            Environments.from_arrays(arrays),
         )
 
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Float
 
 from gh_tools.console import log
 from gh_tools.errors import DataError
 from gh_tools.labels.periodicity import NAMES, counts_from_vacuum, n_periodic
 from gh_tools.store.read import Store
 from gh_tools.store.structures import Structures, read_structures
-from gh_tools.trained_model.departures import Departure
+from gh_tools.trained_model.departures import Departure, departures_in_environment
 from gh_tools.trained_model.domain import Domain
 
 
@@ -22,10 +26,15 @@ def read_domain(model: Store) -> Domain | None:
     """
     if "domain/elements/number" in model:
         return Domain.from_arrays(model)
-    parents = [entry for entry in model.history if entry["program"] == "gh-train"]
-    if "structures/name" in model and len(parents) == 1:
+    if tells_all(model):
         return Domain.of(read_structures(model).select(model["split/train"]).atoms)
     return None
+
+
+def tells_all(model: Store) -> bool:
+    """Tell whether a model's store holds all structures that it learned from: one that was fine-tuned lacks its parent's."""
+    runs = [entry for entry in model.history if entry["program"] == "gh-train"]
+    return "structures/name" in model and len(runs) == 1
 
 
 def check_zero(model: Store, domain: Domain, structures: Structures) -> None:
@@ -52,6 +61,15 @@ def check_zero(model: Store, domain: Domain, structures: Structures) -> None:
             )
 
 
+def warn_without_environments(model: Store) -> None:
+    """Say that a model has no environments of its training set."""
+    log.warning(
+        "%s: does not tell the environments of its training set, being made by an earlier version or of too few "
+        "structures: there are no out-of-domain scores; train it anew for them",
+        model.path,
+    )
+
+
 def warn_unknown(model: Store) -> None:
     """Say that a model does not tell what it was trained on.
 
@@ -65,15 +83,12 @@ def warn_unknown(model: Store) -> None:
     )
 
 
-def warn_outside(
-    domain: Domain, structures: Structures, most: int = 5
-) -> dict[str, list[Departure]]:
+def warn_outside(domain: Domain, structures: Structures) -> dict[str, list[Departure]]:
     """Warn of structures that leave what a model was trained on.
 
     Args:
         domain: of the model.
         structures: to be predicted.
-        most: structures that are told one by one.
 
     Returns:
         The departures of each structure that has some, by name.
@@ -83,6 +98,53 @@ def warn_outside(
         for name, atoms in zip(structures.names, structures.atoms, strict=True)
         if (departures := domain.departures(atoms))
     }
+    warn_of(found)
+    return found
+
+
+def environments_outside(predicted: Store) -> dict[str, list[Departure]]:
+    """Return in which structures of a store of predictions environments are unlike any of training, by name.
+
+    Args:
+        predicted: the store; nothing is found in one without scores.
+    """
+    if "scalar/out_of_domain" not in predicted:
+        return {}
+    structures = read_structures(predicted)
+    outside = np.flatnonzero(predicted["scalar/out_of_domain"] > 1.0)
+    return {
+        structures.names[index]: list(
+            departures_in_environment(structures.atoms[index], atom_scores(predicted, index))
+        )
+        for index in outside.tolist()
+    }
+
+
+def atom_scores(predicted: Store, index: int) -> Float[np.ndarray, " atoms"]:
+    """Return how far the environment of each atom of a structure is from those of the training set.
+
+    Args:
+        predicted: store of predictions that has ``scalar/out_of_domain``.
+        index: of the structure.
+    """
+    first, end = predicted["structures/atom_ptr"][index : index + 2].tolist()
+    scores = np.zeros(end - first)
+    for key in predicted.keys("onsite/"):
+        group, name = key.rsplit("/", 1)
+        if name == "out_of_domain":
+            start, stop = predicted[f"{group}/ptr"][index : index + 2].tolist()
+            rows = slice(start, stop)
+            scores[predicted.read(f"{group}/atom", rows)] = predicted.read(key, rows)
+    return scores
+
+
+def warn_of(found: Mapping[str, Sequence[Departure]], most: int = 5) -> None:
+    """Warn of structures unlike the training set.
+
+    Args:
+        found: departures by the structures' names.
+        most: structures that are told one by one.
+    """
     for name in list(found)[:most]:
         log.warning(
             "%s: is unlike the training set: %s", name, "; ".join(d.text for d in found[name])
@@ -95,4 +157,3 @@ def warn_outside(
             len(found) - most,
             ", ".join(f"{count} by {what}" for what, count in sorted(whats.items())),
         )
-    return found

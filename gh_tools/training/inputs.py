@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import ase
 import numpy as np
 
 from gh_tools.errors import DataError
@@ -38,6 +39,7 @@ class Inputs:
         n_spins: spin channels of all of them.
         domain: what the training part has, and a parent's.
         weights: of a parent, to start from; None draws them.
+        inherited: structures that a parent learned from; None where they are not known.
     """
 
     stores: list[Store]
@@ -50,6 +52,7 @@ class Inputs:
     n_spins: int
     domain: Domain
     weights: Any = None
+    inherited: Sequence[ase.Atoms] | None = ()
 
     @property
     def names(self) -> list[str]:

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+import ase
 import numpy as np
 from ase.data import chemical_symbols
 
 from gh_tools.console import log
 from gh_tools.errors import DataError, UsageError
-from gh_tools.labels.periodicity import counts_from_vacuum
+from gh_tools.labels.periodicity import counts_from_vacuum, n_periodic
 from gh_tools.store.identity import copies
 from gh_tools.store.read import Store
 from gh_tools.store.structures import read_structures
 from gh_tools.trained_model.domain import Domain
-from gh_tools.trained_model.outside import read_domain
+from gh_tools.trained_model.outside import read_domain, tells_all
 from gh_tools.trained_model.store import LoadedModel
 from gh_tools.training.config import TrainConfig
 from gh_tools.training.inputs import Inputs
@@ -89,6 +90,7 @@ def continue_from(inputs: Inputs, path: Path, parent: LoadedModel, config: Train
         scaleshifts={parent.scaleshift.frame: parent.scaleshift},
         weights=parent.params,
         domain=domain,
+        inherited=_learned(parent.store, domain.kinds),
         charges=sorted({*inputs.charges, *parent.attributes.get("charges", [0.0])}),
     )
 
@@ -111,6 +113,14 @@ def _domain(inputs: Inputs, parent: Store) -> Domain:
             parent.path,
         )
     return inputs.domain.union(known.of_kinds(same))
+
+
+def _learned(parent: Store, kinds: Collection[int]) -> list[ase.Atoms] | None:
+    """Return the structures that a parent learned from, of given kinds; None where its store does not hold them all."""
+    if not tells_all(parent):
+        return None
+    learned = read_structures(parent).select(parent["split/train"]).atoms
+    return [atoms for atoms in learned if n_periodic(atoms) in kinds]
 
 
 def _check_unseen(inputs: Inputs, parent: Store) -> None:

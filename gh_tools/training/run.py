@@ -21,6 +21,7 @@ from gh_tools.store.hamiltonians import HamiltonianReader
 from gh_tools.store.partial import PartialStore
 from gh_tools.store.provenance import Provenance
 from gh_tools.store.read import partial_path
+from gh_tools.trained_model.environments import Environments
 from gh_tools.trained_model.runtime import configure_jax
 from gh_tools.trained_model.store import save_model
 from gh_tools.training.config import TrainConfig
@@ -28,6 +29,7 @@ from gh_tools.training.data.cache import CachedSamples, cached_samples
 from gh_tools.training.data.labelled import LabelledSamples
 from gh_tools.training.data.samples import Sample, SampleMaker
 from gh_tools.training.devices import Devices
+from gh_tools.training.environments import learn_environments
 from gh_tools.training.inputs import Inputs
 from gh_tools.training.loop import Outcome, Training
 from gh_tools.training.report import error_table, thin_clock
@@ -131,7 +133,9 @@ def train_model(
         structures=inputs.structures,
         params=outcome.params,
         history=history_columns(outcome.history),
-        domain=inputs.domain,
+        domain=dataclasses.replace(
+            inputs.domain, environments=_environments(inputs, config, layout, outcome)
+        ),
         attributes={
             "config": config.model_dump(mode="json"),
             "spins": inputs.n_spins,
@@ -148,6 +152,28 @@ def train_model(
         },
     )
     return path, outcome
+
+
+def _environments(
+    inputs: Inputs, config: TrainConfig, layout: IrrepLayout, outcome: Outcome
+) -> Environments | None:
+    """Learn the environments of the training part, and of what a parent learned from; None where that is not known."""
+    if inputs.inherited is None:
+        log.info("it is not known what all was trained on: environments are not stored")
+        return None
+    chosen = [
+        inputs.structures.select(part).atoms
+        for part in (inputs.split.train, inputs.split.validation)
+    ]
+    return learn_environments(
+        config.model,
+        layout,
+        outcome.params["hamiltonian"],
+        [*chosen[0], *inputs.inherited],
+        chosen[1],
+        config.ensemble,
+        np.dtype(config.precision).type,
+    )
 
 
 def load_samples(

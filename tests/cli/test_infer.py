@@ -10,6 +10,10 @@ from gh_tools.store.hamiltonians import HamiltonianReader
 from gh_tools.store.provenance import Provenance
 from gh_tools.store.read import open_store
 from gh_tools.store.structures import Structures, read_structures, write_structures
+from gh_tools.trained_model.domain import Domain
+from gh_tools.trained_model.environments import Environments
+from gh_tools.trained_model.outside import read_domain
+from tests.conftest import tiny_configuration
 
 
 @pytest.fixture
@@ -55,6 +59,7 @@ def test_structures_unlike_the_training_set_are_warned_of_or_refused(call, tmp_p
         write_structures(path, Structures([atoms], [name]), Provenance("gh-build"))
     done = call(f"gh-infer alike.structures.zarr -m {random_model} --dry-run", tmp_path)
     assert (done.returncode, "unlike" in done.stderr) == (0, False), done.stderr
+    assert "there are no out-of-domain scores" in done.stderr
     done = call(f"gh-infer vacancy.structures.zarr -m {random_model} --dry-run", tmp_path)
     assert done.returncode == 0
     assert "vacancy: is unlike the training set: 3 W with 11 neighbours" in done.stderr
@@ -69,6 +74,35 @@ def test_structures_unlike_the_training_set_are_warned_of_or_refused(call, tmp_p
     assert "bulk is a bulk crystal, but" in done.stderr
     assert "trained on layers" in done.stderr
     assert " layers of Se 66.7 %, W 33.3 %" in call(f"gh-info {random_model}", tmp_path).stdout
+
+
+def test_environments_are_told_refused_and_drawn(call, tmp_path, tiny_scaleshift, monkeypatch):
+    """A trained model tells environments unlike its own, which ranges do not: atoms moved apart and together."""
+    (tmp_path / "t.toml").write_text(tiny_configuration(1))
+    call(f"gh-train {tiny_scaleshift} -c t.toml -o x.model.zarr -q", tmp_path)
+    learned = read_structures(open_store(tmp_path / "x.model.zarr")).atoms[0]
+    moved = learned.repeat((2, 2, 1))
+    moved.positions[1] += 0.7 * (moved.positions[0] - moved.positions[1])
+    # Three structures that were left out hardly know a scatter: the limit would be far.
+    monkeypatch.setattr(Environments, "limit", lambda self, *_: 0.05 * self.left_out.mean())
+    both = Structures([learned.repeat((2, 2, 1)), moved], ["alike", "moved"])
+    write_structures(tmp_path / "s.structures.zarr", both, Provenance("gh-build"))
+    done = call("gh-infer s.structures.zarr -m x.model.zarr -o p.zarr --json", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "moved: is unlike the training set: environment" in done.stderr
+    facts = json.loads(done.stdout)
+    assert list(facts["outside"]) == ["moved"]
+    assert facts["outside"]["moved"][-1].startswith("environment")
+    assert call("gh-info p.zarr --plot p.png", tmp_path).returncode == 0
+    assert (tmp_path / "p.png").stat().st_size > 10_000
+    domain = read_domain(open_store(tmp_path / "x.model.zarr"))
+    monkeypatch.setattr(Domain, "departures", lambda *_: [])  # the ranges say nothing
+    assert domain.departures(moved) == []
+    done = call("gh-infer s.structures.zarr -m x.model.zarr -o q.zarr --strict", tmp_path)
+    assert done.returncode == 65 and not (tmp_path / "q.zarr").exists()
+    assert done.stderr.splitlines()[-1].startswith("gh-infer: error: moved: unlike the training")
+    done = call("gh-info s.structures.zarr --plot q.png", tmp_path)
+    assert done.returncode == 2 and "name one store of these" in done.stderr
 
 
 def test_errors_are_one_sentence(gh, cells, random_model, tiny_scaleshift):

@@ -69,6 +69,9 @@ CELL = "gh-build wse2 -n 1 --set size=[1,1] --set orthogonal=false --set se_vaca
 # What is there before one follows a page, besides the stores that are copied.
 BEFORE = {
     "clusters": [f"{CELL} -o train.structures.zarr", f"{CELL} -o device.structures.zarr"],
+    "evaluation": [
+        "gh-fit-scaleshift train.hamiltonians.zarr --fractions 0.5,0.25,0.25 --no-onsite-fit -o train.scaleshift.zarr"
+    ],
     "labels": [f"{CELL} -o train.structures.zarr"],
     "large-structures": [f"{CELL} -o device.structures.zarr"],
     "other-codes": ["gh-build silicon.cif -o large.structures.zarr"],

@@ -86,3 +86,24 @@ def check_weights(store: Store) -> Iterator[str]:
             lengths.add(store.shape(key)[0])
     if len(lengths) > 1:
         yield "history: expected columns of one length, found others"
+
+
+def check_environments(store: Store) -> Iterator[str]:
+    """Find environments of the training set that cannot be, or of which an array is missing."""
+    group = "domain/environments/"
+    keys = store.keys(group)
+    for key in keys:
+        name = key.rsplit("/", 1)[1]
+        low = 0.0 if name in ("scale", "left_out", "atoms") else -np.inf
+        yield from within(store, key, low, open_below=name in ("scale", "atoms"))
+    alone = ("left_out", "atoms")
+    names: dict[str, tuple[str, ...]] = {"": alone} if keys else {}
+    for place in store.group_names(group):
+        if place not in alone:
+            names[f"{place}/"] = ("mean", "axes", "scale", "points")
+    for prefix, needed in names.items():
+        for name in needed:
+            if f"{group}{prefix}{name}" not in store:
+                yield f"{group}{prefix}{name} is missing"
+            elif 0 in store.shape(f"{group}{prefix}{name}"):
+                yield f"{group}{prefix}{name}: expected numbers, found none"

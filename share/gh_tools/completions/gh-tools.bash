@@ -93,6 +93,13 @@ _gh_tools() {
         -m|--model) kind=model ;;
       esac
       ;;
+    gh-select)
+      options="-n --number -m --model -o --output --overwrite --json -q --quiet -v --verbose --debug --version -h --help"
+      words=""
+      case "$3" in
+        -m|--model) kind=model ;;
+      esac
+      ;;
     gh-export)
       options="-t --to -o --output --kpoint --overwrite --dry-run --json -q --quiet -v --verbose --debug --version -h --help"
       words=""
@@ -158,7 +165,7 @@ _gh_tools() {
       words=""
       ;;
     gh-eval)
-      options="--plot --overwrite --json -q --quiet -v --verbose --debug --version -h --help"
+      options="--plot --noise --seed --overwrite --json -q --quiet -v --verbose --debug --version -h --help"
       words=""
       ;;
     gh-info)
@@ -178,4 +185,4 @@ _gh_tools() {
     compopt -o nospace 2> /dev/null
   fi
 }
-complete -o bashdefault -o default -F _gh_tools gh-tools gh-build gh-label gh-import gh-fit-scaleshift gh-train gh-infer gh-export gh-overlap gh-dos gh-bands gh-ldos gh-transport gh-bayes gh-eval gh-info
+complete -o bashdefault -o default -F _gh_tools gh-tools gh-build gh-label gh-import gh-fit-scaleshift gh-train gh-infer gh-select gh-export gh-overlap gh-dos gh-bands gh-ldos gh-transport gh-bayes gh-eval gh-info
