@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
 import typer
 
 from gh_tools.cli.command import command
@@ -105,7 +104,7 @@ def main(
             n=len(chosen),
             names=chosen.names,
             novelty=found.novelty.tolist(),
-            spread_mev=None if spread is None else (MEV * np.asarray(found.spread)).tolist(),
+            spread_mev=None if spread is None else (MEV * found.spread).tolist(),
         )
 
 
