@@ -119,10 +119,10 @@ BOND_FRAME = {
 }
 
 
-def tiny_configuration(epochs: int) -> str:
+def tiny_configuration(epochs: int, last_layers: int = 0) -> str:
     """A training configuration of the network above, as TOML."""
     network = "".join(f"{key} = {value!r}\n" for key, value in BOND_FRAME.items())
-    return f"epochs = {epochs}\n[model]\n{network}"
+    return f"epochs = {epochs}\nlast_layers = {last_layers}\n[model]\n{network}"
 
 
 @pytest.fixture(scope="session")
@@ -186,6 +186,7 @@ def make_config():
             "optimizer": {"name": "adam", "learning_rate": 0.02},
             "schedule": {"name": "constant"},
             "metrics": {"interval": 1, "eigenvalue_interval": None},
+            "last_layers": 0,  # compiling what draws and calibrates them takes longer than training
         }
         return TrainConfig.model_validate(defaults | values)
 

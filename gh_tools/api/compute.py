@@ -20,9 +20,15 @@ if TYPE_CHECKING:
 
 
 class Model(Opened):
-    """A trained model. Called with atoms, it predicts H and computes S."""
+    """A trained model. Called with atoms, it predicts H and computes S.
 
-    def __init__(self, model: Store | Path | str):
+    Args:
+        model: the store, or its path.
+        error_bars: whether to predict uncertainties, too; by default those of an ensemble of whole networks alone.
+    """
+
+    def __init__(self, model: Store | Path | str, error_bars: bool | None = None):
+        self._error_bars = error_bars
         super().__init__(model if isinstance(model, Store) else open_store(model, "model"))
 
     def __repr__(self) -> str:
@@ -48,7 +54,7 @@ class Model(Opened):
         from gh_tools.inference.predict import Predictor
         from gh_tools.trained_model.store import load_model
 
-        return Predictor(load_model(self._store))
+        return Predictor(load_model(self._store), self._error_bars)
 
     def __call__(self, atoms: ase.Atoms) -> Matrices:
         """Predict a structure.

@@ -65,6 +65,14 @@ def main(
             help="Predict nothing and end with code 65 if a structure is unlike the training set.",
         ),
     ] = False,
+    error_bars: Annotated[
+        bool | None,
+        typer.Option(
+            "--error-bars/--no-error-bars",
+            help="Predict uncertainties, too, which gh-dos and gh-bands take to what they compute. Default: by ensembles.",
+            show_default=False,
+        ),
+    ] = None,
     output: OutputOption = None,
     jobs: JobsOption = 1,
     memory: MemoryOption = None,
@@ -84,6 +92,9 @@ def main(
     from the last finished one. With --shard, several runs share the work: they write no store and print
     nothing, and a last one with --resume joins what they did. With --scheduler, domains go to all workers of
     a cluster, and --memory is that of each of them.
+
+    With --error-bars, each matrix element has its uncertainty, and the store holds what the members of an ensemble differ by: of whole
+    networks, or of last layers that gh-train drew from their posterior. It is then several times larger.
 
     Structures that leave what the model was trained on are warned of: by shorter distances, another coordination,
     composition, density, strain or periodicity, and by atoms whose environments, as the network describes them, are
@@ -109,6 +120,7 @@ def main(
         model = model or next(iter(earlier.paths("model")), None)
         recorded = earlier.config.get("part")
         part = part or (Part(recorded) if recorded else None)
+        error_bars = earlier.config.get("error_bars") if error_bars is None else error_bars
     if model is None:
         raise UsageError("no model: name one with --model MODEL.zarr; gh-train makes it")
     share = parse_shard(shard)
@@ -156,14 +168,16 @@ def main(
         from gh_tools.trained_model.outside import environments_outside, warn_of
         from gh_tools.trained_model.store import load_model
 
-        predictor = Predictor(load_model(model_store))
+        predictor = Predictor(load_model(model_store), error_bars)
         if strict and predictor.environments is not None:
             described = [environments_before(predictor, found) for found in sets]
             for told in described:
                 warn_of(told)
             _refuse(described, model)
         for store, found, path, unlike in zip(stores, sets, paths, outside, strict=True):
-            provenance = describe_run(config={"part": part}, inputs=[store, model_store])
+            provenance = describe_run(
+                config={"part": part, "error_bars": error_bars}, inputs=[store, model_store]
+            )
             done, failures = predict_structures(
                 predictor,
                 found,

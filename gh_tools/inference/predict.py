@@ -9,14 +9,16 @@ import jax
 import numpy as np
 from jaxtyping import Float, Int
 
+from gh_tools.errors import UsageError
 from gh_tools.inference.chunks import atom_chunks, local_graph, pair_chunks
-from gh_tools.inference.programs import Programs, of_ensemble
+from gh_tools.inference.programs import Programs
 from gh_tools.model.build import build_model
 from gh_tools.model.graph import Graph, build_graph, pad
 from gh_tools.orbitals.blocks import Hamiltonian, OnsiteBlocks, PairBlocks
 from gh_tools.orbitals.irreps import IrrepLayout
 from gh_tools.orbitals.pairs import Neighbours, PairsBySpecies, canonical_pairs
 from gh_tools.orbitals.partition import divide
+from gh_tools.trained_model.calibration import of_ensemble
 from gh_tools.trained_model.environments import Environments
 from gh_tools.trained_model.runtime import configure_jax
 from gh_tools.trained_model.store import LoadedModel
@@ -56,6 +58,11 @@ class Predictor:
 
     Args:
         model: what `load_model` gives.
+        error_bars: whether to predict what members of an ensemble differ by, too; None for those of an ensemble of whole networks
+            alone, whose members are evaluated anyway.
+
+    Raises:
+        UsageError: error bars are asked for, and the model has no members.
 
     Attributes:
         basis: the basis table of all predictions.
@@ -63,13 +70,13 @@ class Predictor:
         cutoffs: of descriptors and of pairs, none beyond what the labels hold.
         reach: distance in Å up to which neighbours of an atom are looked for.
         onsite_energy: the on-site energy model of its scale-shift; None if there is none.
-        calibration: of an ensemble, see `Validation.calibration`.
+        calibration: of the members' differences; None without error bars.
         environments: of its training set; None where the model does not tell.
         atom_bytes: memory for the descriptors of an atom.
         n_matrices: how many are predicted: H of each spin, and of an ensemble its uncertainty and its members.
     """
 
-    def __init__(self, model: LoadedModel):
+    def __init__(self, model: LoadedModel, error_bars: bool | None = None):
         configure_jax(model.config.precision)
         self.basis = model.basis
         self.layout = IrrepLayout(model.basis, model.n_spins)
@@ -86,13 +93,29 @@ class Predictor:
         # A chunk has pairs of one type.
         module = build_model(model.config.model, model.basis, model.n_spins, n_pair_types=1)
         self._n_message_steps = module.n_message_steps
-        self._members = model.config.ensemble
-        self.n_matrices = self.layout.n_spins * (1 if self._members == 1 else 2 + self._members)
-        self.calibration = model.attributes.get("calibration", {})
         self.environments = Environments.from_arrays(model.store)
         self._invariants = module.invariants
+        whole = model.config.ensemble
+        last_layers = None
+        if whole == 1 and error_bars:
+            if not model.last_layers:
+                raise UsageError(
+                    f"{model.where} has no members that error bars could come from; train it anew, or predict without them"
+                )
+            last_layers = jax.tree.map(
+                lambda leaf: jax.numpy.asarray(leaf, self._dtype), model.last_layers
+            )
+            self._members = len(jax.tree.leaves(last_layers)[0])
+        else:
+            self._members = whole
+        factors = model.calibration if self._members > 1 else None
+        # An ensemble's members are evaluated for their mean alone, too.
+        self.calibration = None if error_bars is False else factors
+        self._fields = _FIELDS[:1] if self.calibration is None else _FIELDS
+        of_spin = 1 if self.calibration is None else 2 + self._members
+        self.n_matrices = self.layout.n_spins * of_spin
         self._programs = Programs(
-            module, params, self.layout, model.scaleshift, self._members, self.calibration
+            module, params, self.layout, model.scaleshift, whole, last_layers, factors
         )
         self.atom_bytes = self._programs.atom_bytes(self._alone())
 
@@ -166,7 +189,7 @@ class Predictor:
         for number in np.unique(atoms.numbers[domain]).tolist():
             atom = domain[atoms.numbers[domain] == number]
             found = self._onsite(descriptors, number, atom)
-            blocks = dict(zip(_FIELDS, found, strict=False))
+            blocks = dict(zip(self._fields, found, strict=False))
             onsite[number] = OnsiteBlocks(
                 atom, **blocks, out_of_domain=self.scores(atoms, descriptors, atom)
             )
@@ -177,12 +200,12 @@ class Predictor:
             i, j, shift, vector = pairs[key]
             shape = self.layout.pair[key].blocks_shape(len(i))
             shapes: tuple[tuple[int, ...], ...] = (shape,)
-            if self._members > 1:
+            if self.calibration is not None:
                 spins = self.layout.n_spins
                 shapes = (shape, shape, (self._members, spins, *shape[-3:]))
             blocks = {
                 field: np.empty(size, np.float32)
-                for field, size in zip(_FIELDS, shapes, strict=False)
+                for field, size in zip(self._fields, shapes, strict=True)
             }
             chunks = pair_chunks(
                 descriptors.pair_embedding,
@@ -192,7 +215,7 @@ class Predictor:
                 PAIR_SIZES,
             )
             for chunk, found in self._programs.pairs(key, chunks):
-                for field, part in zip(blocks, found, strict=True):
+                for field, part in zip(self._fields, found, strict=False):
                     blocks[field][..., chunk.pairs, :, :] = part
             bonds[key] = PairBlocks(i, j, shift, **blocks)
         return Hamiltonian(atoms, self.basis, onsite, bonds)
@@ -224,11 +247,15 @@ class Predictor:
     ) -> list[Float[np.ndarray, "*spin _some _k _k"]]:
         irreps, terms = self.layout.onsite[number], self._scaleshift.onsite_terms[number]
         scaled = descriptors.onsite[descriptors.row[atom], ..., : irreps.size]
-        values = terms.shift + terms.scale * scaled
         if self._members == 1:
+            values = terms.shift + terms.scale * scaled
             return [irreps.to_blocks(values).astype(np.float32)]
-        blocks = np.stack([irreps.to_blocks(values[:, own]) for own in range(self._members)])
-        return of_ensemble(blocks, self.calibration.get("onsite", 1.0))
+        members = scaled.swapaxes(0, 1)
+        if self.calibration is not None:
+            members = self.calibration.spread_onsite(number, members)
+        values = terms.shift + terms.scale * members
+        blocks = np.stack([irreps.to_blocks(own) for own in values])
+        return [part.astype(np.float32) for part in of_ensemble(blocks)[: len(self._fields)]]
 
     def _alone(self) -> Graph:
         """A graph of one atom, padded."""

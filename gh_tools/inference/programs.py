@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from operator import itemgetter
-from types import MappingProxyType
 from typing import Any, TypeVar
 
 import flax.linen as nn
@@ -16,12 +15,13 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from gh_tools.inference.chunks import AtomChunk, PairChunk
-from gh_tools.model.ensemble import of_members
+from gh_tools.model.ensemble import of_last_layers, of_members, with_last_layers
 from gh_tools.model.graph import Graph
 from gh_tools.orbitals.basis import SpeciesPair
 from gh_tools.orbitals.bond_frame import from_frame
 from gh_tools.orbitals.irreps import IrrepLayout
 from gh_tools.scaleshift.scaleshift import ScaleShift
+from gh_tools.trained_model.calibration import Calibration, of_ensemble
 
 Chunk = TypeVar("Chunk", AtomChunk, PairChunk)
 Program = Callable[[Any, Any], Any]
@@ -38,8 +38,9 @@ class Programs:
         params: its weights; of an ensemble with a leading axis of members.
         layout: irreps of the blocks.
         scaleshift: brings irreps to eV.
-        members: number of networks.
-        calibration: of an ensemble, what the deviation of its members is multiplied with.
+        members: number of networks whose weights are all their own.
+        last_layers: weights of the last layers of a shallow ensemble, whose mean the single network is; None without.
+        calibration: of an ensemble of either kind, what the deviation of its members is multiplied with.
     """
 
     def __init__(
@@ -49,10 +50,14 @@ class Programs:
         layout: IrrepLayout,
         scaleshift: ScaleShift,
         members: int = 1,
-        calibration: Mapping[str, float] = MappingProxyType({}),
+        last_layers: Any = None,
+        calibration: Calibration | None = None,
     ):
         devices = jax.local_devices()
         self._mesh = Mesh(np.array(devices), ("device",))
+        single = params
+        if last_layers is not None:
+            params = with_last_layers(params, last_layers)
         self._params = jax.device_put(params, NamedSharding(self._mesh, PartitionSpec()))
 
         def atoms(params: Any, graph: Graph) -> Any:
@@ -65,7 +70,16 @@ class Programs:
         # Outside of the network, atoms come first, and then the members of an ensemble.
         swap = partial(jax.tree.map, lambda array: jnp.moveaxis(array, 0, 1))
         each = of_members(atoms, members), of_members(pairs, members)
-        if members == 1:
+        if last_layers is not None:
+            self._atoms = self._on_all_devices(
+                of_last_layers(atoms, single, last_layers, out_axes=(None, 1))
+            )
+            self._pairs = self._on_all_devices(
+                of_last_layers(
+                    lambda params, chunk: pairs((params, chunk[0]), chunk[1]), single, last_layers
+                )
+            )
+        elif members == 1:
             self._atoms = self._on_all_devices(each[0])
             self._pairs = self._on_all_devices(
                 lambda params, chunk: each[1]((params, chunk[0]), chunk[1])
@@ -75,9 +89,8 @@ class Programs:
             self._pairs = self._on_all_devices(
                 lambda params, chunk: each[1]((params, swap(chunk[0])), chunk[1])
             )
-        factor = None if members == 1 else calibration.get("pairs", 1.0)
         self._compose = {
-            key: self._on_all_devices(partial(_compose, layout, scaleshift, key, factor))
+            key: self._on_all_devices(partial(_compose, layout, scaleshift, key, calibration))
             for key in layout.pair
         }
 
@@ -182,34 +195,26 @@ def _compose(
     layout: IrrepLayout,
     scaleshift: ScaleShift,
     key: SpeciesPair,
-    factor: float | None,
+    calibration: Calibration | None,
     _: Any,
     chunk: tuple,
 ) -> list[jax.Array]:
     """Blocks in eV of one species pair, from scaled irreps in the network's frame.
 
-    Of an ensemble, which has a factor, what `of_ensemble` returns.
+    Of an ensemble, which has a calibration, what `of_ensemble` returns.
     """
     scaled, vector = (array.astype(jnp.float64) for array in chunk)
-    irreps = layout.pair[key]
-    shift, scale = scaleshift.pair_terms[key](jnp.linalg.norm(vector, axis=1))
+    irreps, distance = layout.pair[key], jnp.linalg.norm(vector, axis=1)
+    shift, scale = scaleshift.pair_terms[key](distance)
 
     def blocks(scaled: jax.Array) -> jax.Array:
         components = shift + scale * scaled[:, : irreps.size]
         return irreps.to_blocks(from_frame(scaleshift.frame, irreps, components, vector))
 
-    if factor is None:
-        return [blocks(scaled).astype(jnp.float32)]
-    return of_ensemble(jax.vmap(blocks)(scaled), factor)
-
-
-def of_ensemble(blocks: Any, factor: float) -> list[Any]:
-    """Return mean and uncertainty of the members' blocks, and what each differs by times the factor.
-
-    In NumPy or JAX, in single precision; the last has axes of members and of spins, one where spins are paired.
-    """
-    mean = blocks.mean(axis=0)
-    uncertainty = factor * blocks.std(axis=0, ddof=1)
-    members = factor * (blocks - mean)
-    members = members.reshape(len(blocks), -1, *blocks.shape[-3:])
-    return [part.astype(np.float32) for part in (mean, uncertainty, members)]
+    found: tuple[Any, ...] = ()
+    if calibration is None:
+        found = (blocks(scaled),)
+    else:
+        own = calibration.spread_pairs(key, scaled[..., : irreps.size], distance)
+        found = of_ensemble(jax.vmap(blocks)(own))
+    return [part.astype(jnp.float32) for part in found]

@@ -135,7 +135,8 @@ def predict_structures(
     else:
         executor, function = cluster, predict_domain
         assert model is not None  # it is given with a cluster
-        whose = model.path.absolute(), model.id, domain_bytes
+        error_bars = predictor.calibration is not None
+        whose = model.path.absolute(), model.id, domain_bytes, error_bars
         tasks = (
             ((i, n), (parts, i, n, structures.atoms[i], charges[i], *whose)) for i, n in domains
         )
@@ -159,7 +160,7 @@ def predict_structures(
         "predicted": True,
         "spins": predictor.layout.n_spins,
         "cutoffs": {f"{zi}-{zj}": r for (zi, zj), r in predictor.cutoffs.pairs.items()},
-        **({"calibration": predictor.calibration} if predictor.calibration else {}),
+        **({} if (factors := predictor.calibration) is None else {"calibration": factors.spectra}),
     }
     return writer.publish(predictor.basis, attributes), failures
 
@@ -189,6 +190,7 @@ def predict_domain(
     model: Path,
     model_id: str,
     domain_bytes: float,
+    error_bars: bool,
 ) -> None:
     """Predict a domain of a structure into the unfinished store: a unit of work for any scheduler.
 
@@ -201,13 +203,14 @@ def predict_domain(
         model: path of the model store.
         model_id: what its ``id`` must be.
         domain_bytes: of H and S of a domain, at most; decides how the structure is divided.
+        error_bars: whether to predict what members differ by, too.
 
     Raises:
         DataError: the model there is another one.
         TryAgainError: this machine does not see the unfinished store.
     """
     parts.check()
-    predictor, overlap = _load(model, model_id)
+    predictor, overlap = _load(model, model_id, error_bars)
     key = parts.token, index
     if key not in _latest:
         _latest.clear()
@@ -220,11 +223,11 @@ _latest: dict[tuple[str, int], StructureWork] = {}
 
 
 @lru_cache(maxsize=1)
-def _load(model: Path, model_id: str) -> tuple[Predictor, OverlapSource]:
+def _load(model: Path, model_id: str, error_bars: bool) -> tuple[Predictor, OverlapSource]:
     store = open_store(model, "model")
     if store.id != model_id:
         raise DataError(f"{model}: has changed, or is another model on {socket.gethostname()}")
-    predictor = Predictor(load_model(store))
+    predictor = Predictor(load_model(store), error_bars)
     return predictor, overlap_source(predictor.basis, predictor.basis.numbers)
 
 

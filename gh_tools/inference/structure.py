@@ -148,7 +148,8 @@ class StructureWork:
         basis = self._predictor.basis
         scalars = {"n_electrons": basis.n_electrons(self.atoms.numbers, self._charge)}
         calibration = self._predictor.calibration
-        return Hamiltonian(self.atoms, basis, {}, {}, scalars, calibration=calibration)
+        factors = {} if calibration is None else calibration.spectra
+        return Hamiltonian(self.atoms, basis, {}, {}, scalars, calibration=factors)
 
     def _describe(self, numbers: Sequence[int]) -> Descriptors:
         """Compute the descriptors that some domains need; once for all of them."""

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from gh_tools.model.initial import normal
+from gh_tools.model.last_layer import draw_rows, gram
 from gh_tools.model.rearrange import select
 from gh_tools.orbitals.irreps import Irreps
 
@@ -57,6 +58,55 @@ class AtomReadout(nn.Module):
             out = (kernel @ features).reshape(size, -1, n_elements, n_atoms)
             values.append(out.reshape(-1, n_elements, n_atoms))
         return select(jnp.concatenate(values).swapaxes(0, 1), species, table)
+
+    def grams(
+        self,
+        tensors: Float[Array, "lm features atoms"],
+        pseudotensors: Float[Array, "lm features atoms"] | None,
+        weight: Float[Array, "species atoms"],
+    ) -> dict[str, Float[Array, "degrees species features features"]]:
+        """Return sums over atoms and orders m of products of the features that are read.
+
+        Args:
+            tensors: as they are read.
+            pseudotensors: likewise.
+            weight: of each atom, at the index of its element.
+        """
+        found = {}
+        for name, features in (("tensors", tensors), ("pseudotensors", pseudotensors)):
+            if features is None:
+                continue
+            degrees = range(round(len(features) ** 0.5))
+            found[name] = jnp.stack(
+                [
+                    sum(gram(one, weight) for one in features[degree**2 : (degree + 1) ** 2])
+                    for degree in degrees
+                ]
+            )
+        return found
+
+    def draw(
+        self,
+        weights: dict[str, np.ndarray],
+        grams: dict[str, np.ndarray],
+        count: int,
+        random: np.random.Generator,
+    ) -> dict[str, np.ndarray]:
+        """Draw deviations of the weights from their posterior, see `last_layer`; members lead."""
+        drawn = {}
+        for parity, name in enumerate(("tensors", "pseudotensors")):
+            if name not in weights:
+                continue
+            matrices = grams[name]
+            size = len(matrices) ** 2
+            column = AtomSlots(self.elements, size).column[parity]
+            lm, slot = np.nonzero(column >= 0)
+            degree = np.zeros(len(weights[name]), dtype=int)
+            degree[column[lm, slot]] = np.sqrt(lm).astype(int)
+            chosen = matrices[degree]
+            rows = draw_rows(chosen, (count, *chosen.shape[:2]), random)
+            drawn[name] = rows.reshape(count, *weights[name].shape)
+        return drawn
 
 
 class AtomSlots:

@@ -18,6 +18,7 @@ from gh_tools.model.density import Density
 from gh_tools.model.gated_dense import GatedDense
 from gh_tools.model.graph import Graph
 from gh_tools.model.invariants import norms_by_degree
+from gh_tools.model.last_layer import keep_grams
 from gh_tools.model.prediction import Prediction
 from gh_tools.model.product import Product
 from gh_tools.model.radial import pair_envelope
@@ -106,6 +107,10 @@ class BondFrame(nn.Module):
             pseudotensors = None
         tensors, pseudotensors = self.onsite(tensors, pseudotensors, species)
         onsite = self.onsite_readout(tensors, pseudotensors, species)
+        weight = species * graph.atom_mask
+        keep_grams(
+            self, "onsite_readout", self.onsite_readout.grams(tensors, pseudotensors, weight)
+        )
         return pair_embedding[order].transpose(2, 0, 1), (onsite * graph.atom_mask).T
 
     @jax.default_matmul_precision("float32")
@@ -136,8 +141,11 @@ class BondFrame(nn.Module):
             pair_type,
         )
         irreps = self.bond_readout(features, scalars, pair_type)
-        fade = pair_envelope(graph.pair_vector, cutoff)
-        return (irreps * (fade * graph.pair_mask)).T
+        fade = pair_envelope(graph.pair_vector, cutoff) * graph.pair_mask
+        keep_grams(
+            self, "bond_readout", self.bond_readout.grams(features, scalars, pair_type * fade**2)
+        )
+        return (irreps * fade).T
 
     @staticmethod
     def invariants(

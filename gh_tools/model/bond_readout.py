@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 
 from gh_tools.model.bond_columns import BondColumns
 from gh_tools.model.initial import normal
+from gh_tools.model.last_layer import draw_rows, gram
 from gh_tools.model.rearrange import exchange, select
 from gh_tools.orbitals.irreps import IrrepLayout
 
@@ -78,6 +79,68 @@ class BondReadout(nn.Module):
         values = jnp.concatenate(columns, axis=1).reshape(len(pair_type), -1, n_pairs)
         irreps = select(values, pair_type, table, types)
         return irreps if types is None else jnp.where(pair_type.any(axis=0), irreps, jnp.nan)
+
+    def grams(
+        self,
+        features: Float[Array, "m swap features 2 pairs"],
+        scalars: Float[Array, "scalars pairs"],
+        weight: Float[Array, "types pairs"],
+    ) -> dict[str, Float[Array, "types _n _n"]]:
+        """Return sums over pairs of products of what is read, by order; of order 0 of what a mirror plane keeps,
+        with the scalars behind it, and of what it negates.
+
+        Args:
+            features: as they are read.
+            scalars: likewise.
+            weight: of each pair, at the index of its species pair.
+        """
+        n_orders, n_pairs = len(features), features.shape[-1]
+        orders = features.reshape(n_orders, -1, 2, n_pairs)
+        found = {
+            f"order_{m}": gram(order[:, 0], weight) + gram(order[:, 1], weight)
+            for m, order in enumerate(orders)
+            if m
+        }
+        even = jnp.concatenate([orders[0][:, 0], scalars])
+        return {
+            "order_0": gram(even, weight),
+            "order_0_odd": gram(orders[0][:, 1], weight),
+            **found,
+        }
+
+    def draw(
+        self,
+        weights: dict[str, np.ndarray],
+        grams: dict[str, np.ndarray],
+        count: int,
+        random: np.random.Generator,
+    ) -> dict[str, np.ndarray]:
+        """Draw deviations of the weights from their posterior, see `last_layer`; members lead."""
+        drawn = {}
+        table = BondColumns(self.layout)
+        like = np.array([zi == zj for zi, zj in self.layout.pair])
+        width = weights["order_0"].shape[-1]
+
+        def rows(matrices: np.ndarray, columns: int) -> np.ndarray:
+            # Like atoms in either order: what a swap negates then has no products with what it does not.
+            negated = (np.arange(matrices.shape[-1]) // width) == 1
+            mixed = negated[:, None] != negated
+            matrices = np.where(like[:, None, None] & mixed, 0.0, matrices)
+            return draw_rows(matrices[:, None], (count, len(matrices), columns), random)
+
+        for name in weights:
+            if name == "scalars":
+                continue
+            shape = weights[name].shape
+            found = rows(grams[name], shape[1])
+            drawn[name] = found[..., : 2 * width].reshape(count, *shape)
+            if name == "order_0":
+                # These are read from what a mirror plane negates, and from no scalars.
+                odd = table.value_sign[:, 1 : 2 * shape[1] : 2] != 0
+                drawn["scalars"] = np.where(odd[..., None], 0.0, found[..., 2 * width :])
+                others = rows(grams["order_0_odd"], shape[1]).reshape(count, *shape)
+                drawn[name] = np.where(odd[..., None, None], others, drawn[name])
+        return drawn
 
     def _symmetrised(self, kernel, table: BondColumns, m: int, parity, types):
         """Keep the part of like atoms' maps that an exchange of the atoms takes to the transposed block.

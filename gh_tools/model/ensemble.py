@@ -1,4 +1,4 @@
-"""Several networks that differ in their weights alone."""
+"""Several networks that differ in their weights alone, or in those of their last layers alone."""
 
 from __future__ import annotations
 
@@ -26,3 +26,35 @@ def of_members(function: Callable[..., Any], count: int) -> Callable[..., Any]:
         return jax.lax.map(lambda one: function(one, *shared), members)
 
     return all_members
+
+
+def of_last_layers(
+    function: Callable[..., Any], params: Any, last_layers: Any, out_axes: Any = 0
+) -> Callable[..., Any]:
+    """Return a function of the weights of a shallow ensemble, whose members share all but their last layers.
+
+    What members share is computed once.
+
+    Args:
+        function: of the weights of a single network, and of others that members share.
+        params: weights of the single network.
+        last_layers: those of the members' last layers by name, with a leading axis.
+        out_axes: where the axis of members stands in what is returned; None where members share it.
+
+    Returns:
+        A function of what `with_last_layers` gives.
+    """
+    axes = with_last_layers(
+        jax.tree.map(lambda _: None, params), jax.tree.map(lambda _: 0, last_layers)
+    )
+
+    def all_members(members: Any, *shared: Any) -> Any:
+        in_axes = (axes, *(None for _ in shared))
+        return jax.vmap(function, in_axes=in_axes, out_axes=out_axes)(members, *shared)
+
+    return all_members
+
+
+def with_last_layers(params: Any, last_layers: Any) -> Any:
+    """Return weights with the last layers of all members in place of a single network's."""
+    return {**params, "params": {**params["params"], **last_layers}}

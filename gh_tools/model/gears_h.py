@@ -13,6 +13,7 @@ from gh_tools.model.bond_centered import BondCentered
 from gh_tools.model.config import GearsHConfig
 from gh_tools.model.graph import Graph
 from gh_tools.model.invariants import norms_by_degree
+from gh_tools.model.last_layer import keep_grams
 from gh_tools.model.prediction import Prediction
 from gh_tools.model.radial import pair_envelope
 from gh_tools.model.readout import Readout
@@ -65,7 +66,12 @@ class GearsH(nn.Module):
     def predict_atoms(self, graph: Graph) -> tuple[Features, Float[Array, "atoms components"]]:
         """Return the pair embedding of their atoms, and the irreps of on-site blocks."""
         atoms = self.atom_centered(graph)
-        irreps = self.onsite_readout(self.onsite_mlp(atoms), graph.species)
+        features = self.onsite_mlp(atoms)
+        irreps = self.onsite_readout(features, graph.species)
+        species = nn.one_hot(graph.species, len(self.layout.onsite), axis=0)
+        keep_grams(
+            self, "onsite_readout", self.onsite_readout.grams(features, species * graph.atom_mask)
+        )
         return atoms, irreps * graph.atom_mask[:, None]
 
     @jax.default_matmul_precision("float32")
@@ -87,14 +93,19 @@ class GearsH(nn.Module):
             jnp.concatenate([cutoff, cutoff]),
             both,
         )
-        irreps = self.pair_readout(self.pair_mlp(bonds), both)
+        features = self.pair_mlp(bonds)
+        irreps = self.pair_readout(features, both)
         forward, backward = jnp.split(irreps, 2)
         partner, sign, like = (table[graph.pair_type] for table in _transposes(self.layout))
         transposed = sign * jnp.take_along_axis(backward, partner, axis=1)
         irreps = jnp.where(like[:, None], (forward + transposed) / 2, forward)
 
-        fade = pair_envelope(graph.pair_vector, cutoff)
-        return irreps * (fade * graph.pair_mask)[:, None]
+        fade = pair_envelope(graph.pair_vector, cutoff) * graph.pair_mask
+        types = nn.one_hot(both, len(self.layout.pair), axis=0)
+        # Of like atoms, both ways are read, each with half of the weight; that what they are read with is the same is left out.
+        weight = types * jnp.concatenate([fade, fade * like]) ** 2
+        keep_grams(self, "pair_readout", self.pair_readout.grams(features, weight))
+        return irreps * fade[:, None]
 
     @staticmethod
     def invariants(

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from gh_tools.model.last_layer import draw_rows, gram
 from gh_tools.orbitals.irreps import Irreps
 
 
@@ -58,6 +59,48 @@ class Readout(nn.Module):
             jnp.asarray(_slots(self.block_types))[block_type],
             axis=1,
         )
+
+    def grams(
+        self,
+        features: Float[Array, "rows 2 lm features"],
+        weight: Float[Array, "types rows"],
+    ) -> dict[str, Float[Array, "types _n _n"]]:
+        """Return sums over rows and orders m of products of features, by parity and degree; the bias has a feature of ones.
+
+        Args:
+            features: as they are read.
+            weight: of each row, at the index of its type.
+        """
+        found = {}
+        for parity, degree, _ in _channels(self.block_types):
+            x = features[:, parity, degree**2 : (degree + 1) ** 2]
+            if degree == 0 and parity == 0:
+                x = jnp.concatenate([x, jnp.ones_like(x[..., :1])], axis=-1)
+            found[f"{parity}_{degree}"] = jnp.sum(
+                jnp.stack([gram(one.T, weight) for one in x.swapaxes(0, 1)]), axis=0
+            )
+        return found
+
+    def draw(
+        self,
+        weights: dict[str, np.ndarray],
+        grams: dict[str, np.ndarray],
+        count: int,
+        random: np.random.Generator,
+    ) -> dict[str, np.ndarray]:
+        """Draw deviations of the weights from their posterior, see `last_layer`; members lead."""
+        kernel, bias = (np.zeros((count, *weights[name].shape)) for name in ("kernel", "bias"))
+        n_types, n_features, _ = weights["kernel"].shape
+        start = 0
+        for parity, degree, channels in _channels(self.block_types):
+            matrices = grams[f"{parity}_{degree}"]
+            rows = draw_rows(matrices[:, None], (count, n_types, channels), random)
+            of_block = slice(start, start + channels)
+            kernel[..., of_block] = rows[..., :n_features].swapaxes(-1, -2)
+            if degree == 0 and parity == 0:
+                bias[..., of_block] = rows[..., n_features]
+            start += channels
+        return {"kernel": kernel, "bias": bias}
 
 
 def _parity(irreps: Irreps) -> Int[np.ndarray, " components"]:

@@ -325,7 +325,25 @@ DOMAIN = tuple(
         ("environments/<Z>/points", "m q+1", "float", "", "whitened coordinates of atoms"),
     )
 )
-MODEL = (*COUNTED, *BASIS, *SPLIT, *_scaleshift("scaleshift/"), *DOMAIN)
+CALIBRATION = (
+    Field(
+        "calibration/onsite/<Z>",
+        "C",
+        "float",
+        "",
+        "by component of on-site irreps, what deviations of an ensemble are multiplied with",
+        False,
+    ),
+    Field(
+        "calibration/pairs/<Zi>-<Zj>",
+        "r C",
+        "float",
+        "",
+        "the same of pairs, at distances of 0, 1, 2 ... Å",
+        False,
+    ),
+)
+MODEL = (*COUNTED, *BASIS, *SPLIT, *_scaleshift("scaleshift/"), *DOMAIN, *CALIBRATION)
 SPECTRA = (
     *STRUCTURES,
     Field("scalar/<name>", "n", "float", "", "a number a structure; unit in attributes", False),

@@ -9,6 +9,8 @@
 | ``scaleshift/...`` | the scale-shift store's parameters, of the frame that the model needs |
 | ``parameters/<flax path>`` | weights of the epoch with the lowest validation H MAE |
 | ``parameters_eigenvalue/<flax path>`` | weights of the epoch with the lowest validation eigenvalue MAE |
+| ``last_layers/<flax path>`` | weights of the last layers of a shallow ensemble about the former, with a leading axis of members |
+| ``calibration/...`` | what the deviation of an ensemble's members is multiplied with, see `calibration` |
 | ``history/<metric>`` | one row a measurement; NaN where a metric was not measured |
 
 The attribute ``config`` is the training configuration, whole; ``spins`` the number of spin channels;
@@ -19,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import ase
@@ -33,17 +36,21 @@ from gh_tools.labels.split import Split
 from gh_tools.model.build import build_model
 from gh_tools.model.graph import build_graph
 from gh_tools.orbitals.basis import Basis
+from gh_tools.orbitals.irreps import IrrepLayout
 from gh_tools.scaleshift.scaleshift import ScaleShift
 from gh_tools.store.io import put
 from gh_tools.store.partial import PartialStore
 from gh_tools.store.read import Store, open_store
 from gh_tools.store.structures import Structures, column_attributes, structure_arrays
+from gh_tools.trained_model.calibration import Calibration
 from gh_tools.trained_model.config import NetworkConfig
 from gh_tools.trained_model.domain import Domain
 from gh_tools.trained_model.runtime import keep_programs
 
 # Group of the weights that are best by each metric.
 GROUPS = {"hamiltonian": "parameters", "eigenvalue": "parameters_eigenvalue"}
+# Group of the last layers of a shallow ensemble.
+LAST_LAYERS = "last_layers"
 _NO_UNIT = {"epoch", "step", "loss", "learning_rate", "ghosts"}
 
 
@@ -57,6 +64,8 @@ class LoadedModel(NamedTuple):
         params: the tree of weights that ``module.apply`` takes.
         attributes: of the store: metrics, species, labels' settings.
         store: it all was read from.
+        last_layers: weights of the last layers of a shallow ensemble about the network, by name; empty where there is none.
+        calibration: what the deviation of an ensemble's members, of either kind, is multiplied with.
     """
 
     config: NetworkConfig
@@ -65,6 +74,13 @@ class LoadedModel(NamedTuple):
     params: dict[str, Any]
     attributes: dict[str, Any]
     store: Store
+    last_layers: Mapping[str, Any] = MappingProxyType({})
+    calibration: Calibration = Calibration()
+
+    @property
+    def where(self) -> str:
+        """Path of the store."""
+        return str(self.store.path)
 
     @property
     def n_spins(self) -> int:
@@ -83,6 +99,8 @@ def save_model(
     history: Mapping[str, Float[np.ndarray, " measurements"]],
     attributes: Mapping[str, Any],
     domain: Domain | None = None,
+    last_layers: Mapping[str, Any] | None = None,
+    calibration: Calibration | None = None,
 ) -> Path:
     """Publish a trained model.
 
@@ -96,6 +114,8 @@ def save_model(
         history: by metric.
         attributes: of the root; ``config`` must be there.
         domain: what it was trained on, its parents included; None where it is not known.
+        last_layers: weights of the last layers of a shallow ensemble about the network that is best by H.
+        calibration: of an ensemble's members, of either kind.
 
     Returns:
         The store's path.
@@ -106,10 +126,16 @@ def save_model(
         **structure_arrays(structures),
         **{f"scaleshift/{key}": values for key, values in scaleshift.to_arrays().items()},
         **(domain.to_arrays() if domain is not None else {}),
+        **(calibration.to_arrays() if calibration is not None else {}),
     }
     for metric, tree in params.items():
         for path, weights in flax.traverse_util.flatten_dict(tree["params"], sep="/").items():
             arrays[f"{GROUPS[metric]}/{path}"] = np.asarray(weights)
+
+    for path, weights in flax.traverse_util.flatten_dict(dict(last_layers or {}), sep="/").items():
+        arrays[f"{LAST_LAYERS}/{path}"] = np.asarray(weights)
+    if calibration is not None:
+        attributes = {**attributes, "calibration": dict(calibration.spectra)}
 
     array_attributes = column_attributes(structures)
 
@@ -155,7 +181,30 @@ def load_model(source: Store | Path | str, best: str = "hamiltonian") -> LoadedM
     n_spins = store.attributes.get("spins", 1)
     _check_weights(path, prefix, flat, config, basis, n_spins)
     params = {"params": flax.traverse_util.unflatten_dict(flat, sep="/")}
-    return LoadedModel(config, basis, scaleshift, params, store.attributes, store)
+    last_layers = _last_layers(store, flat) if best == "hamiltonian" else {}
+    calibration = Calibration.of_store(store, IrrepLayout(basis, n_spins))
+    return LoadedModel(
+        config, basis, scaleshift, params, store.attributes, store, last_layers, calibration
+    )
+
+
+def _last_layers(store: Store, weights: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Read the last layers of a shallow ensemble; raise `DataError` unless they have shapes of the network's."""
+    prefix = f"{LAST_LAYERS}/"
+    flat = {key.removeprefix(prefix): store[key] for key in store.keys(prefix)}
+    counts = {len(rows) if rows.ndim else 0 for rows in flat.values()}
+    for key, rows in flat.items():
+        own = weights[key].shape if key in weights else "none"
+        if rows.shape[1:] != own or len(counts) > 1 or min(counts) < 2:
+            raise DataError(
+                f"{store.path}: {prefix}{key}: expected weights of two members or more, as many as others have, each of shape "
+                f"{own} as in {GROUPS['hamiltonian']}, found shape {rows.shape}; train the model anew"
+            )
+    missing = {key.partition("/")[0] for key in flat}
+    for key in weights:
+        if key.partition("/")[0] in missing and key not in flat:
+            raise DataError(f"{store.path}: lacks {prefix}{key}; train the model anew")
+    return flax.traverse_util.unflatten_dict(flat, sep="/")
 
 
 def _check_weights(

@@ -6,7 +6,7 @@ import math
 import re
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, field_validator
 
 from gh_tools.model.config import Section, default_choice
 from gh_tools.trained_model.config import NetworkConfig
@@ -255,10 +255,22 @@ class TrainConfig(NetworkConfig):
     ema: float = Field(0.99, ge=0.0, lt=1.0)
     """Decay of the exponential moving average of the weights, which is then what is evaluated and
     stored; 0 turns it off."""
+    last_layers: int = Field(8, ge=0)
+    """Members of the shallow ensemble about a single network, from which `gh-infer --error-bars` predicts uncertainties: last
+    layers drawn from their posterior after training, which takes seconds. 0 for none; else two at least."""
     seed: int = Field(0, ge=0, lt=2**32)
-    """Seed of the initial weights and of the shuffling."""
+    """Seed of the initial weights, of the shuffling and of what is drawn after it."""
     checkpoint_interval: Seconds = 30.0
     """Wall-clock time between checkpoints, which ``--resume`` starts from."""
+
+    @field_validator("last_layers")
+    @classmethod
+    def _not_one_alone(cls, count: int) -> int:
+        if count == 1:
+            raise ValueError(
+                "expected 0 or at least 2, because one alone has no deviation, found 1"
+            )
+        return count
 
     @property
     def most_epochs(self) -> float:

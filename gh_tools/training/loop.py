@@ -20,6 +20,7 @@ from gh_tools.evaluation.matrix_errors import HamiltonianErrors, hamiltonian_err
 from gh_tools.model.build import build_model
 from gh_tools.model.ensemble import of_members
 from gh_tools.orbitals.irreps import IrrepLayout
+from gh_tools.trained_model.calibration import Calibration
 from gh_tools.trained_model.runtime import compiler_options
 from gh_tools.training.checkpoints import Checkpoints, RunState
 from gh_tools.training.config import TrainConfig
@@ -40,6 +41,7 @@ from gh_tools.training.interrupt import Interrupt, interruptible
 from gh_tools.training.objective.validation import Validation
 from gh_tools.training.optimizers import build_optimizer, learning_rate, plateau_scale
 from gh_tools.training.pace import Pace
+from gh_tools.training.shallow import shallow_ensemble
 from gh_tools.training.step import fresh_state, initial_state, make_step
 from gh_tools.training.weights import Weights, load_weights
 
@@ -60,7 +62,8 @@ class Outcome:
         clock: wall-clock seconds at which each of them began.
         metrics: of the weights that are best by the H MAE, eigenvalues included.
         errors: of their matrix elements, on the validation part.
-        calibration: of an ensemble, see :meth:`Validation.calibration`; else empty.
+        calibration: of the members of an ensemble, shallow or not; None where there is none.
+        last_layers: of a shallow ensemble; empty where there is none.
         n_parameters: number of weights.
         steps: training steps done.
         seconds: wall-clock time.
@@ -72,7 +75,8 @@ class Outcome:
     clock: list[float]
     metrics: dict[str, float]
     errors: HamiltonianErrors
-    calibration: dict[str, float]
+    calibration: Calibration | None
+    last_layers: dict[str, Any]
     n_parameters: int
     steps: int
     seconds: float
@@ -123,7 +127,7 @@ class Training:
         n_pair_types = size * max(
             n_pair_types_of(part) for part in (train, validation, training_subset)
         )
-        model = build_model(config.model, layout.basis, layout.n_spins, n_pair_types)
+        self.model = model = build_model(config.model, layout.basis, layout.n_spins, n_pair_types)
         optimizer = build_optimizer(config.optimizer, config.schedule, self.steps_per_epoch)
         first = collate([train[index] for index in plan[0][1][:size]], plan[0][0])
         count = config.ensemble
@@ -193,6 +197,7 @@ class Training:
             metrics = self.validation.measure(best, eigenvalues=True)
         predictions = (pair for _, *pair in self.validation.predictions(best))
         errors = sum(itertools.starmap(hamiltonian_errors, predictions), HamiltonianErrors())
+        calibration, last_layers = self._error_bars(best)
         return Outcome(
             params=self.best,
             best=self.progress.best,
@@ -200,11 +205,30 @@ class Training:
             clock=self.progress.clock,
             metrics=metrics,
             errors=errors,
-            calibration=self.validation.calibration(best) if self.config.ensemble > 1 else {},
+            calibration=calibration,
+            last_layers=last_layers,
             n_parameters=sum(leaf.size for leaf in jax.tree.leaves(self.best["hamiltonian"])),
             steps=self.progress.step,
             seconds=self.pace.elapsed,
         )
+
+    def _error_bars(self, best: Any) -> tuple[Calibration | None, dict[str, Any]]:
+        """Calibrate the ensemble, or make a shallow one."""
+        config = self.config
+        if config.ensemble > 1:
+            return self.validation.calibration(best), {}
+        if config.last_layers == 0:
+            return None, {}
+        size = self.devices.per_device
+        plan = plan_epoch(self.buckets, size, config.seed, 0)
+        graphs = (
+            collate([self.samples[member] for member in members], padded).graph
+            for padded, members in plan
+        )
+        shallow = shallow_ensemble(
+            self.model, best, graphs, len(plan), self.validation, config.last_layers, config.seed
+        )
+        return shallow.calibration, shallow.last_layers
 
     def _epoch(self, interrupt: Interrupt) -> float | None:
         """Do the steps of an epoch; return their mean loss, or None where time ran out at its start."""

@@ -12,6 +12,8 @@ _SHARE = 0.05
 # Writing the store, with room for a slow file system; measuring adds what it was seen to take.
 _WRITING = 4.0
 _LEAST_MEASUREMENTS = 20
+# What calibrating error bars takes, in measurements.
+_ERROR_BARS = 6.0
 
 
 class Pace:
@@ -83,4 +85,5 @@ class Pace:
         self._next = time.monotonic() + seconds * (1.0 / _SHARE - 1.0)
         if eigenvalues:
             # The last weights are measured, and the best ones where they are others; then by species.
-            self.reserve = _WRITING + 3.0 * seconds
+            error_bars = self.config.ensemble > 1 or self.config.last_layers > 0
+            self.reserve = _WRITING + (3.0 + _ERROR_BARS * error_bars) * seconds

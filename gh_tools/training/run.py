@@ -136,6 +136,8 @@ def train_model(
         domain=dataclasses.replace(
             inputs.domain, environments=_environments(inputs, config, layout, outcome)
         ),
+        last_layers=outcome.last_layers,
+        calibration=outcome.calibration,
         attributes={
             "config": config.model_dump(mode="json"),
             "spins": inputs.n_spins,
@@ -147,7 +149,6 @@ def train_model(
             "best": outcome.best,
             "errors": error_table(outcome.errors),
             "lost_beyond_cutoff_mev": MEV * dropped,
-            **({"calibration": outcome.calibration} if outcome.calibration else {}),
             "cutoffs": label_cutoffs(inputs.readers),
         },
     )

@@ -64,7 +64,7 @@ REDUCED = (
     (r"^gh-import siesta .*", ""),
     (r"^gh-build .*--anneal .*", r"\g<0> --set anneal.steps=[1] --set anneal.max_steps=1"),
 )
-TINY = tiny_configuration(epochs=1) + "[data]\nbucket_count = 1\n"
+TINY = tiny_configuration(epochs=1, last_layers=2) + "[data]\nbucket_count = 1\n"
 CELL = "gh-build wse2 -n 1 --set size=[1,1] --set orthogonal=false --set se_vacancies=0"
 # What is there before one follows a page, besides the stores that are copied.
 BEFORE = {

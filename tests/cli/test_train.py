@@ -26,6 +26,7 @@ SETTINGS = {
     "metrics.eigenvalue_interval": 4,
     "checkpoint_interval": 0.01,
     "epochs": 8,
+    "last_layers": 0,
 }
 SMALL = [word for key, value in SETTINGS.items() for word in ("--set", f"{key}={value}")]
 

@@ -21,7 +21,7 @@ from tests.faults.jobs import MADE
 
 TINY = (
     "model.model=gears-h model.atom_centered.n_tensor_dense=0 model.atom_centered.radial_basis.n_radial=4 "
-    "model.bond_centered.n_radial=4 model.bond_centered.features=4 model.mlp.layers=[4] data.bucket_count=1 epochs=2 "
+    "model.bond_centered.n_radial=4 model.bond_centered.features=4 model.mlp.layers=[4] data.bucket_count=1 epochs=2 last_layers=0 "
     "metrics.eigenvalue_interval=4"
 )
 TRAIN = "gh-train x.scaleshift.zarr -o y.zarr " + " ".join(f"--set {key}" for key in TINY.split())

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from gh_tools.errors import DataError
+from gh_tools.errors import DataError, UsageError
 from gh_tools.inference import predict
 from gh_tools.inference.predict import Predictor
 from gh_tools.inference.structure import predict_structure
@@ -15,6 +15,7 @@ from gh_tools.model.graph import build_graph
 from gh_tools.orbitals.bloch import bloch_matrix
 from gh_tools.orbitals.bond_frame import from_frame
 from gh_tools.store.hamiltonians import HamiltonianReader
+from gh_tools.trained_model.calibration import Calibration
 from gh_tools.trained_model.store import load_model
 
 
@@ -129,21 +130,36 @@ def test_unknown_elements_are_named(predictor, atoms):
         predict_structure(predictor, other)
 
 
-def test_an_ensemble_gives_mean_and_deviation(model, predictor, atoms):
-    """Those of its members, each of which predicts as it would alone."""
+@pytest.fixture(scope="module")
+def calibration(predictor):
+    layout = predictor.layout
+    return Calibration(
+        {z: np.full(irreps.size, 2.0) for z, irreps in layout.onsite.items()},
+        {key: np.full((1, irreps.size), 3.0) for key, irreps in layout.pair.items()},
+        {"shift": 1.5},
+    )
+
+
+@pytest.fixture(scope="module")
+def ensemble(model, calibration):
+    """Two networks that differ in all weights."""
     members = [model.params, jax.tree.map(lambda weights: 0.97 * weights, model.params)]
-    factors = {"onsite": 2.0, "pairs": 3.0}
-    ensemble = model._replace(
+    return model._replace(
         config=model.config.model_copy(update={"ensemble": 2}),
         params=jax.tree.map(lambda *own: np.stack(own), *members),
-        attributes=model.attributes | {"calibration": factors},
+        calibration=calibration,
     )
+
+
+def test_an_ensemble_gives_mean_and_deviation(model, predictor, ensemble, atoms):
+    """Those of its members, each of which predicts as it would alone."""
     found = predict_structure(Predictor(ensemble), atoms)
+    second = jax.tree.map(lambda weights: weights[1], ensemble.params)
     alone = [
         predict_structure(predictor, atoms),
-        predict_structure(Predictor(model._replace(params=members[1])), atoms),
+        predict_structure(Predictor(model._replace(params=second)), atoms),
     ]
-    for kind, factor in factors.items():
+    for kind, factor in (("onsite", 2.0), ("pairs", 3.0)):
         for key, blocks in getattr(found, kind).items():
             own = np.stack([getattr(one, kind)[key].hamiltonian for one in alone]).astype(float)
             # Single precision, and the sums of blocks of another size
@@ -153,5 +169,43 @@ def test_an_ensemble_gives_mean_and_deviation(model, predictor, atoms):
             np.testing.assert_allclose(
                 blocks.members[:, 0], factor * (own - own.mean(axis=0)), atol=6e-5
             )
-    assert found.calibration == factors
+    assert found.calibration == {"shift": 1.5}
     assert alone[0].onsite[74].uncertainty is alone[0].onsite[74].members is None
+    mean = predict_structure(Predictor(ensemble, error_bars=False), atoms)
+    assert differences(mean, found) < 2e-5
+    assert mean.onsite[74].members is None
+
+
+def test_a_shallow_ensemble_is_one_of_networks_that_share_all_but_their_last_layers(
+    model, ensemble, calibration, atoms
+):
+    names = [name for name in model.params["params"] if name.endswith("readout")]
+    assert len(names) == 2
+    random = np.random.default_rng(0)
+
+    def moved(weights):
+        by = 0.05 * np.std(weights) * random.standard_normal(np.shape(weights))
+        return np.stack([weights + by, weights - by])
+
+    last_layers = {name: jax.tree.map(moved, model.params["params"][name]) for name in names}
+    whole = {
+        name: last_layers.get(name) or jax.tree.map(lambda w: np.stack([w, w]), weights)
+        for name, weights in model.params["params"].items()
+    }
+    shallow = model._replace(last_layers=last_layers, calibration=calibration)
+    found = predict_structure(Predictor(shallow, error_bars=True), atoms)
+    wanted = predict_structure(Predictor(ensemble._replace(params={"params": whole})), atoms)
+    for (key, blocks), (other, expected) in zip(found.groups(), wanted.groups(), strict=True):
+        assert key == other
+        for name in ("hamiltonian", "uncertainty", "members"):
+            # Single precision, and another order of the same sums
+            np.testing.assert_allclose(getattr(blocks, name), getattr(expected, name), atol=6e-5)
+        assert blocks.uncertainty.max() > 1e-3
+    assert found.calibration == {"shift": 1.5}
+    # The mean of the last layers is the network's own.
+    assert differences(predict_structure(Predictor(shallow), atoms), found) < 2e-5
+
+
+def test_error_bars_need_members(model):
+    with pytest.raises(UsageError, match="no members that error bars could come from"):
+        Predictor(model, error_bars=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import jax
 import numpy as np
 import pytest
@@ -11,9 +13,11 @@ from gh_tools.errors import DataError, NoInputError
 from gh_tools.model.build import build_model
 from gh_tools.model.graph import build_graph
 from gh_tools.model.initial import draw_weights
+from gh_tools.orbitals.irreps import IrrepLayout
 from gh_tools.store.partial import PartialStore
 from gh_tools.store.provenance import Provenance
 from gh_tools.store.read import open_store
+from gh_tools.trained_model.calibration import Calibration
 from gh_tools.trained_model.config import NetworkConfig
 from gh_tools.trained_model.store import load_model, save_model
 from tests.faults.mutate import seal
@@ -26,6 +30,12 @@ def weights(inputs, make_config):
     atoms = inputs.readers[0].structures.atoms[0]
     graph = build_graph(atoms, basis, network.cutoffs(basis))
     return draw_weights(build_model(network, basis), graph, 0)
+
+
+def last_layers(weights):
+    """Two members of a shallow ensemble."""
+    readout = weights["params"]["pair_readout"]
+    return {"pair_readout": jax.tree.map(lambda leaf: np.stack([leaf, 2 * leaf]), readout)}
 
 
 @pytest.fixture
@@ -41,6 +51,14 @@ def path(tmp_path, inputs, make_config, weights):
         params={"hamiltonian": weights, "eigenvalue": other},
         history={"loss": np.array([2.0, 1.0])},
         attributes={"config": make_config().model_dump(mode="json")},
+        last_layers=last_layers(weights),
+        calibration=Calibration(
+            {
+                z: np.full(irreps.size, 2.0)
+                for z, irreps in IrrepLayout(inputs.basis).onsite.items()
+            },
+            spectra={"shift": 3.0, "eigenvalues": 4.0},
+        ),
     )
 
 
@@ -49,6 +67,10 @@ def test_what_goes_in_comes_out(path, inputs, make_config, weights):
     assert model.config == NetworkConfig.of_training(make_config().model_dump(mode="json"))
     assert model.basis == inputs.basis
     jax.tree.map(np.testing.assert_array_equal, model.params, weights)
+    jax.tree.map(np.testing.assert_array_equal, model.last_layers, last_layers(weights))
+    assert all((factor == 2.0).all() for factor in model.calibration.onsite.values())
+    assert all((factor == 1.0).all() for factor in model.calibration.pairs.values())
+    assert model.calibration.spectra == {"shift": 3.0, "eigenvalues": 4.0}
     assert not any(map(np.any, jax.tree.leaves(load_model(path, best="eigenvalue").params)))
     distance = np.array([2.5, 4.0])
     for found, wanted in zip(
@@ -61,6 +83,18 @@ def test_what_goes_in_comes_out(path, inputs, make_config, weights):
     assert store["structures/name"].tolist() == inputs.names
     assert store["history/loss"].tolist() == [2.0, 1.0]
     assert not path.with_name(path.name + ".partial").exists()
+
+
+def test_a_model_of_an_earlier_version_has_one_factor_of_all_blocks(random_model, tmp_path):
+    path = tmp_path / "m.model.zarr"
+    shutil.copytree(random_model, path)
+    factors = {"onsite": 2.0, "pairs": 3.0, "shift": 4.0}
+    zarr.open_group(path).attrs["calibration"] = factors
+    seal(path)
+    found = load_model(path).calibration
+    assert {float(factor) for table in found.onsite.values() for factor in table} == {2.0}
+    assert {float(factor) for table in found.pairs.values() for factor in table.flat} == {3.0}
+    assert found.spectra == {"shift": 4.0}
 
 
 def test_what_is_no_model_is_refused(path, tiny_scaleshift, tmp_path):
@@ -86,4 +120,23 @@ def test_weights_of_another_network_are_refused(path):
     del group[key]
     seal(path)
     with pytest.raises(DataError, match=rf"{key}: expected weights of shape .* found none"):
+        load_model(path)
+
+
+def test_last_layers_of_another_network_are_refused(path):
+    group = zarr.open_group(path)
+    values = group["last_layers/pair_readout/kernel"][...]
+    for wrong in (values[..., :-1], values[:1]):
+        del group["last_layers/pair_readout/kernel"]
+        group.create_array(
+            "last_layers/pair_readout/kernel", data=wrong, config={"write_empty_chunks": True}
+        )
+        seal(path)
+        with pytest.raises(
+            DataError, match=r"last_layers/pair_readout/.*: expected weights of two"
+        ):
+            load_model(path)
+    del group["last_layers/pair_readout/kernel"]
+    seal(path)
+    with pytest.raises(DataError, match="lacks last_layers/pair_readout/kernel"):
         load_model(path)

@@ -59,15 +59,16 @@ def test_the_mean_is_judged_and_the_deviation_calibrated(training, outcome):
     ]
     # The error of a mean is at most the mean of errors.
     assert outcome.metrics["hamiltonian"] <= np.mean(alone) + 1e-9
-    assert set(outcome.calibration) == {"onsite", "pairs", "shift", "eigenvalues"}
-    assert all(factor > 0 for factor in outcome.calibration.values())
+    assert set(outcome.calibration.spectra) == {"shift", "eigenvalues"}
+    factors = [*outcome.calibration.onsite.values(), *outcome.calibration.pairs.values()]
+    assert all((factor > 0).all() for factor in factors)
+    assert outcome.last_layers == {}
 
 
 def test_equal_members_have_nothing_to_calibrate(training, outcome):
     equal = jax.tree.map(lambda leaf: np.stack([leaf[0]] * 2), outcome.params["hamiltonian"])
-    assert training.validation.calibration(equal) == dict.fromkeys(
-        ("onsite", "pairs", "shift", "eigenvalues"), 1.0
-    )
+    found = training.validation.calibration(equal)
+    assert found.spectra == {"shift": 1.0, "eigenvalues": 1.0}
 
 
 def test_a_parent_of_another_size_is_refused(inputs, make_config, tmp_path):

@@ -1,25 +1,44 @@
-"""What the deviation of an ensemble's members is multiplied with to be an uncertainty."""
+"""Find what the deviation of an ensemble's members is multiplied with to be an uncertainty.
+
+Factors are such that intervals of 90 %, of so many standard deviations as they have of a normal error, hold 90 % of the errors
+of structures that were not trained on.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+from jaxtyping import Float, Int
+from scipy.stats import norm, t
 
 from gh_tools.orbitals.blocks import Hamiltonian
+from gh_tools.orbitals.bond_frame import Frame
+from gh_tools.orbitals.irreps import IrrepLayout, Irreps
 from gh_tools.spectra.eigen import solve
 from gh_tools.spectra.fermi import fermi_level
 from gh_tools.spectra.members import NEAR, shared_part
+from gh_tools.trained_model.calibration import STEP, Calibration, of_ensemble
+from gh_tools.training.data.samples import Sample
 from gh_tools.training.objective.metrics import Reference
 
+HELD = 0.9
+# So many standard deviations is the limit of the interval.
+_LIMIT = float(norm.ppf(0.5 + 0.5 * HELD))
+# Components that a factor is found from, at least; of fewer it is that of a larger group.
+_ENOUGH = 50
+# Scaled irreps of smaller errors and deviations, which are zero by symmetry, tell nothing.
+_NOTHING = 1e-6
 
-def with_members(members: Sequence[Hamiltonian], factors: Mapping[str, float]) -> Hamiltonian:
+
+def with_members(members: Sequence[Hamiltonian]) -> Hamiltonian:
     """Return the mean of an ensemble's members, with what each differs by.
 
     Args:
         members: of one structure, two at least.
-        factors: ``onsite`` and ``pairs``: what their differences are multiplied with.
     """
     first = members[0]
 
@@ -27,13 +46,115 @@ def with_members(members: Sequence[Hamiltonian], factors: Mapping[str, float]) -
         found = {}
         for key, blocks in getattr(first, kind).items():
             every = np.stack([getattr(member, kind)[key].hamiltonian for member in members])
-            mean = every.mean(axis=0)
-            differences = factors[kind] * (every - mean)
-            shape = (len(members), first.n_spins, *mean.shape[-3:])
-            found[key] = replace(blocks, hamiltonian=mean, members=differences.reshape(shape))
+            mean, uncertainty, differences = of_ensemble(every)
+            found[key] = replace(
+                blocks, hamiltonian=mean, uncertainty=uncertainty, members=differences
+            )
         return found
 
     return replace(first, onsite=joined("onsite"), pairs=joined("pairs"))
+
+
+class IrrepErrors:
+    """Errors of scaled irreps in deviations of the members, by what they are of.
+
+    Args:
+        layout: irreps of the basis.
+        frame: that pairs' irreps are in.
+    """
+
+    def __init__(self, layout: IrrepLayout, frame: Frame):
+        self.layout = layout
+        self._onsite = {z: _mixed(irreps, "global") for z, irreps in layout.onsite.items()}
+        self._pairs = {key: _mixed(irreps, frame) for key, irreps in layout.pair.items()}
+        self._ratios: dict[Any, list[np.ndarray]] = defaultdict(list)
+
+    def add(
+        self,
+        sample: Sample,
+        onsite: Float[np.ndarray, "members atoms Ko"],
+        pairs: Float[np.ndarray, "members pairs Kp"],
+    ) -> None:
+        """Count a structure.
+
+        Args:
+            sample: the structure, with the irreps of its label.
+            onsite: scaled irreps by each member.
+            pairs: likewise.
+        """
+        ratio = _ratio(sample.onsite, onsite, sample.onsite_weight)
+        for index, (z, groups) in enumerate(self._onsite.items()):
+            self._count(z, ratio[sample.graph.species == index], groups, None)
+        ratio = _ratio(sample.pairs, pairs, sample.pairs_weight)
+        bins = np.rint(np.linalg.norm(sample.graph.pair_vector, axis=1) / STEP).astype(int)
+        for index, (key, groups) in enumerate(self._pairs.items()):
+            chosen = sample.graph.pair_type == index
+            self._count(key, ratio[chosen], groups, bins[chosen])
+
+    def _count(self, key: Any, ratio: np.ndarray, groups: np.ndarray, bins: Any) -> None:
+        for group in np.unique(groups):
+            columns = ratio[:, : len(groups)][:, groups == group]
+            for k in [None] if bins is None else np.unique(bins):
+                values = columns if k is None else columns[bins == k]
+                self._ratios[key, int(group), k].append(values[np.isfinite(values)])
+
+    def calibration(self) -> Calibration:
+        """Return the factors; those of groups that hardly any components tell of are of larger groups."""
+        ratios = {key: np.concatenate(parts) for key, parts in self._ratios.items()}
+
+        def of(key: Any, group: int | None = None) -> list[np.ndarray]:
+            return [r for (own, g, _), r in ratios.items() if own == key and group in (None, g)]
+
+        onsite, pairs = {}, {}
+        for z, groups in self._onsite.items():
+            fallback = _factor(of(z), 1.0)
+            found = [_factor(of(z, g), fallback) for g in range(groups.max() + 1)]
+            onsite[z] = np.array(found)[groups]
+        for key, groups in self._pairs.items():
+            bins = [k for own, _, k in ratios if own == key]
+            if not bins:
+                continue
+            fallback = _factor(of(key), 1.0)
+            table = np.empty((1 + max(bins), groups.max() + 1))
+            for group in range(table.shape[1]):
+                of_group = [ratios.get((key, group, k), np.zeros(0)) for k in range(len(table))]
+                table[:, group] = [_nearest(of_group, k, fallback) for k in range(len(table))]
+            pairs[key] = table[:, groups]
+        return Calibration(onsite, pairs)
+
+
+def _mixed(irreps: Irreps, frame: Frame) -> Int[np.ndarray, " components"]:
+    """Return the number of the group of each component: all that rotations mix, or about a bond, or mirror planes."""
+    order = np.abs(irreps.m) if frame == "bond" else 0 * irreps.m
+    return np.unique(np.stack([irreps.index, order]), axis=1, return_inverse=True)[1].reshape(-1)
+
+
+def _ratio(
+    wanted: Float[np.ndarray, "rows K"],
+    members: Float[np.ndarray, "members rows K"],
+    weight: Float[np.ndarray, "rows K"],
+) -> Float[np.ndarray, "rows K"]:
+    """Return errors over deviations; NaN where a component does not exist, or both are nothing."""
+    error = np.abs(members.mean(axis=0) - wanted)
+    deviation = members.std(axis=0, ddof=1)
+    counts = (weight > 0) & (np.maximum(error, deviation) > _NOTHING)
+    return np.where(counts, error / np.maximum(deviation, _NOTHING), np.nan)
+
+
+def _nearest(of_bins: Sequence[np.ndarray], k: int, fallback: float) -> float:
+    """Return the factor of a bin; of one that holds too few, with those about it until they are enough."""
+    for around in range(len(of_bins)):
+        near = of_bins[max(k - around, 0) : k + around + 1]
+        if sum(map(len, near)) >= _ENOUGH:
+            return _factor(near, fallback)
+    return fallback
+
+
+def _factor(ratios: Sequence[np.ndarray], fallback: float) -> float:
+    """Return the factor by which the interval holds its part of the components; of too few the fallback."""
+    if sum(map(len, ratios)) < _ENOUGH:
+        return fallback
+    return float(np.quantile(np.concatenate(ratios), HELD)) / _LIMIT or fallback
 
 
 def eigenvalue_calibration(ensembles: Iterable[tuple[Hamiltonian, Reference]]) -> dict[str, float]:
@@ -43,10 +164,12 @@ def eigenvalue_calibration(ensembles: Iterable[tuple[Hamiltonian, Reference]]) -
         ensembles: predictions of `with_members`, each with the eigenvalues of its label.
 
     Returns:
-        ``shift``: of the part that all eigenvalues within 5 eV of E_F share, the root mean square error over the root mean
-        square deviation of members; ``eigenvalues``: the same of what is left. 1 where members do not deviate.
+        ``shift``: of the part that all eigenvalues within 5 eV of E_F share, errors over deviations of members, which are as few
+        as structures: their root mean square, times what Student's distribution adds for so few; ``eigenvalues``: of
+        what is left, such that the interval holds its part. 1 where members do not deviate.
     """
-    squares = {"shift": np.zeros(2), "eigenvalues": np.zeros(2)}
+    shifts: list[float] = []
+    ratios: list[Float[np.ndarray, " _n"]] = []
     for ensemble, reference in ensembles:
         kpoints = reference.eigenvalues.kpoints
         found = solve(ensemble, kpoints, projected=False, with_members=True)
@@ -58,12 +181,14 @@ def eigenvalue_calibration(ensembles: Iterable[tuple[Hamiltonian, Reference]]) -
         shared = shared_part(error, weights)
         of_members = np.array([shared_part(moved, weights) for moved in found.members])
         left = found.members - of_members[:, None, None, None]
-        squares["shift"] += shared**2, of_members.var(ddof=1)
-        squares["eigenvalues"] += (
-            np.sum(weights * (error - shared) ** 2),
-            np.sum(weights * left.var(axis=0, ddof=1)),
-        )
-    return {
-        name: float(np.sqrt(error / variance)) if variance > 0 and error > 0 else 1.0
-        for name, (error, variance) in squares.items()
-    }
+        deviation = of_members.std(ddof=1)
+        if deviation > 0:
+            shifts.append(abs(shared) / deviation)
+        deviations = left.std(axis=0, ddof=1)[weights > 0]
+        errors = np.abs(error - shared)[weights > 0]
+        ratios.append(errors[deviations > 0] / deviations[deviations > 0])
+    student = t.ppf(0.5 + 0.5 * HELD, len(shifts)) / _LIMIT if shifts else 1.0
+    rms = float(np.sqrt(np.mean(np.square(shifts)))) if shifts else 0.0
+    every = np.concatenate(ratios) if ratios else np.zeros(0)
+    factor = float(np.quantile(every, HELD)) / _LIMIT if every.size else 0.0
+    return {"shift": float(student * rms) or 1.0, "eigenvalues": factor or 1.0}

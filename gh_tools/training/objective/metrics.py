@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from gh_tools.evaluation.eigenvalue_errors import eigenvalue_errors, reference_kpoints
 from gh_tools.evaluation.matrix_errors import HamiltonianErrors, hamiltonian_errors, mean_of_known
 from gh_tools.orbitals.blocks import Hamiltonian
 from gh_tools.spectra.eigen import Eigenvalues, solve
 from gh_tools.spectra.fermi import electrons_of
+from gh_tools.spectra.kpoints import KPoints
 from gh_tools.units import MEV
 
 
@@ -43,9 +46,19 @@ class Reference:
     n_electrons: float
 
     @classmethod
-    def of(cls, label: Hamiltonian) -> Reference:
-        """Solve the label's eigenproblem."""
-        eigenvalues = solve(label, reference_kpoints(label), projected=False)
+    def of(cls, label: Hamiltonian, most: int | None = None) -> Reference:
+        """Solve the label's eigenproblem.
+
+        Args:
+            label: H and S.
+            most: k-points, at most; spread over those of the DFT run.
+        """
+        kpoints = reference_kpoints(label)
+        if most is not None and len(kpoints) > most:
+            chosen = np.linspace(0, len(kpoints) - 1, most).astype(int)
+            weights = kpoints.weights[chosen]
+            kpoints = KPoints(kpoints.points[chosen], weights / weights.sum())
+        eigenvalues = solve(label, kpoints, projected=False)
         return cls(eigenvalues, electrons_of(label))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -13,12 +14,21 @@ import numpy as np
 from gh_tools.orbitals.blocks import Hamiltonian
 from gh_tools.orbitals.bond_frame import Frame
 from gh_tools.orbitals.irreps import IrrepLayout
+from gh_tools.trained_model.calibration import Calibration
 from gh_tools.training.config import MetricsConfig
 from gh_tools.training.data.batches import Bucket, collate
 from gh_tools.training.data.prefetch import prefetch
 from gh_tools.training.data.samples import LabelledSample, predicted_hamiltonian
-from gh_tools.training.objective.calibration import eigenvalue_calibration, with_members
+from gh_tools.training.objective.calibration import (
+    IrrepErrors,
+    eigenvalue_calibration,
+    with_members,
+)
 from gh_tools.training.objective.metrics import Reference, eigenvalue_mae, hamiltonian_mae
+
+# Structures that tell how far uncertainties of matrix elements are off, and of eigenvalues, at most; of the latter at so many
+# k-points, because a structure's errors are much the same at all of them.
+CALIBRATED, SOLVED, KPOINTS = 32, 16, 2
 
 
 class Validation:
@@ -68,49 +78,58 @@ class Validation:
                 sample.label,
             )
 
-    def calibration(self, params: Any) -> dict[str, float]:
-        """Compare errors with what the members of an ensemble differ by.
+    def calibration(
+        self, params: Any, predict: Callable[[Any, Any], Any] | None = None
+    ) -> Calibration:
+        """Compare errors with what the members of an ensemble differ by, on at most `CALIBRATED` structures.
+
+        Members that were trained on the same structures agree more than they are right.
 
         Args:
-            params: the weights.
+            params: the weights of all members.
+            predict: compiled function of weights and graph to the scaled irreps of all members; by default the one that measures.
 
         Returns:
-            For ``onsite`` and ``pairs``, the root mean square error of matrix elements over the root mean
-            square deviation of the members: members that were trained on the same structures agree more than
-            they are right, and what they differ by is multiplied with this to be an uncertainty. For ``shift`` and
-            ``eigenvalues`` the same of eigenvalues, with members scaled so: of the part that all eigenvalues of a structure
-            share, and of what is left; see `eigenvalue_calibration`.
+            What the members' differences are multiplied with to be uncertainties of matrix elements, and of eigenvalues, with members
+            scaled so.
         """
-        squares = {kind: np.zeros(2) for kind in ("onsite", "pairs")}
-        for _, sample, onsite, pairs in self._irreps(params):
-            members = [self._composed(sample, *both) for both in zip(onsite, pairs, strict=True)]
-            for kind, sums in squares.items():
-                for key, blocks in getattr(sample.label, kind).items():
-                    found = np.stack([getattr(member, kind)[key].hamiltonian for member in members])
-                    sums[0] += np.sum((found.mean(axis=0) - blocks.hamiltonian) ** 2)
-                    sums[1] += np.sum(found.var(axis=0, ddof=1))
-        factors = {
-            kind: float(np.sqrt(error / variance)) if variance > 0 else 1.0
-            for kind, (error, variance) in squares.items()
-        }
+        errors = IrrepErrors(self.layout, self.frame)
+        for index, sample, onsite, pairs in self._irreps(params, predict):
+            if index < CALIBRATED:
+                errors.add(sample, onsite, pairs)
+        found = errors.calibration()
         ensembles = (
-            (
-                with_members(
-                    [self._composed(sample, *both) for both in zip(onsite, pairs, strict=True)],
-                    factors,
-                ),
-                self._references[index],
-            )
-            for index, sample, onsite, pairs in self._irreps(params)
-            if index < len(self._references)
+            (self._ensemble(sample, onsite, pairs, found), Reference.of(sample.label, KPOINTS))
+            for index, sample, onsite, pairs in self._irreps(params, predict)
+            if index < SOLVED
         )
-        return factors | eigenvalue_calibration(ensembles)
+        return replace(found, spectra=eigenvalue_calibration(ensembles))
 
-    def _irreps(self, params: Any) -> Iterator[tuple[int, LabelledSample, np.ndarray, np.ndarray]]:
+    def _ensemble(
+        self, sample: LabelledSample, onsite, pairs, calibration: Calibration
+    ) -> Hamiltonian:
+        """Compose the mean of an ensemble with its members, as far apart as they are wrong."""
+        onsite, pairs = onsite.astype(float), pairs.astype(float)
+        distance = np.linalg.norm(sample.graph.pair_vector, axis=1)
+        for index, (z, irreps) in enumerate(self.layout.onsite.items()):
+            chosen = np.flatnonzero(sample.graph.species == index)
+            part = np.ix_(np.arange(len(onsite)), chosen, np.arange(irreps.size))
+            onsite[part] = calibration.spread_onsite(z, onsite[part])
+        for index, (key, irreps) in enumerate(self.layout.pair.items()):
+            chosen = np.flatnonzero(sample.graph.pair_type == index)
+            part = np.ix_(np.arange(len(pairs)), chosen, np.arange(irreps.size))
+            pairs[part] = calibration.spread_pairs(key, pairs[part], distance[chosen])
+        return with_members(
+            [self._composed(sample, *both) for both in zip(onsite, pairs, strict=True)]
+        )
+
+    def _irreps(
+        self, params: Any, predict: Callable[[Any, Any], Any] | None = None
+    ) -> Iterator[tuple[int, LabelledSample, np.ndarray, np.ndarray]]:
         """Yield each sample with its index and the members' scaled irreps of atoms and pairs."""
         with closing(prefetch(self._load, self._plan, n_ahead=1)) as loaded:
             for members, samples, graph in loaded:
-                prediction = self.predict(params, graph)
+                prediction = (predict or self.predict)(params, graph)
                 # A single network has no axis of members.
                 onsite, pairs = (
                     np.asarray(part).reshape(-1, *part.shape[-2:]) for part in prediction

@@ -1,0 +1,93 @@
+"""Last layers drawn from their posterior against linear regression with the whole Jacobian."""
+
+from __future__ import annotations
+
+import ase
+import jax
+import numpy as np
+import pytest
+from jax.flatten_util import ravel_pytree
+
+from gh_tools.model import last_layer
+from gh_tools.model.build import build_model
+from gh_tools.model.config import BondFrameConfig, GearsHConfig
+from gh_tools.model.graph import build_graph
+from gh_tools.model.initial import draw_weights
+from gh_tools.model.last_layer import GRAMS, draw_last_layers, draw_rows
+from gh_tools.orbitals.basis import Basis, ElementBasis, Shell
+from tests.conftest import BOND_FRAME, GEARS_H
+
+DRAWS = 3000
+
+
+@pytest.fixture(scope="module", params=["bond-frame", "gears-h"])
+def network(request):
+    """A tiny network, its weights, and a structure with more pairs than it has features."""
+    shells = Shell(0, 3.0), Shell(1, 3.0)
+    basis = Basis({z: ElementBasis(z, shells, 3.0) for z in (5, 7)})
+    atoms = ase.Atoms("B6N6", np.random.default_rng(1).uniform(0, 5.5, (12, 3)))
+    of_kind = BondFrameConfig if request.param == "bond-frame" else GearsHConfig
+    config = of_kind.model_validate(BOND_FRAME if request.param == "bond-frame" else GEARS_H)
+    model = build_model(config, basis)
+    graph = build_graph(atoms, basis, config.cutoffs(basis))
+    graph = graph._replace(
+        vector=graph.vector.astype(np.float32), pair_vector=graph.pair_vector.astype(np.float32)
+    )
+    return model, jax.device_put(draw_weights(model, graph, 0)), graph
+
+
+def test_deviations_of_predictions_are_those_of_the_regression(network, monkeypatch):
+    model, params, graph = network
+    # So little that what is compared hardly depends on it.
+    monkeypatch.setattr(last_layer, "PRIOR", 1e-6)
+    grams = jax.jit(lambda p: model.apply(p, graph, mutable=[GRAMS])[1][GRAMS])(params)
+    grams = jax.tree.map(lambda one: np.asarray(one, float), grams)
+    drawn = draw_last_layers(model, params, grams, DRAWS, seed=0)
+    names = sorted(drawn)
+    mean, back = ravel_pytree({name: params["params"][name] for name in names})
+
+    @jax.jit
+    def predict(vector):
+        last = back(vector)
+        prediction = model.apply({"params": {**params["params"], **last}}, graph)
+        return jax.numpy.concatenate([part.ravel() for part in prediction])
+
+    jacobian = np.asarray(jax.jacrev(predict)(mean), float)
+    # Linear: what is drawn moves predictions by the Jacobian.
+    flat = jax.vmap(lambda member: ravel_pytree(member)[0])({name: drawn[name] for name in names})
+    deviations = np.asarray(flat, float) - np.asarray(mean, float)
+    np.testing.assert_allclose(deviations.mean(axis=0), 0, atol=1e-4 * np.abs(deviations).max())
+    np.testing.assert_allclose(
+        predict(flat[0]) - predict(mean),
+        jacobian @ deviations[0],
+        atol=1e-4 * np.abs(flat[0]).max(),
+    )
+    found = np.mean((deviations @ jacobian.T) ** 2, axis=0)
+    # Leverages: diagonal of J (JᵀJ)⁻¹ Jᵀ, in the directions that the data tell more of than the prior.
+    left, values, _ = np.linalg.svd(jacobian, full_matrices=False)
+    wanted = np.sum((left * (values > 1e-2 * values[0])) ** 2, axis=1)
+    told = np.sum(left[:, values > 1e-5 * values[0]] ** 2, axis=1)
+    some = wanted > 0.05
+    if "pair_readout" in drawn:
+        # Pairs of like atoms, whose weights are read twice, are approximate in this network.
+        prediction = model.apply(params, graph)
+        like = np.isin(graph.pair_type, (0, 2))[:, None] & np.ones(prediction.pairs.shape, bool)
+        some &= ~np.concatenate([np.zeros(prediction.onsite.size, bool), like.ravel()])
+    assert some.sum() > 50
+    # 3000 draws: a variance is known to 2.6 %, and the weakest directions are the prior's in part.
+    assert np.all(found[some] > 0.85 * wanted[some])
+    assert np.all(found[some] < 1.15 * told[some])
+
+
+def test_rows_have_the_covariance_of_the_inverse(monkeypatch):
+    random = np.random.default_rng(0)
+    x = random.normal(size=(40, 3)) @ np.diag([1.0, 10.0, 0.1])
+    gram = x.T @ x
+    monkeypatch.setattr(last_layer, "PRIOR", 1e-9)
+    rows = draw_rows(gram[None], (20000, 1), random)[:, 0]
+    wanted = np.linalg.inv(gram)
+    unit = np.sqrt(np.diag(wanted))
+    # Correlations of 20000 draws are known to 0.01.
+    np.testing.assert_allclose(
+        np.cov(rows.T) / np.outer(unit, unit), wanted / np.outer(unit, unit), atol=0.05
+    )

@@ -1,0 +1,83 @@
+"""The shallow ensemble about a trained network, and how far its spread is off."""
+
+from __future__ import annotations
+
+import jax
+import numpy as np
+import pytest
+
+from gh_tools.model.ensemble import of_last_layers, with_last_layers
+from gh_tools.training.objective.calibration import IrrepErrors, with_members
+
+
+@pytest.fixture(scope="module")
+def training(make_training, make_config):
+    return make_training(make_config(epochs=5, last_layers=6))
+
+
+@pytest.fixture(scope="module")
+def outcome(training):
+    return training.run()
+
+
+def test_its_mean_is_the_network(training, outcome):
+    params = outcome.params["hamiltonian"]["params"]
+    assert outcome.last_layers
+    for name, members in outcome.last_layers.items():
+        for mean, own in zip(jax.tree.leaves(params[name]), jax.tree.leaves(members), strict=True):
+            assert own.shape == (6, *mean.shape)
+            np.testing.assert_allclose(
+                own.astype(float).mean(axis=0), mean, atol=1e-6 * abs(own).max()
+            )
+
+
+def test_intervals_hold_their_part_of_the_validation_set(training, outcome):
+    """By irrep and distance; here of all together, where the factors are fitted to the same errors."""
+    best = outcome.params["hamiltonian"]
+    predict = jax.jit(of_last_layers(training.model.apply, best, outcome.last_layers))
+    every = jax.device_put(with_last_layers(best, outcome.last_layers))
+    validation, calibration = training.validation, outcome.calibration
+    inside, width = [], []
+    for _, sample, onsite, pairs in validation._irreps(every, predict):
+        ensemble = validation._ensemble(sample, onsite, pairs, calibration)
+        for (_, found), (_, label) in zip(ensemble.groups(), sample.label.groups(), strict=True):
+            error = abs(found.hamiltonian - label.hamiltonian)
+            counts = np.maximum(error, found.uncertainty) > 1e-4
+            inside.append((error <= 1.645 * found.uncertainty)[counts])
+            width.append([np.mean(found.uncertainty[counts] ** 2), np.mean(error[counts] ** 2)])
+    # Elements are sums of several irreps: a few per cent beside the nine tenths.
+    assert 0.82 < np.mean(np.concatenate(inside)) < 0.99
+    deviation, error = np.sqrt(np.mean(width, axis=0))
+    assert 0.3 < deviation / error < 3
+    assert set(calibration.spectra) == {"shift", "eigenvalues"}
+    assert all(factor > 0 for factor in calibration.spectra.values())
+
+
+def test_factors_are_found_again(training, samples):
+    """Members whose deviations are right but for known factors."""
+    validation = training.validation
+    errors = IrrepErrors(validation.layout, validation.frame)
+    random = np.random.default_rng(0)
+    for sample in samples * 4:
+        members = []
+        for wanted, factor in ((sample.onsite, 4.0), (sample.pairs, 0.5)):
+            spread = random.lognormal(size=wanted.shape)
+            error = factor * spread * random.standard_normal(wanted.shape)
+            # Many members know their own deviation.
+            deviations = spread * random.standard_normal((200, *wanted.shape))
+            members.append(wanted + error + deviations - deviations.mean(axis=0))
+        errors.add(sample, *members)
+    found = errors.calibration()
+    # Each from 50 errors at least: a quantile of so few is known to 20 %, and there are a hundred of them.
+    for table, wanted in ((found.onsite, 4.0), (found.pairs, 0.5)):
+        values = np.concatenate([np.ravel(own) for own in table.values()])
+        assert abs(np.median(values) / wanted - 1) < 0.1
+        assert np.all(abs(np.log(values / wanted)) < 1.0)
+
+
+def test_members_that_agree_have_no_deviation(training, samples):
+    label = samples[2].label
+    found = with_members([label, label])
+    for _, blocks in found.groups():
+        assert not blocks.uncertainty.any()
+        assert not blocks.members.any()
