@@ -10,6 +10,7 @@ deviations is learned from a validation set.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -21,7 +22,8 @@ from jaxtyping import Float
 GRAMS = "grams"
 # The prior's precision in units of the data's, of each feature: on h-BN and WSe2 from 1e-6 to 0.1 deviations tell errors alike.
 PRIOR = 1e-3
-_TINY = 1e-12
+# Of the mean over features: as much of the data as any has, at least.
+_HARDLY = 1e-3
 
 
 def keep_grams(network: nn.Module, name: str, grams: dict[str, jax.Array]) -> None:
@@ -56,9 +58,10 @@ def draw_rows(
         Of shape ``(*shape, features)``, of covariance (gram + prior)⁻¹.
     """
     diagonal = np.einsum("...ff->...f", grams)
-    largest = diagonal.max(axis=-1, keepdims=True)
-    # What never occurs has deviations as what hardly does.
-    unit = np.sqrt(np.maximum(diagonal, 1e-6 * largest + _TINY))
+    mean = diagonal.mean(axis=-1, keepdims=True)
+    # What never occurs has deviations as what hardly does; where nothing does, nothing is drawn.
+    unit = np.sqrt(np.maximum(diagonal, _HARDLY * mean))
+    unit = np.where(unit > 0, unit, np.inf)
     scaled = grams / (unit[..., :, None] * unit[..., None, :])
     values, vectors = np.linalg.eigh(scaled + PRIOR * np.eye(grams.shape[-1]))
     root = vectors / np.sqrt(np.maximum(values, PRIOR))[..., None, :] / unit[..., :, None]
@@ -67,7 +70,12 @@ def draw_rows(
 
 
 def draw_last_layers(
-    network: nn.Module, params: dict[str, Any], grams: dict[str, Any], count: int, seed: int
+    network: nn.Module,
+    params: dict[str, Any],
+    grams: dict[str, Any],
+    noise: Mapping[str, float],
+    count: int,
+    seed: int,
 ) -> dict[str, Any]:
     """Draw the weights of the readouts of a shallow ensemble from their posterior.
 
@@ -75,6 +83,7 @@ def draw_last_layers(
         network: what has them.
         params: its weights; those of the readouts are the mean of what is drawn.
         grams: what `keep_grams` kept, summed over the training set.
+        noise: root mean square error of what each readout gives, on the training set.
         count: of members, two at least.
         seed: of the random numbers.
 
@@ -87,7 +96,8 @@ def draw_last_layers(
     for key, matrices in sorted(grams.items()):
         name = key.removesuffix("_grams")
         mean = jax.tree.map(np.asarray, params["params"][name])
-        deviations = getattr(bound, name).draw(mean, matrices, count, random)
+        drawn_rows = getattr(bound, name).draw(mean, matrices, count, random)
+        deviations = jax.tree.map(lambda rows, of=noise[name]: of * rows, drawn_rows)
         drawn[name] = jax.tree.map(_about, mean, deviations)
     return drawn
 

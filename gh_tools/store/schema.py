@@ -327,7 +327,7 @@ DOMAIN = tuple(
 )
 CALIBRATION = (
     Field(
-        "calibration/onsite/<Z>",
+        "calibration/onsite/<Z>/factor",
         "C",
         "float",
         "",
@@ -335,7 +335,7 @@ CALIBRATION = (
         False,
     ),
     Field(
-        "calibration/pairs/<Zi>-<Zj>",
+        "calibration/pairs/<Zi>-<Zj>/factor",
         "r C",
         "float",
         "",

@@ -69,8 +69,8 @@ class Calibration:
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Give the factors of irreps as arrays for a store."""
-        onsite = {f"calibration/onsite/{z}": table for z, table in self.onsite.items()}
-        pairs = {f"calibration/pairs/{i}-{j}": table for (i, j), table in self.pairs.items()}
+        onsite = {f"calibration/onsite/{z}/factor": table for z, table in self.onsite.items()}
+        pairs = {f"calibration/pairs/{i}-{j}/factor": table for (i, j), table in self.pairs.items()}
         return {key: np.asarray(table, np.float32) for key, table in (onsite | pairs).items()}
 
     @classmethod
@@ -83,11 +83,11 @@ class Calibration:
         spectra = {name: factors[name] for name in SPECTRA if name in factors}
         onsite, pairs = {}, {}
         for z, irreps in layout.onsite.items():
-            key = f"calibration/onsite/{z}"
+            key = f"calibration/onsite/{z}/factor"
             known = store[key] if key in store else np.full(irreps.size, factors.get("onsite", 1.0))
             onsite[z] = known
         for (zi, zj), irreps in layout.pair.items():
-            key = f"calibration/pairs/{zi}-{zj}"
+            key = f"calibration/pairs/{zi}-{zj}/factor"
             plain = np.full((1, irreps.size), factors.get("pairs", 1.0))
             pairs[zi, zj] = store[key] if key in store else plain
         return cls(onsite, pairs, spectra)

@@ -221,12 +221,12 @@ class Training:
             return None, {}
         size = self.devices.per_device
         plan = plan_epoch(self.buckets, size, config.seed, 0)
-        graphs = (
-            collate([self.samples[member] for member in members], padded).graph
+        batches = (
+            collate([self.samples[member] for member in members], padded)
             for padded, members in plan
         )
         shallow = shallow_ensemble(
-            self.model, best, graphs, len(plan), self.validation, config.last_layers, config.seed
+            self.model, best, batches, len(plan), self.validation, config.last_layers, config.seed
         )
         return shallow.calibration, shallow.last_layers
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from gh_tools.console import track
@@ -14,6 +15,7 @@ from gh_tools.model.ensemble import of_last_layers, with_last_layers
 from gh_tools.model.last_layer import GRAMS, draw_last_layers
 from gh_tools.trained_model.calibration import Calibration
 from gh_tools.trained_model.runtime import compiler_options
+from gh_tools.training.data.batches import Batch
 from gh_tools.training.objective.validation import Validation
 
 
@@ -32,8 +34,8 @@ class ShallowEnsemble(NamedTuple):
 def shallow_ensemble(
     network: nn.Module,
     params: Any,
-    graphs: Iterable[Any],
-    n_graphs: int,
+    batches: Iterable[Batch],
+    n_batches: int,
     validation: Validation,
     members: int,
     seed: int,
@@ -43,23 +45,34 @@ def shallow_ensemble(
     Args:
         network: what was trained.
         params: its weights.
-        graphs: of the training set, in batches of few sizes.
-        n_graphs: how many.
+        batches: of the training set, of few sizes.
+        n_batches: how many.
         validation: the validation part.
         members: how many, two at least.
         seed: of the random numbers.
     """
 
-    def grams_of(params: Any, graph: Any) -> Any:
-        return network.apply(params, graph, mutable=[GRAMS])[1][GRAMS]
+    def sums(params: Any, batch: Batch) -> Any:
+        prediction, kept = network.apply(params, batch.graph, mutable=[GRAMS])
+        squares = [
+            jnp.stack([jnp.sum((weight > 0) * (found - wanted) ** 2), jnp.sum(weight > 0)])
+            for found, wanted, weight in (
+                (prediction.onsite, batch.onsite, batch.onsite_weight),
+                (prediction.pairs, batch.pairs, batch.pairs_weight),
+            )
+        ]
+        return kept[GRAMS], squares
 
-    compiled = jax.jit(grams_of, compiler_options=compiler_options())
-    grams: Any = None
-    for graph in track(graphs, "drawing last layers", n_graphs):
+    compiled = jax.jit(sums, compiler_options=compiler_options())
+    total: Any = None
+    for batch in track(batches, "drawing last layers", n_batches):
         # In double precision on the host: sums of many squares.
-        found = jax.tree.map(lambda one: np.asarray(one, float), compiled(params, graph))
-        grams = found if grams is None else jax.tree.map(np.add, grams, found)
-    last_layers = draw_last_layers(network, params, grams, members, seed)
+        found = jax.tree.map(lambda one: np.asarray(one, float), compiled(params, batch))
+        total = found if total is None else jax.tree.map(np.add, total, found)
+    grams, squares = total
+    onsite, pairs = (float(np.sqrt(square / max(count, 1))) for square, count in squares)
+    noise = {"onsite_readout": onsite, "bond_readout": pairs, "pair_readout": pairs}
+    last_layers = draw_last_layers(network, params, grams, noise, members, seed)
     predict = jax.jit(
         of_last_layers(network.apply, params, last_layers), compiler_options=compiler_options()
     )

@@ -37,18 +37,15 @@ def test_intervals_hold_their_part_of_the_validation_set(training, outcome):
     predict = jax.jit(of_last_layers(training.model.apply, best, outcome.last_layers))
     every = jax.device_put(with_last_layers(best, outcome.last_layers))
     validation, calibration = training.validation, outcome.calibration
-    inside, width = [], []
+    inside = []
     for _, sample, onsite, pairs in validation._irreps(every, predict):
         ensemble = validation._ensemble(sample, onsite, pairs, calibration)
         for (_, found), (_, label) in zip(ensemble.groups(), sample.label.groups(), strict=True):
             error = abs(found.hamiltonian - label.hamiltonian)
             counts = np.maximum(error, found.uncertainty) > 1e-4
             inside.append((error <= 1.645 * found.uncertainty)[counts])
-            width.append([np.mean(found.uncertainty[counts] ** 2), np.mean(error[counts] ** 2)])
     # Elements are sums of several irreps: a few per cent beside the nine tenths.
     assert 0.82 < np.mean(np.concatenate(inside)) < 0.99
-    deviation, error = np.sqrt(np.mean(width, axis=0))
-    assert 0.3 < deviation / error < 3
     assert set(calibration.spectra) == {"shift", "eigenvalues"}
     assert all(factor > 0 for factor in calibration.spectra.values())
 

@@ -28,9 +28,9 @@ from gh_tools.training.objective.metrics import Reference
 HELD = 0.9
 # So many standard deviations is the limit of the interval.
 _LIMIT = float(norm.ppf(0.5 + 0.5 * HELD))
-# Components that a factor is found from, at least; of fewer it is that of a larger group.
-_ENOUGH = 50
-# Scaled irreps of smaller errors and deviations, which are zero by symmetry, tell nothing.
+# Components that a factor is found from, at least: of fewer, none can be the limit of an interval that holds nine tenths.
+_ENOUGH = 10
+# Scaled irreps in which members differ by less are zero by symmetry, or beyond the reach of what is learned: no factor helps.
 _NOTHING = 1e-6
 
 
@@ -105,17 +105,18 @@ class IrrepErrors:
         def of(key: Any, group: int | None = None) -> list[np.ndarray]:
             return [r for (own, g, _), r in ratios.items() if own == key and group in (None, g)]
 
+        def of_all(kind: Any) -> float:
+            return _factor([r for (own, *_), r in ratios.items() if own in kind], 1.0)
+
         onsite, pairs = {}, {}
         for z, groups in self._onsite.items():
-            fallback = _factor(of(z), 1.0)
+            fallback = _factor(of(z), of_all(self._onsite))
             found = [_factor(of(z, g), fallback) for g in range(groups.max() + 1)]
             onsite[z] = np.array(found)[groups]
         for key, groups in self._pairs.items():
             bins = [k for own, _, k in ratios if own == key]
-            if not bins:
-                continue
-            fallback = _factor(of(key), 1.0)
-            table = np.empty((1 + max(bins), groups.max() + 1))
+            fallback = _factor(of(key), of_all(self._pairs))
+            table = np.empty((1 + max(bins, default=0), groups.max() + 1))
             for group in range(table.shape[1]):
                 of_group = [ratios.get((key, group, k), np.zeros(0)) for k in range(len(table))]
                 table[:, group] = [_nearest(of_group, k, fallback) for k in range(len(table))]
@@ -134,10 +135,10 @@ def _ratio(
     members: Float[np.ndarray, "members rows K"],
     weight: Float[np.ndarray, "rows K"],
 ) -> Float[np.ndarray, "rows K"]:
-    """Return errors over deviations; NaN where a component does not exist, or both are nothing."""
+    """Return errors over deviations; NaN where a component does not exist, or the members do not differ in it."""
     error = np.abs(members.mean(axis=0) - wanted)
     deviation = members.std(axis=0, ddof=1)
-    counts = (weight > 0) & (np.maximum(error, deviation) > _NOTHING)
+    counts = (weight > 0) & (deviation > _NOTHING)
     return np.where(counts, error / np.maximum(deviation, _NOTHING), np.nan)
 
 
@@ -152,9 +153,12 @@ def _nearest(of_bins: Sequence[np.ndarray], k: int, fallback: float) -> float:
 
 def _factor(ratios: Sequence[np.ndarray], fallback: float) -> float:
     """Return the factor by which the interval holds its part of the components; of too few the fallback."""
-    if sum(map(len, ratios)) < _ENOUGH:
+    count = sum(map(len, ratios))
+    if count < _ENOUGH:
         return fallback
-    return float(np.quantile(np.concatenate(ratios), HELD)) / _LIMIT or fallback
+    # Of n errors that are as likely as the next one, this many hold it with that probability.
+    held = min(1.0, np.ceil((count + 1) * HELD) / count)
+    return float(np.quantile(np.concatenate(ratios), held)) / _LIMIT or fallback
 
 
 def eigenvalue_calibration(ensembles: Iterable[tuple[Hamiltonian, Reference]]) -> dict[str, float]:
