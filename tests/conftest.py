@@ -11,6 +11,11 @@ import numpy as np
 
 # As the commands have it: else GPUs multiply float32 matrices with 10 bits of mantissa.
 os.environ.setdefault("JAX_DEFAULT_MATMUL_PRECISION", "highest")
+# Programs of tests run for moments: they are compiled quickly rather than well, in processes of commands as well.
+os.environ.setdefault(
+    "XLA_FLAGS",
+    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
+)
 
 # Started in the background, or as a worker of xdist, Python ignores Ctrl-C and hands that down to the
 # commands that tests interrupt.

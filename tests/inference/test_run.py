@@ -236,7 +236,7 @@ def test_killed_amid_a_structure_on_two_devices_and_gone_on_with_one(
 ):
     path = tmp_path / "x.predicted.zarr"
     parts = tmp_path / "x.predicted.zarr.partial/parts"
-    flags = "--xla_force_host_platform_device_count=2"
+    flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=2"
     process = subprocess.Popen(
         [sys.executable, "-c", SCRIPT, random_model, large, path],
         env={**os.environ, "XLA_FLAGS": flags},
