@@ -131,10 +131,6 @@ def main(
     model_store = open_store(model, "model")
     stores = [open_store(source, KINDS) for source in sources]
     sets = [read_structures(store) for store in stores]
-    claim_stores(
-        paths, [*sources, model], overwrite=overwrite, resume=resume, shared=shard is not None
-    )
-
     from gh_tools.inference.checks import charged_like, check_structures, select_part
 
     basis = Basis.from_arrays(model_store)
@@ -142,9 +138,14 @@ def main(
         check_structures(store, found, basis)
     sets = [charged_like(model_store, found) for found in sets]
     if part is not None:
-        sets = [
-            select_part(model_store, *both, part.value) for both in zip(stores, sets, strict=True)
-        ]
+        sets = select_part(model_store, stores, sets, part.value)
+        # Of several stores, those that have none of the part are left out.
+        kept = [index for index, found in enumerate(sets) if len(found)]
+        stores, sets = [stores[index] for index in kept], [sets[index] for index in kept]
+        paths = [paths[index] for index in kept]
+    claim_stores(
+        paths, [*sources, model], overwrite=overwrite, resume=resume, shared=shard is not None
+    )
     outside: list[Found]
     outside = _outside(model_store, sets) if share[0] == 1 or strict else [{} for _ in sets]
     if strict:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from gh_tools.console import log
@@ -76,7 +78,9 @@ def charged_like(model: Store, structures: Structures) -> Structures:
     return structures
 
 
-def select_part(model: Store, store: Store, structures: Structures, part: str) -> Structures:
+def select_part(
+    model: Store, stores: Sequence[Store], sets: Sequence[Structures], part: str
+) -> list[Structures]:
     """Choose the structures that a model's training put into one part of the split.
 
     A structure is known by its atoms, cell and charge, under whatever name; so none is chosen that has only the
@@ -84,9 +88,12 @@ def select_part(model: Store, store: Store, structures: Structures, part: str) -
 
     Args:
         model: the model store.
-        store: where the structures come from.
-        structures: to choose from.
+        stores: where the structures come from.
+        sets: the structures of each, to choose from.
         part: ``train``, ``validation`` or ``test``.
+
+    Returns:
+        Those of each store that are in the part; of some of several stores there may be none.
 
     Raises:
         DataError: none of them is in that part, one has the name of another structure, or the model does not
@@ -98,11 +105,29 @@ def select_part(model: Store, store: Store, structures: Structures, part: str) -
             "it anew, or give the structures of the part without --part"
         )
     known = read_structures(model)
+    members = set(model[f"split/{part}"].tolist())
+    found = [
+        structures.select(_chosen(model, known, members, store, structures))
+        for store, structures in zip(stores, sets, strict=True)
+    ]
+    if not any(map(len, found)):
+        where = ", ".join(str(store.path) for store in stores)
+        names = ", ".join(known.names[index] for index in sorted(members)[:3]) or "empty"
+        raise DataError(
+            f"{where}: no structure is in the {part} part of {model.path} ({names}); give the structures that the model "
+            "was trained with"
+        )
+    return found
+
+
+def _chosen(
+    model: Store, known: Structures, members: set[int], store: Store, structures: Structures
+) -> list[int]:
+    """Return the indices of the structures that are members of a model's."""
     number = copies([*known.atoms, *structures.atoms])
     places: dict[int, list[int]] = {}
     for index, group in enumerate(number[: len(known)].tolist()):
         places.setdefault(group, []).append(index)
-    members = set(model[f"split/{part}"].tolist())
     named, charges = set(known.names), known.charges
     chosen = []
     rows = zip(structures.names, structures.charges, number[len(known) :].tolist(), strict=True)
@@ -117,10 +142,4 @@ def select_part(model: Store, store: Store, structures: Structures, part: str) -
             )
         if members.intersection(same):
             chosen.append(index)
-    if not chosen:
-        found = ", ".join(known.names[index] for index in sorted(members)[:3]) or "empty"
-        raise DataError(
-            f"{store.path}: none of its structures is in the {part} part of {model.path} ({found}); "
-            "give the structures that the model was trained with"
-        )
-    return structures.select(chosen)
+    return chosen

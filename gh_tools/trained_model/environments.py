@@ -35,7 +35,7 @@ FARTHEST = 1000.0
 # Left-out distances count as no smaller: of copies of one structure nothing is left but rounding.
 _LEAST_DISTANCE = 0.05
 
-Described = tuple[Int[np.ndarray, " atoms"], Float[np.ndarray, "atoms features"]]
+Described = tuple[Int[np.ndarray, " _atoms"], Float[np.ndarray, "_atoms _features"]]
 
 
 @dataclass(frozen=True)

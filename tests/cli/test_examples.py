@@ -13,6 +13,7 @@ DOCUMENTS = ROOT / "share/gh_tools/docs"
 CELL = "--set size=[1,1] --set orthogonal=false --set se_vacancies=0"
 # What makes an example small; all else is run as it stands.
 REDUCED = {
+    " -n 20 -o next": " -n 2 -o next",
     "-n 40": "-n 2",
     "-n 100": "-n 6",
     "size=[2,2]": "size=[1,1]",
@@ -23,7 +24,7 @@ REDUCED = {
     "--plot posterior.png": "--plot posterior.png --chains 2 --draws 200 --tune 200",
 }
 # In the order in which one makes what the next reads.
-ORDER = "tools build label info fit-scaleshift train infer overlap eval dos bands ldos transport bayes export import".split()
+ORDER = "tools build label info fit-scaleshift train infer overlap eval select dos bands ldos transport bayes export import".split()
 
 
 def reduced(line):

@@ -76,7 +76,8 @@ BEFORE = {
     "large-structures": [f"{CELL} -o device.structures.zarr"],
     "other-codes": ["gh-build silicon.cif -o large.structures.zarr"],
     "training": [
-        "gh-fit-scaleshift wse2.hamiltonians.zarr --fractions 0.5,0.25,0.25 --seed 1 --no-onsite-fit -o new.scaleshift.zarr"
+        f"{CELL} -o large.structures.zarr",
+        "gh-fit-scaleshift wse2.hamiltonians.zarr --fractions 0.5,0.25,0.25 --seed 1 --no-onsite-fit -o new.scaleshift.zarr",
     ],
 }
 

@@ -123,15 +123,19 @@ def _write_scaleshift(path: Path, labels: Path) -> Path:
 
 
 def _write_model(path: Path, scaleshift: Path) -> Path:
+    import jax
+
     from gh_tools.labels.split import Split
     from gh_tools.model.build import build_model
     from gh_tools.model.graph import build_graph
     from gh_tools.model.initial import draw_weights
     from gh_tools.orbitals.basis import Basis
+    from gh_tools.orbitals.irreps import IrrepLayout
     from gh_tools.scaleshift.scaleshift import ScaleShift
     from gh_tools.store.partial import PartialStore
     from gh_tools.store.provenance import Provenance
     from gh_tools.store.read import open_store
+    from gh_tools.trained_model.calibration import Calibration
     from gh_tools.trained_model.store import save_model
     from gh_tools.training.config import TrainConfig
 
@@ -140,6 +144,18 @@ def _write_model(path: Path, scaleshift: Path) -> Path:
     config = TrainConfig.model_validate({"model": NETWORK})
     graph = build_graph(structures().atoms[0], table, config.model.cutoffs(table))
     weights = draw_weights(build_model(config.model, table), graph, 0)
+    # As if last layers had been drawn about the network, and calibrated.
+    readouts = [name for name in weights["params"] if name.endswith("readout")]
+    last_layers = {
+        name: jax.tree.map(lambda leaf: np.stack([leaf, leaf + 0.1]), weights["params"][name])
+        for name in readouts
+    }
+    layout = IrrepLayout(table)
+    calibration = Calibration(
+        {z: np.full(irreps.size, 2.0) for z, irreps in layout.onsite.items()},
+        {key: np.full((3, irreps.size), 3.0) for key, irreps in layout.pair.items()},
+        {"shift": 2.0, "eigenvalues": 1.5},
+    )
     return save_model(
         PartialStore(path, Provenance("gh-train", inputs=[store])),
         basis=table,
@@ -147,6 +163,8 @@ def _write_model(path: Path, scaleshift: Path) -> Path:
         split=Split.from_arrays(store),
         structures=structures(),
         params={"hamiltonian": weights},
+        last_layers=last_layers,
+        calibration=calibration,
         history={name: np.arange(4.0) for name in ("step", "hamiltonian", "learning_rate")},
         attributes={
             "config": config.model_dump(mode="json"),

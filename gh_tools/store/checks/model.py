@@ -72,7 +72,7 @@ def check_scaleshift(store: Store, group: str) -> Iterator[str]:
 
 def check_weights(store: Store) -> Iterator[str]:
     """Find weights that are not finite, and columns of the history of different lengths."""
-    for group in ("parameters/", "parameters_eigenvalue/"):
+    for group in ("parameters/", "parameters_eigenvalue/", "last_layers/"):
         for key in store.keys(group):
             if store.dtype(key).kind != "f":
                 yield f"{key}: expected float values, found {store.dtype(key)}"
@@ -86,6 +86,22 @@ def check_weights(store: Store) -> Iterator[str]:
             lengths.add(store.shape(key)[0])
     if len(lengths) > 1:
         yield "history: expected columns of one length, found others"
+
+
+def check_calibration(store: Store) -> Iterator[str]:
+    """Find factors of uncertainties that are not positive, or not as many as the blocks have irreps."""
+    orbitals, spins = n_orbitals(store), store.attributes.get("spins", 1)
+    for key in store.keys("calibration/"):
+        yield from within(store, key, 0.0, open_below=True)
+        kind, elements = key.split("/")[1:3]
+        numbers = [int(z) for z in elements.split("-")]
+        if not set(numbers) <= orbitals.keys():
+            yield f"{key}: expected elements of the basis table, found another"
+            continue
+        k = [orbitals[z] for z in numbers]
+        size = spins * (k[0] * (k[0] + 1) // 2 if kind == "onsite" else k[0] * k[-1])
+        if store.shape(key)[-1] != size or 0 in store.shape(key):
+            yield f"{key}: expected {size} factors, one an irrep's component, found shape {store.shape(key)}"
 
 
 def check_environments(store: Store) -> Iterator[str]:

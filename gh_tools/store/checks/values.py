@@ -6,7 +6,12 @@ from collections.abc import Iterator
 
 from gh_tools.store.checks.bands import check_bands
 from gh_tools.store.checks.basis import check_basis, check_block_shapes, check_overlap_functions
-from gh_tools.store.checks.model import check_environments, check_scaleshift, check_weights
+from gh_tools.store.checks.model import (
+    check_calibration,
+    check_environments,
+    check_scaleshift,
+    check_weights,
+)
 from gh_tools.store.checks.structures import check_split, check_structures
 from gh_tools.store.contents import Store
 
@@ -30,6 +35,7 @@ def check_values(store: Store) -> Iterator[str]:
         yield from check_scaleshift(store, "scaleshift/" if store.kind == "model" else "")
     if store.kind == "model":
         yield from check_weights(store)
+        yield from check_calibration(store)
         yield from check_environments(store)
     if store.kind in ("hamiltonians", "overlap"):
         yield from check_block_shapes(store)
