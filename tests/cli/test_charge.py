@@ -175,7 +175,7 @@ def test_a_part_of_the_split_is_known_by_its_structures(folder, call, tmp_path):
     done = call(f"{infer} test", tmp_path)
     assert done.returncode == 65 and "no structure is in the test part" in done.stderr
     # Of several stores, the one that has some is predicted.
-    other = rewritten(folder, tmp_path / "z.zarr", lambda found: found.select([0]))
+    other = rewritten(folder, tmp_path / "z.zarr", lambda found: found.select([1]))
     for order in (f"x.zarr {other}", f"{other} x.zarr"):
         done = call(f"{infer} train".replace("x.zarr", order), tmp_path)
         assert done.returncode == 0 and done.stderr.count("would predict") == 1, done.stderr
