@@ -168,9 +168,9 @@ def eigenvalue_calibration(ensembles: Iterable[tuple[Hamiltonian, Reference]]) -
         ensembles: predictions of `with_members`, each with the eigenvalues of its label.
 
     Returns:
-        ``shift``: of the part that all eigenvalues within 5 eV of E_F share, errors over deviations of members, which are as few
-        as structures: their root mean square, times what Student's distribution adds for so few; ``eigenvalues``: of
-        what is left, such that the interval holds its part. 1 where members do not deviate.
+        ``shift``: of the part that all eigenvalues within 5 eV of E_F share, the root mean square of errors over deviations of
+        members; ``eigenvalues``: of what is left, such that the interval holds its part. Both times what Student's distribution adds
+        for so few structures, because a structure's eigenvalues err together. 1 where members do not deviate.
     """
     shifts: list[float] = []
     ratios: list[Float[np.ndarray, " _n"]] = []
@@ -191,8 +191,8 @@ def eigenvalue_calibration(ensembles: Iterable[tuple[Hamiltonian, Reference]]) -
         deviations = left.std(axis=0, ddof=1)[weights > 0]
         errors = np.abs(error - shared)[weights > 0]
         ratios.append(errors[deviations > 0] / deviations[deviations > 0])
-    student = t.ppf(0.5 + 0.5 * HELD, len(shifts)) / _LIMIT if shifts else 1.0
+    student = t.ppf(0.5 + 0.5 * HELD, len(ratios)) / _LIMIT if ratios else 1.0
     rms = float(np.sqrt(np.mean(np.square(shifts)))) if shifts else 0.0
     every = np.concatenate(ratios) if ratios else np.zeros(0)
     factor = float(np.quantile(every, HELD)) / _LIMIT if every.size else 0.0
-    return {"shift": float(student * rms) or 1.0, "eigenvalues": factor or 1.0}
+    return {"shift": float(student * rms) or 1.0, "eigenvalues": float(student * factor) or 1.0}

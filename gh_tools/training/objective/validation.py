@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from gh_tools.console import log
 from gh_tools.orbitals.blocks import Hamiltonian
 from gh_tools.orbitals.bond_frame import Frame
 from gh_tools.orbitals.irreps import IrrepLayout
@@ -29,6 +30,8 @@ from gh_tools.training.objective.metrics import Reference, eigenvalue_mae, hamil
 # Structures that tell how far uncertainties of matrix elements are off, and of eigenvalues, at most; of the latter at so many
 # k-points, because a structure's errors are much the same at all of them.
 CALIBRATED, SOLVED, KPOINTS = 32, 16, 2
+# With fewer, uncertainties of what a whole structure has are calibrated badly.
+ENOUGH = 8
 
 
 class Validation:
@@ -93,6 +96,13 @@ class Validation:
             What the members' differences are multiplied with to be uncertainties of matrix elements, and of eigenvalues, with members
             scaled so.
         """
+        if len(self.samples) < ENOUGH:
+            log.warning(
+                "error bars are calibrated on %d validation structures: those of eigenvalues, E_F and gaps are hardly known; "
+                "%d or more would tell (gh-fit-scaleshift --fractions)",
+                len(self.samples),
+                ENOUGH,
+            )
         errors = IrrepErrors(self.layout, self.frame)
         for index, sample, onsite, pairs in self._irreps(params, predict):
             if index < CALIBRATED:
