@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from gh_tools.console import log
+from gh_tools.console import log, track
 from gh_tools.orbitals.blocks import Hamiltonian
 from gh_tools.orbitals.bond_frame import Frame
 from gh_tools.orbitals.irreps import IrrepLayout
@@ -113,7 +113,8 @@ class Validation:
             for index, sample, onsite, pairs in self._irreps(params, predict)
             if index < SOLVED
         )
-        return replace(found, spectra=eigenvalue_calibration(ensembles))
+        shown = track(ensembles, "calibrating error bars", min(SOLVED, len(self.samples)))
+        return replace(found, spectra=eigenvalue_calibration(shown))
 
     def _ensemble(
         self, sample: LabelledSample, onsite, pairs, calibration: Calibration
