@@ -252,7 +252,7 @@ class Predictor:
             return [irreps.to_blocks(values).astype(np.float32)]
         members = scaled.swapaxes(0, 1)
         if self.calibration is not None:
-            members = self.calibration.spread_onsite(number, members)
+            members = self.calibration.calibrated_onsite(number, members)
         values = terms.shift + terms.scale * members
         blocks = np.stack([irreps.to_blocks(own) for own in values])
         return [part.astype(np.float32) for part in of_ensemble(blocks)[: len(self._fields)]]

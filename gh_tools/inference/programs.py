@@ -215,6 +215,6 @@ def _compose(
     if calibration is None:
         found = (blocks(scaled),)
     else:
-        own = calibration.spread_pairs(key, scaled[..., : irreps.size], distance)
+        own = calibration.calibrated_pairs(key, scaled[..., : irreps.size], distance)
         found = of_ensemble(jax.vmap(blocks)(own))
     return [part.astype(jnp.float32) for part in found]

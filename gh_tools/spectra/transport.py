@@ -392,11 +392,11 @@ def repeated_along(hamiltonian: Hamiltonian, axis: int, count: int) -> Hamiltoni
         i, j, shift = (np.concatenate(part) for part in zip(*parts, strict=True))
         h, s = (stack(matrix, np.arange(len(i))) for matrix in (one.hamiltonian, one.overlap))
         # Of like atoms the direction that is stored may be the other one now.
-        turned = ~canonical(i, j, shift, large.numbers)
-        i, j = np.where(turned, j, i), np.where(turned, i, j)
-        shift = np.where(turned[:, None], -shift, shift)
+        exchanged = ~canonical(i, j, shift, large.numbers)
+        i, j = np.where(exchanged, j, i), np.where(exchanged, i, j)
+        shift = np.where(exchanged[:, None], -shift, shift)
         h, s = (
-            None if m is None else np.where(turned[:, None, None], m.swapaxes(-1, -2), m)
+            None if m is None else np.where(exchanged[:, None, None], m.swapaxes(-1, -2), m)
             for m in (h, s)
         )
         pairs[pair] = PairBlocks(i, j, shift, h, s)

@@ -37,13 +37,13 @@ class Calibration:
     )
     spectra: Mapping[str, float] = field(default_factory=dict)
 
-    def spread_onsite(
+    def calibrated_onsite(
         self, number: int, scaled: Float[Any, "members atoms components"]
     ) -> Float[Any, "members atoms components"]:
         """Return the members' scaled irreps of one element's on-site blocks, as far apart as they are wrong."""
-        return _spread(scaled, self.onsite.get(number, 1.0))
+        return _calibrated(scaled, self.onsite.get(number, 1.0))
 
-    def spread_pairs(
+    def calibrated_pairs(
         self,
         key: SpeciesPair,
         scaled: Float[Any, "members pairs components"],
@@ -65,7 +65,7 @@ class Calibration:
         below = xp.clip(xp.floor(place).astype(int), 0, max(last - 1, 0))
         part = (place - below)[:, None]
         factor = (1 - part) * table[below] + part * table[xp.minimum(below + 1, last)]
-        return _spread(scaled, factor)
+        return _calibrated(scaled, factor)
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Give the factors of irreps as arrays for a store."""
@@ -103,6 +103,6 @@ def of_ensemble(blocks: Float[Any, "members *spin rows k_i k_j"]) -> tuple[Any, 
     return mean, blocks.std(axis=0, ddof=1), members
 
 
-def _spread(scaled: Float[Any, "members rows components"], factor: Any) -> Any:
+def _calibrated(scaled: Float[Any, "members rows components"], factor: Any) -> Any:
     mean = scaled.mean(axis=0)
     return mean + factor * (scaled - mean)

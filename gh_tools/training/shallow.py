@@ -1,4 +1,4 @@
-"""The shallow ensemble about a trained network: last layers from their posterior, and how far their spread is off."""
+"""The shallow ensemble about a trained network: last layers from their posterior, and how far their deviation is off."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def shallow_ensemble(
     members: int,
     seed: int,
 ) -> ShallowEnsemble:
-    """Draw the last layers of a shallow ensemble, and calibrate its spread.
+    """Draw the last layers of a shallow ensemble, and calibrate its deviation.
 
     Args:
         network: what was trained.

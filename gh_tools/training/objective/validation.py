@@ -125,11 +125,11 @@ class Validation:
         for index, (z, irreps) in enumerate(self.layout.onsite.items()):
             chosen = np.flatnonzero(sample.graph.species == index)
             part = np.ix_(np.arange(len(onsite)), chosen, np.arange(irreps.size))
-            onsite[part] = calibration.spread_onsite(z, onsite[part])
+            onsite[part] = calibration.calibrated_onsite(z, onsite[part])
         for index, (key, irreps) in enumerate(self.layout.pair.items()):
             chosen = np.flatnonzero(sample.graph.pair_type == index)
             part = np.ix_(np.arange(len(pairs)), chosen, np.arange(irreps.size))
-            pairs[part] = calibration.spread_pairs(key, pairs[part], distance[chosen])
+            pairs[part] = calibration.calibrated_pairs(key, pairs[part], distance[chosen])
         return with_members(
             [self._composed(sample, *both) for both in zip(onsite, pairs, strict=True)]
         )
