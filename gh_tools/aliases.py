@@ -28,6 +28,7 @@ _ALWAYS = tuple(
     (re.compile(old), new)
     for old, new in (
         (r"solver/levels", "solver/eigenvalues"),
+        (r"(pairs/\d+-\d+)/shift", r"\1/cell_offset"),
         (r"(parameters(?:_eigenvalue)?)/ends_([01])/(.+)", r"\1/embed_pairs_\2/\3"),
     )
 )

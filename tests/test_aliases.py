@@ -10,9 +10,11 @@ from gh_tools.aliases import array_path, renamed_keys
 from gh_tools.cli.configuration import load_config
 from gh_tools.cli.fit_scaleshift import app
 from gh_tools.errors import UsageError
+from gh_tools.store.provenance import Provenance
 from gh_tools.store.read import open_store
 from gh_tools.training.config import TrainConfig
 from tests.faults.mutate import seal
+from tests.store.small import TABLE, write_parts
 
 
 def test_arrays_of_schema_1_have_todays_names():
@@ -24,10 +26,40 @@ def test_arrays_of_schema_1_have_todays_names():
     assert array_path("onsite/74/mean", 2) == "onsite/74/mean"
     for schema in (1, 2):
         assert array_path("solver/levels", schema) == "solver/eigenvalues"
+        assert array_path("pairs/34-74/shift", schema) == "pairs/34-74/cell_offset"
+        # The shift of a scale-shift has its name.
+        for same in ("bond_pairs/34-74/shift", "onsite/74/shift", "pairs/34-74/shift_length"):
+            assert array_path(same, schema) == same
         assert (
             array_path("parameters/ends_1/tensors/kernel", schema)
             == "parameters/embed_pairs_1/tensors/kernel"
         )
+
+
+def test_labels_with_paths_of_before_open(small_stores, tmp_path):
+    before = shutil.copytree(small_stores["hamiltonians"], tmp_path / "before.hamiltonians.zarr")
+    for path in list(before.glob("pairs/*/cell_offset")):
+        path.rename(path.with_name("shift"))
+    seal(before)
+    _have_the_same(before, small_stores["hamiltonians"])
+
+
+def test_unfinished_labels_with_paths_of_before_are_joined(tmp_path):
+    writers = [
+        write_parts(tmp_path / f"{name}.zarr", Provenance("gh-label")) for name in ("now", "before")
+    ]
+    for file in writers[1].partial.folder.glob("*.npz"):
+        with np.load(file) as part:
+            arrays = {key.replace("cell_offset", "shift"): part[key] for key in part}
+        np.savez(file, **arrays)
+    _have_the_same(*(writer.publish(TABLE, {"spins": 1}) for writer in writers[::-1]))
+
+
+def _have_the_same(one, other):
+    found, expected = open_store(one), open_store(other)
+    assert found.keys() == expected.keys()
+    for key in expected.keys():
+        np.testing.assert_array_equal(found[key], expected[key])
 
 
 def test_a_model_with_paths_of_before_opens(random_bond_model, tmp_path):
@@ -37,10 +69,7 @@ def test_a_model_with_paths_of_before_opens(random_bond_model, tmp_path):
         path = before / "parameters" / f"embed_pairs_{number}"
         path.rename(path.with_name(f"ends_{number}"))
     seal(before)
-    found, expected = open_store(before), open_store(random_bond_model)
-    assert found.keys() == expected.keys()
-    for key in expected.keys():
-        np.testing.assert_array_equal(found[key], expected[key])
+    _have_the_same(before, random_bond_model)
 
 
 def test_keys_of_before(tmp_path):

@@ -17,8 +17,8 @@ INTERCEPT, SIGMA, R2 = "Intercept", "sigma", "R2"
 # A column is taken for a combination of others if less than this part of its variance is its own:
 # float32 columns leave 1e-14, honest ones far more.
 _OWN_VARIANCE = 1e-9
-# A spread is rounding if it is smaller than this part of the values.
-_SPREAD = 1e-12
+# A standard deviation is rounding if it is smaller than this part of the values.
+_LEAST_DEVIATION = 1e-12
 # Between these coefficients are numbers that floating point has room for, squares of deviations and all.
 _LEAST, _MOST = 1e-290, 1e290
 _STRONG_INFLATION = 10.0  # customary limit of the variance inflation factor
@@ -213,15 +213,15 @@ def _check_finite(table: Table, name: str) -> None:
 
 
 def _center_and_scale(values: np.ndarray, centred: bool) -> tuple[Any, Any]:
-    """Return mean and spread: of columns arrays, of one column numbers."""
+    """Return mean and standard deviation: arrays for columns, numbers for one column."""
     # In units of the largest value no square overflows or vanishes.
     peak = np.abs(values).max(axis=0)
     peak = np.where(peak > 0, peak, 1.0)
     values = values / peak
     center = values.mean(axis=0) if centred else np.zeros(values.shape[1:])
     scale = np.sqrt(np.mean((values - center) ** 2, axis=0))
-    # Rounding leaves the mean of equal numbers some ulps beside them: that spread is none.
-    return center * peak, np.where(scale > _SPREAD, scale * peak, 0.0)
+    # Rounding leaves the mean of equal numbers some ulps beside them: they do not vary.
+    return center * peak, np.where(scale > _LEAST_DEVIATION, scale * peak, 0.0)
 
 
 def _check_scatter(
@@ -244,7 +244,7 @@ def _check_scatter(
         matrix = np.column_stack([np.ones(len(response)), matrix])
     best = np.linalg.lstsq(matrix, target)[0]
     slopes = best[int(formula.intercept) :]
-    # What rounding of the values themselves makes, in units of the response's spread.
+    # What rounding of the values themselves makes, in units of the response's standard deviation.
     rounding = np.abs(target).max() + np.sum(abs(slopes) * (np.abs(predictors) / scale).max(axis=0))
     residual = np.sqrt(np.mean((target - matrix @ best) ** 2))
     if residual > 32 * np.finfo(float).eps * (1 + rounding):
@@ -270,7 +270,7 @@ def _inflation(standardised: Float[np.ndarray, "n terms"]) -> Float[np.ndarray, 
     if standardised.shape[1] == 0:
         return np.ones(0)
     _, singular, vectors = np.linalg.svd(standardised, full_matrices=False)
-    # Below rounding a singular value means nothing, and zero would spread to terms that are innocent.
+    # Below rounding a singular value means nothing, and zero would inflate terms that depend on nothing.
     singular = np.maximum(singular, np.finfo(float).eps * singular[0])
     return len(standardised) * (vectors**2 / singular[:, None] ** 2).sum(axis=0)
 

@@ -225,11 +225,11 @@ class Conditional:
 
     def log_marginal(self, sigma, math: Any = np):
         """Return log p(y | σ) but for a constant, by NumPy or by another library's functions."""
-        spread = sigma**2 + self.singular**2
+        variance = sigma**2 + self.singular**2
         return (
             -self.freedom * math.log(sigma)
             - self.residual / (2 * sigma**2)
-            - 0.5 * math.sum(math.log(spread) + self.projection**2 / spread)
+            - 0.5 * math.sum(math.log(variance) + self.projection**2 / variance)
         )
 
     def likeliest(self) -> float:
@@ -242,8 +242,8 @@ class Conditional:
     ) -> Float[np.ndarray, "chain draw k"]:
         """Return the coefficients that sigma and standard normal numbers stand for."""
         sigma = sigma[..., None]
-        spread = sigma**2 + self.singular**2
-        inner = self.singular * self.projection / spread + sigma / np.sqrt(spread) * z
+        variance = sigma**2 + self.singular**2
+        inner = self.singular * self.projection / variance + sigma / np.sqrt(variance) * z
         return self.mean + inner @ self.basis.T
 
 

@@ -60,7 +60,7 @@ def main(
     verbose: VerboseOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Split labelled structures, and fit the scale-shift layers to the training part.
+    """Split labelled structures, and fit the scale-shift layers to the training set.
 
     On-site scalars are shifted by their mean over each species, and scaled by their standard deviation. Pairs get functions of the distance for
     each species pair: stretched exponentials for gears-h, and two-centre integrals in the frame of the

@@ -65,7 +65,7 @@ def main(
 
     from gh_tools.inference.checks import check_structures
     from gh_tools.inference.predict import Predictor
-    from gh_tools.inference.select import select, spreads
+    from gh_tools.inference.select import select, uncertainties
     from gh_tools.store.hamiltonians import HamiltonianReader
     from gh_tools.trained_model.store import load_model
     from gh_tools.units import MEV
@@ -78,8 +78,10 @@ def main(
                 f"{known.path}: does not tell the environments of its training set, being made by an earlier version or of "
                 "too few structures; train it anew, so that structures can be compared with them"
             )
-        spread = spreads(HamiltonianReader(store)) if store.kind == "hamiltonians" else None
-        found = select(predictor, predictor.environments, structures, number, spread)
+        uncertainty = (
+            uncertainties(HamiltonianReader(store)) if store.kind == "hamiltonians" else None
+        )
+        found = select(predictor, predictor.environments, structures, number, uncertainty)
         if len(found.indices) < number:
             log.warning("%s: holds %d structures: all are chosen", store.path, len(structures))
         chosen = structures.select(found.indices)
@@ -93,9 +95,9 @@ def main(
         rows = [
             [name, f"{x:.3g}"] for name, x in zip(chosen.names, found.novelty.tolist(), strict=True)
         ]
-        if spread is not None:
-            head.append("spread (meV)")
-            for row, x in zip(rows, found.spread.tolist(), strict=True):
+        if uncertainty is not None:
+            head.append("uncertainty (meV)")
+            for row, x in zip(rows, found.uncertainty.tolist(), strict=True):
                 row.append(f"{MEV * x:.3g}")
         table(rows, head)
         emit(
@@ -104,7 +106,7 @@ def main(
             n=len(chosen),
             names=chosen.names,
             novelty=found.novelty.tolist(),
-            spread_mev=None if spread is None else (MEV * found.spread).tolist(),
+            uncertainty_mev=None if uncertainty is None else (MEV * found.uncertainty).tolist(),
         )
 
 

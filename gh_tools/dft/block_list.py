@@ -20,7 +20,7 @@ class BlockList(NamedTuple):
         zj: atomic number of the second atoms.
         i: first atom, in cell 0.
         j: second atom.
-        shift: cell of the second atom.
+        cell_offset: cell of the second atom.
         vector: from the first atom to the second, in Å.
     """
 
@@ -28,7 +28,7 @@ class BlockList(NamedTuple):
     zj: int
     i: Int[np.ndarray, " pairs"]
     j: Int[np.ndarray, " pairs"]
-    shift: Int[np.ndarray, "pairs 3"]
+    cell_offset: Int[np.ndarray, "pairs 3"]
     vector: Float[np.ndarray, "pairs 3"]
 
 
@@ -50,7 +50,7 @@ def block_lists(
         atom = onsite[atoms.numbers[onsite] == number]
         nowhere = np.zeros((len(atom), 3))
         lists[number] = BlockList(number, number, atom, atom, nowhere.astype(np.int64), nowhere)
-    for (zi, zj), (i, j, shift, *_) in pairs.items():
-        vector = atoms.positions[j] + shift @ atoms.cell.array - atoms.positions[i]
-        lists[zi, zj] = BlockList(zi, zj, i, j, shift, vector)
+    for (zi, zj), (i, j, cell_offset, *_) in pairs.items():
+        vector = atoms.positions[j] + cell_offset @ atoms.cell.array - atoms.positions[i]
+        lists[zi, zj] = BlockList(zi, zj, i, j, cell_offset, vector)
     return lists

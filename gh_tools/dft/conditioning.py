@@ -19,7 +19,7 @@ from gh_tools.orbitals.pairs import Neighbours, stored_pairs, wrapped
 # Errors of H grow by the inverse of an eigenvalue of S in its direction: by a hundred below this.
 POOR = 0.01
 _RADIUS = 6.0  # Å around an atom whose orbitals are looked at: some 60 atoms
-_NEAREST = 8  # neighbours that tell how dense the environment of an atom is
+_NEIGHBOURS = 8  # neighbours that tell how dense the environment of an atom is
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def densest_environments(structures: Iterable[ase.Atoms]) -> dict[int, tuple[ase
     """Find the atom of each element whose nearest neighbours are closest: structure and index."""
     best: dict[int, tuple[float, ase.Atoms, int]] = {}
     for atoms in structures:
-        distance = Neighbours(atoms, _RADIUS).nearest(_NEAREST)
+        distance = Neighbours(atoms, _RADIUS).nearest(_NEIGHBOURS)
         # An atom with few neighbours has no dense environment.
         mean = np.where(np.isfinite(distance), distance, _RADIUS).mean(axis=1)
         for number in np.unique(atoms.numbers).tolist():

@@ -27,7 +27,7 @@ def overlap(
     Args:
         atoms: the structure, wrapped.
         basis: the basis table; the PAW setups are those that it names.
-        pairs: for each species pair i, j, shift, as `orbitals.pairs.stored_pairs` gives them.
+        pairs: for each species pair i, j, cell_offset, as `orbitals.pairs.stored_pairs` gives them.
 
     Returns:
         On-site blocks by atomic number (atoms ascending), and the blocks of the pairs.
@@ -87,7 +87,7 @@ class Overlap:
 
         Args:
             atoms: the structure, wrapped.
-            pairs: for each species pair i, j, shift.
+            pairs: for each species pair i, j, cell_offset.
             onsite: atoms whose on-site blocks are wanted, ascending; all if None.
             neighbours: of the structure up to at least `reach`, if they are there already.
 

@@ -20,7 +20,7 @@ _NEGLIGIBLE = (
     1e-9  # a block of projections below changes S by less than 1e-8 and H by less than 1e-6 eV
 )
 _WEIGHED = 4096  # blocks of projections that are multiplied at once
-_SHIFT_BASE = 2**12  # cells in each direction that a key can tell apart
+_OFFSET_BASE = 2**12  # cells in each direction that a key can tell apart
 
 
 class Projections:
@@ -45,9 +45,11 @@ class Projections:
         species = sorted(set(numbers.tolist()))
         reach = projection_reach(integrals, species)
         sites = np.arange(len(atoms)) if sites is None else sites
-        i, a, shift, vector = (neighbours or Neighbours(atoms, reach)).of(sites, reach)
+        i, a, cell_offset, vector = (neighbours or Neighbours(atoms, reach)).of(sites, reach)
         i, a = np.concatenate([i, sites]), np.concatenate([a, sites])
-        shift = np.concatenate([shift, np.zeros((len(sites), 3), dtype=shift.dtype)])
+        cell_offset = np.concatenate(
+            [cell_offset, np.zeros((len(sites), 3), dtype=cell_offset.dtype)]
+        )
         vector = np.concatenate([vector, np.zeros((len(sites), 3))])
 
         entries, blocks = [], []
@@ -69,7 +71,7 @@ class Projections:
         entry = np.concatenate(entries)
         sizes = np.concatenate([np.full(len(b), b.shape[1] * b.shape[2]) for b in blocks])
         offset = np.concatenate([[0], np.cumsum(sizes)[:-1]])
-        key = _key(a[entry], shift[entry])
+        key = _key(a[entry], cell_offset[entry])
         order = np.lexsort((key, i[entry]))
         self._key, self._offset = key[order], offset[order]
         self._rows = np.concatenate([np.full(len(b), b.shape[1]) for b in blocks])[order]
@@ -104,7 +106,7 @@ class Projections:
             _accumulate(
                 block.i.astype(np.int64),
                 block.j.astype(np.int64),
-                _key(np.zeros(len(block.i), dtype=np.int64), block.shift),
+                _key(np.zeros(len(block.i), dtype=np.int64), block.cell_offset),
                 self._ptr,
                 self._key,
                 self._offset,
@@ -146,11 +148,11 @@ def _flatten(blocks: list) -> tuple[Float[np.ndarray, " values"], list]:
 
 
 def _key(
-    atom: Int[np.ndarray, " entries"], shift: Int[np.ndarray, "entries 3"]
+    atom: Int[np.ndarray, " entries"], cell_offset: Int[np.ndarray, "entries 3"]
 ) -> Int[np.ndarray, " entries"]:
     """One integer for an atom in a cell; the keys of two cells differ by the key of their distance."""
-    x, y, z = shift.astype(np.int64).T
-    return ((atom * _SHIFT_BASE + x) * _SHIFT_BASE + y) * _SHIFT_BASE + z
+    x, y, z = cell_offset.astype(np.int64).T
+    return ((atom * _OFFSET_BASE + x) * _OFFSET_BASE + y) * _OFFSET_BASE + z
 
 
 @no_type_check  # Numba compiles the function, not what checks its types in the tests

@@ -113,7 +113,7 @@ class _GridPotential:
         self._index = np.full(2 * self._reach + 1, -1)
         self._index[tuple((half + self._reach).T)] = np.arange(len(half))
 
-    def matrices(self, spin: int) -> Float[np.ndarray, "shifts orbitals orbitals"] | None:
+    def matrices(self, spin: int) -> Float[np.ndarray, "cells orbitals orbitals"] | None:
         """Integrate over the whole grid, parts of which other processes of MPI may have."""
         if not self._needed:
             return None
@@ -123,15 +123,17 @@ class _GridPotential:
 
     def blocks(
         self,
-        matrices: Float[np.ndarray, "shifts orbitals orbitals"],
+        matrices: Float[np.ndarray, "cells orbitals orbitals"],
         lists: Mapping[int | SpeciesPair, BlockList],
     ) -> dict[int | SpeciesPair, Float[np.ndarray, "_pairs _ki _kj"]]:
         """Take the blocks out of the matrices of one spin."""
         result = {}
         for key, block in lists.items():
             rows, columns = self._orbitals(block.zi, block.i), self._orbitals(block.zj, block.j)
-            shift = block.shift @ self._to_run + self._cell[block.j] - self._cell[block.i]
-            forward, backward = self._find(shift), self._find(-shift)
+            cell_offset = (
+                block.cell_offset @ self._to_run + self._cell[block.j] - self._cell[block.i]
+            )
+            forward, backward = self._find(cell_offset), self._find(-cell_offset)
             values = np.zeros((len(block.i), rows.shape[1], columns.shape[1]))
             here = forward >= 0
             values[here] = matrices[
@@ -147,7 +149,7 @@ class _GridPotential:
     def _orbitals(self, number: int, atom) -> Int[np.ndarray, "pairs k"]:
         return self._start[atom][:, None] + np.arange(self._basis[number].n_orbitals)
 
-    def _find(self, shift: Int[np.ndarray, "pairs 3"]) -> Int[np.ndarray, " pairs"]:
-        inside = (np.abs(shift) <= self._reach).all(axis=1)
-        found = self._index[tuple(np.where(inside[:, None], shift + self._reach, 0).T)]
+    def _find(self, cell_offset: Int[np.ndarray, "pairs 3"]) -> Int[np.ndarray, " pairs"]:
+        inside = (np.abs(cell_offset) <= self._reach).all(axis=1)
+        found = self._index[tuple(np.where(inside[:, None], cell_offset + self._reach, 0).T)]
         return np.where(inside, found, -1)

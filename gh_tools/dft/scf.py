@@ -98,7 +98,7 @@ def extract(atoms: ase.Atoms, calculator, config: LabelConfig, basis: Basis) -> 
             pairs[key] = PairBlocks(
                 block.i[keep],
                 block.j[keep],
-                block.shift[keep],
+                block.cell_offset[keep],
                 hamiltonian[key][:, keep][spin],
                 overlap[key][keep],
             )
@@ -195,7 +195,7 @@ def boxed(atoms: ase.Atoms, vacuum: float) -> ase.Atoms:
     Only directions that are not periodic matter; a cell that gives less along them, or none, is enlarged. Where
     the atoms stand in a larger one must not count, but would: the potential is zero on the faces, which a
     dipole that is nearer to one of them than to the opposite one notices (the eigenvalues of LiF move by 27 meV
-    where it is 4 Å beside the middle of 20 Å), and the solver takes off a monopole in the middle.
+    where it is 4 Å beside the middle of 20 Å), and the solver compensates a monopole in the middle.
     """
     atoms = atoms.copy()
     cell = atoms.cell.complete()

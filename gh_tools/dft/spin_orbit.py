@@ -40,7 +40,9 @@ def with_spin_orbit(hamiltonian: Hamiltonian) -> Hamiltonian:
         return hamiltonian
     atoms, numbers = hamiltonian.atoms, hamiltonian.atoms.numbers
     integrals = _integrals(hamiltonian.basis, numbers)
-    lists = block_lists(atoms, {pair: (b.i, b.j, b.shift) for pair, b in hamiltonian.pairs.items()})
+    lists = block_lists(
+        atoms, {pair: (b.i, b.j, b.cell_offset) for pair, b in hamiltonian.pairs.items()}
+    )
     projections = Projections(atoms, integrals)
     coupling = {z: spin_orbit_matrices(setup) for z, setup in integrals.setups.items()}
     x, y, z = (

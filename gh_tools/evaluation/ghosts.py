@@ -175,7 +175,7 @@ def _with_block(
             place = np.flatnonzero(blocks.atom == labels[row][0])
         else:
             blocks = predicted.pairs[key]
-            stored = np.column_stack([blocks.i, blocks.j, blocks.shift])
+            stored = np.column_stack([blocks.i, blocks.j, blocks.cell_offset])
             place = np.flatnonzero((stored == labels[row]).all(axis=1))
         h = np.array(blocks.hamiltonian, dtype=np.float64)
         h[..., place, :, :] = theirs[..., [row], :, :]

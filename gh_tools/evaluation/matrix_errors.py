@@ -149,8 +149,8 @@ def hamiltonian_errors(predicted: Hamiltonian, reference: Hamiltonian) -> Hamilt
         pairs[key] = ErrorSum(2 * float(error.sum()), 2 * difference.size)
         if len(labels) == 0:
             continue
-        i, j, shift = labels[:, 0], labels[:, 1], labels[:, 2:]
-        bins = np.linalg.norm(position[j] + shift @ cell - position[i], axis=1).astype(int)
+        i, j, cell_offset = labels[:, 0], labels[:, 1], labels[:, 2:]
+        bins = np.linalg.norm(position[j] + cell_offset @ cell - position[i], axis=1).astype(int)
         elements = difference.size // len(labels)
         sums, counts = 2 * np.bincount(bins, error), 2 * np.bincount(bins) * elements
         distance += HamiltonianErrors(
@@ -179,7 +179,7 @@ def matched_blocks(
 
     Yields:
         Species or species pair; its blocks of both, in eV, zero where one has none; and what they belong
-        to: (atom,) or (i, j, *shift).
+        to: (atom,) or (i, j, *cell_offset).
     """
     for number in sorted({*predicted.onsite, *reference.onsite}):
         yield number, *_matched(predicted.onsite.get(number), reference.onsite.get(number))
@@ -217,7 +217,7 @@ def _matched(
 def _labels(blocks: OnsiteBlocks | PairBlocks) -> Int[np.ndarray, "blocks labels"]:
     if isinstance(blocks, OnsiteBlocks):
         return blocks.atom[:, None]
-    return np.column_stack([blocks.i, blocks.j, blocks.shift])
+    return np.column_stack([blocks.i, blocks.j, blocks.cell_offset])
 
 
 def mean_of_known(values: Sequence[float]) -> float:

@@ -258,7 +258,7 @@ def _common(mine: PairBlocks, theirs: PairBlocks) -> tuple[np.ndarray, np.ndarra
 
 
 def _labels(blocks: PairBlocks) -> list[tuple[int, ...]]:
-    return list(map(tuple, np.column_stack([blocks.i, blocks.j, blocks.shift]).tolist()))
+    return list(map(tuple, np.column_stack([blocks.i, blocks.j, blocks.cell_offset]).tolist()))
 
 
 def _with_spins(hamiltonian: Any) -> np.ndarray:

@@ -255,11 +255,11 @@ def _check_images(hamiltonian: Hamiltonian) -> None:
         between = atoms.positions[blocks.j] - atoms.positions[blocks.i]
         nearest, _ = find_mic(between, atoms.cell, atoms.pbc)
         cell = atoms.cell.complete().array
-        shift = np.rint(np.linalg.solve(cell.T, (nearest - between).T).T).astype(np.int64)
+        cell_offset = np.rint(np.linalg.solve(cell.T, (nearest - between).T).T).astype(np.int64)
         nearest = np.linalg.norm(nearest, axis=1)
-        where = np.column_stack([blocks.i, blocks.j, shift])
-        stored = np.column_stack([blocks.i, blocks.j, blocks.shift])
-        other = np.column_stack([blocks.j, blocks.i, -shift])
+        where = np.column_stack([blocks.i, blocks.j, cell_offset])
+        stored = np.column_stack([blocks.i, blocks.j, blocks.cell_offset])
+        other = np.column_stack([blocks.j, blocks.i, -cell_offset])
         missing = (find_rows(stored, where) < 0) & (find_rows(stored, other) < 0)
         assert blocks.hamiltonian is not None and blocks.overlap is not None
         h = np.abs(blocks.hamiltonian).max(axis=(-2, -1)).reshape(-1, len(missing)).max(axis=0)

@@ -37,7 +37,7 @@ def lowdin(
     """
     extent = np.zeros(3, dtype=int)
     for blocks in hamiltonian.pairs.values():
-        extent = np.maximum(extent, np.abs(blocks.shift).max(axis=0, initial=0))
+        extent = np.maximum(extent, np.abs(blocks.cell_offset).max(axis=0, initial=0))
     n = hamiltonian.n_orbitals
     periodic = extent > 0
     grid = np.where(periodic, 2 * extent + 1, 1)

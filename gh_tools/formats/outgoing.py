@@ -103,10 +103,14 @@ def directed_blocks(
             atom = aim.rank[blocks.atom]
             yield np.column_stack([np.zeros((len(atom), 3), int), atom, atom]), matrix
             continue
-        i, j, shift = aim.rank[blocks.i], aim.rank[blocks.j], blocks.shift.astype(np.int64)
-        yield np.column_stack([shift, i, j]), matrix
+        i, j, cell_offset = (
+            aim.rank[blocks.i],
+            aim.rank[blocks.j],
+            blocks.cell_offset.astype(np.int64),
+        )
+        yield np.column_stack([cell_offset, i, j]), matrix
         other = matrix.swapaxes(1, 2)
-        yield np.column_stack([-shift, j, i]), other.conj() if spinor else other
+        yield np.column_stack([-cell_offset, j, i]), other.conj() if spinor else other
 
 
 def _places(

@@ -52,8 +52,8 @@ def local_graph(
         new = np.setdiff1d(edges[1], centers)
         centers = np.concatenate([centers, new])
         more = neighbours.of(new, cutoff)
-        i, j, shift, along = (np.concatenate(part) for part in zip(edges, more, strict=True))
-        edges = i, j, shift, along
+        i, j, cell_offset, along = (np.concatenate(part) for part in zip(edges, more, strict=True))
+        edges = i, j, cell_offset, along
     center, neighbour, _, vector = edges
     atoms = np.concatenate([centers, np.setdiff1d(neighbour, centers)])
     place = np.empty(len(species), dtype=np.int32)

@@ -197,7 +197,7 @@ class Predictor:
         for pair_type, key in enumerate(self.basis.species_pairs()):
             if key not in pairs:
                 continue
-            i, j, shift, vector = pairs[key]
+            i, j, cell_offset, vector = pairs[key]
             shape = self.layout.pair[key].blocks_shape(len(i))
             shapes: tuple[tuple[int, ...], ...] = (shape,)
             if self.calibration is not None:
@@ -217,7 +217,7 @@ class Predictor:
             for chunk, found in self._programs.pairs(key, chunks):
                 for field, part in zip(self._fields, found, strict=False):
                     blocks[field][..., chunk.pairs, :, :] = part
-            bonds[key] = PairBlocks(i, j, shift, **blocks)
+            bonds[key] = PairBlocks(i, j, cell_offset, **blocks)
         return Hamiltonian(atoms, self.basis, onsite, bonds)
 
     def scores(

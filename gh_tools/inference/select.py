@@ -22,7 +22,7 @@ from gh_tools.store.hamiltonians import HamiltonianReader
 from gh_tools.store.structures import Structures
 from gh_tools.trained_model.environments import Environments
 
-# Of a pool with members, so many times as many structures as are wanted, those of the largest spread, are chosen from.
+# Of a pool with members, so many times as many structures as are wanted, those of the largest uncertainty, are chosen from.
 CANDIDATES = 3
 
 # Coordinates of atoms by element.
@@ -37,12 +37,12 @@ class Selection:
         indices: of them in the pool, in the order of choice.
         novelty: mean over a structure's atoms of the distance to the nearest atom of training, or of a structure that was
             chosen before.
-        spread: root mean square uncertainty of H in eV; NaN without members.
+        uncertainty: root mean square of H's uncertainties in eV; NaN without members.
     """
 
     indices: Int[np.ndarray, " n"]
     novelty: Float[np.ndarray, " n"]
-    spread: Float[np.ndarray, " n"]
+    uncertainty: Float[np.ndarray, " n"]
 
 
 def select(
@@ -50,7 +50,7 @@ def select(
     environments: Environments,
     structures: Structures,
     count: int,
-    spread: Float[np.ndarray, " structures"] | None = None,
+    uncertainty: Float[np.ndarray, " structures"] | None = None,
 ) -> Selection:
     """Choose structures of a pool.
 
@@ -59,13 +59,13 @@ def select(
         environments: of its training set.
         structures: the pool.
         count: how many.
-        spread: of each structure, from `spreads`; without it diversity alone decides.
+        uncertainty: of each structure in eV, see `uncertainties`; without it diversity alone decides.
     """
-    unsure = np.full(len(structures), np.nan) if spread is None else spread
-    if spread is None:
+    unsure = np.full(len(structures), np.nan) if uncertainty is None else uncertainty
+    if uncertainty is None:
         candidates = np.arange(len(structures))
     else:
-        candidates = np.argsort(-spread, kind="stable")[: CANDIDATES * count]
+        candidates = np.argsort(-uncertainty, kind="stable")[: CANDIDATES * count]
     described = []
     for index in track(candidates.tolist(), "describing structures", len(candidates)):
         atoms = structures.atoms[index]
@@ -120,7 +120,7 @@ def _mean(distances: dict[int, np.ndarray]) -> float:
     return float(np.concatenate(every).mean()) if every else 0.0
 
 
-def spreads(reader: HamiltonianReader) -> Float[np.ndarray, " structures"] | None:
+def uncertainties(reader: HamiltonianReader) -> Float[np.ndarray, " structures"] | None:
     """Return the root mean square uncertainty of the matrix elements of each structure, in eV.
 
     Args:
@@ -131,10 +131,10 @@ def spreads(reader: HamiltonianReader) -> Float[np.ndarray, " structures"] | Non
     """
     if not any(key.endswith("/uncertainty") for key in reader.store.keys()):
         return None
-    return np.array([_spread(reader.read(index)) for index in range(len(reader))])
+    return np.array([_rms_uncertainty(reader.read(index)) for index in range(len(reader))])
 
 
-def _spread(hamiltonian: Hamiltonian) -> float:
+def _rms_uncertainty(hamiltonian: Hamiltonian) -> float:
     total = count = 0.0
     for key, blocks in hamiltonian.groups():
         if blocks.uncertainty is None:

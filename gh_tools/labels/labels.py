@@ -144,7 +144,7 @@ def read_labels(
         DataError: If there is no structure to read.
     """
     if len(indices) == 0:
-        raise DataError("there is no labelled structure to fit to; give the training part some")
+        raise DataError("there is no labelled structure to fit to; give the training set some")
     starts = np.concatenate([[0], np.cumsum([len(reader) for reader in readers])])
     for index in np.asarray(indices):
         store = int(np.searchsorted(starts, index, side="right")) - 1

@@ -56,11 +56,11 @@ class Split:
             where: What is named in the error: a file or store.
 
         Raises:
-            DataError: If the training part is empty, or an index lies outside of the data set.
+            DataError: If the training set is empty, or an index lies outside of the data set.
         """
         if self.train.size == 0:
             raise DataError(
-                f"{where}: the split's training part is empty; put structures into 'train'"
+                f"{where}: the split's training set is empty; put structures into 'train'"
             )
         together = np.concatenate([getattr(self, part) for part in PARTS])
         if together.min() < 0 or together.max() >= n_structures:
@@ -135,14 +135,14 @@ def make_split(
 
     Args:
         n_structures: Number of structures to divide.
-        fractions: Shares of training, validation and test part; they need not add up to one.
+        fractions: Shares of training, validation and test set; they need not add up to one.
         seed: Seed of the permutation.
 
     Returns:
         The split.
 
     Raises:
-        UsageError: If a fraction is negative or the training part gets none.
+        UsageError: If a fraction is negative or the training set gets none.
         DataError: If there is no structure.
     """
     shares = np.asarray(fractions, dtype=float)
@@ -160,7 +160,7 @@ def make_split(
         raise DataError("there is no structure to split; label some first")
     exact = shares / shares.sum() * n_structures
     sizes = np.floor(exact).astype(int)
-    # Largest remainders first; the training part wins ties.
+    # Largest remainders first; the training set wins ties.
     for part in np.argsort(sizes - exact, kind="stable")[: n_structures - sizes.sum()]:
         sizes[part] += 1
     for part in range(3):
@@ -209,7 +209,7 @@ def read_split(path: str | Path, names: Sequence[str]) -> Split:
 
 
 def _indices(path: str | Path, part: str, entries: object, names: Sequence[str]) -> np.ndarray:
-    """Turn a list of names or indices into indices."""
+    """Return the indices that a list of names or indices stands for."""
     if not isinstance(entries, list) or not all(
         type(entry) is str or (type(entry) is int and abs(entry) < 2**62) for entry in entries
     ):

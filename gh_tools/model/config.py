@@ -22,10 +22,10 @@ TensorProduct = Literal["full", "fused"]
 
 
 def default_choice(key: str, choice: str) -> BeforeValidator:
-    """Return a validator by which a table that does not say which kind it is has the default kind.
+    """Return a validator by which a table that does not make its choice has the default.
 
     Args:
-        key: of the table, which selects the kind.
+        key: of the table, which names the choice.
         choice: its default.
     """
     return BeforeValidator(

@@ -65,7 +65,7 @@ def build_graph(atoms: ase.Atoms, basis: Basis, cutoffs: Cutoffs) -> Graph:
         atoms,
         basis,
         cutoffs.descriptor,
-        {key: (i, j, shift) for key, (i, j, shift, _) in pairs.items()},
+        {key: (i, j, cell_offset) for key, (i, j, cell_offset, _) in pairs.items()},
     )
 
 
@@ -84,7 +84,7 @@ def graph_of_pairs(
         atoms: the structure, wrapped into the cell.
         basis: the table that knows its elements.
         cutoff: of the descriptor, in Å.
-        pairs: i, j and shift of the canonical pairs of each species pair.
+        pairs: i, j and cell_offset of the canonical pairs of each species pair.
 
     Returns:
         The graph, without padding, with the pairs of one species pair after those of the other in
@@ -101,11 +101,11 @@ def graph_of_pairs(
     empty = np.empty(0, dtype=np.int64)
     i = np.concatenate([empty, *(pairs[key][0] for _, key in present)])
     j = np.concatenate([empty, *(pairs[key][1] for _, key in present)])
-    shift = np.concatenate([np.empty((0, 3)), *(pairs[key][2] for _, key in present)])
+    cell_offset = np.concatenate([np.empty((0, 3)), *(pairs[key][2] for _, key in present)])
     pair_type = np.concatenate(
         [empty, *(np.full(len(pairs[key][0]), pair_type) for pair_type, key in present)]
     )
-    pair_vector = atoms.positions[j] + shift @ atoms.cell.array - atoms.positions[i]
+    pair_vector = atoms.positions[j] + cell_offset @ atoms.cell.array - atoms.positions[i]
     return Graph(
         species=species.astype(np.int32),
         atom_mask=np.ones(len(atoms), dtype=bool),

@@ -11,10 +11,12 @@ from gh_tools.model.config import TensorProduct
 from gh_tools.model.dense import DegreeDense
 
 
-def tensor_product(kind: TensorProduct, max_degree: int) -> nn.Module:
-    """Return e3x's feature-wise tensor product that gives tensors and pseudotensors."""
-    product = e3x.nn.FusedTensor if kind == "fused" else e3x.nn.Tensor
-    return product(max_degree=max_degree, include_pseudotensors=True, cartesian_order=False)
+def tensor_product(product: TensorProduct, max_degree: int) -> nn.Module:
+    """Return e3x's feature-wise tensor product that gives tensors and pseudotensors: the full one, or the fused one
+    of lower complexity and with fewer parameters.
+    """
+    module = e3x.nn.FusedTensor if product == "fused" else e3x.nn.Tensor
+    return module(max_degree=max_degree, include_pseudotensors=True, cartesian_order=False)
 
 
 class TensorDense(nn.Module):
@@ -23,12 +25,12 @@ class TensorDense(nn.Module):
     Attributes:
         features: number of features that come out.
         max_degree: largest degree that comes out.
-        kind: of tensor product.
+        product: which tensor product, see `tensor_product`.
     """
 
     features: int
     max_degree: int
-    kind: TensorProduct
+    product: TensorProduct
 
     @nn.compact
     def __call__(
@@ -36,4 +38,4 @@ class TensorDense(nn.Module):
     ) -> Float[Array, "rows 2 LM out"]:
         """Return features of the body order that the product of two inputs has."""
         a, b = jnp.split(DegreeDense(2 * self.features)(features), 2, axis=-1)
-        return tensor_product(self.kind, self.max_degree)(a, b)
+        return tensor_product(self.product, self.max_degree)(a, b)

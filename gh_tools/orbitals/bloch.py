@@ -147,7 +147,7 @@ def _half(
         Row, column and value of each element, the index of its R among the cells, the cells.
     """
     start = hamiltonian.orbital_ptr[:-1]
-    rows, columns, values, shifts, sizes = [], [], [], [], []
+    rows, columns, values, cell_offsets, sizes = [], [], [], [], []
     for key, blocks in hamiltonian.groups():
         matrix = getattr(blocks, field)
         if matrix is None:
@@ -156,10 +156,10 @@ def _half(
         matrix = matrix.astype(np.result_type(matrix, np.float64))
         if isinstance(blocks, OnsiteBlocks):
             i = j = blocks.atom
-            shift = np.zeros((len(i), 3), dtype=np.int64)
+            cell_offset = np.zeros((len(i), 3), dtype=np.int64)
             matrix = 0.5 * matrix
         else:
-            i, j, shift = blocks.i, blocks.j, blocks.shift
+            i, j, cell_offset = blocks.i, blocks.j, blocks.cell_offset
         row, column = np.broadcast_arrays(
             start[i][:, None, None] + np.arange(matrix.shape[1])[:, None],
             start[j][:, None, None] + np.arange(matrix.shape[2]),
@@ -167,9 +167,9 @@ def _half(
         rows.append(row.ravel())
         columns.append(column.ravel())
         values.append(matrix.ravel())
-        shifts.append(shift)
+        cell_offsets.append(cell_offset)
         sizes.append(np.full(len(i), matrix.shape[1] * matrix.shape[2]))
-    cells, cell_of_block = np.unique(np.concatenate(shifts), axis=0, return_inverse=True)
+    cells, cell_of_block = np.unique(np.concatenate(cell_offsets), axis=0, return_inverse=True)
     cell = np.repeat(cell_of_block.ravel(), np.concatenate(sizes))
     return np.concatenate(rows), np.concatenate(columns), np.concatenate(values), cell, cells
 

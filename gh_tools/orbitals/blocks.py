@@ -42,8 +42,8 @@ class PairBlocks:
 
     Attributes:
         i: atom in cell 0.
-        j: atom in cell ``shift``.
-        shift: lattice vector R that belongs to j, in units of the cell's vectors, counted from
+        j: atom in cell ``cell_offset``.
+        cell_offset: lattice vector R that belongs to j, in units of the cell's vectors, counted from
             wrapped positions.
         hamiltonian: H_ij(R) = ⟨i,0|H|j,R⟩ in eV; a leading spin axis where spin-polarised.
         overlap: S_ij(R).
@@ -53,7 +53,7 @@ class PairBlocks:
 
     i: Int[np.ndarray, " pairs"]
     j: Int[np.ndarray, " pairs"]
-    shift: Int[np.ndarray, "pairs 3"]
+    cell_offset: Int[np.ndarray, "pairs 3"]
     hamiltonian: Inexact[np.ndarray, "*spin pairs ki kj"] | None = None
     overlap: Float[np.ndarray, "pairs ki kj"] | None = None
     uncertainty: Float[np.ndarray, "*spin pairs ki kj"] | None = None
@@ -117,7 +117,7 @@ class Hamiltonian:
     def vectors(self, pair: SpeciesPair) -> Float[np.ndarray, "pairs 3"]:
         """Vectors in Å from atom i to atom j in cell R."""
         blocks, position = self.pairs[pair], self.atoms.positions
-        return position[blocks.j] + blocks.shift @ self.atoms.cell.array - position[blocks.i]
+        return position[blocks.j] + blocks.cell_offset @ self.atoms.cell.array - position[blocks.i]
 
     @property
     def n_members(self) -> int:
@@ -159,7 +159,7 @@ class Bands:
 def canonical(
     i: Int[np.ndarray, " pairs"],
     j: Int[np.ndarray, " pairs"],
-    shift: Int[np.ndarray, "pairs 3"],
+    cell_offset: Int[np.ndarray, "pairs 3"],
     numbers: Int[np.ndarray, " atoms"],
 ) -> Bool[np.ndarray, " pairs"]:
     """Tell which directed pairs are the stored ones.
@@ -169,7 +169,9 @@ def canonical(
     """
     zi, zj = numbers[i], numbers[j]
     first = np.where(
-        shift[:, 0] != 0, shift[:, 0], np.where(shift[:, 1] != 0, shift[:, 1], shift[:, 2])
+        cell_offset[:, 0] != 0,
+        cell_offset[:, 0],
+        np.where(cell_offset[:, 1] != 0, cell_offset[:, 1], cell_offset[:, 2]),
     )
     smaller = (i < j) | ((i == j) & (first < 0))
     return (zi < zj) | ((zi == zj) & smaller)

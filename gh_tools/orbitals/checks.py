@@ -113,16 +113,16 @@ def check_pairs(hamiltonian: Hamiltonian) -> Iterator[str]:
         if (numbers[blocks.i] != zi).any() or (numbers[blocks.j] != zj).any():
             yield f"{group}: i and j must be atoms of species {zi} and {zj}, found others"
             continue
-        if not canonical(blocks.i, blocks.j, blocks.shift, numbers).all():
+        if not canonical(blocks.i, blocks.j, blocks.cell_offset, numbers).all():
             yield f"{group}: expected one of (i,j,R) and (j,i,-R), found the one that is not stored"
-        if twice := _repeated(blocks.i, blocks.j, blocks.shift, len(numbers)):
+        if twice := _repeated(blocks.i, blocks.j, blocks.cell_offset, len(numbers)):
             yield f"{group}: expected each pair once, found {twice} that stand twice"
         # Projectors of a third atom couple orbitals that do not overlap themselves.
         limit = 2 * hamiltonian.basis.pair_range(zi, zj)
         farthest = float(np.linalg.norm(hamiltonian.vectors((zi, zj)), axis=1).max())
         if not farthest <= limit:
             yield (
-                f"{group}/shift: expected atoms at most {limit:.1f} Å apart, twice what their orbitals "
+                f"{group}/cell_offset: expected atoms at most {limit:.1f} Å apart, twice what their orbitals "
                 f"reach, found {farthest:.3g}"
             )
 
@@ -139,13 +139,13 @@ def check_bonds(hamiltonian: Hamiltonian) -> Iterator[str]:
         farthest = np.linalg.norm(hamiltonian.vectors(pair), axis=1).max(initial=0)
         limits[pair] = min(limits[pair], farthest)
     near = stored_pairs(hamiltonian.atoms, limits)
-    for pair, (i, j, shift, _) in near.items():
-        expected = np.column_stack([i, j, shift])
+    for pair, (i, j, cell_offset, _) in near.items():
+        expected = np.column_stack([i, j, cell_offset])
         blocks = hamiltonian.pairs.get(pair)
         if blocks is None:
             stored = expected[:0]
         else:
-            stored = np.column_stack([blocks.i, blocks.j, blocks.shift])
+            stored = np.column_stack([blocks.i, blocks.j, blocks.cell_offset])
             if blocks.overlap is not None:
                 stored = stored[np.abs(blocks.overlap).max(axis=(-2, -1), initial=0) > 0]
         both = np.unique(np.concatenate([stored, expected]), axis=0)
@@ -234,15 +234,15 @@ def check_hamiltonian(
     return found
 
 
-def _repeated(i, j, shift: Int[np.ndarray, "pairs 3"], n_atoms: int) -> int:
+def _repeated(i, j, cell_offset: Int[np.ndarray, "pairs 3"], n_atoms: int) -> int:
     """Number of pairs that stand twice; what is sorted, as all stores are, takes one comparison."""
-    low = shift.min(axis=0).astype(np.int64)
-    span = shift.max(axis=0) - low + 1
+    low = cell_offset.min(axis=0).astype(np.int64)
+    span = cell_offset.max(axis=0) - low + 1
     if n_atoms**2 * float(np.prod(span, dtype=float)) > 2**62:
-        return len(i) - len(np.unique(np.column_stack([i, j, shift]), axis=0))
+        return len(i) - len(np.unique(np.column_stack([i, j, cell_offset]), axis=0))
     place = i.astype(np.int64) * n_atoms + j
     for axis in range(3):
-        place = place * span[axis] + (shift[:, axis] - low[axis])
+        place = place * span[axis] + (cell_offset[:, axis] - low[axis])
     if (np.diff(place) > 0).all():
         return 0
     return len(place) - len(np.unique(place))

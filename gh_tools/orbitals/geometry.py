@@ -105,9 +105,9 @@ def _coincident(numbers, positions, cell, pbc) -> str | None:
         close = np.flatnonzero(neighbours.count(COINCIDENT) > 1)
         if len(close) == 0:
             return None
-        first, second, shift, vector = neighbours.of(close[:1], COINCIDENT)
+        first, second, cell_offset, vector = neighbours.of(close[:1], COINCIDENT)
         i, j, distance = int(first[0]), int(second[0]), float(np.linalg.norm(vector[0]))
-        image = " (a periodic image)" if shift[0].any() else ""
+        image = " (a periodic image)" if cell_offset[0].any() else ""
     return (
         f"atom {i} ({chemical_symbols[numbers[i]]}) and atom {j} ({chemical_symbols[numbers[j]]}){image} are "
         f"{distance:.3g} Å apart, where at least {COINCIDENT:g} Å are expected; take one of them out, or mend "

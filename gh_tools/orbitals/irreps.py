@@ -6,8 +6,8 @@ l1 + l2 + l odd it is a pseudotensor. The transform is orthonormal, so that sums
 of absolute values) are the same in both forms.
 
 Blocks of two spin channels become twice as many components: those of the mean (H_up + H_down)/2, then
-those of the half difference (H_up - H_down)/2. Without magnetisation the latter vanish, and turning all
-spins round changes their sign and nothing else.
+those of the half difference (H_up - H_down)/2. Without magnetisation the latter vanish, and reversing
+all spins changes their sign and nothing else.
 """
 
 from __future__ import annotations

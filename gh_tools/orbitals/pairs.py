@@ -73,22 +73,22 @@ class Neighbours:
         self._wrapped = atoms.positions - drift @ cell
         # 1/height of the cell, times the cutoff; a little more, against rounding
         margin = cutoff * np.linalg.norm(inverse, axis=0) * (1 + 1e-9) + 1e-9
-        atom, shift = np.arange(len(atoms)), np.zeros((len(atoms), 3), dtype=np.int64)
+        atom, cell_offset = np.arange(len(atoms)), np.zeros((len(atoms), 3), dtype=np.int64)
         for axis in np.flatnonzero(atoms.pbc).tolist():
             low, high = scaled[:, axis].min() - margin[axis], scaled[:, axis].max() + margin[axis]
             reach = int(np.ceil(high - low))
             cells = np.repeat(np.arange(-reach, reach + 1), len(atom))
             place = np.tile(scaled[atom, axis], 2 * reach + 1) + cells
             inside = np.flatnonzero((low <= place) & (place <= high))
-            atom, shift = (
+            atom, cell_offset = (
                 np.tile(atom, 2 * reach + 1)[inside],
-                np.tile(shift, (2 * reach + 1, 1))[inside],
+                np.tile(cell_offset, (2 * reach + 1, 1))[inside],
             )
-            shift[:, axis] = cells[inside]
-        self._tree = cKDTree(self._wrapped[atom] + shift @ cell)
+            cell_offset[:, axis] = cells[inside]
+        self._tree = cKDTree(self._wrapped[atom] + cell_offset @ cell)
         # Lattice vectors in the given cell, from the given position of an atom to that of its image.
         self._drift = drift.astype(np.int64) @ to_reduced
-        self._atom, self._shift = atom, shift @ to_reduced - self._drift[atom]
+        self._atom, self._cell_offset = atom, cell_offset @ to_reduced - self._drift[atom]
 
     def count(self, cutoff: float) -> Int[np.ndarray, " atoms"]:
         """Number of neighbours of each atom, itself included."""
@@ -104,23 +104,23 @@ class Neighbours:
             self._tree, cutoff, output_type="ndarray"
         )
         i, image = np.asarray(atoms)[found["i"]], found["j"]
-        j, shift = self._atom[image], self._shift[image] + self._drift[i]
-        vector = self._positions[j] + shift @ self._cell - self._positions[i]
-        itself = (i == j) & ~shift.any(axis=1)
+        j, cell_offset = self._atom[image], self._cell_offset[image] + self._drift[i]
+        vector = self._positions[j] + cell_offset @ self._cell - self._positions[i]
+        itself = (i == j) & ~cell_offset.any(axis=1)
         rows = np.flatnonzero((np.einsum("pc,pc->p", vector, vector) < cutoff**2) & ~itself)
-        order = rows[np.lexsort((*shift[rows].T[::-1], j[rows], i[rows]))]
-        return i[order], j[order], shift[order], vector[order]
+        order = rows[np.lexsort((*cell_offset[rows].T[::-1], j[rows], i[rows]))]
+        return i[order], j[order], cell_offset[order], vector[order]
 
 
 def directed_pairs(atoms: ase.Atoms, cutoff: float) -> DirectedPairs:
-    """All pairs closer than ``cutoff``, both directions, sorted by (i, j, shift).
+    """All pairs closer than ``cutoff``, both directions, sorted by (i, j, cell_offset).
 
     Args:
         atoms: the structure; a cell vector may be zero where it is not periodic.
         cutoff: in Å.
 
     Returns:
-        i, j, shift (in cells), and the vector r_j + shift·cell - r_i in Å. An atom pairs with its
+        i, j, cell_offset (in cells), and the vector r_j + cell_offset·cell - r_i in Å. An atom pairs with its
         own images, not with itself.
     """
     return Neighbours(atoms, cutoff).of(np.arange(len(atoms)), cutoff)
@@ -170,7 +170,7 @@ def stored_pairs(atoms: ase.Atoms, cutoffs: Mapping[SpeciesPair, float]) -> Pair
         cutoffs: in Å for each (Zi, Zj), Zi <= Zj; species pairs that are not there have no pairs.
 
     Returns:
-        For each species pair with at least one pair: i, j, shift, vector, sorted by (i, j, shift).
+        For each species pair with at least one pair: i, j, cell_offset, vector, sorted by (i, j, cell_offset).
     """
     return canonical_pairs(atoms, directed_pairs(atoms, max(cutoffs.values())), cutoffs)
 
@@ -179,13 +179,13 @@ def canonical_pairs(
     atoms: ase.Atoms, pairs: DirectedPairs, cutoffs: Mapping[SpeciesPair, float]
 ) -> PairsBySpecies:
     """Pick the canonical ones out of directed pairs, by species pair; see `stored_pairs`."""
-    i, j, shift, vector = pairs
+    i, j, cell_offset, vector = pairs
     zi, zj = atoms.numbers[i], atoms.numbers[j]
     distance = np.linalg.norm(vector, axis=1)
-    keep = canonical(i, j, shift, atoms.numbers)
+    keep = canonical(i, j, cell_offset, atoms.numbers)
     found = {}
     for key, cutoff in sorted(cutoffs.items()):
         rows = np.flatnonzero(keep & (zi == key[0]) & (zj == key[1]) & (distance < cutoff))
         if len(rows):
-            found[key] = i[rows], j[rows], shift[rows], vector[rows]
+            found[key] = i[rows], j[rows], cell_offset[rows], vector[rows]
     return found

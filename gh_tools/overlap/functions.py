@@ -50,10 +50,10 @@ class PairFunctions:
         self, distance: Float[np.ndarray, " pairs"]
     ) -> Float[np.ndarray, "pairs functions"]:
         """Evaluate the functions, which are zero beyond the longest distance of the data."""
-        nearest, farthest = self.covered[0, 0], self.covered[-1, 1]
-        r = np.clip(distance, max(nearest - _CONTINUED, self.knots[0]), farthest)
+        r_min, r_max = self.covered[0, 0], self.covered[-1, 1]
+        r = np.clip(distance, max(r_min - _CONTINUED, self.knots[0]), r_max)
         values = BSpline(self.knots, self.coefficients, DEGREE)(r)
-        values[distance > farthest] = 0.0
+        values[distance > r_max] = 0.0
         return values
 
     def is_covered(self, distance: Float[np.ndarray, " pairs"]) -> Bool[np.ndarray, " pairs"]:

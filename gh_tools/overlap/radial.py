@@ -17,7 +17,7 @@ from gh_tools.orbitals.order import clebsch_gordan
 from gh_tools.overlap.functions import two_centre_components
 
 # Å: closer atoms do not occur; between distances that are computed splines interpolate.
-NEAREST, STEP = 0.3, 0.03
+R_MIN, STEP = 0.3, 0.03
 # 1/Bohr: orbitals have no larger wave vectors; as many points as functions of this reach need.
 _Q_MAX, _PER_PERIOD = 30.0, 8
 
@@ -44,7 +44,7 @@ def two_centre_functions(
         Distances in Å, and a column for each of `two_centre_components`.
     """
     reach = basis.pair_range(*pair)
-    distance = np.arange(NEAREST, reach + STEP, STEP)
+    distance = np.arange(R_MIN, reach + STEP, STEP)
     spacing = 2 * np.pi / (_PER_PERIOD * reach / Bohr)
     q = np.arange(0.0, _Q_MAX, spacing)
     first, second = (_transforms(basis[z], q) for z in pair)

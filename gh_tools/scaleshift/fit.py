@@ -34,7 +34,7 @@ def choose_split(labels: Labels, file: Path | None, fractions: str, seed: int) -
     Args:
         labels: what is divided.
         file: a JSON file, or None.
-        fractions: of training, validation and test part where there is no file, as in "0.8,0.1,0.1".
+        fractions: of training, validation and test set where there is no file, as in "0.8,0.1,0.1".
         seed: of the drawing.
 
     Raises:
@@ -73,7 +73,7 @@ def fit_store(
     overwrite: bool = False,
     onsite_energies: bool = True,
 ) -> tuple[Path, dict[str, dict[str, float]]]:
-    """Fit the scale-shift to the training part and write it.
+    """Fit the scale-shift to the training set and write it.
 
     Args:
         labels: labelled structures.

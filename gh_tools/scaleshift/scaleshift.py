@@ -288,7 +288,7 @@ def shift_only(ham: Hamiltonian, layout: IrrepLayout, scaleshift: ScaleShift) ->
         shift, _ = scaleshift.pair_terms[key](np.linalg.norm(vectors, axis=1))
         shift = from_frame(scaleshift.frame, irreps, shift, vectors)
         values = irreps.to_blocks(shift)
-        pairs[key] = PairBlocks(bonds.i, bonds.j, bonds.shift, values, bonds.overlap)
+        pairs[key] = PairBlocks(bonds.i, bonds.j, bonds.cell_offset, values, bonds.overlap)
     explained = Hamiltonian(ham.atoms, ham.basis, onsite, pairs, dict(ham.scalars))
     if scaleshift.onsite_energy is None:
         return explained

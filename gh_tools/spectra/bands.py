@@ -285,10 +285,10 @@ def band_structure(
         gap = with_directional_masses(hamiltonian, gap, special)
     fermi = fermi_level_of(hamiltonian, eigenvalues, config)
     members = of_members(eigenvalues, fermi, hamiltonian.calibration)
-    spread = None
+    deviations = None
     if members:
         apart = [m.energies - fermi_level_of(hamiltonian, m, config) for m in members]
-        spread = np.std(apart, axis=0, ddof=1)[:, len(grid) :]
+        deviations = np.std(apart, axis=0, ddof=1)[:, len(grid) :]
     distance, ticks, names = path.get_linear_kpoint_axis()
     return BandStructure(
         distance,
@@ -305,7 +305,7 @@ def band_structure(
         named.points,
         edges.valence,
         edges.direct,
-        spread,
+        deviations,
         edge_uncertainties(hamiltonian, eigenvalues, edges, fermi, config),
         groups["fat"].names if groups else (),
         fat_weights(eigenvalues, len(grid)) if groups else None,

@@ -111,7 +111,7 @@ class DosConfig(ProjectedConfig):
     states: tuple[Energy, Energy] | None = None
     """Energies in eV from E_F between which states are listed: how many atoms share each, and which."""
     probes: int = Field(default=8, ge=2)
-    """Random vectors of the solver kpm; the error falls with their square root."""
+    """Probe vectors, random ones of ±1, of the solver kpm; the error falls with their square root."""
     seed: int = Field(default=0, ge=0, lt=2**32)
     """Of the random vectors."""
     carriers: tuple[str, ...] = ()

@@ -277,8 +277,8 @@ def surface_map(selected: Selected, height: float, spacing: float) -> tuple[Surf
     plane = np.array([[v @ along, v @ across] for v in (first, second)])
     counts = np.ceil(np.linalg.norm(plane, axis=1) / spacing).astype(int).clip(1)
     index = np.indices(tuple(counts)).reshape(2, -1).T / counts
-    level = (atoms.positions[top] @ normal + height) * normal
+    origin = (atoms.positions[top] @ normal + height) * normal
     points = index @ np.array([first, second])
-    points = points - (points @ normal)[:, None] * normal + level
+    points = points - (points @ normal)[:, None] * normal + origin
     values = np.concatenate(list(density_at(selected.hamiltonian, selected.states, points)))
     return SurfaceMap(plane, values.reshape(counts), height), warning

@@ -26,12 +26,12 @@ def of_members(
     """Return the eigenvalues of each member of an ensemble, ascending; none where they are not known.
 
     The part that all eigenvalues of a structure share and what is left are scaled each by its own factor, because
-    members that learned from the same structures agree more than they are right, and not equally in both.
+    members that were trained on the same structures agree more than they are right, and not equally in both.
 
     Args:
         eigenvalues: of the ensemble.
         fermi: its Fermi level in eV, about which eigenvalues share a part.
-        calibration: the factors ``shift`` and ``eigenvalues`` that a model found on its validation part; 1 where it has none.
+        calibration: the factors ``shift`` and ``eigenvalues`` that a model found on its validation set; 1 where it has none.
     """
     if eigenvalues.members is None:
         return []

@@ -55,7 +55,7 @@ def plot_dos(
     zero = zero_of_spectra(known, "fermi" if zero == "auto" and carrier_window else zero)
     if groups is None:
         groups = {chemical_symbols[z]: density for z, density in spectra.species.items()}
-    curves, spread = _curves(spectra, per_atom, zero, groups)
+    curves, deviation = _curves(spectra, per_atom, zero, groups)
     mine, other = names_of(spectra.origin, None if reference is None else reference.origin)
     with picture(path, (6.4, 3.4)) as (figure, axes):
         energy = spectra.energy
@@ -63,8 +63,8 @@ def plot_dos(
             axes.plot(energy, density, color=colour, label=label, zorder=3)
             if label != "total":
                 axes.fill_between(energy, density, color=colour, alpha=0.12, linewidth=0)
-        if spread is not None:
-            low, high = curves["total"][0] - spread, curves["total"][0] + spread
+        if deviation is not None:
+            low, high = curves["total"][0] - deviation, curves["total"][0] + deviation
             label = "total ± 1 standard\ndeviation"
             axes.fill_between(energy, low, high, color=INK, alpha=0.15, linewidth=0, label=label)
         if reference is not None:
@@ -185,9 +185,9 @@ def _draw_bands(
             lines[0].set_label(labels[spin])
         if bands.energies_uncertainty is None:
             continue
-        spread = bands.energies_uncertainty[spin]
+        deviation = bands.energies_uncertainty[spin]
         for number, band in enumerate(np.flatnonzero(inside)):
-            middle, half = energies[:, band], spread[:, band]
+            middle, half = energies[:, band], deviation[:, band]
             filled = axes.fill_between(
                 bands.distance,
                 middle - half,

@@ -67,7 +67,7 @@ def find_sites(
 ) -> Sites:
     """Find the site of each atom of a supercell.
 
-    Atoms are moved into one primitive cell, where those of a site lie together, spread by displacements; a site is a
+    Atoms are moved into one primitive cell, where those of a site differ by their displacements alone; a site is a
     place where there is an atom in more than half of the primitive cells, of whatever species. In each cell a site
     has one atom, the nearest. Strain does not matter, because the primitive vectors are those of the supercell.
 

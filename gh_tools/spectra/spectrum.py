@@ -261,8 +261,8 @@ def compute_spectrum(
     }
     if edges.direct is not None and hamiltonian.atoms.pbc.any():
         scalars["gap_is_direct"] = float(edges.direct)
-    spread, by_members = _uncertainties(hamiltonian, eigenvalues, edges, fermi, config, solver)
-    scalars |= {name + UNCERTAINTY: value for name, value in spread.items()}
+    deviations, by_members = _uncertainties(hamiltonian, eigenvalues, edges, fermi, config, solver)
+    scalars |= {name + UNCERTAINTY: value for name, value in deviations.items()}
     if by_members is not None:
         deviation = by_members if deviation is None else np.hypot(deviation, by_members)
     weights = eigenvalues.weights
@@ -373,12 +373,12 @@ def _uncertainties(
         return _scalars(hamiltonian, member, own, config)
 
     try:
-        spread = edge_uncertainties(hamiltonian, eigenvalues, edges, fermi, config)
-        spread |= standard_deviations(counts, members)
+        deviations = edge_uncertainties(hamiltonian, eigenvalues, edges, fermi, config)
+        deviations |= standard_deviations(counts, members)
     except OutsideWindow:
         log.warning(
             "%s: the members of the ensemble differ by more than the window of eigenvalues holds: there are no uncertainties",
             hamiltonian.atoms.get_chemical_formula(),
         )
         return {}, None
-    return spread, np.std(densities, axis=0, ddof=1) if densities else None
+    return deviations, np.std(densities, axis=0, ddof=1) if densities else None

@@ -385,21 +385,21 @@ def repeated_along(hamiltonian: Hamiltonian, axis: int, count: int) -> Hamiltoni
     for pair, one in hamiltonian.pairs.items():
         parts = []
         for c in range(count):
-            there = c + one.shift[:, axis]
-            shift = one.shift.copy()
-            shift[:, axis] = there // count
-            parts.append((one.i + n * c, one.j + n * (there % count), shift))
-        i, j, shift = (np.concatenate(part) for part in zip(*parts, strict=True))
+            there = c + one.cell_offset[:, axis]
+            cell_offset = one.cell_offset.copy()
+            cell_offset[:, axis] = there // count
+            parts.append((one.i + n * c, one.j + n * (there % count), cell_offset))
+        i, j, cell_offset = (np.concatenate(part) for part in zip(*parts, strict=True))
         h, s = (stack(matrix, np.arange(len(i))) for matrix in (one.hamiltonian, one.overlap))
         # Of like atoms the direction that is stored may be the other one now.
-        exchanged = ~canonical(i, j, shift, large.numbers)
+        exchanged = ~canonical(i, j, cell_offset, large.numbers)
         i, j = np.where(exchanged, j, i), np.where(exchanged, i, j)
-        shift = np.where(exchanged[:, None], -shift, shift)
+        cell_offset = np.where(exchanged[:, None], -cell_offset, cell_offset)
         h, s = (
             None if m is None else np.where(exchanged[:, None, None], m.swapaxes(-1, -2), m)
             for m in (h, s)
         )
-        pairs[pair] = PairBlocks(i, j, shift, h, s)
+        pairs[pair] = PairBlocks(i, j, cell_offset, h, s)
     scalars = {
         name: value * (count if name in ("n_electrons", "energy") else 1)
         for name, value in hamiltonian.scalars.items()

@@ -156,7 +156,7 @@ class HamiltonianReader:
                 continue
             fields = {
                 field: _rows(self.store, f"{prefix}/{field}", start, stop)
-                for field in ("atom", "i", "j", "shift", *MATRICES, "out_of_domain")
+                for field in ("atom", "i", "j", "cell_offset", *MATRICES, "out_of_domain")
                 if f"{prefix}/{field}" in self.store
             }
             if self.spinor:

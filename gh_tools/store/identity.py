@@ -128,7 +128,7 @@ def copies(structures: Sequence[ase.Atoms]) -> Int[np.ndarray, " n"]:
     and to a translation of them all, within `TOLERANCE`. Along directions that are not periodic, the cell
     counts for nothing.
 
-    Numbers that do not change under any of these (moduli of structure factors; spread across directions that
+    Numbers that do not change under any of these (moduli of structure factors; variances along directions that
     are not periodic; shortest and longest distances to neighbours) find the candidates in a k-d tree, in n log n;
     those are compared atom by atom.
 

@@ -155,7 +155,8 @@ class Parts:
                         )
                     header = stream.tell()
                 start = _content_start(archive, entry) + header
-                found[entry.filename.removesuffix(".npy")] = StoredArray(shape, dtype, start)
+                name = array_path(entry.filename.removesuffix(".npy"), SCHEMA)
+                found[name] = StoredArray(shape, dtype, start)
         return found
 
     def read_rows(

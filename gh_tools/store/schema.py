@@ -125,8 +125,8 @@ BASIS = (
     ),
 )
 SPLIT = tuple(
-    Field(f"split/{part}", f"{part}", "int", "", f"structures of the {part} part, in input order")
-    for part in ("train", "validation", "test")
+    Field(f"split/{part}", part, "int", "", f"structures of the {name} set, in input order")
+    for part, name in (("train", "training"), ("validation", "validation"), ("test", "test"))
 )
 HAMILTONIANS = (
     *STRUCTURES,
@@ -161,7 +161,7 @@ HAMILTONIANS = (
     Field("pairs/<Zi>-<Zj>/ptr", "n+1", "int", "", "first row of each structure, and the end"),
     Field("pairs/<Zi>-<Zj>/i", "P", "int", "", "atom in cell 0, counted within its structure"),
     Field("pairs/<Zi>-<Zj>/j", "P", "int", "", "atom in cell R, counted within its structure"),
-    Field("pairs/<Zi>-<Zj>/shift", "P 3", "int", "", "lattice vector R, in cell vectors"),
+    Field("pairs/<Zi>-<Zj>/cell_offset", "P 3", "int", "", "lattice vector R, in cell vectors"),
     Field(
         "pairs/<Zi>-<Zj>/hamiltonian",
         "spin? P ki kj",

@@ -224,7 +224,7 @@ class _Session:
 
 
 def _box(atoms: Atoms) -> tuple[np.ndarray, np.ndarray]:
-    """Return LAMMPS's box (rows are vectors, lower triangular) and the matrix that turns positions into it.
+    """Return LAMMPS's box (rows are vectors, lower triangular) and the matrix that takes positions into it.
 
     Directions that do not repeat get vectors at right angles to all others, of whatever length.
     """
@@ -232,9 +232,9 @@ def _box(atoms: Atoms) -> tuple[np.ndarray, np.ndarray]:
 
     cell = atoms.cell.array.copy()
     cell[~atoms.pbc] = 0.0
-    box, turned = Atoms(cell=complete_cell(cell)).cell.standard_form()
+    box, rotation = Atoms(cell=complete_cell(cell)).cell.standard_form()
     sign = np.diag(np.sign(np.diag(box.array)))  # of left-handed cells all three are negative
-    return box.array @ sign, sign @ turned
+    return box.array @ sign, sign @ rotation
 
 
 def _check_fragment(file: str, text: str) -> None:

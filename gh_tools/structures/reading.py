@@ -100,7 +100,7 @@ def check_file(path: str) -> None:
 
 
 def _read(path: str, images: str, file_format: str | None) -> tuple[list[Atoms], str]:
-    """Read one file, turning whatever ASE raises into an error that names the file."""
+    """Read one file; whatever ASE raises becomes an error that names the file."""
     from ase.io.formats import filetype
 
     with warnings.catch_warnings(record=True) as said, redirect_stdout(sys.stderr):

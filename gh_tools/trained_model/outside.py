@@ -32,7 +32,7 @@ def read_domain(model: Store) -> Domain | None:
 
 
 def tells_all(model: Store) -> bool:
-    """Tell whether a model's store holds all structures that it learned from: one that was fine-tuned lacks its parent's."""
+    """Tell whether a model's store holds all structures that it was trained on: one that was fine-tuned lacks its parent's."""
     runs = [entry for entry in model.history if entry["program"] == "gh-train"]
     return "structures/name" in model and len(runs) == 1
 

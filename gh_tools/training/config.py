@@ -195,7 +195,7 @@ class LossConfig(Section):
     eigenvalues: float = Field(0.0, ge=0.0)
     """Weight (1/eV) of errors of eigenvalues within ±5 eV of the Fermi level, to first order, at random
     k-points of each training structure; 0 turns them off. On 20 structures of WSe2 and after 2000 steps
-    it brought no gain on unseen ones beyond the spread of seeds."""
+    it brought no gain on unseen ones beyond the differences between seeds."""
     rmse: float = Field(1.0, ge=0.0)
     """Weight of the root mean square error."""
     mae: float = Field(1.0, ge=0.0)
@@ -215,7 +215,7 @@ class EarlyStoppingConfig(Section):
 
 
 class MetricsConfig(Section):
-    """What is measured on the validation part, and how often."""
+    """What is measured on the validation set, and how often."""
 
     interval: int | None = Field(None, ge=1)
     """Epochs between measurements of the H MAE. Default: so many that they take about a twentieth of the
@@ -248,7 +248,7 @@ class TrainConfig(NetworkConfig):
     metrics: MetricsConfig = MetricsConfig()
     """What is measured."""
     epochs: int | None = Field(None, ge=1)
-    """Passes through the training part, at most. Default: 1000; with a budget as many as fit in."""
+    """Passes through the training set, at most. Default: 1000; with a budget as many as fit in."""
     budget: Seconds | None = None
     """Wall-clock time such as "10m", compilation included: training ends in time, and schedules that
     know the end of the run follow the clock. Runs with a budget depend on the machine's speed."""
@@ -274,7 +274,7 @@ class TrainConfig(NetworkConfig):
 
     @property
     def most_epochs(self) -> float:
-        """Passes through the training part after which the run ends."""
+        """Passes through the training set after which the run ends."""
         if self.epochs is not None:
             return self.epochs
         return 1000 if self.budget is None else math.inf

@@ -35,11 +35,11 @@ class Inputs:
         scaleshifts: the fitted scale-shifts, by frame.
         split: which structures are used for what, counted over the label stores in order.
         structures: all structures, in this order, with names of their own and their charges.
-        charges: that a model will know: those of the training part, and of a parent's.
+        charges: that a model will know: those of the training set, and of a parent's.
         n_spins: spin channels of all of them.
-        domain: what the training part has, and a parent's.
+        domain: what the training set has, and a parent's.
         weights: of a parent, to start from; None draws them.
-        inherited: structures that a parent learned from; None where they are not known.
+        inherited: structures that a parent was trained on; None where they are not known.
     """
 
     stores: list[Store]
@@ -98,7 +98,7 @@ def open_inputs(
     chosen.check_copies(labels.copies, labels.names, split or scaleshift)
     if chosen.validation.size == 0:
         raise DataError(
-            f"{split or scaleshift}: the split's validation part is empty; the best epoch is chosen "
+            f"{split or scaleshift}: the split's validation set is empty; the best epoch is chosen "
             "by it: put at least one structure there"
         )
     return Inputs(

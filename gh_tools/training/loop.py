@@ -61,7 +61,7 @@ class Outcome:
         history: one record of metrics an epoch, and before them one of the initial weights.
         clock: wall-clock seconds at which each of them began.
         metrics: of the weights that are best by the H MAE, eigenvalues included.
-        errors: of their matrix elements, on the validation part.
+        errors: of their matrix elements, on the validation set.
         calibration: of the members of an ensemble, shallow or not; None where there is none.
         last_layers: of a shallow ensemble; empty where there is none.
         n_parameters: number of weights.

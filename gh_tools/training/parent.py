@@ -53,7 +53,7 @@ def continue_from(inputs: Inputs, path: Path, parent: LoadedModel, config: Train
     Raises:
         UsageError: the configuration names another network.
         DataError: the parent does not know an element, or knows it with another basis, the number of
-            spin channels differs, or it has learned from a structure of the validation or test part.
+            spin channels differs, or it was trained on a structure of the validation or test set.
     """
     if config.model != parent.config.model:
         old, new = parent.config.model.model_dump(), config.model.model_dump()
@@ -90,13 +90,13 @@ def continue_from(inputs: Inputs, path: Path, parent: LoadedModel, config: Train
         scaleshifts={parent.scaleshift.frame: parent.scaleshift},
         weights=parent.params,
         domain=domain,
-        inherited=_learned(parent.store, domain.kinds),
+        inherited=_training_set(parent.store, domain.kinds),
         charges=sorted({*inputs.charges, *parent.attributes.get("charges", [0.0])}),
     )
 
 
 def _domain(inputs: Inputs, parent: Store) -> Domain:
-    """Return what the training part and the parent's have together, of those whose energies count from one zero."""
+    """Return what the training set and the parent's have together, of those whose energies count from one zero."""
     known = read_domain(parent)
     if known is None:
         log.warning(
@@ -115,8 +115,8 @@ def _domain(inputs: Inputs, parent: Store) -> Domain:
     return inputs.domain.union(known.of_kinds(same))
 
 
-def _learned(parent: Store, kinds: Collection[int]) -> list[ase.Atoms] | None:
-    """Return the structures that a parent learned from, of given kinds; None where its store does not hold them all."""
+def _training_set(parent: Store, kinds: Collection[int]) -> list[ase.Atoms] | None:
+    """Return a parent's training set, as far as it has one of these numbers of periodic directions; None where its store does not hold them all."""
     if not tells_all(parent):
         return None
     learned = read_structures(parent).select(parent["split/train"]).atoms
@@ -124,9 +124,9 @@ def _learned(parent: Store, kinds: Collection[int]) -> list[ase.Atoms] | None:
 
 
 def _check_unseen(inputs: Inputs, parent: Store) -> None:
-    """Make sure that a parent has not learned from what its child is judged by."""
+    """Make sure that a parent was not trained on what its child is judged by."""
     if "structures/name" not in parent:  # made before stores told them
-        log.warning("%s: does not tell which structures it learned from", parent.path)
+        log.warning("%s: does not tell which structures it was trained on", parent.path)
         return
     learned = read_structures(parent).select(parent["split/train"])
     kept = np.concatenate([inputs.split.validation, inputs.split.test])
@@ -138,7 +138,7 @@ def _check_unseen(inputs: Inputs, parent: Store) -> None:
     for row, group in enumerate(number[len(learned) :].tolist()):
         if group in first:
             raise DataError(
-                f"{parent.path}: learned from {learned.names[first[group]]}, of which {judges.names[row]} in the "
-                "validation or test part is a copy, so that errors would look smaller than they are; put it into "
-                "the training part with --split"
+                f"{parent.path}: was trained on {learned.names[first[group]]}, of which {judges.names[row]} in the "
+                "validation or test set is a copy, so that errors would look smaller than they are; put it into "
+                "the training set with --split"
             )

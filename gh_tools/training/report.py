@@ -9,7 +9,7 @@ The rules, in the order in which they are asked; the first that holds is the ver
 4. the validation error is more than `GAP` times the training error: the structures are too few.
 5. else training and validation errors are alike: the run's length or the network's size limits them.
 
-The training error is that of as many structures of the training part as validate, by the same weights.
+The training error is that of as many structures of the training set as validate, by the same weights.
 """
 
 from __future__ import annotations

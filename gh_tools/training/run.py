@@ -158,7 +158,7 @@ def train_model(
 def _environments(
     inputs: Inputs, config: TrainConfig, layout: IrrepLayout, outcome: Outcome
 ) -> Environments | None:
-    """Learn the environments of the training part, and of what a parent learned from; None where that is not known."""
+    """Learn the environments of the training set, and of what a parent was trained on; None where that is not known."""
     if inputs.inherited is None:
         log.info("it is not known what all was trained on: environments are not stored")
         return None
@@ -188,7 +188,7 @@ def load_samples(
 
     Args:
         inputs: labels, scale-shift and split.
-        maker: turns labels into samples.
+        maker: makes samples of labels.
         part: ``train``, ``validation`` or ``test``.
         cache: folder; the user's cache if not given.
         eigenvalues: whether the loss counts errors of eigenvalues.
@@ -214,6 +214,6 @@ def label_cutoffs(readers: Sequence[HamiltonianReader]) -> dict[str, float]:
 
 
 def history_columns(history: Sequence[dict[str, float]]) -> dict[str, np.ndarray]:
-    """Turn records into columns, with NaN where a record lacks a metric."""
+    """Return records as columns, with NaN where a record lacks a metric."""
     names = dict.fromkeys(name for record in history for name in record)
     return {name: np.array([record.get(name, np.nan) for record in history]) for name in names}

@@ -47,7 +47,7 @@ def shallow_ensemble(
         params: its weights.
         batches: of the training set, of few sizes.
         n_batches: how many.
-        validation: the validation part.
+        validation: the validation set.
         members: how many, two at least.
         seed: of the random numbers.
     """

@@ -49,8 +49,8 @@ REMARKS = {
     "reasons. Labels are float64, predictions float32.",
     "overlap": "S alone, of structures and a basis table; float64.",
     "scaleshift": "The structures are those that the split counts. Parameters by component of the irreps of a block; see `gh_tools/scaleshift/scaleshift.py`.",
-    "model": "The structures are those that the split counts; the attribute `charges` lists the charges in |e| that those learned "
-    "from had. Further groups: `parameters/<path>` (one array a weight, by its path in the network) and `history/<metric>` (by "
+    "model": "The structures are those that the split counts; the attribute `charges` lists the charges in |e| that those of the training set "
+    "have. Further groups: `parameters/<path>` (one array a weight, by its path in the network) and `history/<metric>` (by "
     "epoch). The attribute `config` holds the training configuration.",
     "posterior": "Groups of ArviZ's schema: `posterior`, `sample_stats`, `observed_data` and more. ArviZ 1 opens it with "
     "`arviz.from_zarr(path, consolidated=False)`, ArviZ 0.2x with "

@@ -129,8 +129,8 @@ def test_a_response_without_scatter_is_refused(factor, offset):
     fails(FORMULA, "leave out the term that defines holes", table)
     # Scatter far above rounding is scatter.
     rng = np.random.default_rng(0)
-    spread = columns["holes"].std()
-    columns["holes"] += (1e-10 if offset == 0 else 1e-6) * spread * rng.normal(size=72)
+    deviation = columns["holes"].std()
+    columns["holes"] += (1e-10 if offset == 0 else 1e-6) * deviation * rng.normal(size=72)
     make_design(parse(FORMULA), table)
 
 

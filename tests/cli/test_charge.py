@@ -86,12 +86,12 @@ def test_predictions_count_the_electrons_of_the_labels(folder, shell, tmp_path):
         assert spectra[key].tolist() == open_store(tmp_path / "ions.zarr")[key].tolist() == expected
     pointer = spectra["bands/eigenvalue_ptr"]
     for index in range(2):
-        levels = np.sort(spectra["bands/eigenvalue"][slice(*pointer[index : index + 2])])
+        eigenvalues = np.sort(spectra["bands/eigenvalue"][slice(*pointer[index : index + 2])])
         edges = [
             spectra[f"scalar/{name}"][index]
             for name in ("valence_band_maximum", "conduction_band_minimum")
         ]
-        assert edges == levels[3:5].tolist()
+        assert edges == eigenvalues[3:5].tolist()
     # The same of the labels, whose gaps are physical, and through their Hamiltonians
     done = shell(f"gh-dos {folder}/ions.hamiltonians.zarr -o l.zarr", tmp_path)
     assert done.returncode == 0, done.stderr
@@ -173,7 +173,7 @@ def test_a_part_of_the_split_is_known_by_its_structures(folder, call, tmp_path):
     done = call(f"{infer} train", tmp_path)
     assert done.returncode == 0 and "would predict 1 structures (up to 2 atoms)" in done.stderr
     done = call(f"{infer} test", tmp_path)
-    assert done.returncode == 65 and "no structure is in the test part" in done.stderr
+    assert done.returncode == 65 and "no structure is in the test set" in done.stderr
     # Of several stores, the one that has some is predicted.
     other = rewritten(folder, tmp_path / "z.zarr", lambda found: found.select([1]))
     for order in (f"x.zarr {other}", f"{other} x.zarr"):

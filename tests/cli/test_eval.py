@@ -81,18 +81,18 @@ def elements(path, index):
     for group in root["pairs"]:
         rows = {name: array[:] for name, array in root[f"pairs/{group}"].arrays()}
         for row in range(*rows["ptr"][index : index + 2]):
-            i, j, shift = int(rows["i"][row]), int(rows["j"][row]), rows["shift"][row]
-            distance = np.linalg.norm(position[j] + shift @ cell - position[i])
+            i, j, cell_offset = int(rows["i"][row]), int(rows["j"][row]), rows["cell_offset"][row]
+            distance = np.linalg.norm(position[j] + cell_offset @ cell - position[i])
             h, s = rows["hamiltonian"][row], rows["overlap"][row]
             for a, b in product(range(h.shape[0]), range(h.shape[1])):
                 entry = h[a, b], s[a, b], group, int(distance)
-                cell_of_j = tuple(int(n) for n in shift)
+                cell_of_j = tuple(int(n) for n in cell_offset)
                 found[cell_of_j, offset[i] + a, offset[j] + b] = entry
                 found[tuple(-n for n in cell_of_j), offset[j] + b, offset[i] + a] = entry
     return found, offset[-1]
 
 
-def levels_at(found, n, k):
+def eigenvalues_at(found, n, k):
     """Solve H(k) c = E S(k) c, with H(k) = Σ_R exp(2πi k·R) H(R)."""
     h, s = np.zeros((2, n, n), complex)
     phases = {cell: np.exp(2j * np.pi * np.dot(k, cell)) for cell in {cell for cell, _, _ in found}}
@@ -102,17 +102,17 @@ def levels_at(found, n, k):
     return scipy.linalg.eigh(h, s, eigvals_only=True)
 
 
-def fermi_level_of(levels, weights, n_electrons, kt=0.05):
+def fermi_level_of(eigenvalues, weights, n_electrons, kt=0.05):
     def missing(mu):
-        return 2 * weights @ scipy.special.expit((mu - levels) / kt).sum(axis=1) - n_electrons
+        return 2 * weights @ scipy.special.expit((mu - eigenvalues) / kt).sum(axis=1) - n_electrons
 
-    return scipy.optimize.brentq(missing, levels.min(), levels.max(), xtol=1e-12)
+    return scipy.optimize.brentq(missing, eigenvalues.min(), eigenvalues.max(), xtol=1e-12)
 
 
 def test_against_plain_loops_over_the_stored_arrays(gh, shifted, tiny_labels):
     done = gh(f"gh-eval {shifted} {tiny_labels} --json")
     errors = json.loads(done.stdout)
-    of_h, of_pairs, of_distance, of_structures, of_levels = [], {}, {}, [], []
+    of_h, of_pairs, of_distance, of_structures, of_eigenvalues = [], {}, {}, [], []
     label = zarr.open_group(tiny_labels, mode="r")
     for record, mine, theirs in zip(errors["structures"], (0, 1), (2, 0), strict=True):
         found, n = elements(shifted, mine)
@@ -129,34 +129,36 @@ def test_against_plain_loops_over_the_stored_arrays(gh, shifted, tiny_labels):
 
         part = slice(*label["bands/kpoint_ptr"][theirs : theirs + 2])
         k, weights = label["bands/kpoint"][part], label["bands/weight"][part]
-        mine_at, true_at = (np.array([levels_at(f, n, p) for p in k]) for f in (found, truth))
+        mine_at, true_at = (np.array([eigenvalues_at(f, n, p) for p in k]) for f in (found, truth))
         n_electrons = label["scalar/n_electrons"][theirs]
         fermi = fermi_level_of(true_at, weights, n_electrons)
         shift = fermi_level_of(mine_at, weights, n_electrons) - fermi
         near, weight = abs(true_at - fermi) <= 5, np.repeat(weights[:, None], n, axis=1)
         off = mine_at - true_at
-        levels = record["eigenvalues"]
+        eigenvalues = record["eigenvalues"]
         # S is well conditioned: two LAPACK drivers agree to some 1e-13 of energies of 1e2 eV, and the errors are
         # some 1e-2 eV.
         for name, chosen in (("all", np.full_like(near, True)), ("window", near)):
             expected = np.average(abs(off[chosen]), weights=weight[chosen])
-            assert levels[name] == pytest.approx(1e3 * expected, rel=1e-8)
+            assert eigenvalues[name] == pytest.approx(1e3 * expected, rel=1e-8)
             centred = off[chosen] - np.average(off[chosen], weights=weight[chosen])
             expected = np.average(abs(centred), weights=weight[chosen])
-            assert levels[f"{name}_shifted"] == pytest.approx(1e3 * expected, rel=1e-8)
+            assert eigenvalues[f"{name}_shifted"] == pytest.approx(1e3 * expected, rel=1e-8)
         # gh-eval takes any E_F that is right to 1e-8 electrons; in a gap of some 20 kT that is 1e-4 eV.
-        assert levels["fermi_level"] == pytest.approx(1e3 * shift, abs=0.1)
+        assert eigenvalues["fermi_level"] == pytest.approx(1e3 * shift, abs=0.1)
         ghosts = sum(
-            abs(level - fermi) <= 5 and min(abs(true - level)) > 0.3
+            abs(eigenvalue - fermi) <= 5 and min(abs(true - eigenvalue)) > 0.3
             for true, found_at in zip(true_at, mine_at, strict=True)
-            for level in found_at
+            for eigenvalue in found_at
         )
-        assert levels["ghosts"] == ghosts
-        of_levels.append(levels["window"])
+        assert eigenvalues["ghosts"] == ghosts
+        of_eigenvalues.append(eigenvalues["window"])
     assert errors["elements"]["all"] == pytest.approx(np.mean(of_h), rel=1e-9)
     assert errors["distribution"]["hamiltonian"]["mean"] == pytest.approx(np.mean(of_h), rel=1e-9)
     assert errors["mean"]["hamiltonian"]["all"] == pytest.approx(np.mean(of_structures), rel=1e-12)
-    assert errors["mean"]["eigenvalues"]["window"] == pytest.approx(np.mean(of_levels), rel=1e-12)
+    assert errors["mean"]["eigenvalues"]["window"] == pytest.approx(
+        np.mean(of_eigenvalues), rel=1e-12
+    )
     names = {"34": "Se", "74": "W", "34-34": "Se-Se", "34-74": "Se-W", "74-74": "W-W"}
     for group, off in of_pairs.items():
         assert errors["by_species_pair"][names[group]] == pytest.approx(np.mean(off), rel=1e-9)

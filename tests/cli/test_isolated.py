@@ -66,7 +66,7 @@ def test_the_whole_chain(call, helium, network):
     blocks = np.concatenate([reader.read(k).onsite[2].hamiltonian for k in range(3)])
     assert len(blocks) == 5
     np.testing.assert_array_equal(blocks, blocks[:1].repeat(5, axis=0))
-    # Two electrons an atom, and no state between the levels of its shells.
+    # Two electrons an atom, and no state between the eigenvalues of its shells.
     spectra = open_store(helium / f"{name}.spectra.zarr")
     assert spectra["scalar/n_electrons"].tolist() == [2, 4, 4]
     gaps = spectra["scalar/band_gap"]

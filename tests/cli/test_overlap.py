@@ -32,8 +32,10 @@ def test_it_is_that_of_the_labels_whichever_store_has_the_basis(
     for pair, blocks in labels.pairs.items():
         here, there = (
             {
-                (i, j, *shift): s
-                for i, j, shift, s in zip(b.i, b.j, b.shift.tolist(), b.overlap, strict=True)
+                (i, j, *cell_offset): s
+                for i, j, cell_offset, s in zip(
+                    b.i, b.j, b.cell_offset.tolist(), b.overlap, strict=True
+                )
             }
             for b in (mine.pairs[pair], blocks)
         )

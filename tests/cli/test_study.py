@@ -34,7 +34,7 @@ def design(n, rng):
     }
 
 
-def levels(empty, rng):
+def eigenvalues(empty, rng):
     """Uncoupled orbitals of a layer: ``empty`` above the Fermi level, within 0.2 eV, the rest filled."""
     above = rng.uniform(0.02, 0.15, empty)
     return np.concatenate([[0.0], rng.uniform(-3, 0, N_LAYER - empty - 1), above])
@@ -48,7 +48,7 @@ def write_doped(path, n, slopes, seed=0):
         slope * (columns[name].values - columns[name].values.mean())
         for name, slope in slopes.items()
     )
-    # Two electrons a level: what gh-dos counts is twice the number of levels.
+    # Two electrons an eigenvalue: what gh-dos counts is twice the number of eigenvalues.
     empty = np.round((expected + rng.normal(0, NOISE, n)) / 2).astype(int)
     electrons = 2.0 * (N_LAYER - empty + 1)
     neutral = 2.0 * (N_LAYER + 2)
@@ -63,8 +63,8 @@ def write_doped(path, n, slopes, seed=0):
     writer = HamiltonianWriter(path, Structures(atoms, names, columns), Provenance("gh-infer"))
     for index, count in enumerate(empty):
         blocks = {}
-        # The oxide has levels in the window, too, which are no carriers of the layer.
-        for z, energies in ((74, levels(count, rng)), (72, np.array([-4.0, 0.1]))):
+        # The oxide has eigenvalues in the window, too, which are no carriers of the layer.
+        for z, energies in ((74, eigenvalues(count, rng)), (72, np.array([-4.0, 0.1]))):
             place = np.flatnonzero(atoms[index].numbers == z)
             h = energies[:, None, None]
             blocks[z] = OnsiteBlocks(place, h, np.ones_like(h))

@@ -48,7 +48,7 @@ def _water():
     return molecule("H2O")
 
 
-def _turned_water():
+def _rotated_water():
     atoms = _water()
     atoms.rotate(53.0, (0.3, -0.5, 0.8))
     return atoms
@@ -73,7 +73,7 @@ CASES = {
     "gold": (lambda: bulk("Au", a=4.08), GOLD),
     "hafnia": (lambda: bulk("HfO2", "fluorite", a=5.08), HAFNIA),
     "water": (_water, WATER),
-    "turned-water": (_turned_water, WATER),
+    "rotated-water": (_rotated_water, WATER),
     "oxygen": (lambda: molecule("O2"), OXYGEN),
 }
 

@@ -67,9 +67,9 @@ def test_eigenvalues_and_energy_are_those_of_plain_gpaw(tmp_path, periodic, char
         expected = atoms.calc.get_eigenvalues(spin=channel)
         np.testing.assert_allclose(found.bands.eigenvalue[channel, 0], expected, atol=5e-3)
         # and the blocks give them back
-        levels = solve(found, monkhorst_pack([1, 1, 1]), projected=False)
+        eigenvalues = solve(found, monkhorst_pack([1, 1, 1]), projected=False)
         np.testing.assert_allclose(
-            levels.energies[channel, 0], found.bands.eigenvalue[channel, 0], atol=1e-5
+            eigenvalues.energies[channel, 0], found.bands.eigenvalue[channel, 0], atol=1e-5
         )
     assert electrons_of(found) == 7 - charge
     if spin:
@@ -109,8 +109,8 @@ def test_each_structure_has_the_charge_of_its_column(tmp_path):
     for index in range(2):
         hamiltonian = reader.read(index)
         assert hamiltonian.scalars["n_electrons"] == 8
-        levels = solve(hamiltonian, monkhorst_pack([1, 1, 1]), projected=False)
-        edges = band_edges(levels, electrons_of(hamiltonian))
+        eigenvalues = solve(hamiltonian, monkhorst_pack([1, 1, 1]), projected=False)
+        edges = band_edges(eigenvalues, electrons_of(hamiltonian))
         expected = hamiltonian.bands.eigenvalue[0, 0, 3:5]
         assert (edges.valence, edges.conduction) == pytest.approx(tuple(expected), abs=1e-5)
         assert edges.gap > 7.0

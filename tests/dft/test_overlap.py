@@ -45,13 +45,13 @@ def test_overlap_without_scf_is_that_of_gpaw(case, name, tolerance):
     np.testing.assert_allclose(bloch_matrix(computed, k, "overlap"), reference, atol=tolerance)
 
 
-def test_overlap_turns_with_the_molecule_up_to_l_three():
+def test_overlap_rotates_with_the_molecule_up_to_l_three():
     atoms = ase.Atoms("HfOSiHf", [(0, 0, 0), (1.9, 0.3, 0.2), (0.4, 2.1, -0.8), (-0.7, 0.9, 2.6)])
     basis = basis_table(LabelConfig(energy_shift={"Hf": 0.3}), atoms.numbers)
     rotation = Rotation.from_rotvec([0.4, -1.1, 0.7]).as_matrix()
-    turned = atoms.copy()
-    turned.positions = atoms.positions @ rotation.T
-    before, after = (overlap_hamiltonian(a, basis) for a in (atoms, turned))
+    rotated = atoms.copy()
+    rotated.positions = atoms.positions @ rotation.T
+    before, after = (overlap_hamiltonian(a, basis) for a in (atoms, rotated))
     d = {z: wigner_d(basis[z].degrees, rotation) for z in basis.numbers}
     for (key, one), (_, other) in zip(before.groups(), after.groups(), strict=True):
         zi, zj = (key, key) if isinstance(key, int) else key

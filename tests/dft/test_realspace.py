@@ -61,19 +61,19 @@ def test_blocks_of_short_bonds_are_there_though_atoms_lay_outside_the_cell(case)
     assert inside.max() < 1.0
 
 
-def test_labels_of_a_turned_molecule_are_the_turned_labels(case):
+def test_labels_of_a_rotated_molecule_are_the_rotated_labels(case):
     # Fixes the order and the signs of m against GPAW: any other gives differences of several eV.
-    straight, turned = (case(name).hamiltonian for name in ("water", "turned-water"))
-    # R with turned = R straight, from the three atoms and their normal.
+    straight, rotated = (case(name).hamiltonian for name in ("water", "rotated-water"))
+    # R with rotated = R straight, from the three atoms and their normal.
     frames = []
-    for hamiltonian in (straight, turned):
+    for hamiltonian in (straight, rotated):
         legs = hamiltonian.atoms.positions[1:] - hamiltonian.atoms.positions[0]
         frames.append(np.vstack([legs, np.cross(*legs)]).T)
     rotation = frames[1] @ np.linalg.inv(frames[0])
     np.testing.assert_allclose(rotation @ rotation.T, np.eye(3), atol=1e-12)
 
     d = {z: wigner_d(straight.basis[z].degrees, rotation) for z in (1, 8)}
-    for (key, before), (_, after) in zip(straight.groups(), turned.groups(), strict=True):
+    for (key, before), (_, after) in zip(straight.groups(), rotated.groups(), strict=True):
         zi, zj = (key, key) if isinstance(key, int) else key
         expected = d[zi] @ before.overlap @ d[zj].T
         np.testing.assert_allclose(after.overlap, expected, atol=1e-9)

@@ -1,4 +1,4 @@
-"""Spin channels from real labels to predictions: oxygen molecules, turned, learned and predicted."""
+"""Spin channels from real labels to predictions: oxygen molecules, rotated, learned and predicted."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ from tests.conftest import BOND_FRAME
 N = 4
 
 
-def turned(label: Hamiltonian, rotation: np.ndarray) -> Hamiltonian:
-    """A molecule and its blocks, both turned about the cell's middle."""
+def rotated(label: Hamiltonian, rotation: np.ndarray) -> Hamiltonian:
+    """A molecule and its blocks, both rotated about the cell's middle."""
     atoms = label.atoms.copy()
     middle = atoms.cell.array.sum(axis=0) / 2
     atoms.positions = (atoms.positions - middle) @ rotation.T + middle
     d = {number: wigner_d(label.basis[number].degrees, rotation) for number in label.basis.numbers}
 
-    def turn(blocks, a, b):
+    def rotate(blocks, a, b):
         matrices = {
             name: d[a] @ getattr(blocks, name) @ d[b].T for name in ("hamiltonian", "overlap")
         }
         return replace(blocks, **matrices)
 
-    onsite = {number: turn(blocks, number, number) for number, blocks in label.onsite.items()}
-    pairs = {key: turn(blocks, *key) for key, blocks in label.pairs.items()}
+    onsite = {number: rotate(blocks, number, number) for number, blocks in label.onsite.items()}
+    pairs = {key: rotate(blocks, *key) for key, blocks in label.pairs.items()}
     return replace(label, atoms=atoms, onsite=onsite, pairs=pairs)
 
 
@@ -71,7 +71,7 @@ def chain(case, rotations, tmp_path_factory):
     folder = tmp_path_factory.mktemp("spin")
     label = case("oxygen").hamiltonian
     path = write_labels(
-        folder / "o2.hamiltonians.zarr", [turned(label, r) for r in rotations], spins=2
+        folder / "o2.hamiltonians.zarr", [rotated(label, r) for r in rotations], spins=2
     )
     labels = open_labels([open_store(path)])
     scaleshift, _ = fit_store(
@@ -119,17 +119,17 @@ def test_a_trained_model_predicts_both_spins(chain):
     splitting = np.abs(up - down).mean()
     assert splitting > 0.05
     mae = hamiltonian_errors(predicted, label).all_onsite.mae
-    # All labels are one molecule, so the mean over turns is nearly all there is to learn on-site.
+    # All labels are one molecule, so the mean over rotations is nearly all there is to learn on-site.
     assert mae < 0.5 * splitting
     assert chain.outcome.metrics["onsite"] / 1000 < 0.5 * splitting
     evaluation = evaluate(chain.predicted, chain.labels)
     assert evaluation.hamiltonian[3].all_onsite.mae == mae
-    assert all(np.isfinite(levels.window) for levels in evaluation.eigenvalues)
+    assert all(np.isfinite(eigenvalues.window) for eigenvalues in evaluation.eigenvalues)
 
 
-def test_predictions_turn_with_the_molecule(chain, rotations):
+def test_predictions_rotate_with_the_molecule(chain, rotations):
     first, third = chain.predicted.read(0), chain.predicted.read(2)
-    expected = turned(first, rotations[2] @ rotations[0].T)
+    expected = rotated(first, rotations[2] @ rotations[0].T)
     for key, blocks in third.groups():
         other = dict(expected.groups())[key]
         # Networks work in single precision: some 1e-6 of blocks of up to 30 eV.
@@ -149,7 +149,7 @@ def test_labels_of_different_spin_do_not_mix(chain, case):
         open_labels([chain.labels.store, open_store(paired)])
 
 
-def test_the_scale_shift_of_all_spins_turned_round_differs_in_sign_alone(chain, tmp_path):
+def test_the_scale_shift_of_all_spins_reversed_differs_in_sign_alone(chain, tmp_path):
     """Of the half differences' shifts; no scale changes."""
     flipped = []
     for index in range(N):

@@ -161,8 +161,8 @@ class Network:
     def in_structure_axes(self, graph: Graph, pairs: np.ndarray) -> np.ndarray:
         """Turn pairs out of the frame that the network predicts them in."""
         rotated = np.zeros_like(pairs)
-        for kind, irreps in enumerate(self.layout.pair.values()):
-            rows = graph.pair_type == kind
+        for pair_type, irreps in enumerate(self.layout.pair.values()):
+            rows = graph.pair_type == pair_type
             rotated[rows, : irreps.size] = from_frame(
                 self.config.frame, irreps, pairs[rows, : irreps.size], graph.pair_vector[rows]
             )
@@ -181,12 +181,12 @@ class Network:
                 for number, row in zip(atoms.numbers, onsite, strict=True)
             )
         ]
-        kinds = list(self.layout.pair.values())
+        of_types = list(self.layout.pair.values())
         directed = {}
-        for row, i, j, vector, kind in zip(
+        for row, i, j, vector, pair_type in zip(
             pairs, graph.i, graph.j, graph.pair_vector, graph.pair_type, strict=True
         ):
-            block = kinds[kind].to_blocks(row[: kinds[kind].size])
+            block = of_types[pair_type].to_blocks(row[: of_types[pair_type].size])
             key = tuple(np.rint(1000 * vector).astype(int).tolist())
             directed[(int(i), int(j), *key)] = block
             directed[(int(j), int(i), *(-k for k in key))] = block.T

@@ -30,7 +30,7 @@ def _assert_same(found, expected) -> None:
 
 @pytest.mark.parametrize("mirror", [1.0, -1.0], ids=["rotation", "rotoreflection"])
 @pytest.mark.parametrize("structure", ["molecule", "crystal"])
-def test_blocks_turn_with_the_structure(network, structure, mirror, request):
+def test_blocks_rotate_with_the_structure(network, structure, mirror, request):
     atoms = request.getfixturevalue(structure)
     matrix = mirror * Rotation.random(random_state=3).as_matrix()
     rotated = atoms.copy()
@@ -38,23 +38,23 @@ def test_blocks_turn_with_the_structure(network, structure, mirror, request):
     rotated.positions = atoms.positions @ matrix.T
 
     [(graph, onsite, pairs)] = network.predict(atoms)
-    [(_, onsite_turned, pairs_turned)] = network.predict(rotated)
+    [(_, onsite_rotated, pairs_rotated)] = network.predict(rotated)
     basis, layout = network.basis, network.layout
-    turn = {number: wigner_d(basis[number].degrees, matrix) for number in basis.numbers}
+    wigner = {number: wigner_d(basis[number].degrees, matrix) for number in basis.numbers}
 
     found, expected = [], []
-    for number, row, row_turned in zip(atoms.numbers, onsite, onsite_turned, strict=True):
+    for number, row, row_rotated in zip(atoms.numbers, onsite, onsite_rotated, strict=True):
         irreps = layout.onsite[number]
-        found.append(irreps.to_blocks(row_turned[: irreps.size]))
-        expected.append(turn[number] @ irreps.to_blocks(row[: irreps.size]) @ turn[number].T)
+        found.append(irreps.to_blocks(row_rotated[: irreps.size]))
+        expected.append(wigner[number] @ irreps.to_blocks(row[: irreps.size]) @ wigner[number].T)
     _assert_close(found, expected)
 
     found, expected = [], []
-    kinds = list(layout.pair.items())
-    for kind, row, row_turned in zip(graph.pair_type, pairs, pairs_turned, strict=True):
-        (zi, zj), irreps = kinds[kind]
-        found.append(irreps.to_blocks(row_turned[: irreps.size]))
-        expected.append(turn[zi] @ irreps.to_blocks(row[: irreps.size]) @ turn[zj].T)
+    species_pairs = list(layout.pair.items())
+    for pair_type, row, row_rotated in zip(graph.pair_type, pairs, pairs_rotated, strict=True):
+        (zi, zj), irreps = species_pairs[pair_type]
+        found.append(irreps.to_blocks(row_rotated[: irreps.size]))
+        expected.append(wigner[zi] @ irreps.to_blocks(row[: irreps.size]) @ wigner[zj].T)
     _assert_close(found, expected)
 
 

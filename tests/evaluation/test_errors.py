@@ -47,11 +47,11 @@ def reference() -> Hamiltonian:
         return OnsiteBlocks(np.flatnonzero(atoms.numbers == number), h + h.transpose(0, 2, 1), unit)
 
     pairs = {}
-    for (zi, zj), (i, j, shift, vector) in stored_pairs(atoms, basis_cutoffs(BASIS)).items():
+    for (zi, zj), (i, j, cell_offset, vector) in stored_pairs(atoms, basis_cutoffs(BASIS)).items():
         decay = np.exp(-2 * np.linalg.norm(vector, axis=1))[:, None, None]
         shape = (len(i), BASIS[zi].n_orbitals, BASIS[zj].n_orbitals)
         h, s = rng.normal(size=(2, *shape)) * decay
-        pairs[zi, zj] = PairBlocks(i, j, shift, h, 0.02 * s)
+        pairs[zi, zj] = PairBlocks(i, j, cell_offset, h, 0.02 * s)
     bands = Bands(
         np.array([[0.0, 0, 0], [0.25, 0.1, 0]]), np.array([0.25, 0.75]), np.zeros((1, 2, 10))
     )
@@ -81,8 +81,8 @@ def test_matrix_elements_against_all_cells(predicted, reference):
     ):
         d.hamiltonian = p.hamiltonian.astype(float) - d.hamiltonian
         one.hamiltonian = np.ones_like(d.hamiltonian)
-    shifts = np.concatenate([blocks.shift for blocks in reference.pairs.values()])
-    reach = abs(shifts).max(axis=0)
+    cell_offsets = np.concatenate([blocks.cell_offset for blocks in reference.pairs.values()])
+    reach = abs(cell_offsets).max(axis=0)
     grid = 2 * reach + 1
     k = np.stack(np.meshgrid(*(np.arange(n) / n for n in grid), indexing="ij"), -1).reshape(-1, 3)
     total = count = 0.0
@@ -125,7 +125,7 @@ def test_missing_pairs_count_as_zero_in_any_order(reference):
     blocks = found.pairs[5, 5]
     order = np.random.default_rng(2).permutation(len(blocks.i))[:-1]
     lost = np.setdiff1d(np.arange(len(blocks.i)), order)
-    for name in ("i", "j", "shift", "hamiltonian"):
+    for name in ("i", "j", "cell_offset", "hamiltonian"):
         setattr(blocks, name, getattr(blocks, name)[order])
     errors = hamiltonian_errors(found, reference)
     expected = 2 * abs(reference.pairs[5, 5].hamiltonian[lost]).sum()
@@ -159,7 +159,7 @@ def test_eigenvalues_against_scipy(predicted, reference):
 
 
 def test_a_constant_is_taken_off(reference):
-    """H + c S has all levels, and the Fermi level, c higher."""
+    """H + c S has all eigenvalues, and the Fermi level, c higher."""
     found = copy.deepcopy(reference)
     for _, blocks in found.groups():
         blocks.hamiltonian = blocks.hamiltonian + 0.2 * blocks.overlap
@@ -188,14 +188,14 @@ def test_gaps_scale_with_the_matrix_and_do_not_see_constants(reference):
 
 
 def test_window_and_ghosts_by_hand():
-    def levels(*energies: float) -> Eigenvalues:
+    def eigenvalues(*energies: float) -> Eigenvalues:
         gamma = KPoints(np.zeros((1, 3)), np.ones(1))
         return Eigenvalues(np.array([[energies]]), gamma, np.array([1]))
 
     errors = eigenvalue_errors(
-        levels(-9, -1.1, 1.6, 9.0), levels(-10.0, -1.0, 1.0, 8.5), n_electrons=4
+        eigenvalues(-9, -1.1, 1.6, 9.0), eigenvalues(-10.0, -1.0, 1.0, 8.5), n_electrons=4
     )
-    # Two electrons in each of the lower two levels: the Fermi level lies in the gap.
+    # Two electrons in each of the lower two eigenvalues: the Fermi level lies in the gap.
     assert errors.fermi_level == pytest.approx(0.25, abs=1e-6)
     assert errors.window == pytest.approx((0.1 + 0.6) / 2)
     assert errors.window_shifted == pytest.approx(0.35)

@@ -203,7 +203,7 @@ ABSURD: list[tuple[str, list[Any]]] = [
     ("pairs/*/[ij]", [-1, 10**6]),
     ("pairs/*-*/hamiltonian", [_NAN, _INF, 1e12]),
     ("pairs/*-*/overlap", [_NAN, _INF, 1e12]),
-    ("pairs/*-*/shift", [10**6, -(10**6)]),
+    ("pairs/*-*/cell_offset", [10**6, -(10**6)]),
 ]
 # What is checked as it is read, by the commands that read it.
 MATRICES = ("onsite/*/[aho]*", "pairs/*/[ijhos]*", "dos/*", "bands/eigenvalue")

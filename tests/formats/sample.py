@@ -35,9 +35,9 @@ def sample(spins=1, seed=0, degrees=SHELLS, overlap=0.1, symbols="CMoCMo"):
         s = 0.01 * random.normal(size=(len(atom), n, n))
         onsite[z] = OnsiteBlocks(atom, h + h.swapaxes(-1, -2), np.eye(n) + s + s.swapaxes(-1, -2))
     cutoffs = {pair: 2 * REACH for pair in basis.species_pairs()}
-    for (zi, zj), (i, j, shift, vector) in stored_pairs(atoms, cutoffs).items():
+    for (zi, zj), (i, j, cell_offset, vector) in stored_pairs(atoms, cutoffs).items():
         decay = np.exp(-np.linalg.norm(vector, axis=1))[:, None, None]
         h = decay * random.normal(size=(*shape, len(i), size[zi], size[zj]))
         s = overlap * decay * random.normal(size=(len(i), size[zi], size[zj]))
-        pairs[zi, zj] = PairBlocks(i, j, shift, h, s)
+        pairs[zi, zj] = PairBlocks(i, j, cell_offset, h, s)
     return Hamiltonian(atoms, basis, onsite, pairs, {"fermi_level": -1.25, "n_electrons": 20.0})

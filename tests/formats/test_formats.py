@@ -351,10 +351,10 @@ def wide(ham):
     onsite = {z: OnsiteBlocks(b.atom, b.hamiltonian, b.overlap) for z, b in ham.onsite.items()}
     pairs = {}
     for key, b in ham.pairs.items():
-        keep = ~b.shift.any(axis=1)
+        keep = ~b.cell_offset.any(axis=1)
         if keep.any():
             pairs[key] = PairBlocks(
-                b.i[keep], b.j[keep], b.shift[keep], b.hamiltonian[keep], b.overlap[keep]
+                b.i[keep], b.j[keep], b.cell_offset[keep], b.hamiltonian[keep], b.overlap[keep]
             )
     atoms.pbc = False
     return Hamiltonian(atoms, ham.basis, onsite, pairs, dict(ham.scalars))
@@ -540,7 +540,7 @@ def test_matrices_of_the_gamma_point_are_refused(tmp_path):
         summed.pairs[key] = PairBlocks(
             b.i[first],
             b.j[first],
-            np.zeros_like(b.shift[first]) + np.array([2, 0, 0]) * (key[0] < key[1]),
+            np.zeros_like(b.cell_offset[first]) + np.array([2, 0, 0]) * (key[0] < key[1]),
             b.hamiltonian[first],
             b.overlap[first],
         )

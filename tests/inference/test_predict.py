@@ -43,7 +43,7 @@ def differences(a, b) -> float:
     """Largest difference of matrix elements, eV."""
     assert a.onsite.keys() == b.onsite.keys() and a.pairs.keys() == b.pairs.keys()
     for key in a.pairs:
-        for name in ("i", "j", "shift"):
+        for name in ("i", "j", "cell_offset"):
             np.testing.assert_array_equal(getattr(a.pairs[key], name), getattr(b.pairs[key], name))
     blocks = zip(a.groups(), b.groups(), strict=True)
     return max(abs(x.hamiltonian - y.hamiltonian).max() for (_, x), (_, y) in blocks)
@@ -64,8 +64,8 @@ def test_blocks_are_the_networks_own(model, predictor, predicted, atoms):
     distance = np.linalg.norm(graph.pair_vector.astype(float), axis=1)
     shift, scale = model.scaleshift.pairs(graph.pair_type, distance)
     pairs = shift + scale * np.asarray(output.pairs)
-    for kind, key in enumerate(basis.species_pairs()):
-        rows = graph.pair_type == kind
+    for pair_type, key in enumerate(basis.species_pairs()):
+        rows = graph.pair_type == pair_type
         irreps = layout.pair[key]
         components = from_frame(
             model.config.model.frame, irreps, pairs[rows, : irreps.size], graph.pair_vector[rows]
@@ -159,9 +159,9 @@ def test_an_ensemble_gives_mean_and_deviation(model, predictor, ensemble, atoms)
         predict_structure(predictor, atoms),
         predict_structure(Predictor(model._replace(params=second)), atoms),
     ]
-    for kind, factor in (("onsite", 2.0), ("pairs", 3.0)):
-        for key, blocks in getattr(found, kind).items():
-            own = np.stack([getattr(one, kind)[key].hamiltonian for one in alone]).astype(float)
+    for group, factor in (("onsite", 2.0), ("pairs", 3.0)):
+        for key, blocks in getattr(found, group).items():
+            own = np.stack([getattr(one, group)[key].hamiltonian for one in alone]).astype(float)
             # Single precision, and the sums of blocks of another size
             np.testing.assert_allclose(blocks.hamiltonian, own.mean(axis=0), atol=2e-5)
             deviation = abs(own[1] - own[0]) / 2**0.5

@@ -70,8 +70,10 @@ def test_overlap_is_that_of_the_labels(result, tiny_labels):
     for key, blocks in label.pairs.items():
         here, there = (
             {
-                (i, j, *shift): s
-                for i, j, shift, s in zip(b.i, b.j, b.shift.tolist(), b.overlap, strict=True)
+                (i, j, *cell_offset): s
+                for i, j, cell_offset, s in zip(
+                    b.i, b.j, b.cell_offset.tolist(), b.overlap, strict=True
+                )
             }
             for b in (mine.pairs[key], blocks)
         )
@@ -300,7 +302,7 @@ def test_atoms_that_have_drifted_are_predicted_as_the_wrapped_ones(
     one, other = (HamiltonianReader(path).read(index) for index in range(2))
     np.testing.assert_allclose(other.atoms.positions, one.atoms.positions, atol=1e-10)
     for key, blocks in one.pairs.items():
-        np.testing.assert_array_equal(other.pairs[key].shift, blocks.shift)
+        np.testing.assert_array_equal(other.pairs[key].cell_offset, blocks.cell_offset)
         # Positions differ by rounding, which the network's single precision may make 1e-6 of 10 eV.
         np.testing.assert_allclose(other.pairs[key].hamiltonian, blocks.hamiltonian, atol=1e-4)
         np.testing.assert_allclose(other.pairs[key].overlap, blocks.overlap, atol=1e-6)

@@ -58,7 +58,7 @@ def test_a_pipe_chooses_what_the_model_has_not_seen(call, tiny_scaleshift, tmp_p
     done = call("gh-select pool.structures.zarr -m x.model.zarr -n 2 --json", tmp_path)
     assert done.returncode == 0, done.stderr
     facts = json.loads(done.stdout)
-    assert facts["names"][0] == "moved" and facts["n"] == 2 and facts["spread_mev"] is None
+    assert facts["names"][0] == "moved" and facts["n"] == 2 and facts["uncertainty_mev"] is None
     chosen = open_store(tmp_path / facts["path"], "structures")
     assert read_structures(chosen).names == facts["names"]
     assert [entry["program"] for entry in chosen.history][-1] == "gh-select"

@@ -69,7 +69,7 @@ def test_json_by_name(tmp_path):
         ('{"train": [3, 20]}', "structure 20"),
         ('{"train": [-1]}', "structure -1"),
         ('{"train": [1, 2], "test": [2]}', "structure 2 more than once"),
-        ('{"train": []}', "training part is empty"),
+        ('{"train": []}', "training set is empty"),
         ('{"train": [1.5]}', "list of structure names or of indices"),
         ('{"training": [1]}', "'training'"),
         ("[1, 2]", "found list"),

@@ -69,7 +69,7 @@ def test_harmonics_of_the_bond_have_no_other_order_than_zero(vectors):
 
 
 def rotations(vectors, max_degree):
-    """Matrices of each degree, from unit features that are turned."""
+    """Matrices of each degree, from unit features that are rotated."""
     size, pairs = (max_degree + 1) ** 2, len(vectors)
     units = jnp.broadcast_to(jnp.eye(size)[None, :, :, None], (1, size, size, pairs))
     weights = jnp.ones((1, max_degree + 1, size, pairs))
@@ -112,8 +112,8 @@ def test_the_order_of_components_reversed_exchanges_m_and_minus_m(max_degree):
     np.testing.assert_array_equal(order.degree[::-1][mixed], order.degree[mixed])
 
 
-def test_gradients_of_turning_are_those_of_the_sums(vectors, rng):
-    """Written out by hand for speed: against JAX's own, of features, weights and turns."""
+def test_gradients_of_rotating_are_those_of_the_sums(vectors, rng):
+    """Written out by hand for speed: against JAX's own, of features, weights and rotations."""
     size, pairs = (DEGREE + 1) ** 2, len(vectors)
     features = jnp.asarray(rng.normal(size=(2, size, 3, pairs)), jnp.float32)
     weights = jnp.asarray(rng.normal(size=(2, DEGREE + 1, 3, pairs)), jnp.float32)
@@ -204,16 +204,16 @@ def test_gradients_of_sorting_are_those_of_indexing(rng):
         value_sign = np.array([[-1.0, 0.0, 0.0, 1.0], [0.0, -1.0, 0.0, 0.0]])
 
     values = jnp.asarray(rng.normal(size=(2, 4, 3)), jnp.float32)
-    kind = jnp.asarray([[1.0, 0.0, 0.0], [0.0, 1.0, 1.0]])
+    row_type = jnp.asarray([[1.0, 0.0, 0.0], [0.0, 1.0, 1.0]])
     weight = jnp.asarray(rng.normal(size=(2, 3)), jnp.float32)
 
     def indexed(values):
-        parts = [values[t][Table.source[t]] * Table.sign[t][:, None] * kind[t] for t in (0, 1)]
+        parts = [values[t][Table.source[t]] * Table.sign[t][:, None] * row_type[t] for t in (0, 1)]
         return sum(parts)
 
-    np.testing.assert_array_equal(select(values, kind, Table), indexed(values))
+    np.testing.assert_array_equal(select(values, row_type, Table), indexed(values))
     expected = jax.grad(lambda v: (indexed(v) * weight).sum())(values)
-    found = jax.grad(lambda v: (select(v, kind, Table) * weight).sum())(values)
+    found = jax.grad(lambda v: (select(v, row_type, Table) * weight).sum())(values)
     np.testing.assert_array_equal(found, expected)
     partner = np.array([2, 1, 0, 4, 3])
     weight = jnp.asarray(rng.normal(size=5), jnp.float32)
@@ -253,8 +253,8 @@ def test_like_atoms_have_no_first_one(network, molecule):
     for each in (graph, backward):
         pairs = np.asarray(network.apply(network.parameters, each).pairs)
         found.append(network.in_structure_axes(each, pairs))
-    for kind, ((zi, zj), irreps) in enumerate(network.layout.pair.items()):
-        rows = (graph.pair_type == kind) & graph.pair_mask
+    for pair_type, ((zi, zj), irreps) in enumerate(network.layout.pair.items()):
+        rows = (graph.pair_type == pair_type) & graph.pair_mask
         if zi == zj:
             there, back = (irreps.to_blocks(pairs[rows, : irreps.size]) for pairs in found)
             assert np.abs(there - np.swapaxes(there, 1, 2)).max() > 0.1
@@ -265,7 +265,7 @@ def test_like_atoms_have_no_first_one(network, molecule):
 
 @pytest.mark.parametrize("elements", ["SiSiSi", "OSi", "OOO"])
 def test_species_pairs_that_do_not_occur_are_left_out(elements):
-    """Evaluated for as many kinds of pairs as there are, values and gradients are those of all kinds."""
+    """Evaluated for as many pair types as there are, values and gradients are those of all pair types."""
     network = Network(CONFIGS["bond-frame"])
     atoms = ase.Atoms(elements)
     atoms.positions = np.random.default_rng(3).normal(0.0, 1.3, (len(atoms), 3))
@@ -295,9 +295,13 @@ def test_more_species_pairs_than_foreseen_are_seen(molecule):
     graph = network.batch([network.graph(molecule)])
     model = build_model(network.config, network.basis, n_pair_types=2)
     pairs = np.asarray(model.apply(network.parameters, graph).pairs)
-    kinds, lost = np.unique(graph.pair_type), np.isnan(pairs).all(axis=1)
-    assert len(kinds) == 3
-    assert [lost[graph.pair_type == kind].all() for kind in kinds] == [False, False, True]
+    pair_types, lost = np.unique(graph.pair_type), np.isnan(pairs).all(axis=1)
+    assert len(pair_types) == 3
+    assert [lost[graph.pair_type == pair_type].all() for pair_type in pair_types] == [
+        False,
+        False,
+        True,
+    ]
     whole = np.asarray(network.apply(network.parameters, graph).pairs)
     np.testing.assert_allclose(
         pairs[~lost], whole[~lost], atol=2e-5 * np.abs(whole).max(), rtol=0.0
@@ -310,7 +314,7 @@ def molecule():
     return ase.Atoms("OSiSiOO", positions)
 
 
-def test_blocks_of_f_shells_turn_with_the_structure():
+def test_blocks_of_f_shells_rotate_with_the_structure():
     """Several shells of one degree, and irreps up to degree 6."""
     basis = Basis(
         {
@@ -326,15 +330,15 @@ def test_blocks_of_f_shells_turn_with_the_structure():
     rotated = atoms.copy()
     rotated.positions = atoms.positions @ matrix.T
     onsite, pairs = network.blocks(atoms)
-    onsite_turned, pairs_turned = network.blocks(rotated)
-    turn = {number: wigner_d(basis[number].degrees, matrix) for number in basis.numbers}
-    found, expected = list(onsite_turned), []
+    onsite_rotated, pairs_rotated = network.blocks(rotated)
+    wigner = {number: wigner_d(basis[number].degrees, matrix) for number in basis.numbers}
+    found, expected = list(onsite_rotated), []
     for number, block in zip(atoms.numbers, onsite, strict=True):
-        expected.append(turn[number] @ block @ turn[number].T)
-    by_atoms = {key[:2]: block for key, block in pairs_turned.items()}
+        expected.append(wigner[number] @ block @ wigner[number].T)
+    by_atoms = {key[:2]: block for key, block in pairs_rotated.items()}
     for (i, j, *_), block in pairs.items():
         found.append(by_atoms[i, j])
-        expected.append(turn[atoms.numbers[i]] @ block @ turn[atoms.numbers[j]].T)
+        expected.append(wigner[atoms.numbers[i]] @ block @ wigner[atoms.numbers[j]].T)
     scale = max(np.abs(block).max() for block in expected)
     for a, b in zip(found, expected, strict=True):
         np.testing.assert_allclose(a, b, atol=3e-5 * scale, rtol=0.0)

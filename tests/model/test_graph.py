@@ -55,9 +55,11 @@ def test_pairs_follow_the_stored_order(crystal):
 
 
 def test_given_pairs_are_kept_as_they_are(crystal):
-    i, j, shift, vector = stored_pairs(wrapped(crystal), PAIRS)[8, 14]
+    i, j, cell_offset, vector = stored_pairs(wrapped(crystal), PAIRS)[8, 14]
     some = np.array([5, 0, 3])
-    graph = graph_of_pairs(wrapped(crystal), BASIS, 4.0, {(8, 14): (i[some], j[some], shift[some])})
+    graph = graph_of_pairs(
+        wrapped(crystal), BASIS, 4.0, {(8, 14): (i[some], j[some], cell_offset[some])}
+    )
     np.testing.assert_array_equal(graph.i, i[some])
     np.testing.assert_allclose(graph.pair_vector, vector[some], atol=1e-5)
 

@@ -153,12 +153,12 @@ def test_layers_of_atoms_are_those_with_atoms_first(rng):
 
 
 def test_readout_of_atoms_puts_each_irrep_where_the_layout_has_it(rng):
-    kinds = tuple(IrrepLayout(BASIS).onsite.values())
-    n_pair_types, width = len(kinds), 4
+    of_types = tuple(IrrepLayout(BASIS).onsite.values())
+    n_pair_types, width = len(of_types), 4
     tensors, pseudotensors = jnp.asarray(rng.normal(size=(2, 9, width, 6)), jnp.float32)
-    kind = jnp.asarray([0, 1, 1, 0, 1, 0])
-    layer = AtomReadout(kinds)
-    arguments = (tensors, pseudotensors, jax.nn.one_hot(kind, n_pair_types, axis=0))
+    row_type = jnp.asarray([0, 1, 1, 0, 1, 0])
+    layer = AtomReadout(of_types)
+    arguments = (tensors, pseudotensors, jax.nn.one_hot(row_type, n_pair_types, axis=0))
     shapes = jax.eval_shape(layer.init, jax.random.key(0), *arguments)
     parameters = _random_like(shapes, rng)
     found = layer.apply(parameters, *arguments)
@@ -171,7 +171,7 @@ def test_readout_of_atoms_puts_each_irrep_where_the_layout_has_it(rng):
     channels = sorted(
         {
             (parity, int(degree), int(channel))
-            for irreps in kinds
+            for irreps in of_types
             for parity, degree, channel in zip(
                 irreps.parity.tolist(), irreps.l, irreps.channel, strict=True
             )
@@ -182,28 +182,28 @@ def test_readout_of_atoms_puts_each_irrep_where_the_layout_has_it(rng):
         name = ("tensors", "pseudotensors")[parity]
         by_irrep[parity, degree, channel] = weights[name][taken[name]]
         taken[name] += 1
-    for row, irreps in enumerate(kinds):
+    for row, irreps in enumerate(of_types):
         for c in range(irreps.size):
             key = (int(irreps.parity[c]), int(irreps.l[c]), int(irreps.channel[c]))
             component = irreps.l[c] ** 2 + irreps.l[c] + irreps.m[c]
             features = (tensors, pseudotensors)[key[0]][component]
             expected = by_irrep[key][row] @ np.asarray(features)
-            atoms = np.asarray(kind) == row
+            atoms = np.asarray(row_type) == row
             np.testing.assert_allclose(np.asarray(found)[c, atoms], expected[atoms], **ROUNDING)
-        assert not np.asarray(found)[irreps.size :, np.asarray(kind) == row].any()
+        assert not np.asarray(found)[irreps.size :, np.asarray(row_type) == row].any()
 
 
 @pytest.mark.parametrize("part", ["onsite", "pair"])
 def test_readout_puts_each_irrep_where_the_layout_has_it(part, rng):
-    kinds = tuple(getattr(IrrepLayout(BASIS), part).values())
-    x = jnp.asarray(rng.normal(size=(len(kinds), 2, 9, 4)), jnp.float32)
-    layer = Readout(kinds)
-    shapes = jax.eval_shape(layer.init, jax.random.key(0), x, jnp.arange(len(kinds)))
+    of_types = tuple(getattr(IrrepLayout(BASIS), part).values())
+    x = jnp.asarray(rng.normal(size=(len(of_types), 2, 9, 4)), jnp.float32)
+    layer = Readout(of_types)
+    shapes = jax.eval_shape(layer.init, jax.random.key(0), x, jnp.arange(len(of_types)))
     parameters = _random_like(shapes, rng)
-    found = np.asarray(layer.apply(parameters, x, jnp.arange(len(kinds))))
+    found = np.asarray(layer.apply(parameters, x, jnp.arange(len(of_types))))
     kernel = np.asarray(parameters["params"]["kernel"])
     bias = np.asarray(parameters["params"]["bias"])
-    for row, irreps in enumerate(kinds):
+    for row, irreps in enumerate(of_types):
         assert not found[row, irreps.size :].any()
         used = {}
         for c in range(irreps.size):

@@ -39,10 +39,10 @@ def random_hamiltonian(
         s = np.eye(k) + np.zeros((len(atom), 1, 1))
         onsite[z] = OnsiteBlocks(atom, h + np.swapaxes(h, -1, -2), s)
     pairs = {}
-    for (zi, zj), (i, j, shift, _) in stored_pairs(atoms, basis_cutoffs(table)).items():
+    for (zi, zj), (i, j, cell_offset, _) in stored_pairs(atoms, basis_cutoffs(table)).items():
         shape = (len(i), table[zi].n_orbitals, table[zj].n_orbitals)
         h, s = rng.normal(size=(*spin, *shape)), 1e-3 * rng.normal(size=shape)
-        pairs[zi, zj] = PairBlocks(i, j, shift, h, s)
+        pairs[zi, zj] = PairBlocks(i, j, cell_offset, h, s)
     scalars = {"fermi_level": -4.0, "n_electrons": table.n_electrons(atoms.numbers)}
     return Hamiltonian(atoms, table, onsite, pairs, scalars)
 

@@ -16,8 +16,10 @@ def test_a_chain_of_s_orbitals_has_the_textbook_band():
     chain = ase.Atoms("H", cell=[2.0, 9, 9], pbc=(True, False, False))
     one = np.array([0])
     onsite = {1: OnsiteBlocks(one, np.full((1, 1, 1), e0), np.ones((1, 1, 1)))}
-    shift = np.array([[-1, 0, 0]])
-    pairs = {(1, 1): PairBlocks(one, one, shift, np.full((1, 1, 1), t), np.full((1, 1, 1), s))}
+    cell_offset = np.array([[-1, 0, 0]])
+    pairs = {
+        (1, 1): PairBlocks(one, one, cell_offset, np.full((1, 1, 1), t), np.full((1, 1, 1), s))
+    }
     chain = Hamiltonian(chain, basis(H=[(0, 1.1)]), onsite, pairs)
     for k in (0.0, 0.1, 0.25, 0.5):
         h, o = (bloch_matrix(chain, np.array([k, 0, 0]), f) for f in ("hamiltonian", "overlap"))
@@ -33,7 +35,9 @@ def test_the_sum_runs_over_both_directions_of_every_pair():
         for atom, h in zip(blocks.atom, blocks.hamiltonian, strict=True):
             expected[start[atom] : start[atom + 1], start[atom] : start[atom + 1]] += h
     for blocks in ham.pairs.values():
-        for i, j, r, h in zip(blocks.i, blocks.j, blocks.shift, blocks.hamiltonian, strict=True):
+        for i, j, r, h in zip(
+            blocks.i, blocks.j, blocks.cell_offset, blocks.hamiltonian, strict=True
+        ):
             rows, columns = slice(start[i], start[i + 1]), slice(start[j], start[j + 1])
             expected[rows, columns] += np.exp(2j * np.pi * K @ r) * h
             expected[columns, rows] += np.exp(-2j * np.pi * K @ r) * h.T
@@ -59,13 +63,13 @@ def test_eigenvalues_do_not_depend_on_the_cell_that_an_atom_is_counted_in():
     atom, by = 2, np.array([1, 0, -2])
     moved.atoms.positions[atom] += by @ moved.atoms.cell.array
     for blocks in moved.pairs.values():
-        blocks.shift = (
-            blocks.shift + np.outer(blocks.i == atom, by) - np.outer(blocks.j == atom, by)
+        blocks.cell_offset = (
+            blocks.cell_offset + np.outer(blocks.i == atom, by) - np.outer(blocks.j == atom, by)
         )
-    levels = [
+    eigenvalues = [
         scipy.linalg.eigvalsh(bloch_matrix(h, K), bloch_matrix(h, K, "overlap"))
         for h in (ham, moved)
     ]
-    assert np.allclose(*levels, atol=1e-11)
+    assert np.allclose(*eigenvalues, atol=1e-11)
     for pair in ham.pairs:
         assert np.allclose(ham.vectors(pair), moved.vectors(pair), atol=1e-12)

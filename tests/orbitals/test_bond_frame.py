@@ -56,7 +56,7 @@ def blocks(key, seed=0):
 
 
 @pytest.mark.parametrize("key", BASIS.species_pairs())
-def test_blocks_are_those_of_the_turned_system(key):
+def test_blocks_are_those_of_the_rotated_system(key):
     irreps, found = LAYOUT.pair[key], blocks(key)
     rotated = irreps.to_blocks(to_frame("bond", irreps, irreps.to_irreps(found), VECTORS))
     for vector, block, expected in zip(VECTORS, rotated, found, strict=True):
@@ -79,7 +79,7 @@ def test_there_and_back(key):
     assert from_frame("global", irreps, components, VECTORS) is components
 
 
-def test_quarter_turns_are_wigners_matrices():
+def test_rotations_by_90_degrees_are_wigners_matrices():
     takes_y_to_z = Rotation.from_euler("x", 90, degrees=True).as_matrix()
     np.testing.assert_allclose(takes_y_to_z @ [0, 1, 0], [0, 0, 1], atol=1e-15)
     expected = wigner_d(range(7), takes_y_to_z)
@@ -95,7 +95,7 @@ def test_a_bond_of_like_atoms_from_its_other_end(number):
     components = to_frame("bond", irreps, irreps.to_irreps(found), VECTORS)
     partner, sign = exchange_atoms(irreps)
     from_other_end = to_frame("bond", irreps, irreps.to_irreps(np.swapaxes(found, 1, 2)), -VECTORS)
-    # The frame that -VECTORS gives may differ by a turn about the bond: π, because the azimuth is the
+    # The frame that -VECTORS gives may differ by a rotation about the bond: π, because the azimuth is the
     # opposite one, which changes the sign of all components of odd m; or none, at the poles.
     poles = (VECTORS[:, :2] == 0).all(axis=1)
     odd = np.where(poles[:, None], 1, 1 - 2 * (irreps.m % 2))

@@ -25,9 +25,9 @@ def gaussians(atoms):
         ones = np.ones((np.count_nonzero(atoms.numbers == z), 1, 1))
         onsite[z] = OnsiteBlocks(np.flatnonzero(atoms.numbers == z), -5 * ones, ones)
     found = stored_pairs(atoms, {pair: 2 * REACH for pair in basis.species_pairs()})
-    for pair, (i, j, shift, vector) in found.items():
+    for pair, (i, j, cell_offset, vector) in found.items():
         overlap = np.exp(-((vector**2).sum(axis=1)) / 2)[:, None, None]
-        pairs[pair] = PairBlocks(i, j, shift, -5 * overlap, overlap)
+        pairs[pair] = PairBlocks(i, j, cell_offset, -5 * overlap, overlap)
     return Hamiltonian(atoms, basis, onsite, pairs, {"fermi_level": 0.0})
 
 
@@ -76,12 +76,16 @@ def _missing_atom(ham):
 def _wrong_direction(ham):
     blocks = ham.pairs[17, 17]
     blocks.i[0], blocks.j[0] = blocks.j[0], blocks.i[0]
-    blocks.shift[0] *= -1
+    blocks.cell_offset[0] *= -1
 
 
 def _twice(ham):
     blocks = ham.pairs[11, 17]
-    blocks.i[1], blocks.j[1], blocks.shift[1] = blocks.i[0], blocks.j[0], blocks.shift[0]
+    blocks.i[1], blocks.j[1], blocks.cell_offset[1] = (
+        blocks.i[0],
+        blocks.j[0],
+        blocks.cell_offset[0],
+    )
 
 
 def _wrong_species(ham):
@@ -118,7 +122,7 @@ def _negative_diagonal(ham):
 
 
 def _far_away(ham):
-    ham.pairs[11, 17].shift[0] = [0, 0, 10**6]
+    ham.pairs[11, 17].cell_offset[0] = [0, 0, 10**6]
 
 
 @pytest.mark.parametrize(
@@ -128,7 +132,7 @@ def _far_away(ham):
         (_huge_overlap, r"onsite/17/overlap: expected overlaps within .* found 1e\+12"),
         (_overlap_above_its_diagonal, "pairs/11-17/overlap: expected at most 1, .* found 1.1"),
         (_negative_diagonal, "onsite/11/overlap: expected a positive diagonal, found -1"),
-        (_far_away, "pairs/11-17/shift: expected atoms at most 11.6 Å apart"),
+        (_far_away, "pairs/11-17/cell_offset: expected atoms at most 11.6 Å apart"),
         (_nan, "pairs/11-17/hamiltonian: 1 of .* not finite"),
         (_negative_uncertainty, "onsite/17/uncertainty: expected none below zero"),
         (_infinite_scalar, "scalar/fermi_level: expected a finite number"),
@@ -157,8 +161,10 @@ def test_blocks_that_are_not_symmetric():
 
 def test_lattice_vectors_of_positions_that_are_not_wrapped(salt):
     for pair, blocks in salt.pairs.items():
-        shift = blocks.shift.copy()
-        shift[:, 0] += (blocks.j == 3).astype(int) - (blocks.i == 3)
-        salt.pairs[pair] = PairBlocks(blocks.i, blocks.j, shift, blocks.hamiltonian, blocks.overlap)
+        cell_offset = blocks.cell_offset.copy()
+        cell_offset[:, 0] += (blocks.j == 3).astype(int) - (blocks.i == 3)
+        salt.pairs[pair] = PairBlocks(
+            blocks.i, blocks.j, cell_offset, blocks.hamiltonian, blocks.overlap
+        )
     found = list(checks.check_bonds(salt))
     assert any("R must be counted from positions wrapped into the cell" in f for f in found), found

@@ -55,14 +55,14 @@ def test_any_onsite_prediction_gives_an_exactly_symmetric_block():
 
 @pytest.mark.parametrize("inversion", [False, True])
 @pytest.mark.parametrize("table", [SHELLS, MIXED])
-def test_irreps_of_turned_blocks_are_turned_irreps(table, inversion):
+def test_irreps_of_rotated_blocks_are_rotated_irreps(table, inversion):
     rotation = random_rotation(3, inversion)
     layout = IrrepLayout(table)
     rng = np.random.default_rng(2)
     for (zi, zj), irreps in layout.pair.items():
         block = rng.normal(size=irreps.shape)
         d_i, d_j = (wigner_d(table[z].degrees, rotation) for z in (zi, zj))
-        turned = irreps.to_irreps(d_i @ block @ d_j.T)
+        rotated = irreps.to_irreps(d_i @ block @ d_j.T)
         straight = irreps.to_irreps(block)
         for parity, degree in set(zip(irreps.parity.tolist(), irreps.l.tolist(), strict=True)):
             rows = (irreps.parity == parity) & (irreps.l == degree)
@@ -70,13 +70,13 @@ def test_irreps_of_turned_blocks_are_turned_irreps(table, inversion):
             # Under inversion a pseudotensor takes the sign that a tensor of its degree does not.
             sign = -1.0 if inversion and parity == 1 else 1.0
             expected = sign * straight[rows].reshape(-1, 2 * degree + 1) @ d.T
-            assert np.allclose(turned[rows].reshape(-1, 2 * degree + 1), expected, atol=ROUNDING)
+            assert np.allclose(rotated[rows].reshape(-1, 2 * degree + 1), expected, atol=ROUNDING)
 
 
-def test_wigner_d_turns_harmonics_of_the_documented_order():
-    # l = 1 reads y, z, x: a turn by 90° about z takes x to y and y to -x.
-    turn = np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
-    assert np.allclose(wigner_d([1], turn), [[0, 0, 1], [0, 1, 0], [-1, 0, 0]], atol=ROUNDING)
+def test_wigner_d_rotates_harmonics_of_the_documented_order():
+    # l = 1 reads y, z, x: a rotation by 90° about z takes x to y and y to -x.
+    rotation = np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
+    assert np.allclose(wigner_d([1], rotation), [[0, 0, 1], [0, 1, 0], [-1, 0, 0]], atol=ROUNDING)
 
 
 def test_wigner_d_multiplies_as_rotations_do():

@@ -21,12 +21,12 @@ def sheet():
 def test_pairs_are_those_of_ase(atoms):
     cutoff = 4.7
     atoms = wrapped(atoms)
-    i, j, shift, vector = directed_pairs(atoms, cutoff)
-    i0, j0, shift0, vector0 = ase.neighborlist.neighbor_list("ijSD", atoms, cutoff)
-    order = np.lexsort((*shift0.T[::-1], j0, i0))
+    i, j, cell_offset, vector = directed_pairs(atoms, cutoff)
+    i0, j0, offset0, vector0 = ase.neighborlist.neighbor_list("ijSD", atoms, cutoff)
+    order = np.lexsort((*offset0.T[::-1], j0, i0))
     assert np.array_equal(i, i0[order])
     assert np.array_equal(j, j0[order])
-    assert np.array_equal(shift, shift0[order])
+    assert np.array_equal(cell_offset, offset0[order])
     assert np.allclose(vector, vector0[order], atol=1e-12)
 
 
@@ -53,19 +53,21 @@ def test_a_tiny_negative_coordinate_does_not_end_at_the_upper_face():
 
 def test_exactly_one_of_each_two_directions_is_stored():
     atoms = wrapped(quartz_like())
-    i, j, shift, _ = directed_pairs(atoms, 5.5)
-    keep = canonical(i, j, shift, atoms.numbers)
+    i, j, cell_offset, _ = directed_pairs(atoms, 5.5)
+    keep = canonical(i, j, cell_offset, atoms.numbers)
     assert 2 * keep.sum() == len(i)
-    stored = {(*row, *s) for *row, s in zip(i[keep], j[keep], map(tuple, shift[keep]), strict=True)}
-    for a, b, s in zip(i[~keep], j[~keep], shift[~keep], strict=True):
+    stored = {
+        (*row, *s) for *row, s in zip(i[keep], j[keep], map(tuple, cell_offset[keep]), strict=True)
+    }
+    for a, b, s in zip(i[~keep], j[~keep], cell_offset[~keep], strict=True):
         assert (b, a, *-s) in stored
     assert np.all(atoms.numbers[i[keep]] <= atoms.numbers[j[keep]])
 
 
-def test_an_own_image_is_stored_once_the_smaller_shift_first():
+def test_an_own_image_is_stored_once_the_smaller_offset_first():
     atoms = ase.Atoms("H", cell=[1, 9, 9], pbc=True)
-    i, j, shift, _ = directed_pairs(atoms, 1.5)
-    assert shift[canonical(i, j, shift, atoms.numbers)].tolist() == [[-1, 0, 0]]
+    i, j, cell_offset, _ = directed_pairs(atoms, 1.5)
+    assert cell_offset[canonical(i, j, cell_offset, atoms.numbers)].tolist() == [[-1, 0, 0]]
 
 
 def test_stored_pairs_keep_each_species_pairs_own_cutoff():
@@ -92,12 +94,12 @@ def test_pairs_of_drifted_atoms_and_oblique_cells(atoms):
         moved.set_cell(mixed @ moved.cell.array)
         cells = rng.integers(-drift, drift + 1, (len(atoms), 3)) * atoms.pbc
         moved.positions += cells @ moved.cell.array
-        i, j, shift, vector = directed_pairs(moved, cutoff)
-        i0, j0, shift0, vector0 = ase.neighborlist.neighbor_list("ijSD", moved, cutoff)
-        order = np.lexsort((*shift0.T[::-1], j0, i0))
+        i, j, cell_offset, vector = directed_pairs(moved, cutoff)
+        i0, j0, offset0, vector0 = ase.neighborlist.neighbor_list("ijSD", moved, cutoff)
+        order = np.lexsort((*offset0.T[::-1], j0, i0))
         assert np.array_equal(i, i0[order])
         assert np.array_equal(j, j0[order])
-        assert np.array_equal(shift, shift0[order])
+        assert np.array_equal(cell_offset, offset0[order])
         assert np.allclose(vector, vector0[order], atol=1e-11)
 
 

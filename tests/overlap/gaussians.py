@@ -37,7 +37,7 @@ def gaussian_label(atoms, code="a program", n_valence=4.0, spins=1):
     atoms = wrapped(atoms)
     basis = Basis({14: ElementBasis(14, (Shell(0, REACH), Shell(1, REACH)), n_valence, code=code)})
     pairs = stored_pairs(atoms, {(14, 14): 2 * REACH})[14, 14]
-    i, j, shift, vector = pairs
+    i, j, cell_offset, vector = pairs
     s = gaussian_overlap(vector)
     near = np.exp(-np.linalg.norm(vector, axis=1))
     field = np.zeros(len(atoms))
@@ -56,7 +56,7 @@ def gaussian_label(atoms, code="a program", n_valence=4.0, spins=1):
         atoms,
         basis,
         {14: OnsiteBlocks(every, hamiltonian(eye, every, every, 1.0), eye)},
-        {(14, 14): PairBlocks(i, j, shift, hamiltonian(s, i, j, 1.75), s)},
+        {(14, 14): PairBlocks(i, j, cell_offset, hamiltonian(s, i, j, 1.75), s)},
         {"fermi_level": -6.0, "n_electrons": n_valence * len(atoms)},
     )
 

@@ -40,7 +40,7 @@ def test_a_whole_structure_is_that_of_its_labels(fitted):
     label = gaussian_label(silicon((2, 1, 1), seed=11))
     bonds = label.pairs[14, 14]
     onsite, pairs = overlap_source(basis, [14])(
-        label.atoms, {(14, 14): (bonds.i, bonds.j, bonds.shift)}
+        label.atoms, {(14, 14): (bonds.i, bonds.j, bonds.cell_offset)}
     )
     np.testing.assert_allclose(onsite[14], label.onsite[14].overlap, atol=1e-12)
     assert np.abs(pairs[14, 14] - bonds.overlap).max() < 1e-4

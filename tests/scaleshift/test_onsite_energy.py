@@ -32,10 +32,10 @@ N_DESCRIPTORS = 1 + 2 * module.TWO_BODY[1] + 3 * 21  # two elements; 6 functions
 @pytest.fixture(scope="module")
 def planted(inputs):
     random = np.random.default_rng(0)
-    local, spread = (
+    local, neighbour = (
         random.normal(size=(2, 2, N_DESCRIPTORS)) * np.array([0.1, 0.002])[:, None, None]
     )
-    return OnsiteEnergyModel(inputs.basis, 2.0, local, spread)
+    return OnsiteEnergyModel(inputs.basis, 2.0, local, neighbour)
 
 
 def sheet(seed: int):
@@ -45,15 +45,15 @@ def sheet(seed: int):
     return wrapped(atoms)
 
 
-def test_turned_moved_and_reordered_structures_have_the_same(planted):
+def test_rotated_moved_and_reordered_structures_have_the_same(planted):
     atoms = sheet(1)
     expected = planted.of_structure(atoms)
     assert np.ptp(expected) > 0.1
-    turn = Rotation.from_rotvec([0.3, -0.5, 0.8]).as_matrix()
+    rotation = Rotation.from_rotvec([0.3, -0.5, 0.8]).as_matrix()
     order = np.random.default_rng(2).permutation(len(atoms))
     other = atoms[order]
-    other.set_cell(atoms.cell.array @ turn.T)
-    other.positions = other.positions @ turn.T + 0.7
+    other.set_cell(atoms.cell.array @ rotation.T)
+    other.positions = other.positions @ rotation.T + 0.7
     np.testing.assert_allclose(planted.of_structure(wrapped(other)), expected[order], atol=1e-9)
     mirrored = atoms.copy()
     mirrored.positions[:, 2] *= -1
@@ -85,28 +85,28 @@ def test_nothing_beyond_the_stated_reach_counts(planted):
 
 def test_few_structures_tell_what_was_planted(planted, inputs):
     structures = [sheet(seed) for seed in range(60)]
-    levels = [planted.of_structure(atoms) for atoms in structures]
-    fitted = fit_onsite_energies(inputs.basis, structures[:50], levels[:50])
+    energies = [planted.of_structure(atoms) for atoms in structures]
+    fitted = fit_onsite_energies(inputs.basis, structures[:50], energies[:50])
     error = np.concatenate(
-        [fitted.of_structure(a) - v for a, v in zip(structures[50:], levels[50:], strict=True)]
+        [fitted.of_structure(a) - v for a, v in zip(structures[50:], energies[50:], strict=True)]
     )
-    kind = np.concatenate([atoms.numbers for atoms in structures[50:]])
-    v = np.concatenate(levels[50:])
-    deviation = np.concatenate([v[kind == z] - v[kind == z].mean() for z in (34, 74)]).std()
+    species = np.concatenate([atoms.numbers for atoms in structures[50:]])
+    v = np.concatenate(energies[50:])
+    deviation = np.concatenate([v[species == z] - v[species == z].mean() for z in (34, 74)]).std()
     assert np.sqrt(np.mean(error**2)) < 0.25 * deviation
 
 
-def test_levels_without_deviation_have_no_potential(inputs):
+def test_energies_without_deviation_have_no_model(inputs):
     structures = [sheet(seed) for seed in range(2)]
-    levels = [np.where(atoms.numbers == 74, 1.0, 2.0) for atoms in structures]
-    assert fit_onsite_energies(inputs.basis, structures, levels) is None
+    energies = [np.where(atoms.numbers == 74, 1.0, 2.0) for atoms in structures]
+    assert fit_onsite_energies(inputs.basis, structures, energies) is None
 
 
-def test_levels_that_surroundings_do_not_tell_have_no_potential(inputs):
+def test_energies_that_surroundings_do_not_tell_have_no_model(inputs):
     random = np.random.default_rng(3)
     structures = [sheet(seed) for seed in range(6)]
-    levels = [random.normal(size=len(atoms)) for atoms in structures]
-    assert fit_onsite_energies(inputs.basis, structures, levels) is None
+    energies = [random.normal(size=len(atoms)) for atoms in structures]
+    assert fit_onsite_energies(inputs.basis, structures, energies) is None
 
 
 def test_what_is_left_out_is_what_fits_without_it_leave():

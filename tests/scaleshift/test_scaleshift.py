@@ -33,10 +33,10 @@ VANISHING_PAIR_SHELLS = (0, 1)  # of O-O, in both orders
 class Labels:
     """Label stores as `fit_scaleshift` needs them, made from a law that is known."""
 
-    def __init__(self, n: int, seed: int, spread: float = 0.05):
+    def __init__(self, n: int, seed: int, scatter: float = 0.05):
         rng = np.random.default_rng(seed)
         self.basis = BASIS
-        self.hams = [self._hamiltonian(rng, spread) for _ in range(n)]
+        self.hams = [self._hamiltonian(rng, scatter) for _ in range(n)]
 
     def __len__(self) -> int:
         return len(self.hams)
@@ -50,7 +50,7 @@ class Labels:
         labels.hams = hams
         return labels
 
-    def _hamiltonian(self, rng: np.random.Generator, spread: float) -> Hamiltonian:
+    def _hamiltonian(self, rng: np.random.Generator, scatter: float) -> Hamiltonian:
         grid = np.stack(np.meshgrid(*[np.arange(3)] * 3), axis=-1).reshape(-1, 3) * 1.9
         atoms = ase.Atoms(
             rng.choice([8, 14], size=27),
@@ -69,18 +69,18 @@ class Labels:
             values[:, irreps.l == 2] = 0
             onsite[number] = OnsiteBlocks(atom, irreps.to_blocks(values))
         pairs = {}
-        for key, (i, j, shift, vector) in stored_pairs(atoms, basis_cutoffs(BASIS)).items():
+        for key, (i, j, cell_offset, vector) in stored_pairs(atoms, basis_cutoffs(BASIS)).items():
             irreps = LAYOUT.pair[key]
             decay = np.exp(
                 -((np.linalg.norm(vector, axis=1)[:, None] / SHIFTS[key][1]) ** SHIFTS[key][2])
             )
             values = decay * (
                 np.where(irreps.scalar, SHIFTS[key][0], 0)
-                + spread * rng.normal(size=(i.size, irreps.size))
+                + scatter * rng.normal(size=(i.size, irreps.size))
             )
             if key == (8, 8):
                 values[:, _vanishing(irreps)] = 0
-            pairs[key] = PairBlocks(i, j, shift, irreps.to_blocks(values))
+            pairs[key] = PairBlocks(i, j, cell_offset, irreps.to_blocks(values))
         return Hamiltonian(atoms, BASIS, onsite, pairs)
 
 
@@ -250,13 +250,13 @@ def test_vectorised_layers_and_round_trip(fitted, labels):
 
     keys = BASIS.species_pairs()
     distance = np.concatenate([np.linalg.norm(ham.vectors(key), axis=1) for key in keys])
-    kind = np.repeat(np.arange(3), [len(ham.pairs[key].i) for key in keys])
-    mixed = np.random.default_rng(0).permutation(kind.size)
-    shift, scale = fitted.pairs(kind[mixed], distance[mixed])
-    assert shift.shape == scale.shape == (kind.size, LAYOUT.pair_size)
+    pair_type = np.repeat(np.arange(3), [len(ham.pairs[key].i) for key in keys])
+    mixed = np.random.default_rng(0).permutation(pair_type.size)
+    shift, scale = fitted.pairs(pair_type[mixed], distance[mixed])
+    assert shift.shape == scale.shape == (pair_type.size, LAYOUT.pair_size)
     assert np.all(scale >= SCALE_FLOOR)
-    rows = np.argsort(mixed)[kind == 1]
-    own = fitted.pair_terms[keys[1]](distance[kind == 1])
+    rows = np.argsort(mixed)[pair_type == 1]
+    own = fitted.pair_terms[keys[1]](distance[pair_type == 1])
     size = LAYOUT.pair[keys[1]].size
     np.testing.assert_array_equal(shift[rows, :size], own[0])
     np.testing.assert_array_equal(scale[rows, :size], own[1])

@@ -17,7 +17,7 @@ BASIS = Basis(
     }
 )
 LAYOUT = IrrepLayout(BASIS)
-NEAREST, CUTOFF = 1.6, 6.0
+R_MIN, CUTOFF = 1.6, 6.0
 
 
 def law(irreps, distance):
@@ -30,13 +30,13 @@ def law(irreps, distance):
     return shift, scale
 
 
-def fit(key, spread, n_pairs=4000):
+def fit(key, scatter, n_pairs=4000):
     irreps, rng = LAYOUT.pair[key], np.random.default_rng(0)
     vectors = rng.normal(size=(n_pairs, 3))
-    distance = rng.uniform(NEAREST, CUTOFF, n_pairs)
+    distance = rng.uniform(R_MIN, CUTOFF, n_pairs)
     vectors *= (distance / np.linalg.norm(vectors, axis=1))[:, None]
     shift, scale = law(irreps, distance)
-    components = shift + spread * scale * rng.normal(size=shift.shape)
+    components = shift + scatter * scale * rng.normal(size=shift.shape)
     terms = BondFit(irreps, key[0] == key[1], CUTOFF)
     for part in np.array_split(np.arange(n_pairs), 3):
         terms.add(vectors[part], from_frame("bond", irreps, components[part], vectors[part]))
@@ -44,8 +44,8 @@ def fit(key, spread, n_pairs=4000):
 
 
 def test_two_centre_integrals_are_recovered():
-    irreps, terms = fit((8, 14), spread=0.0)
-    r = np.linspace(1.01 * NEAREST, CUTOFF, 200)
+    irreps, terms = fit((8, 14), scatter=0.0)
+    r = np.linspace(1.01 * R_MIN, CUTOFF, 200)
     shift, scale = terms(r)
     expected, _ = law(irreps, r)
     # Sixteen smooth functions, held back by the ridge, of a decay over 1 Å.
@@ -56,8 +56,8 @@ def test_two_centre_integrals_are_recovered():
 
 
 def test_deviations_are_scaled_to_order_one():
-    irreps, terms = fit((8, 14), spread=1.0)
-    r = np.linspace(1.1 * NEAREST, 0.95 * CUTOFF, 50)
+    irreps, terms = fit((8, 14), scatter=1.0)
+    r = np.linspace(1.1 * R_MIN, 0.95 * CUTOFF, 50)
     _, scale = terms(r)
     _, expected = law(irreps, r)
     # Of some 200 pairs in each bin.
@@ -66,15 +66,15 @@ def test_deviations_are_scaled_to_order_one():
 
 @pytest.mark.parametrize("number", BASIS.numbers)
 def test_like_atoms_have_no_first_one(number):
-    irreps, terms = fit((number, number), spread=1.0)
+    irreps, terms = fit((number, number), scatter=1.0)
     partner, sign = exchange_atoms(irreps)
-    shift, scale = terms(np.linspace(NEAREST, CUTOFF, 20))
+    shift, scale = terms(np.linspace(R_MIN, CUTOFF, 20))
     np.testing.assert_allclose(sign * shift[:, partner], shift, atol=1e-10)
     np.testing.assert_allclose(scale[:, partner], scale, rtol=1e-10)
 
 
 def test_distances_without_data_get_what_the_nearest_have():
-    _, terms = fit((8, 14), spread=1.0)
+    _, terms = fit((8, 14), scatter=1.0)
     for near, edge in ((0.2, terms.r_min), (1e-3, terms.r_min)):
         for found, expected in zip(terms(np.array([near])), terms(np.array([edge])), strict=True):
             np.testing.assert_array_equal(found, expected)
@@ -96,7 +96,7 @@ def test_little_data_gives_finite_terms(n_pairs):
 
 
 def test_stored_and_read_again():
-    _, terms = fit((8, 14), spread=1.0)
+    _, terms = fit((8, 14), scatter=1.0)
     again = BondTerms.from_arrays(terms.to_arrays())
     r = np.linspace(1.0, 7.0, 30)
     for found, expected in zip(again(r), terms(r), strict=True):

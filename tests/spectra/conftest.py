@@ -59,10 +59,10 @@ def build_tight_binding(
         unit = np.ones((len(index), 1, 1))
         onsite_blocks[int(z)] = OnsiteBlocks(index, spins(onsite[z] * unit, unit), unit)
     pair_blocks = {}
-    for pair, (i, j, shift, _) in found.items():
+    for pair, (i, j, cell_offset, _) in found.items():
         unit = np.ones((len(i), 1, 1))
         pair_blocks[pair] = PairBlocks(
-            i, j, shift, spins(hopping * unit, overlap * unit), overlap * unit
+            i, j, cell_offset, spins(hopping * unit, overlap * unit), overlap * unit
         )
     scalars = {"n_electrons": electrons * len(atoms)}
     return Hamiltonian(atoms, basis, onsite_blocks, pair_blocks, scalars)

@@ -16,8 +16,8 @@ from gh_tools.spectra.spectrum import compute_spectrum
 
 def refine(hamiltonian, grid, occupied):
     kpoints = monkhorst_pack(grid)
-    levels = solve(hamiltonian, kpoints, projected=False)
-    return refined_gap(hamiltonian, levels, occupied), levels.energies
+    eigenvalues = solve(hamiltonian, kpoints, projected=False)
+    return refined_gap(hamiltonian, eigenvalues, occupied), eigenvalues.energies
 
 
 @pytest.mark.parametrize("grid", [(4, 4, 1), (5, 5, 1), (6, 6, 1), (7, 4, 1)])
@@ -52,8 +52,8 @@ def test_an_indirect_gap_with_its_masses(tight_binding):
     atoms = ase.Atoms("HHe", [[0, 0, 0], [0, 5, 0]], cell=[1, 10, 10], pbc=[True, False, False])
     hamiltonian = tight_binding(atoms, {1: 0.0, 2: 10.0}, 1.0, 2.1)
     found, _ = refine(hamiltonian, (5, 1, 1), (1,))
-    levels = solve(hamiltonian, monkhorst_pack((5, 1, 1)))
-    assert not refined_edges(hamiltonian, levels, 2.0).direct
+    eigenvalues = solve(hamiltonian, monkhorst_pack((5, 1, 1)))
+    assert not refined_edges(hamiltonian, eigenvalues, 2.0).direct
     assert found.valence.energy == pytest.approx(4.0, abs=1e-5)
     assert found.conduction.energy == pytest.approx(10 - 2.25, abs=1e-5)
     assert found.direct == pytest.approx(10.0, abs=1e-5)
@@ -82,9 +82,9 @@ def test_points_of_a_path_do_not_take_the_place_of_the_grid(tight_binding):
     theta = np.linspace(0, np.pi, 100_001)
     bottom = 12 + 2 * np.min(np.cos(theta) + np.cos(2 * theta) + np.cos(3 * theta))
     for points in (grid, kpoints):
-        levels = solve(hamiltonian, points, projected=False)
-        edges, gap = refined_edges_and_gap(hamiltonian, levels, 2.0)
-        alone = refined_edges(hamiltonian, levels, 2.0)
+        eigenvalues = solve(hamiltonian, points, projected=False)
+        edges, gap = refined_edges_and_gap(hamiltonian, eigenvalues, 2.0)
+        alone = refined_edges(hamiltonian, eigenvalues, 2.0)
         assert edges == alone
         assert edges.kpoints == pytest.approx(alone.kpoints)
         assert edges.valence == pytest.approx(6.0, abs=1e-5)
@@ -100,7 +100,7 @@ def test_degenerate_edges_have_no_masses(chain):
     assert found.valence.masses is None
 
 
-def test_molecules_keep_their_levels(tight_binding):
+def test_molecules_keep_their_eigenvalues(tight_binding):
     molecule = ase.Atoms("H2", [[0, 0, 0], [1, 0, 0]])
     found, _ = refine(tight_binding(molecule, {1: 0.0}, -1.0, 1.1), (1, 1, 1), (1,))
     assert found.gap == pytest.approx(2.0)

@@ -44,16 +44,16 @@ def random_basis(rng, rank):
 
 
 def in_any_setting(lattice, rng, strain=0.0):
-    """Return a structure with a lattice in another basis, turned, strained, and along any cell vectors."""
+    """Return a structure with a lattice in another basis, rotated, strained, and along any cell vectors."""
     rank = lattice.tocell().rank
     vectors = random_basis(rng, rank) @ lattice.tocell().array[:rank]
-    turn, _ = np.linalg.qr(rng.normal(size=(3, 3)))
+    rotation, _ = np.linalg.qr(rng.normal(size=(3, 3)))
     stretch = rng.normal(size=(3, 3))
     stretch += stretch.T
     stretch *= strain / np.abs(np.linalg.eigvalsh(stretch)).max()
     periodic = np.sort(rng.choice(3, rank, replace=False))
     cell = 10 * rng.normal(size=(3, 3))  # vacuum in any direction
-    cell[periodic] = vectors @ (np.eye(3) + stretch) @ turn
+    cell[periodic] = vectors @ (np.eye(3) + stretch) @ rotation
     return ase.Atoms("H", cell=cell, pbc=np.isin(range(3), periodic))
 
 

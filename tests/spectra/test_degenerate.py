@@ -91,8 +91,8 @@ def test_metals_on_symmetric_grids(tight_binding, window):
 @pytest.mark.parametrize(
     ("electrons", "fermi", "gap"),
     [
-        (2.0, -2.0, 1.0),  # the lowest level is full
-        (3.0, -1.5, 0.0),  # one electron in a level of five
+        (2.0, -2.0, 1.0),  # the lowest eigenvalue is full
+        (3.0, -1.5, 0.0),  # one electron in five equal eigenvalues
         (5.0, -1.5, 0.0),
         (7.5, -1.5, 0.0),
         (12.0, -0.5, 2.0),
@@ -102,13 +102,13 @@ def test_metals_on_symmetric_grids(tight_binding, window):
 def test_open_shells_split_by_rounding(electrons, fermi, gap):
     energies = np.array([-2.5, *[-1.5] * 5, *[0.5] * 3, 2.0])
     for seed in range(5):
-        levels = solve(atom_with(energies, electrons, seed), monkhorst_pack((1, 1, 1)))
-        assert np.ptp(levels.energies[0, 0, 1:6]) > 0  # rounding does split them
-        assert fermi_level(levels, electrons) == pytest.approx(fermi, abs=1e-12)
-        edges = band_edges(levels, electrons)
+        eigenvalues = solve(atom_with(energies, electrons, seed), monkhorst_pack((1, 1, 1)))
+        assert np.ptp(eigenvalues.energies[0, 0, 1:6]) > 0  # rounding does split them
+        assert fermi_level(eigenvalues, electrons) == pytest.approx(fermi, abs=1e-12)
+        edges = band_edges(eigenvalues, electrons)
         assert edges.gap == (0.0 if gap == 0 else pytest.approx(gap, abs=1e-12))
         if gap == 0:
-            assert edges.valence == edges.conduction == fermi_level(levels, electrons)
+            assert edges.valence == edges.conduction == fermi_level(eigenvalues, electrons)
 
 
 @pytest.mark.parametrize("smearing", [0.0, 0.01, 0.1])
@@ -127,28 +127,28 @@ def test_rounding_moves_the_fermi_level_by_rounding(smearing):
 
 
 def test_smeared_fermi_level_in_a_gap_is_where_electrons_are_as_many_as_holes():
-    # g_v exp((ε_v - E)/kT) = g_c exp((E - ε_c)/kT): E = midgap + kT/2 ln(g_v/g_c), with 5 and 3 levels.
+    # g_v exp((ε_v - E)/kT) = g_c exp((E - ε_c)/kT): E = midgap + kT/2 ln(g_v/g_c), with 5 and 3 eigenvalues.
     for electrons_below in (0, 4000):  # the count of a large structure rounds to 1e-12
         energies = np.array([*[-30.0] * electrons_below, *[-0.4] * 5, *[0.4] * 3])
         electrons = 2.0 * (electrons_below + 5)
-        levels = solve(atom_with(np.array([0.0, 1.0]), 1.0, 0), monkhorst_pack((1, 1, 1)))
-        levels = type(levels)(energies[None, None], levels.kpoints, np.array([1]))
+        eigenvalues = solve(atom_with(np.array([0.0, 1.0]), 1.0, 0), monkhorst_pack((1, 1, 1)))
+        eigenvalues = type(eigenvalues)(energies[None, None], eigenvalues.kpoints, np.array([1]))
         for kt in (0.01, 0.02):
             expected = kt / 2 * np.log(5 / 3)
             # Corrections are of the order of kT exp(-gap/2kT) = 4e-11 eV.
-            assert fermi_level(levels, electrons, kt) == pytest.approx(expected, abs=1e-10)
+            assert fermi_level(eigenvalues, electrons, kt) == pytest.approx(expected, abs=1e-10)
 
 
 def test_a_gap_that_is_rounding_is_none():
     for gap in (1e-13, 1e-9, 0.9 * RESOLUTION):
-        levels = solve(atom_with(np.array([0.0, gap, 5.0]), 2.0, 1), monkhorst_pack((1, 1, 1)))
-        assert band_edges(levels, 2.0).gap == 0.0
-    levels = solve(atom_with(np.array([0.0, 1e-5, 5.0]), 2.0, 1), monkhorst_pack((1, 1, 1)))
-    assert band_edges(levels, 2.0).gap == pytest.approx(1e-5, abs=1e-12)
+        eigenvalues = solve(atom_with(np.array([0.0, gap, 5.0]), 2.0, 1), monkhorst_pack((1, 1, 1)))
+        assert band_edges(eigenvalues, 2.0).gap == 0.0
+    eigenvalues = solve(atom_with(np.array([0.0, 1e-5, 5.0]), 2.0, 1), monkhorst_pack((1, 1, 1)))
+    assert band_edges(eigenvalues, 2.0).gap == pytest.approx(1e-5, abs=1e-12)
 
 
 @pytest.mark.parametrize("width", [RESOLUTION, 1e-4])
-def test_ends_on_levels_with_narrow_gaussians(tight_binding, width):
+def test_ends_on_eigenvalues_with_narrow_gaussians(tight_binding, width):
     # The window ends on eigenvalues, and Gaussians reach less far than a shift that hits one is moved.
     config = GAMMA.model_copy(update={"width": width, "carrier_window": (-2.0, 2.0)})
     hamiltonian = ring(tight_binding, 8)
@@ -168,8 +168,10 @@ def test_path_points_count_for_the_gap_and_hold_no_electrons(chain):
     # has no point but the path has.
     hamiltonian = chain(2)
     points = np.array([[0.0, 0, 0], [1 / 3, 0, 0], [0.5, 0, 0]])
-    levels = solve(hamiltonian, KPoints(points, np.array([1 / 3, 2 / 3, 0.0])), projected=False)
-    assert band_edges(levels, 2.0).gap == 0.0
-    assert fermi_level(levels, 2.0) == pytest.approx(0.0, abs=1e-12)
+    eigenvalues = solve(
+        hamiltonian, KPoints(points, np.array([1 / 3, 2 / 3, 0.0])), projected=False
+    )
+    assert band_edges(eigenvalues, 2.0).gap == 0.0
+    assert fermi_level(eigenvalues, 2.0) == pytest.approx(0.0, abs=1e-12)
     grid = solve(hamiltonian, KPoints(points[:2], np.array([1 / 3, 2 / 3])), projected=False)
     assert band_edges(grid, 2.0).gap == pytest.approx(2.0, abs=1e-12)

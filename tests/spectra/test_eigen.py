@@ -18,43 +18,43 @@ EXACT = 1e-12
 
 def test_chain_is_a_cosine(chain):
     kpoints = monkhorst_pack((16, 1, 1))
-    levels = solve(chain(hopping=-1.3), kpoints)
+    eigenvalues = solve(chain(hopping=-1.3), kpoints)
     expected = -2.6 * np.cos(2 * np.pi * kpoints.points[:, 0])
-    np.testing.assert_allclose(levels.energies[0, :, 0], expected, atol=EXACT)
-    assert levels.degeneracy == 2
-    assert levels.states.sum() == pytest.approx(2.0, abs=1e-13)
+    np.testing.assert_allclose(eigenvalues.energies[0, :, 0], expected, atol=EXACT)
+    assert eigenvalues.degeneracy == 2
+    assert eigenvalues.states.sum() == pytest.approx(2.0, abs=1e-13)
 
 
 def test_non_orthogonal_chain(chain):
     kpoints = monkhorst_pack((16, 1, 1))
     cosine = np.cos(2 * np.pi * kpoints.points[:, 0])
-    levels = solve(chain(hopping=-1.3, overlap=0.2), kpoints)
+    eigenvalues = solve(chain(hopping=-1.3, overlap=0.2), kpoints)
     expected = -2.6 * cosine / (1 + 0.4 * cosine)
-    np.testing.assert_allclose(levels.energies[0, :, 0], expected, atol=EXACT)
+    np.testing.assert_allclose(eigenvalues.energies[0, :, 0], expected, atol=EXACT)
 
 
 def test_heteronuclear_non_orthogonal_dimer(tight_binding):
     atoms = ase.Atoms("HLi", positions=[[0, 0, 0], [1, 0, 0]])
     ea, eb, t, s = -5.0, -1.0, -2.0, 0.3
-    levels = solve(tight_binding(atoms, {1: ea, 3: eb}, t, 1.5, s), monkhorst_pack((1, 1, 1)))
+    eigenvalues = solve(tight_binding(atoms, {1: ea, 3: eb}, t, 1.5, s), monkhorst_pack((1, 1, 1)))
     # det(H - ES) = 0: (1 - s²) E² - (ea + eb - 2ts) E + ea eb - t² = 0.
     energy = np.sort(np.roots([1 - s**2, -(ea + eb - 2 * t * s), ea * eb - t**2]))
-    np.testing.assert_allclose(levels.energies[0, 0], energy, atol=EXACT)
+    np.testing.assert_allclose(eigenvalues.energies[0, 0], energy, atol=EXACT)
     # From the secular equation c_b / c_a = -(ea - E) / (t - E s); P_a = c_a² + s c_a c_b over norm.
     ratio = -(ea - energy) / (t - energy * s)
     norm = 1 + ratio**2 + 2 * s * ratio
-    np.testing.assert_allclose(levels.projections[0, 0, 0], (1 + s * ratio) / norm, atol=EXACT)
-    np.testing.assert_allclose(levels.projections.sum(axis=0), 1.0, atol=EXACT)
+    np.testing.assert_allclose(eigenvalues.projections[0, 0, 0], (1 + s * ratio) / norm, atol=EXACT)
+    np.testing.assert_allclose(eigenvalues.projections.sum(axis=0), 1.0, atol=EXACT)
 
 
 def test_graphene_bands(graphene):
     kpoints = monkhorst_pack((6, 6, 1))
-    levels = solve(graphene(mass=0.4), kpoints)
+    eigenvalues = solve(graphene(mass=0.4), kpoints)
     k1, k2, _ = 2 * np.pi * kpoints.points.T
     form = np.abs(1 + np.exp(1j * k1) + np.exp(1j * k2))
     expected = np.sqrt(0.4**2 + (2.7 * form) ** 2)
-    np.testing.assert_allclose(levels.energies[0, :, 1], expected, atol=EXACT)
-    np.testing.assert_allclose(levels.energies[0, :, 0], -expected, atol=EXACT)
+    np.testing.assert_allclose(eigenvalues.energies[0, :, 1], expected, atol=EXACT)
+    np.testing.assert_allclose(eigenvalues.energies[0, :, 0], -expected, atol=EXACT)
 
 
 def test_batched_sums_are_the_single_ones(graphene):
@@ -70,15 +70,17 @@ def test_batched_sums_are_the_single_ones(graphene):
             assert np.isrealobj(matrix) == np.all(2 * point == np.round(2 * point))
 
 
-def test_half_of_the_grid_has_the_levels_and_weights_of_all_of_it(graphene):
+def test_half_of_the_grid_has_the_eigenvalues_and_weights_of_all_of_it(graphene):
     hamiltonian = graphene(supercell=(2, 1, 1), mass=0.3, overlap=0.1)
     full = solve(hamiltonian, monkhorst_pack((4, 3, 1), time_reversal=False))
     half = solve(hamiltonian, monkhorst_pack((4, 3, 1)))
     for power in range(1, 5):  # moments of the total spectrum and of a projected one
-        total = [np.sum(levels.states * levels.energies**power) for levels in (full, half)]
+        total = [
+            np.sum(eigenvalues.states * eigenvalues.energies**power) for eigenvalues in (full, half)
+        ]
         projected = [
-            np.sum(levels.states * levels.projections[0] * levels.energies**power)
-            for levels in (full, half)
+            np.sum(eigenvalues.states * eigenvalues.projections[0] * eigenvalues.energies**power)
+            for eigenvalues in (full, half)
         ]
         assert total[0] == pytest.approx(total[1], abs=1e-9)
         assert projected[0] == pytest.approx(projected[1], abs=1e-9)
@@ -104,9 +106,11 @@ def test_spin_channels(chain):
 
 def test_eigenvalues_alone_are_the_same(graphene):
     hamiltonian, kpoints = graphene(mass=0.1, overlap=0.1), monkhorst_pack((3, 3, 1))
-    levels = solve(hamiltonian, kpoints, projected=False)
-    assert levels.projections is None
-    np.testing.assert_allclose(levels.energies, solve(hamiltonian, kpoints).energies, atol=EXACT)
+    eigenvalues = solve(hamiltonian, kpoints, projected=False)
+    assert eigenvalues.projections is None
+    np.testing.assert_allclose(
+        eigenvalues.energies, solve(hamiltonian, kpoints).energies, atol=EXACT
+    )
 
 
 def test_overlap_that_is_not_positive_is_an_error_naming_the_basis(tight_binding):
@@ -123,12 +127,12 @@ def test_poor_overlap_is_a_warning_naming_the_basis(tight_binding, caplog):
     logger = logging.getLogger("gh_tools")
     logger.addHandler(caplog.handler)
     try:
-        levels = solve(hamiltonian, monkhorst_pack((1, 1, 1)))
+        eigenvalues = solve(hamiltonian, monkhorst_pack((1, 1, 1)))
     finally:
         logger.removeHandler(caplog.handler)
     assert "eigenvalue 1.0e-05" in caplog.text and "basis 's'" in caplog.text
     # The warning is about H's errors; exact input still gives E = ±t / (1 ± s) to 1e-16 / 1e-5.
-    np.testing.assert_allclose(levels.energies[0, 0], [-1 / (2 - 1e-5), 1 / 1e-5], rtol=1e-10)
+    np.testing.assert_allclose(eigenvalues.energies[0, 0], [-1 / (2 - 1e-5), 1 / 1e-5], rtol=1e-10)
 
 
 def test_nan_is_an_error(chain):
@@ -151,7 +155,7 @@ def test_random_blocks_against_scipy_on_a_supercell():
         }
     )
     atoms = ase.Atoms("SiO", positions=[[0, 0, 0], [1, 1, 0]], cell=[3, 3, 3], pbc=True)
-    shift = np.array([[0, 0, 0], [1, 0, 0], [0, -1, 1]])
+    cell_offset = np.array([[0, 0, 0], [1, 0, 0], [0, -1, 1]])
     symmetric = {z: rng.normal(size=(1, n, n)) for z, n in [(8, 4), (14, 5)]}
     onsite = {
         z: OnsiteBlocks(
@@ -165,16 +169,16 @@ def test_random_blocks_against_scipy_on_a_supercell():
         (8, 14): PairBlocks(
             np.full(3, 1),
             np.full(3, 0),
-            shift,
+            cell_offset,
             rng.normal(size=(3, 4, 5)),
             0.05 * rng.normal(size=(3, 4, 5)),
         )
     }
     hamiltonian = Hamiltonian(atoms, basis, onsite, pairs)
     k = np.array([0.21, -0.37, 0.11])
-    levels = solve(hamiltonian, KPoints(k[None], np.ones(1)))
+    eigenvalues = solve(hamiltonian, KPoints(k[None], np.ones(1)))
     # Written out by hand: silicon's five orbitals first.
-    phase = np.exp(2j * np.pi * shift @ k)
+    phase = np.exp(2j * np.pi * cell_offset @ k)
     matrices = {}
     for field in ("hamiltonian", "overlap"):
         coupling = np.einsum("r,rab->ab", phase, getattr(pairs[8, 14], field))
@@ -188,7 +192,7 @@ def test_random_blocks_against_scipy_on_a_supercell():
     values, vectors = scipy.linalg.eig(inverse)
     order = np.argsort(values.real)
     values, vectors = values[order].real, vectors[:, order]
-    np.testing.assert_allclose(levels.energies[0, 0], values, atol=1e-11)
+    np.testing.assert_allclose(eigenvalues.energies[0, 0], values, atol=1e-11)
     weights = (vectors.conj() * (matrices["overlap"] @ vectors)).real
     oxygen = weights[5:].sum(axis=0) / weights.sum(axis=0)
-    np.testing.assert_allclose(levels.projections[0, 0, 0], oxygen, atol=1e-10)
+    np.testing.assert_allclose(eigenvalues.projections[0, 0, 0], oxygen, atol=1e-10)

@@ -26,15 +26,15 @@ def test_eigenvalues_and_fermi_level_are_those_of_gpaw(labels):
     for hamiltonian in labels:
         bands = hamiltonian.bands
         kpoints = KPoints(bands.kpoint, bands.weight / bands.weight.sum())
-        levels = solve(hamiltonian, kpoints)
+        eigenvalues = solve(hamiltonian, kpoints)
         # Blocks below 1e-7 are cut, GPAW drops radial values below 1e-10: 1e-6 eV in all.
         n_bands = bands.eigenvalue.shape[-1]
-        np.testing.assert_allclose(levels.energies[..., :n_bands], bands.eigenvalue, atol=1e-5)
+        np.testing.assert_allclose(eigenvalues.energies[..., :n_bands], bands.eigenvalue, atol=1e-5)
         electrons = hamiltonian.scalars["n_electrons"]
         expected = hamiltonian.scalars["fermi_level"]
-        # GPAW finds its level to a count of about 1e-8 electrons with some 0.1 to 1 states/eV.
-        assert fermi_level(levels, electrons, SMEARING) == pytest.approx(expected, abs=1e-5)
-        held = np.sum(levels.states * expit((expected - levels.energies) / SMEARING))
+        # GPAW finds its Fermi level to a count of about 1e-8 electrons with some 0.1 to 1 states/eV.
+        assert fermi_level(eigenvalues, electrons, SMEARING) == pytest.approx(expected, abs=1e-5)
+        held = np.sum(eigenvalues.states * expit((expected - eigenvalues.energies) / SMEARING))
         assert held == pytest.approx(electrons, abs=1e-6)
 
 
@@ -46,7 +46,7 @@ def test_our_grid_is_that_of_gpaw(labels):
         assert fermi_level(grid, electrons, SMEARING) == pytest.approx(
             hamiltonian.scalars["fermi_level"], abs=1e-5
         )
-        # Whichever of k and -k was kept, the sum over levels is the same.
+        # Whichever of k and -k was kept, the sum over eigenvalues is the same.
         weights = bands.weight / bands.weight.sum()
         expected = np.sum(2 * weights[None, :, None] * bands.eigenvalue)
         assert bands.eigenvalue.shape[-1] == grid.energies.shape[-1]

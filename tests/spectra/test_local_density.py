@@ -62,7 +62,11 @@ def smooth_overlap(hamiltonian: Hamiltonian) -> Hamiltonian:
     }
     pairs = {
         pair: PairBlocks(
-            b.i, b.j, b.shift, b.hamiltonian, integrals.overlap(*pair, hamiltonian.vectors(pair))
+            b.i,
+            b.j,
+            b.cell_offset,
+            b.hamiltonian,
+            integrals.overlap(*pair, hamiltonian.vectors(pair)),
         )
         for pair, b in hamiltonian.pairs.items()
     }

@@ -105,9 +105,9 @@ def test_numbers_and_densities_vary_as_those_of_the_members(graphene, solver):
         numbers.append([fermi, edges.gap, edges.valence, edges.conduction])
         densities.append(projected_dos(eigenvalues, energy + fermi, CONFIG.width).sum(axis=0))
     names = ("fermi_level", "band_gap", "valence_band_maximum", "conduction_band_minimum")
-    spread = [found.scalars[name + UNCERTAINTY] for name in names]
+    deviations = [found.scalars[name + UNCERTAINTY] for name in names]
     # First order: δ² over the distances of eigenvalues, relative to δ.
-    np.testing.assert_allclose(spread, np.std(numbers, axis=0, ddof=1), rtol=0.02)
+    np.testing.assert_allclose(deviations, np.std(numbers, axis=0, ddof=1), rtol=0.02)
     assert {name for name in UNCERTAIN if name + UNCERTAINTY in found.scalars} == set(UNCERTAIN)
     if solver != "kpm":
         deviation = np.std(densities, axis=0, ddof=1)

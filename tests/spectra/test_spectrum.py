@@ -32,7 +32,7 @@ def test_numbers_that_make_no_sense_are_refused(key, wrong):
             DosConfig(**{key: value})
 
 
-def test_windows_beyond_all_levels_hold_nothing(graphene):
+def test_windows_beyond_all_eigenvalues_hold_nothing(graphene):
     config = DosConfig(kpts=(3, 3, 1), window=(500.0, 600.0), carrier_window=(500.0, 600.0))
     for solver in ("dense", "slices"):
         found = compute_spectrum(graphene(mass=0.4), config, solver, 2**30)

@@ -82,11 +82,11 @@ def test_shells_of_an_atom_split_as_the_theory_of_angular_momentum_says():
 
 def test_eigenvalues_do_not_depend_on_the_orientation():
     atoms = ase.Atoms("PbSeI", [[0, 0, 0], [2.6, 0.3, 0], [0.4, 2.9, 0.5]])
-    turned = atoms.copy()
-    turned.positions = Rotation.from_rotvec([0.4, -1.1, 0.7]).apply(atoms.positions)
+    rotated = atoms.copy()
+    rotated.positions = Rotation.from_rotvec([0.4, -1.1, 0.7]).apply(atoms.positions)
     first, second = (
         solve(with_spin_orbit(_without_potential(a)), _kpoints((0, 0, 0)), projected=False)
-        for a in (atoms, turned)
+        for a in (atoms, rotated)
     )
     # Splines of integrals are evaluated at other angles: rounding.
     np.testing.assert_allclose(first.energies, second.energies, atol=1e-9)
@@ -130,7 +130,7 @@ def test_bands_of_the_monolayer_split_at_k(wse2, tmp_path):
     at_k = bands.energies[0, -1]
     # The two highest of 18 electrons: 0.4 to 0.65 eV by theory, depending on the functional and the basis.
     assert 0.4 < at_k[17] - at_k[16] < 0.65
-    # The mirror plane of the layer leaves spins along z alone, up and down by turns.
+    # The mirror plane of the layer leaves spins along z alone, alternately up and down.
     assert bands.spin[2, -1, 17] * bands.spin[2, -1, 16] < -0.8
     assert np.abs(bands.spin[:2]).max() < 1e-6
     # At Γ pairs are degenerate, and their spins add up to nothing.

@@ -83,15 +83,15 @@ def hamiltonian(atoms, site, step, blocks, spinor=False) -> Hamiltonian:
         counts[z] = len(of)
     cutoffs = {pair: CUTOFF for pair in BASIS.species_pairs()}
     change = step["matrix"]
-    for (zi, zj), (i, j, shift, _) in stored_pairs(atoms, cutoffs).items():
-        far = step["of"][j] + shift @ change - step["of"][i]
+    for (zi, zj), (i, j, cell_offset, _) in stored_pairs(atoms, cutoffs).items():
+        far = step["of"][j] + cell_offset @ change - step["of"][i]
         made = [
             blocks(zi, zj, (site[a], site[b], *n), (site[b], site[a], *(-n)))
             for a, b, n in zip(i, j, far, strict=True)
         ]
         if made:
             h, s = (np.array(one) for one in zip(*made, strict=True))
-            pairs[zi, zj] = PairBlocks(i, j, shift, h, s)
+            pairs[zi, zj] = PairBlocks(i, j, cell_offset, h, s)
     return Hamiltonian(atoms, BASIS, onsite, pairs, {"n_electrons": 8.0 * counts[5]}, spinor=spinor)
 
 

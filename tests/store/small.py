@@ -66,14 +66,14 @@ def hamiltonian(atoms: ase.Atoms, seed: int):
     from gh_tools.orbitals.blocks import Bands
 
     made = random_hamiltonian(atoms, TABLE, seed)
-    levels = np.sort(np.random.default_rng(seed).normal(size=(1, 2, 6)), axis=-1)
+    eigenvalues = np.sort(np.random.default_rng(seed).normal(size=(1, 2, 6)), axis=-1)
     for _, blocks in made.groups():  # as an ensemble of two predicts
         change = 1e-3 * np.random.default_rng(seed).normal(size=blocks.hamiltonian.shape)
         if hasattr(blocks, "atom"):
             change += change.swapaxes(-1, -2)
         blocks.members = np.stack([change, -change])[:, None]
         blocks.uncertainty = 2**0.5 * np.abs(change)
-    made.bands = Bands(np.array([[0, 0, 0], [0.5, 0, 0]]), np.array([0.5, 0.5]), levels)
+    made.bands = Bands(np.array([[0, 0, 0], [0.5, 0, 0]]), np.array([0.5, 0.5]), eigenvalues)
     return made
 
 
@@ -92,7 +92,7 @@ def write_parts(path: Path, provenance, kind: str = "hamiltonians"):
                 whole,
                 onsite={z: OnsiteBlocks(b.atom, None, b.overlap) for z, b in whole.onsite.items()},
                 pairs={
-                    p: PairBlocks(b.i, b.j, b.shift, None, b.overlap)
+                    p: PairBlocks(b.i, b.j, b.cell_offset, None, b.overlap)
                     for p, b in whole.pairs.items()
                 },
                 bands=None,

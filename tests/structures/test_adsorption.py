@@ -25,10 +25,10 @@ def test_surface_atoms_are_those_that_ase_tags_as_the_first_plane():
     assert surface_atoms(layer, UP).tolist() == np.flatnonzero(upper).tolist()
 
 
-@pytest.mark.parametrize("turned", [False, True])
-def test_adsorbates_are_as_high_as_asked_and_keep_their_shape(turned):
+@pytest.mark.parametrize("rotated", [False, True])
+def test_adsorbates_are_as_high_as_asked_and_keep_their_shape(rotated):
     layer = mx2("MoS2", vacuum=6.0).repeat((3, 3, 1))
-    if turned:  # the layer may be of any two cell vectors, and its cell of any handedness
+    if rotated:  # the layer may be of any two cell vectors, and its cell of any handedness
         layer.rotate(90, "x", rotate_cell=True)
         layer.set_cell(layer.cell.array[[2, 1, 0]])
         layer.pbc = [False, True, True]

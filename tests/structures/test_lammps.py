@@ -137,16 +137,16 @@ def test_a_file_is_as_good_as_ase(tmp_path):
 
 
 @pytest.mark.parametrize("handed", [1, -1])
-def test_cells_may_be_turned_mirrored_and_left(handed):
+def test_cells_may_be_rotated_mirrored_and_left(handed):
     atoms, calculator = crystal("hfo2"), potential("hfo2")
-    turn = Rotation.random(random_state=3).as_matrix() @ np.diag([1, 1, handed])
-    turned = atoms.copy()
-    turned.set_cell(atoms.cell.array @ turn.T)
-    turned.positions = atoms.positions @ turn.T + 1000 * turned.cell[0] - 7 * turned.cell[2]
+    rotation = Rotation.random(random_state=3).as_matrix() @ np.diag([1, 1, handed])
+    rotated = atoms.copy()
+    rotated.set_cell(atoms.cell.array @ rotation.T)
+    rotated.positions = atoms.positions @ rotation.T + 1000 * rotated.cell[0] - 7 * rotated.cell[2]
     energy = calculator.get_potential_energy(atoms)
-    assert calculator.get_potential_energy(turned) == pytest.approx(energy, abs=1e-9)
-    forces = calculator.get_forces(atoms) @ turn.T
-    np.testing.assert_allclose(calculator.get_forces(turned), forces, atol=1e-9)
+    assert calculator.get_potential_energy(rotated) == pytest.approx(energy, abs=1e-9)
+    forces = calculator.get_forces(atoms) @ rotation.T
+    np.testing.assert_allclose(calculator.get_forces(rotated), forces, atol=1e-9)
 
 
 @pytest.mark.parametrize("pbc", [(0, 0, 0), (0, 1, 0), (1, 0, 0), (1, 1, 0), (0, 1, 1), (1, 0, 1)])

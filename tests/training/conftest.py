@@ -7,7 +7,7 @@ import pytest
 
 @pytest.fixture(scope="session")
 def maker(inputs, make_config):
-    """What turns labels into samples."""
+    """What makes samples of labels."""
     from gh_tools.orbitals.irreps import IrrepLayout
     from gh_tools.training.data.samples import SampleMaker
 

@@ -1,4 +1,4 @@
-"""The shallow ensemble about a trained network, and how far its spread is off."""
+"""The shallow ensemble about a trained network, and how far its standard deviations are off."""
 
 from __future__ import annotations
 
@@ -58,10 +58,10 @@ def test_factors_are_found_again(training, samples):
     for sample in samples * 4:
         members = []
         for wanted, factor in ((sample.onsite, 4.0), (sample.pairs, 0.5)):
-            spread = random.lognormal(size=wanted.shape)
-            error = factor * spread * random.standard_normal(wanted.shape)
+            size = random.lognormal(size=wanted.shape)
+            error = factor * size * random.standard_normal(wanted.shape)
             # Many members know their own deviation.
-            deviations = spread * random.standard_normal((200, *wanted.shape))
+            deviations = size * random.standard_normal((200, *wanted.shape))
             members.append(wanted + error + deviations - deviations.mean(axis=0))
         errors.add(sample, *members)
     found = errors.calibration()

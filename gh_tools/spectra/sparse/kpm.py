@@ -41,7 +41,7 @@ def kernel_polynomial_dos(
         solver: of the structure; its engine factorises S.
         energy: ascending energies, eV, on the scale of the eigenvalues.
         width: standard deviation of the Gaussian, eV.
-        probes: random vectors for each channel.
+        probes: probe vectors, random ones of ±1, for each channel.
         seed: of the random vectors.
 
     Returns:

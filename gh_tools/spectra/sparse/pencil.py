@@ -125,8 +125,8 @@ def make_pencil(hamiltonian: Hamiltonian, k: Float[np.ndarray, "3"], spin: int =
     real = bool(np.all(2 * k == np.round(2 * k))) and not hamiltonian.spinor
     values = np.zeros((2, len(pattern.indices)), float if real else complex)
     for _, blocks in hamiltonian.groups():
-        i, j, shift = _atoms_of(blocks)
-        phase = np.exp(2j * np.pi * (shift @ k))
+        i, j, cell_offset = _atoms_of(blocks)
+        phase = np.exp(2j * np.pi * (cell_offset @ k))
         phase = phase.real if real else phase
         if isinstance(blocks, OnsiteBlocks):
             phase = 0.5 * phase  # added twice, as any block between images of one atom
@@ -209,7 +209,7 @@ def _atoms_of(
     """Return the two atoms of each block, and the lattice vector of the second."""
     if isinstance(blocks, OnsiteBlocks):
         return blocks.atom, blocks.atom, np.zeros((len(blocks.atom), 3), dtype=np.int64)
-    return blocks.i, blocks.j, blocks.shift
+    return blocks.i, blocks.j, blocks.cell_offset
 
 
 def _key(i: Int[np.ndarray, " blocks"], j: Int[np.ndarray, " blocks"], n_atoms: int) -> np.ndarray:

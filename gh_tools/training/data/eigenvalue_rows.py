@@ -93,9 +93,9 @@ def make_eigenvalue_rows(
     first = 0
     for key, near in kept.items():
         irreps, bonds = layout.pair[key], label.pairs[key]
-        i, j, shift = bonds.i[near], bonds.j[near], bonds.shift[near]
+        i, j, cell_offset = bonds.i[near], bonds.j[near], bonds.cell_offset[near]
         rows = slice(first, first := first + len(i))
-        phase = np.exp(2j * np.pi * (shift @ states.kpoints.T))
+        phase = np.exp(2j * np.pi * (cell_offset @ states.kpoints.T))
         first_atom, second_atom = (
             of(i, irreps.shape[0]).conj(),
             of(j, irreps.shape[1]) * phase[:, None],

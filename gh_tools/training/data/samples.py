@@ -68,7 +68,7 @@ class LabelledSample(Sample):
 
 
 class SampleMaker:
-    """Turns labels into samples.
+    """Makes samples of labels.
 
     Args:
         layout: irreps of the basis.
@@ -140,7 +140,7 @@ class SampleMaker:
             self.layout.basis,
             self.cutoffs.descriptor,
             {
-                key: (b.i[near], b.j[near], b.shift[near])
+                key: (b.i[near], b.j[near], b.cell_offset[near])
                 for key, near in kept.items()
                 for b in [label.pairs[key]]
             },
@@ -263,7 +263,7 @@ def predicted_hamiltonian(
         )
         predicted[..., near, :, :] = irreps.to_blocks(components)
         bonds[key] = PairBlocks(
-            reference.i, reference.j, reference.shift, predicted, reference.overlap
+            reference.i, reference.j, reference.cell_offset, predicted, reference.overlap
         )
         start = stop
     label = sample.label

@@ -51,7 +51,7 @@ class Reference:
 
         Args:
             label: H and S.
-            most: k-points, at most; spread over those of the DFT run.
+            most: k-points, at most; taken evenly from those of the DFT run.
         """
         kpoints = reference_kpoints(label)
         if most is not None and len(kpoints) > most:

@@ -1,4 +1,4 @@
-"""A model's errors on the validation part."""
+"""A model's errors on the validation set."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Validation:
     """Measures metrics of given weights, a batch at a time, however many structures there are.
 
     Args:
-        samples: of the validation part; may read them when asked.
+        samples: of the validation set; may read them when asked.
         buckets: padded sizes and which samples belong to them.
         batch_size: structures that are predicted at once.
         layout: irreps of the basis.

@@ -70,7 +70,7 @@ def inference(folder: Path):
         clock = Clock()
         found = predict_structure(predictor, atoms)
         yield f"predict H of {len(atoms)} atoms", clock
-        pairs = {key: (b.i, b.j, b.shift) for key, b in found.pairs.items()}
+        pairs = {key: (b.i, b.j, b.cell_offset) for key, b in found.pairs.items()}
         clock = Clock()
         overlap(found.atoms, predictor.basis, pairs)
         yield f"compute S of {len(atoms)} atoms", clock

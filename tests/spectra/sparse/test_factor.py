@@ -17,7 +17,7 @@ ENGINES_HERE = available_engines()
 
 @pytest.fixture(scope="module", params=[(0.0, 0.0, 0.0), (0.3, 0.1, 0.0)], ids=["real", "complex"])
 def case(request, sheet):
-    """A sparse pencil, its dense matrices and its levels."""
+    """A sparse pencil, its dense matrices and its eigenvalues."""
     k = np.array(request.param)
     h, s = (bloch_matrix(sheet, k, field) for field in ("hamiltonian", "overlap"))
     return make_pencil(sheet, k), h, s, scipy.linalg.eigh(h, s, eigvals_only=True)
@@ -42,13 +42,13 @@ def test_pencil_is_the_matrices(case):
 
 @pytest.mark.parametrize("name", ENGINES_HERE)
 def test_inertia_and_solutions(case, name):
-    pencil, h, s, levels = case
+    pencil, h, s, eigenvalues = case
     engine = make_engine(name, 4 * GIB)
     rhs = np.random.default_rng(1).normal(size=(pencil.n, 5)).astype(pencil.dtype)
     # In gaps of 1e-4 eV at least: rounding is far smaller.
-    gaps = np.flatnonzero(np.diff(levels) > 1e-4)
+    gaps = np.flatnonzero(np.diff(eigenvalues) > 1e-4)
     for index in gaps[:: len(gaps) // 6]:
-        sigma = 0.5 * (levels[index] + levels[index + 1])
+        sigma = 0.5 * (eigenvalues[index] + eigenvalues[index + 1])
         assert engine.factorize(pencil.shifted(sigma)) == index + 1
         x = engine.solve(rhs)
         # Backward stable: the residual is rounding of ‖H‖‖x‖.

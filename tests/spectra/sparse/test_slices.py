@@ -25,13 +25,13 @@ def slicer_of(hamiltonian, k=(0.0, 0.0, 0.0), engine=None, **options):
     pencil = make_pencil(hamiltonian, np.array(k))
     counts = hamiltonian.basis.n_orbitals(hamiltonian.atoms.numbers)
     owner = np.repeat(np.arange(len(counts)), counts)
-    levels = model_eigenvalues(pencil, owner, hamiltonian.atoms.positions)
+    eigenvalues = model_eigenvalues(pencil, owner, hamiltonian.atoms.positions)
     members = species_members(hamiltonian)[1]
     return Slicer(
         pencil,
         make_engine(engine, 4 * GIB),
         lambda x, sx: members @ mulliken(x, sx),
-        CountModel(levels, np.ones(len(levels))),
+        CountModel(eigenvalues, np.ones(len(eigenvalues))),
         **options,
     )
 
@@ -97,7 +97,7 @@ def test_interrupted_march_goes_on_behind_the_last_slice(sheet, monkeypatch, tmp
     np.testing.assert_allclose(other.energies, inside, rtol=0, atol=EXACT)
 
 
-def test_level_that_hides_above_a_shift_is_found_from_the_next(sheet, monkeypatch):
+def test_eigenvalue_that_hides_above_a_shift_is_found_from_the_next(sheet, monkeypatch):
     monkeypatch.setattr("gh_tools.spectra.sparse.slices.slice_size", lambda *_: 40)
     expected = slicer_of(sheet).eigenvalues(-11.5, -8.5)[0]
     whole, hidden = BlockLanczos.ritz, []
@@ -106,7 +106,7 @@ def test_level_that_hides_above_a_shift_is_found_from_the_next(sheet, monkeypatc
         theta, vectors, residual = whole(self)
         if len(hidden) > 10:
             return theta, vectors, residual
-        hidden.append(np.argmax(theta))  # the level next above the shift
+        hidden.append(np.argmax(theta))  # the eigenvalue next above the shift
         keep = np.arange(len(theta)) != hidden[-1]
         return theta[keep], vectors[:, keep], residual[keep]
 
@@ -125,7 +125,7 @@ def test_two_windows_agree_where_they_overlap(sheet):
     )
 
 
-def test_degenerate_levels_are_all_found(graphene):
+def test_degenerate_eigenvalues_are_all_found(graphene):
     # Eigenvalues of a perfect supercell come in sixes and twelves; ±t are 36-fold.
     hamiltonian = graphene((12, 12, 1), mass=0.0)
     expected = dense(hamiltonian)
@@ -135,8 +135,8 @@ def test_degenerate_levels_are_all_found(graphene):
     np.testing.assert_allclose(found.energies, inside, rtol=0, atol=EXACT)
 
 
-def test_shift_on_a_level_is_moved(graphene):
-    # The Dirac point: four levels at 0 exactly, and H has nothing else on its diagonal.
+def test_shift_on_an_eigenvalue_is_moved(graphene):
+    # The Dirac point: four eigenvalues at 0 exactly, and H has nothing else on its diagonal.
     hamiltonian = graphene((3, 3, 1), mass=0.0)
     found, first, last = slicer_of(hamiltonian).eigenvalues(0.0, 3.0)
     expected = dense(hamiltonian)
@@ -151,12 +151,12 @@ def test_too_small_a_basis_is_an_error(sheet):
         slicer.eigenvalues(-11.0, -9.0)
 
 
-def test_lanczos_that_hides_a_level_is_caught(sheet, monkeypatch):
+def test_lanczos_that_hides_an_eigenvalue_is_caught(sheet, monkeypatch):
     whole = BlockLanczos.ritz
 
     def hiding(self):
         theta, vectors, residual = whole(self)
-        keep = np.arange(len(theta)) != np.argmax(abs(theta))  # the level next to the shift
+        keep = np.arange(len(theta)) != np.argmax(abs(theta))  # the eigenvalue next to the shift
         return theta[keep], vectors[:, keep], residual[keep]
 
     monkeypatch.setattr(BlockLanczos, "ritz", hiding)

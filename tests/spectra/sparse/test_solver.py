@@ -25,7 +25,7 @@ def compare(hamiltonian, config, solver="slices"):
     for name, value in expected.scalars.items():
         # Eigenvalues agree to 1e-11 eV, the Fermi level in a gap to how sharply its ends are found.
         assert found.scalars[name] == pytest.approx(value, rel=1e-8, abs=1e-8), name
-    # One level moved by 1e-11 eV changes a Gaussian of 0.05 eV by 1e-8 states/eV at most.
+    # One eigenvalue moved by 1e-11 eV changes a Gaussian of 0.05 eV by 1e-8 states/eV at most.
     np.testing.assert_allclose(found.density, expected.density, rtol=1e-8, atol=1e-7)
     return expected, found
 
@@ -59,7 +59,7 @@ def test_small_sheet_with(wse2_sheet, options):
 @pytest.mark.parametrize("electrons", [1.0, 0.83, 1.1])
 def test_metal_and_insulator_with_spins(graphene, electrons):
     hamiltonian = graphene((3, 3, 1), mass=0.5, overlap=0.1, splitting=0.3, electrons=electrons)
-    # In a metal E_F is a level, and the window begins on it.
+    # In a metal E_F is an eigenvalue, and the window begins on it.
     options = {"kpts": (3, 1, 1), "carriers": ("B",), "carrier_window": (0.0, 0.61)}
     compare(hamiltonian, GAMMA.model_copy(update=options))
 
@@ -93,13 +93,13 @@ def test_lowdin_of_a_dimer_is_that_of_its_symmetric_orthogonalisation(tight_bind
     atoms = ase.Atoms("HLi", positions=[[0, 0, 0], [1, 0, 0]])
     s, h = 0.3, np.array([[-5.0, -2.0], [-2.0, -1.0]])
     hamiltonian = tight_binding(atoms, {1: -5.0, 3: -1.0}, -2.0, 1.5, s)
-    levels = solve(hamiltonian, monkhorst_pack((1, 1, 1)), projection="lowdin")
+    eigenvalues = solve(hamiltonian, monkhorst_pack((1, 1, 1)), projection="lowdin")
     # S^-½ of [[1, s], [s, 1]] on paper: (1/√(1+s) ± 1/√(1-s)) / 2.
     same, other = (0.5 * (1 / np.sqrt(1 + s) + sign / np.sqrt(1 - s)) for sign in (1, -1))
     inverse_root = np.array([[same, other], [other, same]])
     energy, vector = np.linalg.eigh(inverse_root @ h @ inverse_root)
-    np.testing.assert_allclose(levels.energies[0, 0], energy, atol=1e-12)
-    np.testing.assert_allclose(levels.projections[:, 0, 0], vector**2, atol=1e-12)
+    np.testing.assert_allclose(eigenvalues.energies[0, 0], energy, atol=1e-12)
+    np.testing.assert_allclose(eigenvalues.projections[:, 0, 0], vector**2, atol=1e-12)
 
 
 def test_polynomials_agree_with_dense_within_their_error(sheet):
@@ -125,8 +125,8 @@ def test_polynomials_are_exact_for_a_diagonal_hamiltonian(tight_binding, width):
     energy = np.linspace(-6, 3, 300)
     density, deviation = kernel_polynomial_dos(solver, energy, width, probes=2)
     edges = np.concatenate([energy[:1], (energy[1:] + energy[:-1]) / 2, energy[-1:]])
-    for row, level, count in zip(density, (-5.0, 2.0), (3, 2), strict=True):
-        average = np.diff(ndtr((edges - level) / width)) / np.diff(edges)
+    for row, eigenvalue, count in zip(density, (-5.0, 2.0), (3, 2), strict=True):
+        average = np.diff(ndtr((edges - eigenvalue) / width)) / np.diff(edges)
         np.testing.assert_allclose(row, 2 * count * average, atol=1e-8)
         assert np.trapezoid(row, energy) == pytest.approx(2 * count, abs=1e-9)
     np.testing.assert_allclose(deviation, 0.0, atol=1e-8)
@@ -141,7 +141,7 @@ def test_polynomials_hold_all_states_however_narrow(graphene):
     assert np.trapezoid(density.sum(axis=0), energy) == pytest.approx(36.0, abs=1e-6)
 
 
-def test_polynomials_of_levels_that_are_all_the_same(tight_binding):
+def test_polynomials_of_eigenvalues_that_are_all_the_same(tight_binding):
     import ase
 
     atoms = ase.Atoms("H5", positions=np.arange(15).reshape(5, 3) * 4.0)

@@ -1,4 +1,4 @@
-"""First-order shifts of levels against the generalised eigenproblem itself."""
+"""First-order shifts of eigenvalues against the generalised eigenproblem itself."""
 
 from __future__ import annotations
 
@@ -138,12 +138,12 @@ def test_they_are_the_shifts_of_eigenvalues_to_first_order(case):
         after = eigenvalues(total(label, error), states)
         exact = (after - before)[row, number]
         worst.append(abs(exact - shifts(rows, error, sample, layout, frame)).max())
-        # Rows are float32; the second order is |δH|² over distances of levels.
+        # Rows are float32; the second order is |δH|² over distances of eigenvalues.
         assert worst[-1] < 0.02 * abs(exact).max()
     assert worst[1] / worst[0] == pytest.approx(4.0, rel=0.1)
 
 
-def test_a_constant_times_the_overlap_moves_all_levels_by_the_constant(case):
+def test_a_constant_times_the_overlap_moves_all_eigenvalues_by_the_constant(case):
     label, sample, layout, frame, rows, _ = case
     channels = (2,) if label.n_spins == 2 else ()
 
@@ -155,7 +155,7 @@ def test_a_constant_times_the_overlap_moves_all_levels_by_the_constant(case):
     np.testing.assert_allclose(found, 0.7, rtol=1e-4)
 
 
-def test_levels_are_near_the_fermi_level_and_of_all_kinds(case):
+def test_eigenvalues_are_near_the_fermi_level_and_of_all_kinds(case):
     label, _, _, _, _, states = case
     assert len(states.spins) == label.n_spins * N_KPOINTS * PER_KPOINT
     assert len(np.unique(states.kpoints, axis=0)) == N_KPOINTS
@@ -216,9 +216,9 @@ def test_the_loss_is_least_at_the_reference_and_has_a_slope_there(with_rows):
     batch = collate([with_rows[0]], tuple(with_rows[0].size))
     exact = Prediction(batch.onsite, batch.pairs)
     terms = [
-        float(hamiltonian_loss(p, batch, LossConfig(eigenvalues=levels)))
+        float(hamiltonian_loss(p, batch, LossConfig(eigenvalues=weight)))
         for p in (exact, guess(batch))
-        for levels in (0.0, 1.0)
+        for weight in (0.0, 1.0)
     ]
     # Roots are taken of values above zero: 1e-12 under each.
     assert terms[1] < 1e-5

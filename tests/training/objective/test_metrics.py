@@ -68,12 +68,12 @@ def test_eigenvalues_are_those_of_the_generalised_problem(samples, noisy):
         weights.append(np.full(inside.sum(), weight))
     expected = np.average(np.concatenate(errors), weights=np.concatenate(weights))
     metrics = eigenvalue_mae(noisy[:1], [Reference.of(label)], window, 0.3)
-    # The label's own Fermi level may differ by meV from that of its levels: no level is at the
+    # The label's own Fermi level may differ by meV from that of its eigenvalues: no eigenvalue is at the
     # edge of the window.
     assert metrics["eigenvalue"] == pytest.approx(1e3 * expected, rel=1e-6)
 
 
-def test_a_constant_times_the_overlap_shifts_all_levels(samples):
+def test_a_constant_times_the_overlap_shifts_all_eigenvalues(samples):
     label = samples[0].label
     shifted = changed(label, lambda blocks: blocks.hamiltonian + 0.05 * blocks.overlap)
     metrics = eigenvalue_mae([shifted], [Reference.of(label)], 5.0, 0.3)
@@ -84,8 +84,8 @@ def test_a_constant_times_the_overlap_shifts_all_levels(samples):
     assert metrics["ghosts"] == 0
 
 
-def test_a_level_without_counterpart_is_a_ghost(samples):
-    """A shift by more than the ghost distance of levels in a gap makes ghosts; a perfect one none."""
+def test_an_eigenvalue_without_counterpart_is_a_ghost(samples):
+    """A shift by more than the ghost distance of eigenvalues in a gap makes ghosts; a perfect one none."""
     label = samples[0].label
     reference = Reference.of(label)
     assert eigenvalue_mae([label], [reference], 5.0, 1e-6)["ghosts"] == 0

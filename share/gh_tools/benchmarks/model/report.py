@@ -146,10 +146,10 @@ def ablation_table(summaries: Sequence[dict]) -> str:
     lines = []
     for name, runs in variants.items():
         errors = np.array([[run["validation"][key] for key in metrics] for run in runs])
-        spread = 0.5 * np.ptp(errors, axis=0)
+        half_range = 0.5 * np.ptp(errors, axis=0)
         texts = [
             number(mean) + (f" ± {number(half, 2)}" if len(runs) > 1 else "")
-            for mean, half in zip(errors.mean(axis=0), spread, strict=True)
+            for mean, half in zip(errors.mean(axis=0), half_range, strict=True)
         ]
         times = [run["step_ms"] for run in runs if run["step_ms"] is not None]
         first = runs[0]
@@ -239,7 +239,7 @@ def sections(results: Path):
         text = accuracy_table(networks)
         where = describe(networks[0]["machine"])
         note = "Mean absolute errors in meV of structures that no network has seen, by the weights that were"
-        note += " best on the validation part. The picture shows the validation part."
+        note += " best on the validation set. The picture shows the validation set."
         yield (
             "Accuracy",
             f"{where}. {note}\n\n{text}\n\n![errors against wall-clock time](curves.png)",

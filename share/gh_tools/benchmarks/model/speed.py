@@ -7,7 +7,7 @@ Run it with nothing else running. Directed pairs are counted: each stored pair i
 - first compile: drawing the weights and the first training step, in a process of its own that finds the
   cache of compiled programs empty; from the cache: the same in another process that finds it full.
 - step, forward: the networks take turns, so that what disturbs one disturbs the other; medians of the turns.
-  Forward starts from vectors: harmonics, and turns into the frame of a bond, are part of it.
+  Forward starts from vectors: harmonics, and rotations into the frame of a bond, are part of it.
 - memory: what XLA's buffer assignment allots to the temporaries and results of a step, as the slope
   between a batch of one structure and of four: weights and the optimiser's state do not count.
 """

@@ -1,4 +1,4 @@
-"""Cells to train on for the amorphous oxides and the interface, as an extended XYZ file.
+"""Training cells of the amorphous oxides and the interface, as an extended XYZ file.
 
     python cells.py sio2 -n 5 --molecules 8 --seed 3 > cells.xyz
 

@@ -151,7 +151,7 @@ def themselves(store: Path) -> dict:
         shared.append((energies[some], eigenvalues.projections[:, 0, 0, some]))
     inertia = int(other.below[0, 0] - one.below[0, 0])
     return {
-        "levels": [one.energies.size, other.energies.size],
+        "eigenvalues": [one.energies.size, other.energies.size],
         "shared": len(shared[0][0]),
         "energy_difference": float(abs(shared[0][0] - shared[1][0]).max()),
         "weight_difference": float(abs(shared[0][1] - shared[1][1]).max()),
@@ -169,7 +169,7 @@ def spectrum(store: Path) -> dict:
     return {
         "solver": str(spectra["solver/solver"][0]),
         "engine": str(spectra["solver/engine"][0]),
-        "levels": int(spectra["solver/eigenvalues"][0]),
+        "eigenvalues": int(spectra["solver/eigenvalues"][0]),
         "residual": float(spectra["solver/residual"][0]),
         **{name: float(spectra[f"scalar/{name}"][0]) for name in names},
     }

@@ -68,8 +68,8 @@ def table(found: dict[str, dict[int, dict]]) -> str:
                     f"{r['weight_difference']:.0e}; below the upper one {r['found_between_the_lower_ends']} "
                     f"found, {r['counted_between_the_lower_ends']} counted"
                 )
-            elif "levels" in r:
-                facts.append(f"{r['levels']:,} eigenvalues")
+            elif "eigenvalues" in r:
+                facts.append(f"{r['eigenvalues']:,} eigenvalues")
             if r.get("residual", np.nan) > 0:
                 facts.append(f"largest residual {r['residual']:.0e} eV")
             if r.get("resumed"):

@@ -3,7 +3,7 @@
 python plant.py OUTPUT STRUCTURES...
 
 ``planted_holes`` rise with the Ni:Hf ratio and fall with the Se vacancy rate, and do not depend on the
-density; ``unrelated_holes`` depend on nothing. Both have a mean and a spread that are not zero.
+density; ``unrelated_holes`` depend on nothing. Both have a mean and a standard deviation that are not zero.
 """
 
 import argparse
