@@ -58,7 +58,7 @@ RETIRED = (
     (r"(?<!centre and )[Ss]preads?", "standard deviation, uncertainty, scatter", "all"),
     # Of a scale-shift a shift is a number in eV, and so it is of a spectrum.
     (
-        r"i, j, shift|i\", \"j\", \"shift|(b|bonds?|blocks?|reference)\.shift|(cell|lattice) shifts?",
+        r"i, j, shift|i\", \"j\", \"shift|(b|bonds?|blocks?|part|own|reference)\.shift|(cell|lattice) shifts?",
         "cell offset",
         "all",
     ),

@@ -100,7 +100,8 @@ class Matrices:
             points: number of k-points on the path.
             **settings: keys of the configuration of `gh-bands`, such as ``kpts=(6, 6, 1)`` for the Fermi level.
         """
-        from gh_tools.spectra.bands import band_path, band_structure
+        from gh_tools.spectra.band_path import band_path
+        from gh_tools.spectra.bands import band_structure
         from gh_tools.spectra.config import ProjectedConfig
 
         config, named = ProjectedConfig(**settings), band_path(self.atoms, path, points)

@@ -163,7 +163,8 @@ def main(
     target = output or beside(paths[0], "bands.png")
 
     from gh_tools.cli.unfolding import parse_unfold
-    from gh_tools.spectra.bands import band_path, band_structure
+    from gh_tools.spectra.band_path import band_path
+    from gh_tools.spectra.bands import band_structure
     from gh_tools.spectra.bands_report import find_structure, write_bands
     from gh_tools.spectra.plot import names_of
     from gh_tools.spectra.sites import find_sites

@@ -119,7 +119,7 @@ def claim_stores(
         CannotCreateError: something is there already, or cannot be written.
         TryAgainError: another run is at work on one of them.
     """
-    from gh_tools.store.io import check_output
+    from gh_tools.store.output_checks import check_output
 
     read = {os.path.realpath(source): source for source in sources if source is not None}
     seen: dict[str, int] = {}

@@ -88,7 +88,7 @@ def take_up(
 
 
 def _unfinished(path: Path) -> bool:
-    from gh_tools.store.io import root_attributes
+    from gh_tools.store.output_checks import root_attributes
     from gh_tools.store.read import partial_path
 
     attributes = root_attributes(path) or {}
@@ -97,7 +97,7 @@ def _unfinished(path: Path) -> bool:
 
 def _entry(path: Path) -> tuple[Path, Mapping[str, Any]] | None:
     """Return the record of the run that makes, or has made, a store, and where it stands."""
-    from gh_tools.store.io import root_attributes
+    from gh_tools.store.output_checks import root_attributes
     from gh_tools.store.read import partial_path, read_json
 
     run = read_json(partial_path(path) / "run.json")

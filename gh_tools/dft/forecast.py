@@ -16,7 +16,9 @@ from gh_tools.console import log
 from gh_tools.dft.conditioning import POOR, warn_if_poor
 from gh_tools.dft.config import LabelConfig
 from gh_tools.dft.overlap import Overlap
-from gh_tools.dft.scf import SCFNotConverged, boxed, kpoint_sampling, run, with_reduced_cell
+from gh_tools.dft.run_cell import boxed, with_reduced_cell
+from gh_tools.dft.sampling import kpoint_sampling
+from gh_tools.dft.scf import SCFNotConverged, run
 from gh_tools.errors import DataError, GhError
 from gh_tools.orbitals.basis import Basis
 from gh_tools.orbitals.pairs import basis_cutoffs, wrapped

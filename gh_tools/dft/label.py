@@ -16,7 +16,7 @@ from gh_tools.dft.scf import label
 from gh_tools.errors import CannotCreateError, NoInputError
 from gh_tools.orbitals.basis import Basis
 from gh_tools.store.hamiltonian_parts import to_part
-from gh_tools.store.hamiltonians import HamiltonianWriter
+from gh_tools.store.hamiltonian_writer import HamiltonianWriter
 from gh_tools.store.parts import Parts
 from gh_tools.store.provenance import Provenance
 from gh_tools.store.structures import Structures

@@ -8,7 +8,6 @@ from typing import Any
 import ase
 import numpy as np
 import scipy.linalg
-from ase.calculators.calculator import kpts2sizeandoffsets
 from ase.data import chemical_symbols
 from jaxtyping import Bool, Float
 
@@ -17,11 +16,13 @@ from gh_tools.dft.block_list import BlockList
 from gh_tools.dft.charged import check_charge, count_charge_in_density
 from gh_tools.dft.config import LabelConfig
 from gh_tools.dft.realspace import calculation_cell, realspace_blocks
+from gh_tools.dft.run_cell import boxed, with_reduced_cell
+from gh_tools.dft.sampling import kpoint_sampling
 from gh_tools.errors import DataError
 from gh_tools.orbitals.basis import Basis
 from gh_tools.orbitals.bloch import bloch_matrix
 from gh_tools.orbitals.blocks import Bands, Hamiltonian, OnsiteBlocks, PairBlocks
-from gh_tools.orbitals.lattice import change_of_basis, kpoints_in_cell, reduced_basis
+from gh_tools.orbitals.lattice import change_of_basis, kpoints_in_cell
 from gh_tools.orbitals.pairs import wrapped
 from gh_tools.resources import free_memory
 from gh_tools.units import MEV
@@ -30,8 +31,6 @@ from gh_tools.units import MEV
 _LARGEST_ERROR = 1.0
 # Of helium and hydrogen in boxes of 0.1 to 3.4 million points, the largest part of which GPAW holds on its fine grid.
 _BYTES_A_POINT, _BYTES_A_POINT_AND_SPIN = 550, 500
-# GPAW looks at all points before it takes symmetry into account; no calculation comes near.
-_MOST_KPOINTS = 10**6
 
 
 class SCFNotConverged(DataError):
@@ -173,87 +172,6 @@ def _check_grid(atoms: ase.Atoms, config: LabelConfig) -> None:
             f"a box of {box} Å has {points:.2g} points of a grid with h = {config.h:g} Å, which take "
             f"{needed / 2**30:.3g} GiB, where {free / 2**30:.3g} GiB are free; make structures of their own of atoms "
             "that are far apart, leave out empty space, or raise h"
-        )
-
-
-def with_reduced_cell(atoms: ase.Atoms) -> ase.Atoms:
-    """Return the same atoms in the reduced cell of their lattice; see `orbitals.lattice.reduced_basis`.
-
-    Densities are interpolated along the cell vectors between points of a grid that lie the farther apart, the
-    more oblique the cell is: in silicon, energies are off by 1 eV where two vectors enclose 19°. And
-    vectors along directions that are not periodic must be orthogonal to all others for GPAW's Poisson solver.
-    Cells that need neither change are left as they are.
-    """
-    atoms = atoms.copy()
-    atoms.cell = reduced_basis(atoms.cell.array, atoms.pbc)[0]
-    return atoms
-
-
-def boxed(atoms: ase.Atoms, vacuum: float) -> ase.Atoms:
-    """Return a copy in the middle of a box with at least ``vacuum`` Å around the atoms.
-
-    Only directions that are not periodic matter; a cell that gives less along them, or none, is enlarged. Where
-    the atoms stand in a larger one must not count, but would: the potential is zero on the faces, which a
-    dipole that is nearer to one of them than to the opposite one notices (the eigenvalues of LiF move by 27 meV
-    where it is 4 Å beside the middle of 20 Å), and the solver compensates a monopole in the middle.
-    """
-    atoms = atoms.copy()
-    cell = atoms.cell.complete()
-    normal = cell.reciprocal().array
-    normal /= np.linalg.norm(normal, axis=1)[:, None]
-    along = atoms.positions @ normal.T
-    height = np.einsum("cv,cv->c", cell.array, normal)
-    small = ~atoms.pbc & ((height - np.ptp(along, axis=0) < 2 * vacuum) | ~atoms.cell.any(axis=1))
-    atoms.center(vacuum=vacuum, axis=np.flatnonzero(small).tolist())
-    atoms.center(axis=np.flatnonzero(~atoms.pbc & ~small).tolist())
-    return atoms
-
-
-def kpoint_sampling(atoms: ase.Atoms, config: LabelConfig) -> dict:
-    """Return the k-points of a calculation in the reduced cell, as GPAW's argument ``kpts``.
-
-    Args:
-        atoms: the structure in its own cell, for which ``config.kpts`` is meant; ``config.kpoint_density``
-            is meant for the reduced cell.
-        config: the calculation.
-
-    Returns:
-        ``size`` and ``gamma`` of a Γ-centred grid; 1 along directions that are not periodic. Where the
-        points of the grid ``config.kpts`` are no such grid of the reduced cell, ``kpts``: all of them in
-        units of its reciprocal vectors, which GPAW then reduces by symmetry as it does a grid.
-
-    Raises:
-        DataError: there are more than a million points.
-    """
-    pbc, reduced = atoms.pbc, with_reduced_cell(atoms)
-    if config.kpts is None:
-        size, _ = kpts2sizeandoffsets(density=config.kpoint_density, gamma=True, atoms=reduced)
-        return _grid(size, pbc)
-    size = np.where(pbc, config.kpts, 1)
-    _check_kpoints(size)
-    change = change_of_basis(atoms.cell.array, reduced.cell.array, pbc)
-    # k·a of a vector a = Σ U_i a_i is Σ U_i (k·a_i). In units of 1/unit, so that all are integers.
-    unit = np.lcm.reduce(size)
-    points = np.indices(tuple(size.tolist())).reshape(3, -1).T * (unit // size) @ change.T % unit
-    projected = unit // np.gcd.reduce([*points, np.full(3, unit)])
-    if projected.prod() == len(points):  # the points are all those that have their components
-        return _grid(projected, pbc)
-    points = np.where(2 * points > unit, points - unit, points)
-    return {"kpts": points[np.lexsort(points.T)] / unit}
-
-
-def _grid(size, pbc) -> dict:
-    size = np.where(pbc, size, 1)
-    _check_kpoints(size)
-    return {"size": tuple(size.tolist()), "gamma": True}
-
-
-def _check_kpoints(size) -> None:
-    if np.prod(size, dtype=np.float64) > _MOST_KPOINTS:
-        grid = "x".join(map(str, size))
-        raise DataError(
-            f"{grid} k-points are more than {_MOST_KPOINTS:.0g}; lower kpts or kpoint_density, or mend the cell "
-            "if it is smaller than that of a crystal"
         )
 
 

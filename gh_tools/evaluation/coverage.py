@@ -18,7 +18,7 @@ from gh_tools.spectra.dos import share_in_window
 from gh_tools.spectra.eigen import Eigenvalues
 from gh_tools.spectra.fermi import fermi_level
 from gh_tools.spectra.members import of_members
-from gh_tools.spectra.spectrum import edge_uncertainties
+from gh_tools.spectra.scalars import edge_uncertainties
 
 # Probabilities of the intervals that are looked at; a normal error is in the one of so many standard deviations with it.
 NOMINAL = (0.5, 0.68, 0.8, 0.9, 0.95)

@@ -15,8 +15,7 @@ from gh_tools.formats.tables import write_csv, write_extxyz, write_json
 from gh_tools.orbitals.blocks import Hamiltonian
 from gh_tools.outputs.publish import NEW, describe, new_file, publish, staging
 from gh_tools.store.hamiltonians import HamiltonianReader
-from gh_tools.store.io import read_json
-from gh_tools.store.read import Store
+from gh_tools.store.read import Store, read_json
 from gh_tools.version import __version__
 
 # Tables of a whole store, by name: what writes them, and into a folder or a file.

@@ -22,7 +22,9 @@ from gh_tools.formats.table import get
 from gh_tools.orbitals.basis import Basis, ElementBasis, Shell
 from gh_tools.orbitals.bloch import bloch_matrix
 from gh_tools.orbitals.blocks import Hamiltonian
-from gh_tools.store.hamiltonians import HamiltonianReader, HamiltonianWriter, to_part
+from gh_tools.store.hamiltonian_parts import to_part
+from gh_tools.store.hamiltonian_writer import HamiltonianWriter
+from gh_tools.store.hamiltonians import HamiltonianReader
 from gh_tools.store.parts import Parts
 from gh_tools.store.provenance import Provenance
 from gh_tools.store.structures import Structures

@@ -7,43 +7,28 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import ase
 import numpy as np
 
-from gh_tools.console import log, progress
+from gh_tools.console import progress
 from gh_tools.dft.overlap import OverlapSource
-from gh_tools.errors import DataError, UsageError
+from gh_tools.errors import DataError
+from gh_tools.inference.domain_size import PLAN, choose_size, memory_for_domains, was_enough
 from gh_tools.inference.predict import Predictor
 from gh_tools.inference.structure import StructureWork
 from gh_tools.overlap.source import overlap_source, warn_of_overlap
-from gh_tools.resources import memory_used
 from gh_tools.store.hamiltonian_parts import to_part, write_piece
-from gh_tools.store.hamiltonians import HamiltonianWriter
+from gh_tools.store.hamiltonian_writer import HamiltonianWriter
 from gh_tools.store.parts import Parts
 from gh_tools.store.provenance import Provenance
 from gh_tools.store.read import Store, open_store, partial_path, read_json
-from gh_tools.store.records import write_once
 from gh_tools.store.structures import Structures
 from gh_tools.trained_model.departures import Departure, departures_in_environment
 from gh_tools.trained_model.store import load_model
 from gh_tools.workers.local import Local
 from gh_tools.workers.task import Executor
-
-# Bytes of H and S of a domain, at least and at most: in smaller ones halos outweigh what is wanted, larger
-# ones save little.
-DOMAIN_BYTES = (8 * 2**20, 64 * 2**20)
-# Memory that a domain takes while it is worked on: for its halo, and in units of its H and S.
-HALO_BYTES, WORKING = 80 * 2**20, 7.0
-# Memory of compiled programs and their chunks, of buffers to write, and per atom besides descriptors.
-PROGRAM_BYTES, ATOM_BYTES = 600 * 2**20, 2000
-
-
-# Of the free memory, what domains are made for: a run that goes on may find less of it.
-_MARGIN = 0.9
-# File of an unfinished store that says how structures were divided.
-_PLAN = "domains.json"
 
 
 class Pending(NamedTuple):
@@ -104,8 +89,8 @@ def predict_structures(
         UsageError: the memory is too little.
     """
     shared = shard[1] > 1
-    known = read_json(partial_path(output) / _PLAN) if resume or shared else None
-    free = _free(predictor, structures, memory, _was_enough(known, memory))
+    known = read_json(partial_path(output) / PLAN) if resume or shared else None
+    free = memory_for_domains(predictor, structures, memory, was_enough(known, memory))
     writer = HamiltonianWriter(
         output, structures, provenance, resume=resume, overwrite=overwrite, shared=shared
     )
@@ -114,7 +99,7 @@ def predict_structures(
     overlap = overlap_source(predictor.basis, structures.numbers)
     if shard[0] == 1:
         warn_of_overlap(overlap, predictor.basis, predictor.cutoffs.pairs, structures.atoms)
-    domain_bytes, n_workers = _plan(writer.partial.directory / _PLAN, memory, free, n_workers)
+    domain_bytes, n_workers = choose_size(writer.partial.directory / PLAN, memory, free, n_workers)
 
     charges = structures.charges.tolist()
 
@@ -280,50 +265,3 @@ def _todo(
         pending[index] = Pending(work, todo, set(todo))
         for number in todo:
             yield index, number
-
-
-def _was_enough(plan: Any, memory: int | None) -> bool:
-    """Tell whether a run with no more memory divided the structures: what a process takes itself varies."""
-    least = plan.get("memory") if isinstance(plan, dict) else None
-    return memory is not None and least is not None and memory >= least
-
-
-def _free(predictor: Predictor, structures: Structures, memory: int | None, enough: bool) -> float:
-    """Return the bytes left for domains; refuse what is too little for the smallest, unless it was ``enough``."""
-    largest = max(map(len, structures.atoms))
-    fixed = memory_used() + PROGRAM_BYTES + largest * (ATOM_BYTES + predictor.atom_bytes)
-    free = np.inf if memory is None else memory - fixed
-    needed = 2 * _domain_memory(DOMAIN_BYTES[0])
-    if free < needed and not enough:
-        raise UsageError(
-            f"--memory: {(memory or 0) / 2**30:.2f} GiB are too little for {largest} atoms; "
-            f"give {(fixed + needed) / 2**30 + 0.05:.1f}G or more"
-        )
-    return free
-
-
-def _domain_memory(domain_bytes: float) -> float:
-    """Memory that a domain takes while it is worked on."""
-    return HALO_BYTES + WORKING * domain_bytes
-
-
-def _plan(file: Path, memory: int | None, free: float, n_workers: int) -> tuple[float, int]:
-    """Choose the size of domains and how many are worked on at once.
-
-    Runs that share a store divide its structures alike: the first one's choice is kept in ``file``.
-    """
-    # One more than workers: what is being written
-    share = _MARGIN * free / (n_workers + 1) - HALO_BYTES
-    choice = float(np.clip(share / WORKING, *DOMAIN_BYTES))
-    plan = write_once(file, {"domain_bytes": choice, "memory": memory})
-    domain_bytes = plan["domain_bytes"]
-    possible = free / _domain_memory(domain_bytes) - 1
-    if possible < 1 and not _was_enough(plan, memory):
-        raise UsageError(
-            f"--memory: the unfinished {file.parent.name} was divided for more memory; "
-            f"give {_domain_memory(domain_bytes) * 2 / 2**30 - free / 2**30 + 0.05:.1f}G more, "
-            "or start anew with --overwrite"
-        )
-    if possible < n_workers:
-        log.info("memory allows for %d at once", possible)
-    return domain_bytes, int(min(n_workers, max(1, possible)))

@@ -10,7 +10,8 @@ from gh_tools.orbitals.basis import Basis
 from gh_tools.orbitals.blocks import Hamiltonian, OnsiteBlocks, PairBlocks
 from gh_tools.orbitals.pairs import basis_cutoffs, stored_pairs, wrapped
 from gh_tools.overlap.source import overlap_source, warn_of_overlap, with_functions
-from gh_tools.store.hamiltonians import HamiltonianReader, HamiltonianWriter
+from gh_tools.store.hamiltonian_writer import HamiltonianWriter
+from gh_tools.store.hamiltonians import HamiltonianReader
 from gh_tools.store.provenance import Provenance
 from gh_tools.store.read import Store
 from gh_tools.store.structures import Structures

@@ -17,7 +17,8 @@ from gh_tools.orbitals.basis import Basis
 from gh_tools.orbitals.bond_frame import FRAMES
 from gh_tools.orbitals.irreps import IrrepLayout
 from gh_tools.overlap.fit import described, fit_overlap, tell
-from gh_tools.scaleshift.scaleshift import fit_scaleshift, shift_only
+from gh_tools.scaleshift.fit_terms import fit_scaleshift
+from gh_tools.scaleshift.scaleshift import shift_only
 from gh_tools.store.io import write
 from gh_tools.store.provenance import Provenance
 from gh_tools.store.structures import column_attributes, structure_arrays

@@ -20,18 +20,20 @@ from dataclasses import dataclass, replace
 import ase
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.sparse import csr_array
 
 from gh_tools.console import log
 from gh_tools.orbitals.basis import Arrays, Basis
 from gh_tools.orbitals.blocks import Hamiltonian
 from gh_tools.orbitals.pairs import Neighbours
-from gh_tools.scaleshift.radial import smooth_cutoff
+from gh_tools.scaleshift.atomic_descriptors import (
+    RANGE,
+    THREE_BODY,
+    TWO_BODY,
+    descriptors,
+    in_parts,
+    range_weights,
+)
 
-# Reach in Å and number of radial functions of sums over neighbours, and over pairs of neighbours.
-TWO_BODY, THREE_BODY = (6.5, 8), (4.0, 3)
-# R in Å: the range over which atoms contribute to the on-site energies of others.
-RANGE = 12.0
 # Weight of sums over pairs of neighbours, against those over neighbours, and the ridge's square root. On
 # WSe2 (37 cells, 20 or 30 of them fitted to, chosen at random) half and twice of each give larger errors of
 # the mean over a structure, or the same.
@@ -41,8 +43,6 @@ THREE_BODY_WEIGHT, NOISE = 0.5, 0.1
 LEAST_EXPLAINED = 0.5
 # The fit uses structures with about so many atoms: its time goes with the cube of their number.
 MOST_ATOMS = 4000
-# Atoms whose neighbours are listed at once.
-_LISTED = 512
 _TINY = 1e-9
 
 
@@ -83,15 +83,15 @@ class OnsiteEnergyModel:
         species = np.searchsorted(self.basis.numbers, atoms.numbers)
         near = np.zeros(len(atoms), dtype=bool)
         near[chosen] = True
-        for part in _parts(chosen):
+        for part in in_parts(chosen):
             near[neighbours.of(part, RANGE)[1]] = True
         energy, contribution = np.zeros((2, len(atoms)))
-        for part in _parts(np.flatnonzero(near)):
+        for part in in_parts(np.flatnonzero(near)):
             x = descriptors(species, len(self.basis.numbers), neighbours, part, self.r_min)
             energy[part] = np.einsum("ad,ad->a", x, self.local[species[part]])
             contribution[part] = np.einsum("ad,ad->a", x, self.neighbour[species[part]])
-        for part in _parts(chosen):
-            i, j, weight = _window(neighbours, part)
+        for part in in_parts(chosen):
+            i, j, weight = range_weights(neighbours, part)
             weighted = np.bincount(i, weight * contribution[j], len(atoms))
             energy[part] += contribution[part] + weighted[part]
         return energy[chosen]
@@ -174,7 +174,7 @@ def fit_onsite_energies(
         everyone = np.arange(len(atoms))
         species.append(np.searchsorted(basis.numbers, atoms.numbers))
         rows.append(descriptors(species[-1], n_species, neighbours, everyone, r_min))
-        i, j, weight = _window(neighbours, everyone)
+        i, j, weight = range_weights(neighbours, everyone)
         windows.append(np.eye(len(atoms)))
         np.add.at(windows[-1], (i, j), weight)
     of_species, x, v = np.concatenate(species), np.concatenate(rows), np.concatenate(energies)
@@ -240,85 +240,6 @@ def _standard(x: Float[np.ndarray, "atoms descriptors"], n_species: int):
     scale = np.where(width > _TINY, np.maximum(width, _TINY) / weight, np.inf)
     centre[0], scale[0] = 0.0, 1 / 3
     return centre, scale
-
-
-def descriptors(
-    species: Int[np.ndarray, " atoms"],
-    n_species: int,
-    neighbours: Neighbours,
-    chosen: Int[np.ndarray, " some"],
-    r_min: float,
-) -> Float[np.ndarray, "some descriptors"]:
-    """Describe the surroundings of some atoms.
-
-    Args:
-        species: Index of the element of each atom.
-        n_species: Number of elements.
-        neighbours: Of the structure.
-        chosen: The atoms.
-        r_min: Neighbours closer than this, in Å, count as this far.
-
-    Returns:
-        One; sums of radial functions over the neighbours of each element; and the power spectrum: for each
-        degree and two radial functions of two elements, the sum over pairs of neighbours of both functions
-        times the Legendre polynomial of the angle between them.
-    """
-    i, j, _, vector = neighbours.of(chosen, max(TWO_BODY[0], THREE_BODY[0]))
-    distance = np.linalg.norm(vector, axis=1)
-    channel = np.searchsorted(chosen, i) * n_species + species[j]
-    n_channels = len(chosen) * n_species
-    sums = _summed(channel, n_channels, _radial(distance, r_min, *TWO_BODY))
-
-    near = distance < THREE_BODY[0]
-    radial = _radial(distance[near], r_min, *THREE_BODY)
-    unit = vector[near] / distance[near, None]
-    # Tensors whose products are the Legendre polynomials of degree 0, 1, 2.
-    traceless = unit[:, :, None] * unit[:, None, :] - np.eye(3) / 3
-    tensors = [
-        np.ones((len(unit), 1)),
-        unit,
-        np.sqrt(1.5) * traceless.reshape(-1, 9),
-    ]
-    spectrum = []
-    for tensor in tensors:
-        density = _summed(
-            channel[near],
-            n_channels,
-            np.einsum("nr,nt->nrt", radial, tensor).reshape(
-                len(unit), THREE_BODY[1] * tensor.shape[1]
-            ),
-        ).reshape(len(chosen), n_species * THREE_BODY[1], tensor.shape[1])
-        above = np.triu_indices(density.shape[1])
-        spectrum.append(np.einsum("acm,adm->acd", density, density)[:, *above])
-    return np.concatenate(
-        [np.ones((len(chosen), 1)), sums.reshape(len(chosen), -1), *spectrum], axis=1
-    )
-
-
-def _summed(
-    channel: Int[np.ndarray, " n"], n_channels: int, values: Float[np.ndarray, "n columns"]
-) -> Float[np.ndarray, "channels columns"]:
-    """Add up the rows of each channel."""
-    order = np.argsort(channel, kind="stable")
-    start = np.searchsorted(channel[order], np.arange(n_channels + 1))
-    matrix = csr_array((np.ones(len(order)), order, start), shape=(n_channels, len(order)))
-    return matrix @ values
-
-
-def _radial(
-    distance: Float[np.ndarray, " n"], r_min: float, cutoff: float, count: int
-) -> Float[np.ndarray, "n count"]:
-    x = np.clip((distance - r_min) / (cutoff - r_min), 0.0, 1.0)
-    return np.cos(np.pi * x[:, None] * np.arange(count)) * smooth_cutoff(distance / cutoff)[:, None]
-
-
-def _window(neighbours: Neighbours, chosen: Int[np.ndarray, " some"]):
-    i, j, _, vector = neighbours.of(chosen, RANGE)
-    return i, j, (1.0 - np.einsum("pc,pc->p", vector, vector) / RANGE**2) ** 2
-
-
-def _parts(atoms: Int[np.ndarray, " some"]) -> list[Int[np.ndarray, " _part"]]:
-    return [atoms[start : start + _LISTED] for start in range(0, len(atoms), _LISTED)]
 
 
 def _by_species(x, of_species, n_species):

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Any, Literal
 
-import ase
 import numpy as np
-from ase.dft.kpoints import BandPath, parse_path_string
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from gh_tools.console import progress
-from gh_tools.errors import UsageError
 from gh_tools.orbitals.blocks import Hamiltonian
 from gh_tools.spectra.band_edges import refined_edges_and_gap
+from gh_tools.spectra.band_path import NamedPath, joined_labels
 from gh_tools.spectra.config import ProjectedConfig, SamplingConfig
 from gh_tools.spectra.directional_masses import with_directional_masses
 from gh_tools.spectra.eigen import solve
@@ -25,58 +21,9 @@ from gh_tools.spectra.fermi import electrons_of, fermi_level_of
 from gh_tools.spectra.gap import Gap
 from gh_tools.spectra.groups import check_elements, groups_of
 from gh_tools.spectra.kpoints import KPoints
-from gh_tools.spectra.lattice import EXACT, NamedLattice, named_lattices
 from gh_tools.spectra.members import of_members
-from gh_tools.spectra.primitive import supercell_matrix
-from gh_tools.spectra.spectrum import edge_uncertainties, prepared
-
-
-@dataclass(frozen=True)
-class NamedPath:
-    """K-points along a path, and the lattice whose special points it joins.
-
-    Attributes:
-        path: the k-points, in units of the given cell's reciprocal vectors.
-        lattice: long name of the lattice that the names refer to, as ``face-centred cubic``.
-        strain: largest principal strain between the primitive cell and the nearest one of this lattice, a fraction.
-        supercell: the cell's vectors in units of those of the primitive cell whose lattice it is, as rows.
-    """
-
-    path: BandPath
-    lattice: str
-    strain: float
-    supercell: Int[np.ndarray, "3 3"]
-
-    @property
-    def primitive_cells(self) -> int:
-        """Number of primitive cells in the cell."""
-        return abs(round(float(np.linalg.det(self.supercell))))
-
-    @property
-    def points(self) -> dict[str, list[float]]:
-        """Coordinates of the points that the path joins, by name, in order."""
-        names = (name for part in parse_path_string(self.path.path) for name in part)
-        return {name: self.path.special_points[name].tolist() for name in dict.fromkeys(names)}
-
-    def describe(self, unfolded: bool = False) -> list[str]:
-        """Return the lattice, and each point with its coordinates, as lines for a person.
-
-        Args:
-            unfolded: whether bands are, so that none lie folded onto others.
-        """
-        off = (
-            f", from which the cell is {100 * self.strain:.2g} % off" if self.strain > EXACT else ""
-        )
-        lines = [f"letters of the {self.lattice} lattice{off}"]
-        if self.primitive_cells > 1 and not unfolded:
-            lines.append(
-                f"the path is that of the primitive cell, of which the cell holds {self.primitive_cells}: its bands lie "
-                "folded onto one another, and --unfold tells them apart"
-            )
-        for name, point in self.points.items():
-            numbers = ", ".join(f"{value:.5g}" for value in point)
-            lines.append(f"  {'Γ' if name == 'G' else name} = ({numbers})")
-        return lines
+from gh_tools.spectra.scalars import edge_uncertainties
+from gh_tools.spectra.spectrum import prepared
 
 
 @dataclass(frozen=True)
@@ -176,66 +123,6 @@ class BandStructure:
         }
 
 
-def band_path(
-    atoms: ase.Atoms,
-    path: str | None = None,
-    points: int = 200,
-    supercell: Int[np.ndarray, "3 3"] | None = None,
-) -> NamedPath:
-    """Return k-points along a path between points of high symmetry.
-
-    Names are those of the most symmetric lattice that the primitive cell has within a strain of 3 %, by the
-    conventions of ASE (Setyawan and Curtarolo, Comp. Mater. Sci. 49, 299 (2010)). Which cell is primitive,
-    `supercell_matrix` says: a supercell has the path of what it repeats, also where atoms are displaced or missing. If it has no point of one of
-    the names, they are those of the next that has all, up to a strain of 10 %; see `named_lattices`.
-
-    Args:
-        atoms: structure with at least one periodic direction.
-        path: names of the points, such as ``GMKG``, or None for the standard path of the lattice.
-        points: number of k-points.
-        supercell: the cell's vectors in units of those of the primitive cell, if that is known.
-
-    Raises:
-        UsageError: if nothing is periodic, or no lattice has points of all names.
-    """
-    if not atoms.pbc.any():
-        raise UsageError(
-            "the structure is not periodic: it has eigenvalues, but no bands; see gh-dos"
-        )
-    if supercell is None:
-        supercell = supercell_matrix(atoms)
-    primitive = ase.Atoms(cell=np.linalg.solve(supercell, atoms.cell.array), pbc=atoms.pbc)
-    lattices = named_lattices(primitive)
-    if not lattices:
-        raise UsageError("the cell has no Bravais lattice whose points have names; reduce it first")
-    cell = atoms.cell.uncomplete(atoms.pbc)
-    if path is None:
-        path = lattices[0].lattice.special_path
-    parts = parse_path_string(re.sub(r"\s", "", path).replace("Γ", "G"))
-    if any(len(part) < 2 or any(a == b for a, b in pairwise(part)) for part in parts):
-        raise UsageError(
-            f"--path {path!r}: expected two points or more in each part, all other than the one before, "
-            f"such as GX; the cell has {_known(lattices)}"
-        )
-    names = {name for part in parts for name in part}
-    chosen = next((known for known in lattices if names <= known.points.keys()), None)
-    if chosen is None:
-        raise UsageError(f"--path {path}: expected {_known(lattices)}")
-    joined = ",".join("".join(part) for part in parts)
-    # A point is Σ k_j b_j of the primitive cell, and b_j the sum over i of M_ij times b_i of the cell.
-    special = {name: supercell @ point for name, point in chosen.points.items()}
-    made = BandPath(cell, path=joined, special_points=special).interpolate(npoints=points)
-    return NamedPath(made, chosen.lattice.longname, chosen.strain, supercell)
-
-
-def _known(lattices: list[NamedLattice]) -> str:
-    """Say which points a cell's lattices have."""
-    return ", or ".join(
-        f"points of the {known.lattice.longname} lattice: {', '.join(known.points)}"
-        for known in lattices
-    )
-
-
 def band_structure(
     hamiltonian: Hamiltonian,
     named: NamedPath,
@@ -318,17 +205,3 @@ def without_nan(values: Float[np.ndarray, "..."]) -> list:
     nested = values.astype(object)
     nested[np.isnan(values)] = None
     return nested.tolist()
-
-
-def joined_labels(
-    ticks: Float[np.ndarray, " ticks"], names: list[str]
-) -> tuple[tuple[float, str], ...]:
-    """Merge the two names of a point where the path jumps, and write Γ for G."""
-    joined: list[tuple[float, str]] = []
-    for tick, name in zip(ticks.tolist(), names, strict=True):
-        name = "Γ" if name == "G" else name
-        if joined and abs(joined[-1][0] - tick) < 1e-9:
-            joined[-1] = (tick, f"{joined[-1][1]}|{name}")
-        else:
-            joined.append((tick, name))
-    return tuple(joined)

@@ -16,10 +16,11 @@ from gh_tools.plotting import shortened
 from gh_tools.spectra.bands import BandStructure
 from gh_tools.spectra.bands_table import write_table
 from gh_tools.spectra.dos import share_in_window
-from gh_tools.spectra.plot import Zero, describe_gap, plot_bands, zero_of_bands
+from gh_tools.spectra.plot import Zero, describe_gap
+from gh_tools.spectra.plot_bands import plot_bands, zero_of_bands
 from gh_tools.spectra.plot_fat import plot_fat_bands
 from gh_tools.spectra.report import with_uncertainty
-from gh_tools.spectra.spectrum import UNCERTAINTY
+from gh_tools.spectra.scalars import UNCERTAINTY
 from gh_tools.spectra.structure_names import index_of
 from gh_tools.store.hamiltonians import HamiltonianReader
 

@@ -11,7 +11,6 @@ from ase.data import chemical_symbols
 from jaxtyping import Float
 
 from gh_tools.plotting import INK, PALETTE, picture, shortened
-from gh_tools.spectra.bands import BandStructure
 from gh_tools.spectra.spectra import Spectra
 
 if TYPE_CHECKING:
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 Zero = Literal["auto", "fermi", "valence"]
 
 DASHED = (0, (3.0, 1.6))
-_GREY = "#777777"
+GREY = "#777777"
 _TITLE = 70  # characters that a line of a title has room for
 ENERGY_LABELS = {"fermi": "$E - E_\\mathrm{F}$ (eV)", "valence": "$E - E_\\mathrm{v}$ (eV)"}
 
@@ -73,14 +72,14 @@ def plot_dos(
             for density, colour in expected.values():
                 style = {"color": colour, "linestyle": DASHED, "linewidth": 1.0, "zorder": 4}
                 axes.plot(reference.energy, density, **style)
-            axes.plot([], [], color=_GREY, label=mine)
-            axes.plot([], [], color=_GREY, linestyle=DASHED, linewidth=1.0, label=other)
+            axes.plot([], [], color=GREY, label=mine)
+            axes.plot([], [], color=GREY, linestyle=DASHED, linewidth=1.0, label=other)
         if carrier_window is not None:
             label = f"carriers: {carrier_window[0]:g} to\n{carrier_window[1]:g} eV from $E_\\mathrm{{F}}$"
             shift = float(np.mean(_shifts(spectra, zero)))
             ends = (end + shift for end in carrier_window)
             axes.axvspan(*ends, color=PALETTE[4], alpha=0.25, linewidth=0, label=label)
-        _mark_zero(axes, vertical=True)
+        mark_zero(axes, vertical=True)
         axes.set(
             xlim=_extent(spectra.energy, curves["total"][0]),
             xlabel=ENERGY_LABELS[zero],
@@ -91,62 +90,6 @@ def plot_dos(
         # The only curve of a single element needs no name. Beside the axes, because curves may be anywhere on them.
         if len(axes.get_legend_handles_labels()[0]) > 1:
             figure.legend(loc="outside right center", fontsize=8, handlelength=1.6)
-
-
-def plot_bands(
-    path: Path | str,
-    bands: BandStructure,
-    reference: BandStructure | None = None,
-    *,
-    title: str = "",
-    window: tuple[float, float] | None = None,
-    zero: Zero = "auto",
-    names: tuple[str, str] = ("bands", "reference"),
-) -> None:
-    """Draw a band structure along a path, with a reference dashed over it.
-
-    Args:
-        path: picture to write, .png, .pdf or .svg.
-        bands: drawn as lines, one colour for each spin, and shaded by as much as members of an ensemble differ; with
-            spin–orbit coupling coloured by the spin along z.
-        reference: of the same path.
-        title: over the picture.
-        window: energies shown, eV from the zero; by default all valence bands and 5 eV above them.
-        zero: what energies are counted from, on each side its own.
-        names: of bands and reference in the legend.
-    """
-    zero = zero_of_bands([bands, *([reference] if reference is not None else [])], zero)
-    window = window or bands.window(zero)
-    with picture(path, (4.6, 4.4)) as (figure, axes):
-        if bands.spin is None:
-            spins = ["", ", spin up", ", spin down"]
-            suffixes = spins[:1] if len(bands.energies) == 1 else spins[1:]
-            labels = [names[0] + suffix for suffix in suffixes]
-            _draw_bands(axes, bands, window, zero, PALETTE[:2], "-", 1.4, labels)
-        else:
-            _draw_spin(axes, bands, bands.spin[2], window, zero)
-        if reference is not None:
-            _draw_bands(axes, reference, window, zero, (INK, _GREY), DASHED, 1.0, names[1:])
-        ticks, letters = zip(*bands.special, strict=True)
-        for tick in ticks:
-            axes.axvline(tick, color=INK, linewidth=0.4, alpha=0.5, zorder=0)
-        _mark_zero(axes, vertical=False)
-        axes.set_xticks(ticks, letters)
-        axes.set(
-            xlim=(bands.distance[0], bands.distance[-1]),
-            ylim=window,
-            ylabel=ENERGY_LABELS[zero],
-            title=title,
-        )
-        if reference is not None or len(axes.get_legend_handles_labels()[0]) > 1:
-            figure.legend(loc="outside lower center", ncols=3, fontsize=8)
-
-
-def zero_of_bands(known: Sequence[BandStructure], zero: Zero) -> Literal["fermi", "valence"]:
-    """Return what energies are counted from: with `auto` the valence band's top where all have a gap."""
-    if zero != "auto":
-        return zero
-    return "valence" if all(bands.gap > 0 for bands in known) else "fermi"
 
 
 def zero_of_spectra(known: Sequence[Spectra], zero: Zero) -> Literal["fermi", "valence"]:
@@ -160,78 +103,6 @@ def names_of(origin: str, reference: str | None) -> tuple[str, str]:
     """Return what two sides are called, by where they come from: not both the same."""
     first, second = origin or "compared", reference or "reference"
     return first, second if second != first else "reference"
-
-
-def _draw_bands(
-    axes: Axes,
-    bands: BandStructure,
-    window: tuple[float, float],
-    zero: Literal["fermi", "valence"],
-    colours: Sequence[str],
-    style: str | tuple,
-    width: float,
-    labels: Sequence[str],
-) -> None:
-    for spin, energies in enumerate(bands.energies - bands.zero(zero)):
-        inside = (energies.max(axis=0) > window[0]) & (energies.min(axis=0) < window[1])
-        lines = axes.plot(
-            bands.distance,
-            energies[:, inside],
-            color=colours[spin],
-            linestyle=style,
-            linewidth=width,
-        )
-        if lines and spin < len(labels):
-            lines[0].set_label(labels[spin])
-        if bands.energies_uncertainty is None:
-            continue
-        deviation = bands.energies_uncertainty[spin]
-        for number, band in enumerate(np.flatnonzero(inside)):
-            middle, half = energies[:, band], deviation[:, band]
-            filled = axes.fill_between(
-                bands.distance,
-                middle - half,
-                middle + half,
-                color=colours[spin],
-                alpha=0.25,
-                linewidth=0,
-            )
-            if number == spin == 0:
-                filled.set_label("± standard deviation")
-
-
-def _draw_spin(
-    axes: Axes,
-    bands: BandStructure,
-    spin: Float[np.ndarray, "kpoints bands"],
-    window: tuple[float, float],
-    zero: Literal["fermi", "valence"],
-) -> None:
-    """Draw bands coloured by a component of the spin, with a scale beside them."""
-    from matplotlib.collections import LineCollection
-
-    energies = bands.energies[0] - bands.zero(zero)
-    inside = (energies.max(axis=0) > window[0]) & (energies.min(axis=0) < window[1])
-    if not inside.any():
-        return
-    distance = np.broadcast_to(bands.distance[:, None], energies[:, inside].shape)
-    points = np.stack([distance, energies[:, inside]], axis=-1)
-    segments = np.stack([points[:-1], points[1:]], axis=2).reshape(-1, 2, 2)
-    middle = 0.5 * (spin[:-1, inside] + spin[1:, inside])
-    # Grey in the middle, which on white can be seen.
-    lines = LineCollection(
-        list(segments), array=middle.ravel(), cmap=_spin_colours(), linewidths=1.4
-    )
-    lines.set_clim(-1, 1)
-    axes.add_collection(lines)
-    bar = axes.figure.colorbar(lines, ax=axes, pad=0.02, aspect=30, ticks=[-1, 0, 1])
-    bar.set_label("spin along z, $\\langle\\sigma_z\\rangle$")
-
-
-def _spin_colours():
-    from matplotlib.colors import LinearSegmentedColormap
-
-    return LinearSegmentedColormap.from_list("spin", [PALETTE[0], "#b0b0b0", PALETTE[1]])
 
 
 def _curves(
@@ -307,7 +178,8 @@ def _extent(
     return float(energy[filled[0]] - margin), float(energy[filled[-1]] + margin)
 
 
-def _mark_zero(axes: Axes, vertical: bool) -> None:
+def mark_zero(axes: Axes, vertical: bool) -> None:
+    """Draw a dotted line at energy zero, upright where energies run to the right."""
     line = axes.axvline if vertical else axes.axhline
     line(0.0, color=INK, linewidth=0.8, linestyle=":", zorder=1)
 

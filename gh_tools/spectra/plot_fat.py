@@ -10,7 +10,8 @@ from jaxtyping import Float
 
 from gh_tools.plotting import INK, PALETTE, picture
 from gh_tools.spectra.bands import BandStructure
-from gh_tools.spectra.plot import Zero, zero_of_bands
+from gh_tools.spectra.plot import Zero
+from gh_tools.spectra.plot_bands import zero_of_bands
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

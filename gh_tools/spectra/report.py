@@ -15,8 +15,8 @@ from gh_tools.spectra.numbers import FORMATS, write_numbers
 from gh_tools.spectra.plot import Zero, describe_gap, plot_dos
 from gh_tools.spectra.plot_positions import plot_positions
 from gh_tools.spectra.run import reference_spectra
+from gh_tools.spectra.scalars import UNCERTAINTY
 from gh_tools.spectra.spectra import Spectra, read_spectra
-from gh_tools.spectra.spectrum import UNCERTAINTY
 from gh_tools.spectra.store_local import read_local, read_states
 from gh_tools.spectra.structure_names import index_of
 from gh_tools.store.read import Store, open_store

@@ -13,7 +13,8 @@ from jaxtyping import Float
 from gh_tools.errors import DataError
 from gh_tools.spectra.config import DosConfig
 from gh_tools.spectra.dos import energy_grid
-from gh_tools.spectra.spectrum import SCALARS, Spectrum
+from gh_tools.spectra.scalars import SCALARS
+from gh_tools.spectra.spectrum import Spectrum
 from gh_tools.store.checks.bands import check_spectra
 from gh_tools.store.provenance import origin_of
 from gh_tools.store.read import Store, open_store

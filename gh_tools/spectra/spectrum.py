@@ -9,21 +9,16 @@ import ase
 import numpy as np
 from jaxtyping import Float
 
-from gh_tools.console import log
 from gh_tools.errors import DataError
 from gh_tools.orbitals.blocks import Hamiltonian
-from gh_tools.orbitals.geometry import periodic_area
 from gh_tools.orbitals.lattice import reduced_basis
 from gh_tools.resources import free_memory
 from gh_tools.spectra.band_edges import refined_edges
 from gh_tools.spectra.choice import Solver
 from gh_tools.spectra.config import DosConfig, SamplingConfig
-from gh_tools.spectra.dos import energy_grid, projected_dos, states_in_window
+from gh_tools.spectra.dos import energy_grid, projected_dos
 from gh_tools.spectra.eigen import Eigenvalues, solve
 from gh_tools.spectra.fermi import (
-    BandEdges,
-    OutsideWindow,
-    band_edges,
     electrons_of,
     fermi_level_of,
 )
@@ -31,66 +26,12 @@ from gh_tools.spectra.groups import Groups, atoms_of, bins_of, groups_of
 from gh_tools.spectra.kpoints import KPoints, kpoints_for_density, monkhorst_pack, reduced_grid
 from gh_tools.spectra.local_edges import LocalDensities, local_densities
 from gh_tools.spectra.localisation import States, list_states
-from gh_tools.spectra.members import of_members, standard_deviations, with_kpoints
+from gh_tools.spectra.scalars import UNCERTAINTY, carrier_scalars, edge_scalars, uncertainties
 from gh_tools.spectra.sparse.around_fermi import certified_eigenvalues
 from gh_tools.spectra.sparse.kpm import kernel_polynomial_dos
 from gh_tools.spectra.sparse.solver import Certificate, SlicedSolver
 from gh_tools.spectra.window import whole_window
 from gh_tools.store.parts import Pieces
-from gh_tools.units import CM
-
-# Unit and definition of each number that `compute_spectrum` gives.
-_SMEARED = (
-    "states (both spins) of the carrier species in the window, broadened: integral of the DOS"
-)
-_SHARP = (
-    "the same, sharp: eigenvalues in the window, weighted by projection; one within 1e-6 eV of an end counts "
-    "half"
-)
-_AREA = "; per area of the periodic plane (of cell vectors 1 and 2 where all three are periodic)"
-_VOLUME = "; per volume of the cell, vacuum included"
-_REFINED = (
-    "refined between the k-points (with dense matrices up to 600 orbitals; else on the k-points)"
-)
-SCALARS = {
-    "n_electrons": ("", "valence electrons in the cell"),
-    "fermi_level": ("eV", "Fermi level on the energy scale of the Hamiltonian"),
-    "band_gap": ("eV", f"lowest empty minus highest occupied eigenvalue, {_REFINED}; 0 in a metal"),
-    "valence_band_maximum": (
-        "eV",
-        f"highest occupied eigenvalue, {_REFINED}; the sharp Fermi level in a metal",
-    ),
-    "conduction_band_minimum": (
-        "eV",
-        f"lowest empty eigenvalue, {_REFINED}; the sharp Fermi level in a metal",
-    ),
-    "gap_is_direct": (
-        "",
-        "1 where states of one k-point and spin are apart by the gap, to 1 meV, and 0 where none are; absent in a metal, "
-        "and where nothing is periodic",
-    ),
-    "carriers": ("", f"{_SMEARED}; in the cell"),
-    "carriers_per_area": ("1/cm^2", _SMEARED + _AREA),
-    "carriers_per_volume": ("1/cm^3", _SMEARED + _VOLUME),
-    "carriers_sharp": ("", f"{_SHARP}; in the cell"),
-    "carriers_sharp_per_area": ("1/cm^2", _SHARP + _AREA),
-    "carriers_sharp_per_volume": ("1/cm^3", _SHARP + _VOLUME),
-}
-# Numbers that have an uncertainty where an ensemble predicted H, and the ending of its name.
-UNCERTAIN = tuple(name for name in SCALARS if name not in ("n_electrons", "gap_is_direct"))
-UNCERTAINTY = "_uncertainty"
-
-
-def described(name: str) -> tuple[str, str]:
-    """Return unit and definition of a number of a spectrum.
-
-    Args:
-        name: of `SCALARS`, or such a name with the ending `UNCERTAINTY`.
-    """
-    if name in SCALARS:
-        return SCALARS[name]
-    unit, definition = SCALARS[name.removesuffix(UNCERTAINTY)]
-    return unit, f"standard deviation over the members of the ensemble: {definition}"
 
 
 @dataclass(frozen=True)
@@ -256,12 +197,12 @@ def compute_spectrum(
     edges = refined_edges(hamiltonian, eigenvalues, electrons)
     scalars = {
         "n_electrons": electrons,
-        **_edge_scalars(edges),
-        **_scalars(hamiltonian, eigenvalues, fermi, config),
+        **edge_scalars(edges),
+        **carrier_scalars(hamiltonian, eigenvalues, fermi, config),
     }
     if edges.direct is not None and hamiltonian.atoms.pbc.any():
         scalars["gap_is_direct"] = float(edges.direct)
-    deviations, by_members = _uncertainties(hamiltonian, eigenvalues, edges, fermi, config, solver)
+    deviations, by_members = uncertainties(hamiltonian, eigenvalues, edges, fermi, config, solver)
     scalars |= {name + UNCERTAINTY: value for name, value in deviations.items()}
     if by_members is not None:
         deviation = by_members if deviation is None else np.hypot(deviation, by_members)
@@ -284,101 +225,3 @@ def compute_spectrum(
         states = list_states(eigenvalues, weights["atoms"], fermi, config.states, config.smearing)
     eigenvalues = replace(eigenvalues, weights={})  # many, and used
     return Spectrum(eigenvalues, density, scalars, certificate, deviation, local, states)
-
-
-def edge_uncertainties(
-    hamiltonian: Hamiltonian,
-    eigenvalues: Eigenvalues,
-    edges: BandEdges,
-    fermi: float,
-    config: SamplingConfig,
-) -> dict[str, float]:
-    """Return standard deviations of the Fermi level, the gap and its edges over the members of an ensemble, in eV.
-
-    Args:
-        hamiltonian: H(R) and S(R) of the ensemble.
-        eigenvalues: of it.
-        edges: of the ensemble; members have theirs there, or at one of the k-points.
-        fermi: Fermi level of the ensemble, eV.
-        config: how it is found.
-
-    Returns:
-        By the names of `SCALARS`; empty where no ensemble predicted H.
-
-    Raises:
-        OutsideWindow: a member has its Fermi level beyond the window of its eigenvalues.
-    """
-    if eigenvalues.members is None:
-        return {}
-    if edges.kpoints is not None:
-        where = KPoints(edges.kpoints, np.zeros(len(edges.kpoints)))
-        more = solve(hamiltonian, where, projected=False, with_members=True)
-        eigenvalues = with_kpoints(eigenvalues, more)
-    electrons = electrons_of(hamiltonian)
-
-    def numbers(member: Eigenvalues) -> dict[str, float]:
-        own = fermi_level_of(hamiltonian, member, config)
-        return {"fermi_level": own, **_edge_scalars(band_edges(member, electrons))}
-
-    return standard_deviations(numbers, of_members(eigenvalues, fermi, hamiltonian.calibration))
-
-
-def _edge_scalars(edges: BandEdges) -> dict[str, float]:
-    return {
-        "band_gap": edges.gap,
-        "valence_band_maximum": edges.valence,
-        "conduction_band_minimum": edges.conduction,
-    }
-
-
-def _scalars(
-    hamiltonian: Hamiltonian, eigenvalues: Eigenvalues, fermi: float, config: DosConfig
-) -> dict[str, float]:
-    """Return the Fermi level and the carriers about it."""
-    species = config.carrier_numbers or tuple(eigenvalues.species)
-    low, high = config.carrier_window
-    window = (low + fermi, high + fermi)
-    scalars = {"fermi_level": fermi}
-    area, volume = periodic_area(hamiltonian.atoms), float(hamiltonian.atoms.cell.volume)
-    for name, width in (("carriers", config.width), ("carriers_sharp", 0.0)):
-        count = states_in_window(eigenvalues, species, window, width)
-        scalars[name] = count
-        if area > 0:
-            scalars[f"{name}_per_area"] = count / area * CM**2
-        if volume > 0:
-            scalars[f"{name}_per_volume"] = count / volume * CM**3
-    return scalars
-
-
-def _uncertainties(
-    hamiltonian: Hamiltonian,
-    eigenvalues: Eigenvalues,
-    edges: BandEdges,
-    fermi: float,
-    config: DosConfig,
-    solver: Solver,
-) -> tuple[dict[str, float], Float[np.ndarray, " points"] | None]:
-    """Return standard deviations over the members of an ensemble: of scalars, and of the total density in states/eV."""
-    members = of_members(eigenvalues, fermi, hamiltonian.calibration)
-    if not members:
-        return {}, None
-    assert config.window is not None  # chosen before
-    energy = energy_grid(config.window, config.points)
-    densities = []
-
-    def counts(member: Eigenvalues) -> dict[str, float]:
-        own = fermi_level_of(hamiltonian, member, config)
-        if solver != "kpm":
-            densities.append(projected_dos(member, energy + own, config.width).sum(axis=0))
-        return _scalars(hamiltonian, member, own, config)
-
-    try:
-        deviations = edge_uncertainties(hamiltonian, eigenvalues, edges, fermi, config)
-        deviations |= standard_deviations(counts, members)
-    except OutsideWindow:
-        log.warning(
-            "%s: the members of the ensemble differ by more than the window of eigenvalues holds: there are no uncertainties",
-            hamiltonian.atoms.get_chemical_formula(),
-        )
-        return {}, None
-    return deviations, np.std(densities, axis=0, ddof=1) if densities else None

@@ -14,9 +14,10 @@ from jaxtyping import Float
 from gh_tools.errors import DataError, TryAgainError
 from gh_tools.spectra.config import DosConfig
 from gh_tools.spectra.dos import energy_grid
+from gh_tools.spectra.scalars import SCALARS, UNCERTAIN, UNCERTAINTY, described
 from gh_tools.spectra.sparse.solver import Certificate
 from gh_tools.spectra.spectra import n_spins_of
-from gh_tools.spectra.spectrum import SCALARS, UNCERTAIN, UNCERTAINTY, Spectrum, described
+from gh_tools.spectra.spectrum import Spectrum
 from gh_tools.spectra.store_local import join_local, local_arrays, local_row
 from gh_tools.store.io import put, put_stream
 from gh_tools.store.partial import PartialStore

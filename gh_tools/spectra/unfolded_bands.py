@@ -18,13 +18,8 @@ from gh_tools.orbitals.bloch import bloch_matrix
 from gh_tools.orbitals.blocks import Hamiltonian
 from gh_tools.resources import free_memory
 from gh_tools.spectra.band_edges import refined_edges
-from gh_tools.spectra.bands import (
-    BandStructure,
-    NamedPath,
-    band_structure,
-    joined_labels,
-    without_nan,
-)
+from gh_tools.spectra.band_path import NamedPath, joined_labels
+from gh_tools.spectra.bands import BandStructure, band_structure, without_nan
 from gh_tools.spectra.choice import choose_solver
 from gh_tools.spectra.config import DosConfig, SamplingConfig
 from gh_tools.spectra.dos import REACH, cell_edges

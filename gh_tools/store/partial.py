@@ -22,11 +22,11 @@ from gh_tools.outputs.publish import (
     staging,
     sweep,
 )
-from gh_tools.store.io import (
+from gh_tools.store.io import fill_store
+from gh_tools.store.output_checks import (
     check_inputs,
     check_output,
     check_replaceable,
-    fill_store,
     root_attributes,
 )
 from gh_tools.store.parts import Parts

@@ -7,7 +7,6 @@ import itertools
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,6 @@ from gh_tools.trained_model.runtime import compiler_options
 from gh_tools.training.checkpoints import Checkpoints, RunState
 from gh_tools.training.config import TrainConfig
 from gh_tools.training.data.batches import (
-    Batch,
     Bucket,
     collate,
     make_buckets,
@@ -35,51 +33,20 @@ from gh_tools.training.data.batches import (
 )
 from gh_tools.training.data.prefetch import prefetch
 from gh_tools.training.data.samples import LabelledSample, Sample
-from gh_tools.training.devices import Devices, without_weight
+from gh_tools.training.device_batches import DeviceBatches
+from gh_tools.training.devices import Devices
 from gh_tools.training.display import Display, display
 from gh_tools.training.interrupt import Interrupt, interruptible
 from gh_tools.training.objective.validation import Validation
 from gh_tools.training.optimizers import build_optimizer, learning_rate, plateau_scale
+from gh_tools.training.outcome import Outcome
 from gh_tools.training.pace import Pace
 from gh_tools.training.shallow import shallow_ensemble
 from gh_tools.training.step import fresh_state, initial_state, make_step
 from gh_tools.training.weights import Weights, load_weights
 
-# One part in so many of a device's free memory keeps batches: bringing one to a GPU takes longer than a step.
-_SHARE_OF_MEMORY = 8
 BEST = ("hamiltonian", "eigenvalue")
 _NO_METRICS = {"epoch", "step", "loss", "learning_rate", "hamiltonian_train"}
-
-
-@dataclass
-class Outcome:
-    """What training gives.
-
-    Attributes:
-        params: weights by the metric that they are best by.
-        best: by metric, the lowest value and its epoch.
-        history: one record of metrics an epoch, and before them one of the initial weights.
-        clock: wall-clock seconds at which each of them began.
-        metrics: of the weights that are best by the H MAE, eigenvalues included.
-        errors: of their matrix elements, on the validation set.
-        calibration: of the members of an ensemble, shallow or not; None where there is none.
-        last_layers: of a shallow ensemble; empty where there is none.
-        n_parameters: number of weights.
-        steps: training steps done.
-        seconds: wall-clock time.
-    """
-
-    params: dict[str, Any]
-    best: dict[str, dict[str, float]]
-    history: list[dict[str, float]]
-    clock: list[float]
-    metrics: dict[str, float]
-    errors: HamiltonianErrors
-    calibration: Calibration | None
-    last_layers: dict[str, Any]
-    n_parameters: int
-    steps: int
-    seconds: float
 
 
 class Training:
@@ -155,8 +122,7 @@ class Training:
             self.state, self.best = arrays["state"], arrays["best"]
             log.info("going on from epoch %d, step %d", self.progress.epoch, self.progress.step)
         self.state = self.devices.replicate(self.state)
-        self._kept: dict[tuple[int, ...], Batch] = {}
-        self._room = self.devices.free_memory() // _SHARE_OF_MEMORY
+        self._batches = DeviceBatches(train, self.devices)
         self._saved = time.monotonic()
         self.pace = Pace(
             config,
@@ -235,7 +201,7 @@ class Training:
         config, state = self.config, self.progress
         plan = plan_epoch(self.buckets, config.data.batch_size, config.seed, state.epoch)
         pending = None
-        with contextlib.closing(prefetch(self._batch, plan[state.batch :])) as batches:
+        with contextlib.closing(prefetch(self._batches, plan[state.batch :])) as batches:
             part, _, _ = self._pulse(interrupt)
             for batch in batches:
                 if part >= 1.0:
@@ -270,24 +236,6 @@ class Training:
         now = np.array([self.pace.fraction_done(self.progress.step), interrupt.requested, save])
         part, stop, save = self.devices.agree(now)
         return float(part), bool(stop), bool(save)
-
-    def _batch(self, planned: tuple[tuple[int, int, int], list[int]]) -> Batch:
-        """Make a batch of the plan and put it on the devices, unless it is there already."""
-        size, members = planned
-        if tuple(members) in self._kept:
-            return self._kept[tuple(members)]
-        parts = [
-            collate([self.samples[member] for member in part], size)
-            if part
-            else without_weight(collate([self.samples[members[0]]], size))
-            for part in self.devices.parts(members)
-        ]
-        batch = self.devices.put(parts)
-        if len(members) == 1:  # others do not come again
-            self._room -= sum(leaf.nbytes for leaf in jax.tree.leaves(parts))
-            if self._room >= 0:
-                self._kept[tuple(members)] = batch
-        return batch
 
     def _end_of_epoch(self, loss: float | None, shown: Display) -> None:
         """Measure, remember what is best, and count the epoch; a loss of None stands for before the first."""

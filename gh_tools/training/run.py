@@ -31,7 +31,8 @@ from gh_tools.training.data.samples import Sample, SampleMaker
 from gh_tools.training.devices import Devices
 from gh_tools.training.environments import learn_environments
 from gh_tools.training.inputs import Inputs
-from gh_tools.training.loop import Outcome, Training
+from gh_tools.training.loop import Training
+from gh_tools.training.outcome import Outcome
 from gh_tools.training.report import error_table, thin_clock
 from gh_tools.units import MEV
 

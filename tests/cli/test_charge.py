@@ -17,7 +17,8 @@ from gh_tools.errors import DataError
 from gh_tools.labels.labels import open_labels
 from gh_tools.labels.split import Split
 from gh_tools.scaleshift.fit import fit_store
-from gh_tools.store.hamiltonians import HamiltonianReader, HamiltonianWriter
+from gh_tools.store.hamiltonian_writer import HamiltonianWriter
+from gh_tools.store.hamiltonians import HamiltonianReader
 from gh_tools.store.provenance import Provenance
 from gh_tools.store.read import open_store
 from gh_tools.store.structures import Structures, read_structures, write_structures

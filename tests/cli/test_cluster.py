@@ -16,6 +16,7 @@ import gh_tools
 from gh_tools.dft.config import LabelConfig
 from gh_tools.dft.label import label_part
 from gh_tools.errors import TryAgainError
+from gh_tools.inference import domain_size
 from gh_tools.inference import run as inference
 from gh_tools.inference.predict import Predictor
 from gh_tools.store.partial import PartialStore
@@ -223,7 +224,7 @@ def test_domains_on_a_cluster_give_what_the_whole_gives(
     assert (done.returncode, done.stdout) == (0, "x.predicted.zarr\n"), done.stderr
     assert open_store(gh.folder / "x.predicted.zarr").id == whole.id
 
-    monkeypatch.setattr(inference, "DOMAIN_BYTES", (3e5, 3e5))
+    monkeypatch.setattr(domain_size, "DOMAIN_BYTES", (3e5, 3e5))
     record, pieces = PartialStore.record_outcome, []
 
     def spy(*arguments):

@@ -13,7 +13,8 @@ import zarr
 from gh_tools.evaluation import evaluate
 from gh_tools.evaluation.plot import plot_errors
 from gh_tools.spectra.choice import DENSE_LIMIT
-from gh_tools.store.hamiltonians import HamiltonianReader, HamiltonianWriter
+from gh_tools.store.hamiltonian_writer import HamiltonianWriter
+from gh_tools.store.hamiltonians import HamiltonianReader
 from gh_tools.store.provenance import Provenance
 from gh_tools.store.read import open_store
 from gh_tools.store.structures import Structures

@@ -13,7 +13,7 @@ import pytest
 from gh_tools.orbitals.basis import Basis, ElementBasis, Shell
 from gh_tools.orbitals.blocks import Hamiltonian, OnsiteBlocks
 from gh_tools.resources import share_path
-from gh_tools.store.hamiltonians import HamiltonianWriter
+from gh_tools.store.hamiltonian_writer import HamiltonianWriter
 from gh_tools.store.provenance import Provenance
 from gh_tools.store.structures import Column, Structures
 

@@ -13,7 +13,8 @@ from gh_tools.dft.config import LabelConfig
 from gh_tools.dft.scf import extract, run
 from gh_tools.orbitals.blocks import Hamiltonian
 from gh_tools.orbitals.pairs import wrapped
-from gh_tools.store.hamiltonians import HamiltonianReader, HamiltonianWriter
+from gh_tools.store.hamiltonian_writer import HamiltonianWriter
+from gh_tools.store.hamiltonians import HamiltonianReader
 from gh_tools.store.provenance import Provenance
 from gh_tools.store.structures import Structures
 

@@ -9,7 +9,9 @@ from ase.cell import Cell
 
 from gh_tools.dft.basis_sets import basis_table, gpaw_arguments
 from gh_tools.dft.config import LabelConfig
-from gh_tools.dft.scf import kpoint_sampling, label, with_reduced_cell
+from gh_tools.dft.run_cell import with_reduced_cell
+from gh_tools.dft.sampling import kpoint_sampling
+from gh_tools.dft.scf import label
 from gh_tools.orbitals.bloch import bloch_matrix
 from gh_tools.structures import registry
 from gh_tools.structures.generate import generate

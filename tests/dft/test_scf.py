@@ -7,7 +7,9 @@ from ase.build import bulk, mx2
 
 from gh_tools.dft.basis_sets import basis_table
 from gh_tools.dft.config import LabelConfig
-from gh_tools.dft.scf import boxed, kpoint_sampling, label
+from gh_tools.dft.run_cell import boxed
+from gh_tools.dft.sampling import kpoint_sampling
+from gh_tools.dft.scf import label
 from gh_tools.errors import DataError
 
 

@@ -16,7 +16,8 @@ from gh_tools.orbitals.blocks import Hamiltonian
 from gh_tools.orbitals.order import wigner_d
 from gh_tools.scaleshift.fit import fit_store
 from gh_tools.scaleshift.scaleshift import ScaleShift
-from gh_tools.store.hamiltonians import HamiltonianReader, HamiltonianWriter
+from gh_tools.store.hamiltonian_writer import HamiltonianWriter
+from gh_tools.store.hamiltonians import HamiltonianReader
 from gh_tools.store.provenance import Provenance
 from gh_tools.store.read import open_store
 from gh_tools.store.structures import Structures

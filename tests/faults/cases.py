@@ -194,7 +194,7 @@ def text_case(stores: Path, rng: np.random.Generator, every: bool) -> tuple[str,
 
 def publish_parts(path: Path) -> str:
     """Publish a store of Hamiltonians from its parts, which are made unless they are there; return its id."""
-    from gh_tools.store.hamiltonians import HamiltonianWriter
+    from gh_tools.store.hamiltonian_writer import HamiltonianWriter
     from gh_tools.store.provenance import Provenance
     from tests.store.small import TABLE, structures, write_parts
 

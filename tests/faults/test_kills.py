@@ -9,7 +9,7 @@ import time
 import pytest
 
 from gh_tools.store.hashes import verify_id
-from gh_tools.store.io import root_attributes
+from gh_tools.store.output_checks import root_attributes
 from gh_tools.store.read import open_store
 from gh_tools.store.structures import read_structures
 from tests.cli.conftest import BIN

@@ -14,7 +14,7 @@ import zarr
 from gh_tools.dft.config import LabelConfig
 from gh_tools.dft.label import label_structures
 from gh_tools.errors import CannotCreateError, TryAgainError, UsageError
-from gh_tools.inference.run import DOMAIN_BYTES, _domain_memory, _plan
+from gh_tools.inference.domain_size import DOMAIN_BYTES, choose_size, domain_memory
 from gh_tools.outputs import claim as claims
 from gh_tools.outputs import publish as publication
 from gh_tools.outputs.claim import claim
@@ -321,13 +321,13 @@ def test_two_inputs_with_one_output_and_outputs_that_are_inputs(tmp_path):
 def test_the_memory_that_a_run_had_is_enough_to_go_on(tmp_path):
     """What a process takes itself varies from run to run, and is subtracted from the memory that was given."""
     memory = 2**31
-    free = 2.0 * _domain_memory(DOMAIN_BYTES[0]) + 1
+    free = 2.0 * domain_memory(DOMAIN_BYTES[0]) + 1
     for name, first, second in (("little", free, 0.9 * free), ("more", 9 * free, 5 * free)):
         file = tmp_path / name
-        begun, _ = _plan(file, memory, first, 1)
-        assert _plan(file, memory, second, 1) == (begun, 1)
+        begun, _ = choose_size(file, memory, first, 1)
+        assert choose_size(file, memory, second, 1) == (begun, 1)
     with pytest.raises(UsageError, match="was divided for more memory"):
-        _plan(tmp_path / "more", memory - 1, 0.5 * free, 1)
+        choose_size(tmp_path / "more", memory - 1, 0.5 * free, 1)
 
 
 def test_a_finished_claim_lets_others_in(processes, tmp_path):

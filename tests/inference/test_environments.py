@@ -71,14 +71,14 @@ def test_atoms_that_were_trained_on_are_near_and_others_are_not(predictor, cell)
 def test_the_store_has_them_by_atom_and_structure_however_it_was_divided(
     predictor, cell, tmp_path, monkeypatch
 ):
-    from gh_tools.inference import run
+    from gh_tools.inference import domain_size
 
     close = cell.copy()
     close.positions[4] += 0.6 * (close.positions[5] - close.positions[4])
     structures = Structures([cell, close], ["alike", "close"]).with_charges(np.zeros(2))
     stores = []
-    for name, domain_bytes in (("whole", run.DOMAIN_BYTES), ("pieces", (1e5, 1e5))):
-        monkeypatch.setattr(run, "DOMAIN_BYTES", domain_bytes)
+    for name, domain_bytes in (("whole", domain_size.DOMAIN_BYTES), ("pieces", (1e5, 1e5))):
+        monkeypatch.setattr(domain_size, "DOMAIN_BYTES", domain_bytes)
         path, failures = predict_structures(
             predictor, structures, tmp_path / f"{name}.zarr", Provenance("gh-infer"), memory=2**33
         )

@@ -16,7 +16,7 @@ import pytest
 
 from gh_tools.dft.overlap import Overlap
 from gh_tools.errors import CannotCreateError, DataError, UsageError
-from gh_tools.inference import run
+from gh_tools.inference import domain_size, run
 from gh_tools.inference.checks import check_structures
 from gh_tools.inference.predict import Predictor
 from gh_tools.inference.run import predict_structures
@@ -133,7 +133,7 @@ LARGE = (6, 5, 1)
 SMALL_DOMAINS = (3e5, 3e5)
 SCRIPT = """
 import sys
-from gh_tools.inference import run
+from gh_tools.inference import domain_size, run
 from gh_tools.inference.predict import Predictor
 from gh_tools.store.read import open_store
 from gh_tools.store.provenance import Provenance
@@ -142,7 +142,7 @@ from gh_tools.trained_model.store import load_model
 import jax
 
 assert len(jax.devices()) == 2
-run.DOMAIN_BYTES = (3e5, 3e5)
+domain_size.DOMAIN_BYTES = (3e5, 3e5)
 model, source, path = sys.argv[1:]
 source = open_store(source)
 predictor = Predictor(load_model(model))
@@ -192,7 +192,7 @@ def test_domains_give_what_the_whole_gives(predictor, large, whole, tmp_path, mo
     blocks = predict_structure(predictor, structures.atoms[0])
     for (key, found), (_, expected) in zip(predicted.groups(), blocks.groups(), strict=True):
         np.testing.assert_array_equal(found.hamiltonian, expected.hamiltonian, err_msg=str(key))
-    monkeypatch.setattr(run, "DOMAIN_BYTES", SMALL_DOMAINS)
+    monkeypatch.setattr(domain_size, "DOMAIN_BYTES", SMALL_DOMAINS)
     domains = []
     write = run.write_piece
     monkeypatch.setattr(run, "write_piece", lambda *args: domains.append(args) or write(*args))
@@ -206,7 +206,7 @@ def test_domains_give_what_the_whole_gives(predictor, large, whole, tmp_path, mo
 def test_shards_share_the_work_and_a_last_run_joins_it(
     predictor, random_model, large, whole, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(run, "DOMAIN_BYTES", SMALL_DOMAINS)
+    monkeypatch.setattr(domain_size, "DOMAIN_BYTES", SMALL_DOMAINS)
     source = open_store(large)
     structures = read_structures(source)
     path = tmp_path / "x.predicted.zarr"
@@ -277,7 +277,7 @@ def test_memory_in_proportion_to_a_domain(predictor, large):
         work.blocks(0, [0])
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
-        assert peak < run.HALO_BYTES + run.WORKING * domain_bytes
+        assert peak < domain_size.HALO_BYTES + domain_size.WORKING * domain_bytes
 
 
 def test_too_little_memory_is_refused(predictor, large, tmp_path):

@@ -15,18 +15,22 @@ from gh_tools.inference.structure import StructureWork, predict_structure
 from gh_tools.labels.labels import read_labels
 from gh_tools.orbitals.irreps import IrrepLayout
 from gh_tools.orbitals.pairs import Cutoffs, Neighbours, wrapped
-from gh_tools.scaleshift import onsite_energy as module
+from gh_tools.scaleshift import atomic_descriptors
+from gh_tools.scaleshift.fit_terms import fit_scaleshift
 from gh_tools.scaleshift.onsite_energy import (
     OnsiteEnergyModel,
     fit_onsite_energies,
+    left_out,
     mean_onsite_energies,
     shifted,
 )
-from gh_tools.scaleshift.scaleshift import ScaleShift, fit_scaleshift
+from gh_tools.scaleshift.scaleshift import ScaleShift
 from gh_tools.trained_model.store import load_model
 from gh_tools.training.data.samples import SampleMaker, predicted_hamiltonian
 
-N_DESCRIPTORS = 1 + 2 * module.TWO_BODY[1] + 3 * 21  # two elements; 6 functions make 21 pairs
+N_DESCRIPTORS = (
+    1 + 2 * atomic_descriptors.TWO_BODY[1] + 3 * 21
+)  # two elements; 6 functions make 21 pairs
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +69,7 @@ def test_supercells_and_parts_have_the_same(planted, monkeypatch):
     expected = planted.of_structure(atoms)
     large = wrapped(atoms.repeat((2, 3, 1)))
     np.testing.assert_allclose(planted.of_structure(large), np.tile(expected, 6), atol=1e-9)
-    monkeypatch.setattr(module, "_LISTED", 5)
+    monkeypatch.setattr(atomic_descriptors, "_LISTED", 5)
     chosen = np.array([3, 17, 40])
     part = planted(large, Neighbours(large, planted.reach), chosen)
     np.testing.assert_allclose(part, expected[chosen % 12], atol=1e-9)
@@ -77,7 +81,7 @@ def test_nothing_beyond_the_stated_reach_counts(planted):
     far = sheet(2)
     far.pbc = False
     # Contributions of what is 12 Å away depend on what is 6.5 Å from there.
-    gap = planted.reach + module.TWO_BODY[0] + 0.01
+    gap = planted.reach + atomic_descriptors.TWO_BODY[0] + 0.01
     far.positions[:, 2] += atoms.positions[:, 2].max() + gap - far.positions[:, 2].min()
     both = planted.of_structure(atoms + far)
     np.testing.assert_array_equal(both[: len(atoms)], planted.of_structure(atoms))
@@ -114,7 +118,7 @@ def test_what_is_left_out_is_what_fits_without_it_leave():
     columns, values, stops = random.normal(size=(9, 5)), random.normal(size=9), [2, 6]
     kernel, ridge = columns @ columns.T, 0.3
     inverse = np.linalg.inv(kernel + ridge * np.eye(9))
-    found = module.left_out(inverse, inverse @ values, stops)
+    found = left_out(inverse, inverse @ values, stops)
     for own in np.split(np.arange(9), stops):
         rest = np.setdiff1d(np.arange(9), own)
         fit = np.linalg.solve(
@@ -191,7 +195,7 @@ def test_predictions_hold_it_whole_or_in_domains(random_bond_model, planted):
         found = [part.pairs[key] for part in parts if key in part.pairs]
         order = np.lexsort(
             (
-                *np.concatenate([part.shift for part in found]).T[::-1],
+                *np.concatenate([part.cell_offset for part in found]).T[::-1],
                 np.concatenate([part.j for part in found]),
                 np.concatenate([part.i for part in found]),
             )

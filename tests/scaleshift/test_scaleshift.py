@@ -13,7 +13,8 @@ from gh_tools.orbitals.bond_frame import exchange_atoms
 from gh_tools.orbitals.irreps import IrrepLayout
 from gh_tools.orbitals.pairs import basis_cutoffs, stored_pairs
 from gh_tools.scaleshift.decay_fit import fit_decay, fit_log_decay
-from gh_tools.scaleshift.scaleshift import ScaleShift, fit_scaleshift, shift_only
+from gh_tools.scaleshift.fit_terms import fit_scaleshift
+from gh_tools.scaleshift.scaleshift import ScaleShift, shift_only
 from gh_tools.scaleshift.stretched_exponential import SCALE_FLOOR
 
 BASIS = Basis(

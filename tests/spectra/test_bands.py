@@ -8,7 +8,8 @@ import pytest
 from ase.lattice import all_variants
 
 from gh_tools.errors import DataError, UsageError
-from gh_tools.spectra.bands import band_path, band_structure
+from gh_tools.spectra.band_path import band_path
+from gh_tools.spectra.bands import band_structure
 from gh_tools.spectra.bands_report import find_structure, write_bands
 from gh_tools.spectra.config import SamplingConfig
 from gh_tools.spectra.lattice import named_lattices

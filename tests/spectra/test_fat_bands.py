@@ -13,7 +13,8 @@ from gh_tools.dft.config import LabelConfig
 from gh_tools.dft.scf import extract, run
 from gh_tools.orbitals.pairs import wrapped
 from gh_tools.spectra.band_extrema import HBAR2_PER_MASS
-from gh_tools.spectra.bands import band_path, band_structure
+from gh_tools.spectra.band_path import band_path
+from gh_tools.spectra.bands import band_structure
 from gh_tools.spectra.bands_report import write_bands
 from gh_tools.spectra.config import ProjectedConfig
 from gh_tools.spectra.eigen import solve

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from gh_tools.spectra.bands import band_path, band_structure
+from gh_tools.spectra.band_path import band_path
+from gh_tools.spectra.bands import band_structure
 from gh_tools.spectra.config import DosConfig, SamplingConfig
 from gh_tools.spectra.eigen import solve
 from gh_tools.spectra.fermi import fermi_level

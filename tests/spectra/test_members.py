@@ -7,7 +7,8 @@ import pytest
 
 from gh_tools.orbitals.blocks import OnsiteBlocks
 from gh_tools.spectra.band_edges import refined_edges
-from gh_tools.spectra.bands import band_path, band_structure
+from gh_tools.spectra.band_path import band_path
+from gh_tools.spectra.bands import band_structure
 from gh_tools.spectra.config import DosConfig
 from gh_tools.spectra.dos import energy_grid, projected_dos
 from gh_tools.spectra.eigen import solve
@@ -15,8 +16,9 @@ from gh_tools.spectra.fermi import fermi_level
 from gh_tools.spectra.kpoints import monkhorst_pack
 from gh_tools.spectra.members import of_members
 from gh_tools.spectra.perturbation import differences
+from gh_tools.spectra.scalars import UNCERTAIN, UNCERTAINTY
 from gh_tools.spectra.spectra import read_spectra
-from gh_tools.spectra.spectrum import UNCERTAIN, UNCERTAINTY, compute_spectrum
+from gh_tools.spectra.spectrum import compute_spectrum
 from gh_tools.spectra.store import SpectraWriter
 from gh_tools.store.provenance import Provenance
 from gh_tools.store.structures import Structures

@@ -5,7 +5,8 @@ import pytest
 from ase.build import bulk, graphene, mx2
 from ase.spacegroup import crystal
 
-from gh_tools.spectra.bands import band_path, band_structure
+from gh_tools.spectra.band_path import band_path
+from gh_tools.spectra.bands import band_structure
 from gh_tools.spectra.config import SamplingConfig
 from gh_tools.spectra.primitive import supercell_matrix
 from gh_tools.structures.supercells import hermite_normal_forms, supercell

@@ -7,8 +7,9 @@ from gh_tools.errors import CannotCreateError, DataError, NoInputError
 from gh_tools.spectra.config import DosConfig
 from gh_tools.spectra.report import draw, spectra_errors
 from gh_tools.spectra.run import make_spectra, reference_spectra
+from gh_tools.spectra.scalars import SCALARS
 from gh_tools.spectra.spectra import read_spectra
-from gh_tools.spectra.spectrum import SCALARS, compute_spectrum
+from gh_tools.spectra.spectrum import compute_spectrum
 from gh_tools.spectra.store import SpectraWriter
 from gh_tools.store.checks.arrays import check_arrays
 from gh_tools.store.hamiltonians import HamiltonianReader

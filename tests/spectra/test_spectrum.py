@@ -7,7 +7,8 @@ import pytest
 from gh_tools.errors import DataError
 from gh_tools.spectra.config import DosConfig
 from gh_tools.spectra.dos import energy_grid
-from gh_tools.spectra.spectrum import SCALARS, compute_spectrum, periodic_area
+from gh_tools.spectra.scalars import SCALARS
+from gh_tools.spectra.spectrum import compute_spectrum, periodic_area
 
 
 def test_defaults_are_those_of_the_paper():

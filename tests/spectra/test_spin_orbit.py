@@ -17,12 +17,13 @@ from gh_tools.errors import DataError
 from gh_tools.orbitals.basis import Basis
 from gh_tools.orbitals.blocks import Hamiltonian, OnsiteBlocks, PairBlocks
 from gh_tools.orbitals.pairs import basis_cutoffs, stored_pairs, wrapped
-from gh_tools.spectra.bands import band_path, band_structure
+from gh_tools.spectra.band_path import band_path
+from gh_tools.spectra.bands import band_structure
 from gh_tools.spectra.config import DosConfig, SamplingConfig
 from gh_tools.spectra.eigen import solve
 from gh_tools.spectra.groups import groups_of
 from gh_tools.spectra.kpoints import KPoints
-from gh_tools.spectra.plot import plot_bands
+from gh_tools.spectra.plot_bands import plot_bands
 from gh_tools.spectra.spectrum import compute_spectrum
 from gh_tools.spectra.window import whole_window
 

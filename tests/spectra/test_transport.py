@@ -13,12 +13,8 @@ from gh_tools.errors import DataError
 from gh_tools.orbitals.bloch import bloch_matrix
 from gh_tools.orbitals.blocks import OnsiteBlocks
 from gh_tools.spectra.kpoints import KPoints
-from gh_tools.spectra.transport import (
-    ballistic,
-    kpoints_across,
-    repeated_along,
-    transmission,
-)
+from gh_tools.spectra.repeat import repeated_along
+from gh_tools.spectra.transport import ballistic, kpoints_across, transmission
 
 pytest.importorskip("sisl")
 GAMMA = KPoints(np.zeros((1, 3)), np.ones(1))

@@ -17,7 +17,7 @@ from gh_tools.errors import DataError, UsageError
 from gh_tools.orbitals.basis import Basis, ElementBasis, Shell
 from gh_tools.orbitals.blocks import Hamiltonian, OnsiteBlocks, PairBlocks
 from gh_tools.orbitals.pairs import stored_pairs, wrapped
-from gh_tools.spectra.bands import band_path
+from gh_tools.spectra.band_path import band_path
 from gh_tools.spectra.config import SamplingConfig
 from gh_tools.spectra.eigen import solve
 from gh_tools.spectra.kpoints import KPoints

@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 
-from gh_tools.spectra.bands import band_path, band_structure
+from gh_tools.spectra.band_path import band_path
+from gh_tools.spectra.bands import band_structure
 from gh_tools.spectra.bands_report import write_bands
 from gh_tools.spectra.config import DosConfig, SamplingConfig
 from gh_tools.spectra.dos import energy_grid
-from gh_tools.spectra.plot import names_of, zero_of_bands, zero_of_spectra
+from gh_tools.spectra.plot import names_of, zero_of_spectra
+from gh_tools.spectra.plot_bands import zero_of_bands
 from gh_tools.spectra.report import records
 from gh_tools.spectra.run import make_spectra, reference_spectra
 from gh_tools.spectra.spectra import read_spectra

@@ -81,7 +81,7 @@ def write_parts(path: Path, provenance, kind: str = "hamiltonians"):
     """Write all parts of a store in the making; return its writer."""
     from dataclasses import replace
 
-    from gh_tools.store.hamiltonians import HamiltonianWriter
+    from gh_tools.store.hamiltonian_writer import HamiltonianWriter
 
     made = structures()
     writer = HamiltonianWriter(path, made, provenance)

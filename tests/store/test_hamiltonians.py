@@ -5,7 +5,8 @@ from ase.build import molecule
 from gh_tools.errors import DataError, TryAgainError
 from gh_tools.orbitals.blocks import Bands
 from gh_tools.store.checks.arrays import check_arrays
-from gh_tools.store.hamiltonians import HamiltonianReader, HamiltonianWriter
+from gh_tools.store.hamiltonian_writer import HamiltonianWriter
+from gh_tools.store.hamiltonians import HamiltonianReader
 from gh_tools.store.hashes import verify_id
 from gh_tools.store.provenance import Provenance
 from gh_tools.store.structures import Column, Structures

@@ -9,7 +9,7 @@ import pytest
 from gh_tools.orbitals.bond_frame import FRAMES
 from gh_tools.orbitals.irreps import IrrepLayout
 from gh_tools.orbitals.pairs import Cutoffs
-from gh_tools.scaleshift.scaleshift import fit_scaleshift
+from gh_tools.scaleshift.fit_terms import fit_scaleshift
 from gh_tools.training.data.samples import SampleMaker, predicted_hamiltonian
 from tests.orbitals.tables import basis, random_hamiltonian
 

@@ -51,9 +51,9 @@ def test_the_loss_falls_strongly_and_so_does_the_error_in_mev(whole):
 
 def test_batches_that_stay_on_the_device_change_nothing(make_training, make_config):
     keeping, other = (make_training(make_config(epochs=5)) for _ in range(2))
-    other._room = 0
+    other._batches._room = 0
     assert same(keeping.run().params, other.run().params)
-    assert (len(keeping._kept), len(other._kept)) == (2, 0)
+    assert (len(keeping._batches._kept), len(other._batches._kept)) == (2, 0)
 
 
 def test_an_interrupted_run_ends_as_one_without(

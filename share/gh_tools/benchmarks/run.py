@@ -42,7 +42,7 @@ def sheet(n: int):
 def labels(folder: Path):
     """Time the scale-shift fit and reading the labels."""
     from gh_tools.orbitals.irreps import IrrepLayout
-    from gh_tools.scaleshift.scaleshift import fit_scaleshift
+    from gh_tools.scaleshift.fit_terms import fit_scaleshift
     from gh_tools.store.hamiltonians import HamiltonianReader
 
     reader = HamiltonianReader(folder / "train.hamiltonians.zarr")

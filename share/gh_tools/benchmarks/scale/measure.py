@@ -105,7 +105,7 @@ def own_clock(function: Callable, *paths: Path) -> dict:
 def overlap(model: Path, structure: Path) -> None:
     """Compute S domain by domain, and keep none of it."""
     from gh_tools.dft.overlap import Overlap
-    from gh_tools.inference.run import DOMAIN_BYTES
+    from gh_tools.inference.domain_size import DOMAIN_BYTES
     from gh_tools.orbitals.basis import Basis
     from gh_tools.orbitals.pairs import Neighbours, basis_cutoffs, canonical_pairs, wrapped
     from gh_tools.orbitals.partition import divide
