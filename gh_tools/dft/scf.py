@@ -209,7 +209,7 @@ def _bands(atoms: ase.Atoms, calculator) -> Bands:
 
 
 def eigenvalue_error(hamiltonian: Hamiltonian, window: float = 5.0) -> float:
-    """Largest difference in meV between the blocks' eigenvalues and those of the run itself.
+    """Return the largest difference in meV between eigenvalues of the blocks and those of the run itself.
 
     Args:
         hamiltonian: the labels, with ``bands``.
@@ -217,7 +217,7 @@ def eigenvalue_error(hamiltonian: Hamiltonian, window: float = 5.0) -> float:
     """
     bands, fermi = hamiltonian.bands, hamiltonian.scalars["fermi_level"]
     largest = 0.0
-    assert bands is not None  # see above
+    assert bands is not None  # of labels
     for spin, of_spin in enumerate(bands.eigenvalue):
         for k, reference in zip(bands.kpoint, of_spin, strict=True):
             found = _eigenvalues(hamiltonian, k, spin)

@@ -193,7 +193,7 @@ def import_part(
     facts = {
         "fingerprint": fingerprint(source),
         **vars(findings),
-        "eigenvalues": eigenvalue_error(hamiltonian),
+        "eigenvalues": printed_eigenvalue_error(hamiltonian),
         "spins": hamiltonian.n_spins,
         "spinor": hamiltonian.spinor,
         "code": matrices.code,
@@ -213,10 +213,15 @@ def import_part(
     parts.write_part(index, {**to_part(hamiltonian), _FACTS: text})
 
 
-def eigenvalue_error(hamiltonian: Hamiltonian) -> float | None:
-    """Return by how much eigenvalues differ from those that a program printed, eV, at the first k-points.
+def printed_eigenvalue_error(hamiltonian: Hamiltonian) -> float | None:
+    """Return by how much eigenvalues of H and S differ from those that a program printed.
 
-    None where it printed none, or where there are more than 1500 orbitals.
+    Args:
+        hamiltonian: with the program's eigenvalues as its bands.
+
+    Returns:
+        The largest difference in eV at the first three k-points; None where nothing was printed, or where there are more than
+        1500 orbitals.
     """
     bands = hamiltonian.bands
     if bands is None or hamiltonian.n_orbitals > _COMPARED:

@@ -17,7 +17,7 @@ _DECAYED, _NEGLIGIBLE = 1e-7, 1e-9
 _MOST, _CHUNK = 4 * 2**30, 256
 
 
-def lowdin(
+def orthogonalised(
     hamiltonian: Hamiltonian, spin: int = 0
 ) -> tuple[Int[np.ndarray, "cells 3"], Float[np.ndarray, "cells orbitals orbitals"]]:
     """Return H'(R) = 1/N Σ_k exp(-2πi k·R) S(k)^(-1/2) H(k) S(k)^(-1/2), in eV.

@@ -11,6 +11,7 @@ import numpy as np
 
 from gh_tools.errors import DataError
 from gh_tools.store.read import Store
+from gh_tools.store.rows import finite_or_none
 from gh_tools.store.structures import Structures, read_structures
 
 
@@ -32,7 +33,7 @@ def write_json(path: Path, store: Store) -> None:
     found: dict[str, Any] = {"store": str(store.path), "id": store.id, "kind": store.kind}
     header, rows = _columns(store, structures)
     found["columns"] = header
-    found["structures"] = [dict(zip(header, map(_plain, row), strict=True)) for row in rows]
+    found["structures"] = [dict(zip(header, map(finite_or_none, row), strict=True)) for row in rows]
     for entry, atoms in zip(found["structures"], structures.atoms, strict=True):
         entry["numbers"] = atoms.numbers.tolist()
         entry["positions (Å)"] = atoms.positions.tolist()
@@ -140,8 +141,3 @@ def _add_bands(entries: list[dict[str, Any]], store: Store) -> None:
             [[value for value in row if np.isfinite(value)] for row in channel.tolist()]
             for channel in table
         ]
-
-
-def _plain(value: Any) -> Any:
-    """Return None for what a structure has none of: JSON knows no NaN."""
-    return None if isinstance(value, float) and not np.isfinite(value) else value

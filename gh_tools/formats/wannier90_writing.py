@@ -8,7 +8,7 @@ from typing import TextIO
 import numpy as np
 from jaxtyping import Float
 
-from gh_tools.formats.lowdin import lowdin
+from gh_tools.formats.lowdin import orthogonalised
 from gh_tools.orbitals.blocks import Hamiltonian
 
 
@@ -21,7 +21,7 @@ def write(path: Path, hamiltonian: Hamiltonian) -> None:
     path.mkdir()
     spins = [""] if hamiltonian.n_spins == 1 else ["_up", "_dn"]
     for spin, name in enumerate(spins):
-        cells, matrices = lowdin(hamiltonian, spin)
+        cells, matrices = orthogonalised(hamiltonian, spin)
         seed = f"wannier90{name}"
         _write_hr(path / f"{seed}_hr.dat", cells, matrices)
         _write_tb(path / f"{seed}_tb.dat", cells, matrices, hamiltonian)

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int
 
 
 @runtime_checkable
-class Table(Protocol):
+class Rearrangement(Protocol):
     """Which value becomes which component, for each type of row (an element or a species pair); see :class:`BondColumns`."""
 
     source: Int[np.ndarray, "types components"]
@@ -25,7 +25,7 @@ class Table(Protocol):
 def select(
     values: Float[Array, "types values rows"],
     row_type: Float[Array, "types rows"],
-    table: Table,
+    table: Rearrangement,
     types: Int[Array, " types"] | None = None,
 ) -> Float[Array, "components rows"]:
     """Sort, for each row, the values that belong to its type.

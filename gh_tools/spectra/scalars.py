@@ -154,7 +154,7 @@ def carrier_scalars(
     return scalars
 
 
-def uncertainties(
+def scalar_uncertainties(
     hamiltonian: Hamiltonian,
     eigenvalues: Eigenvalues,
     edges: BandEdges,

@@ -26,7 +26,12 @@ from gh_tools.spectra.groups import Groups, atoms_of, bins_of, groups_of
 from gh_tools.spectra.kpoints import KPoints, kpoints_for_density, monkhorst_pack, reduced_grid
 from gh_tools.spectra.local_edges import LocalDensities, local_densities
 from gh_tools.spectra.localisation import States, list_states
-from gh_tools.spectra.scalars import UNCERTAINTY, carrier_scalars, edge_scalars, uncertainties
+from gh_tools.spectra.scalars import (
+    UNCERTAINTY,
+    carrier_scalars,
+    edge_scalars,
+    scalar_uncertainties,
+)
 from gh_tools.spectra.sparse.around_fermi import certified_eigenvalues
 from gh_tools.spectra.sparse.kpm import kernel_polynomial_dos
 from gh_tools.spectra.sparse.solver import Certificate, SlicedSolver
@@ -202,7 +207,9 @@ def compute_spectrum(
     }
     if edges.direct is not None and hamiltonian.atoms.pbc.any():
         scalars["gap_is_direct"] = float(edges.direct)
-    deviations, by_members = uncertainties(hamiltonian, eigenvalues, edges, fermi, config, solver)
+    deviations, by_members = scalar_uncertainties(
+        hamiltonian, eigenvalues, edges, fermi, config, solver
+    )
     scalars |= {name + UNCERTAINTY: value for name, value in deviations.items()}
     if by_members is not None:
         deviation = by_members if deviation is None else np.hypot(deviation, by_members)

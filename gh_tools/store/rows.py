@@ -43,7 +43,10 @@ class StructureRows:
     def records(self) -> list[dict[str, Any]]:
         """Return an object a structure; None where it has no number."""
         return [
-            {"name": name, **{key: _known(values[row]) for key, values in self.columns.items()}}
+            {
+                "name": name,
+                **{key: finite_or_none(values[row]) for key, values in self.columns.items()},
+            }
             for row, name in enumerate(self.names)
         ]
 
@@ -139,7 +142,8 @@ def gap_kind(gap: float, direct: float) -> str | None:
     return None if np.isnan(direct) else "direct" if direct else "indirect"
 
 
-def _known(value: Any) -> Any:
+def finite_or_none(value: Any) -> Any:
+    """Return None for what a structure has none of, which is NaN: JSON knows no NaN."""
     return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
@@ -159,6 +163,6 @@ def _cells(values: Sequence[Any]) -> list[str]:
     else:
         form = f".{_DIGITS - 1}e"
     return [
-        "–" if _known(v) is None else f"{v:{form}}" if isinstance(v, float) else str(v)
+        "–" if finite_or_none(v) is None else f"{v:{form}}" if isinstance(v, float) else str(v)
         for v in values
     ]
