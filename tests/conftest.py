@@ -35,7 +35,7 @@ import tests.checked  # noqa: E402, F401, the hook names it
 
 # Shapes and types of arguments and results are checked while tests run, everywhere. What commands do in
 # processes of their own is not; nor are the few names that are imported for type checkers alone.
-CHECKED = "orbitals store labels structures dft overlap spectra formats bayes evaluation model scaleshift trained_model training inference"
+CHECKED = "orbitals workers store labels structures dft overlap spectra formats bayes evaluation model scaleshift trained_model training inference api"
 install_import_hook([f"gh_tools.{part}" for part in CHECKED.split()], "tests.checked.checked")
 
 # As the commands have it, too: what is compiled is kept between processes and runs.

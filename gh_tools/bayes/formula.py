@@ -24,7 +24,13 @@ _GRAMMAR = (
 
 @dataclass(frozen=True)
 class Factor:
-    """A column, or it minus its mean, to a power."""
+    """A column, or the column minus its mean, to a power.
+
+    Attributes:
+        name: of the column.
+        centred: whether its mean is subtracted.
+        power: exponent.
+    """
 
     name: str
     centred: bool = False
@@ -37,7 +43,11 @@ class Factor:
 
 @dataclass(frozen=True)
 class Term:
-    """A product of factors, which gets one coefficient."""
+    """A product of factors, which gets one coefficient.
+
+    Attributes:
+        factors: of the product.
+    """
 
     factors: tuple[Factor, ...]
 
@@ -69,7 +79,13 @@ class Term:
 
 @dataclass(frozen=True)
 class Formula:
-    """A linear model: a response, terms, and whether there is an intercept."""
+    """A linear model, response = intercept + Σ_t β_t term_t + noise.
+
+    Attributes:
+        response: name of its column.
+        terms: each with a coefficient of its own.
+        intercept: whether there is one; else it is zero.
+    """
 
     response: str
     terms: tuple[Term, ...]

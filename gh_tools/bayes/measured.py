@@ -53,7 +53,15 @@ class MeasuredConditional:
         sd: Float[np.ndarray, " k"],
         error: Float[np.ndarray, " n"],
     ) -> MeasuredConditional:
-        """Make it of data, of mean and standard deviation of the coefficients' priors, and of the errors."""
+        """Return the model of some data.
+
+        Args:
+            predictors: X.
+            response: y.
+            mean: m, of the coefficients' priors.
+            sd: the diagonal of D, standard deviations of these priors.
+            error: s, standard errors of the response.
+        """
         return cls(mean, sd, predictors * sd, response - predictors @ mean, error)
 
     @property

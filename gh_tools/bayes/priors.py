@@ -20,7 +20,12 @@ _FAMILIES = {"normal": ("mean", "sd"), "halfnormal": ("scale",), "exponential": 
 
 @dataclass(frozen=True)
 class Prior:
-    """A distribution: ``normal(mean, sd)``, ``halfnormal(scale)`` or ``exponential(mean)``."""
+    """A distribution.
+
+    Attributes:
+        family: ``normal``, ``halfnormal`` or ``exponential``.
+        arguments: mean and standard deviation; scale; or mean.
+    """
 
     family: str
     arguments: tuple[float, ...]

@@ -210,7 +210,14 @@ class Conditional:
         mean: Float[np.ndarray, " k"],
         sd: Float[np.ndarray, " k"],
     ) -> Conditional:
-        """Make it of data and of mean and standard deviation of the coefficients' priors."""
+        """Return the model of some data.
+
+        Args:
+            predictors: X.
+            response: y.
+            mean: m, of the coefficients' priors.
+            sd: the diagonal of D, standard deviations of these priors.
+        """
         left, singular, right = np.linalg.svd(predictors * sd, full_matrices=False)
         rest = response - predictors @ mean
         projection = left.T @ rest

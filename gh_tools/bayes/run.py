@@ -25,7 +25,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Regression:
-    """What is to be sampled: the data, checked, and a prior for each parameter."""
+    """What is to be sampled.
+
+    Attributes:
+        table: the data, checked.
+        design: matrix of the predictors, standardised.
+        priors: of each parameter, by name.
+    """
 
     table: Table
     design: Design
@@ -34,7 +40,14 @@ class Regression:
 
 @dataclass(frozen=True)
 class Result:
-    """What came out: the groups of the store, their summary, and why it may not be trusted."""
+    """What sampling gives.
+
+    Attributes:
+        groups: of the store, in ArviZ's schema, by name.
+        estimates: a summary of each parameter.
+        probability: of the intervals in the summary.
+        faults: sentences on why the result may not be trusted; empty if it may.
+    """
 
     groups: Mapping[str, xarray.Dataset]
     estimates: list[Estimate]

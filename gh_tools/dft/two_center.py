@@ -52,21 +52,39 @@ class TwoCenterIntegrals:
     def overlap(
         self, zi: int, zj: int, vector: Float[np.ndarray, "pairs 3"]
     ) -> Float[np.ndarray, "pairs ki kj"]:
-        """⟨φ_i|φ_j⟩ without PAW correction, for vectors in Å from atom i to atom j."""
+        """Return ⟨φ_i|φ_j⟩ without PAW correction.
+
+        Args:
+            zi: atomic number of the first atom.
+            zj: of the second.
+            vector: from the first to the second, in Å.
+        """
         reach = self.orbital_reach(zi) + self.orbital_reach(zj)
         return self._evaluate(self._expansions.O_expansions, zi, zj, vector, reach)
 
     def kinetic(
         self, zi: int, zj: int, vector: Float[np.ndarray, "pairs 3"]
     ) -> Float[np.ndarray, "pairs ki kj"]:
-        """⟨φ_i|-∇²/2|φ_j⟩ in Hartree without PAW correction, for vectors in Å from atom i to atom j."""
+        """Return ⟨φ_i|-∇²/2|φ_j⟩ in Hartree without PAW correction.
+
+        Args:
+            zi: atomic number of the first atom.
+            zj: of the second.
+            vector: from the first to the second, in Å.
+        """
         reach = self.orbital_reach(zi) + self.orbital_reach(zj)
         return self._evaluate(self._expansions.T_expansions, zi, zj, vector, reach)
 
     def projector(
         self, za: int, zi: int, vector: Float[np.ndarray, "pairs 3"]
     ) -> Float[np.ndarray, "pairs na ki"]:
-        """⟨p̃_a|φ_i⟩, for vectors in Å from the projectors' atom a to the orbitals' atom i."""
+        """Return ⟨p̃_a|φ_i⟩ of PAW projectors and orbitals.
+
+        Args:
+            za: atomic number of the projectors' atom.
+            zi: of the orbitals' atom.
+            vector: from the projectors' atom to the orbitals' atom, in Å.
+        """
         reach = self.projector_reach(za) + self.orbital_reach(zi)
         return self._evaluate(self._expansions.P_expansions, za, zi, vector, reach)
 

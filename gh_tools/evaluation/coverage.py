@@ -32,10 +32,10 @@ class Coverage:
     """Errors against uncertainties.
 
     Attributes:
-        inside: by name (``hamiltonian``, ``eigenvalues``, ``fermi_level``, ``band_gap``), how much weight each interval
-            of `NOMINAL` holds.
-        total: weight of all.
-        squares: weighted sums of squared errors and of squared uncertainties, eV².
+        inside: by name (``hamiltonian``, ``eigenvalues``, ``fermi_level``, ``band_gap``), weight of the errors that lie in the
+            interval of each nominal part of `NOMINAL`.
+        total: weight of all errors, by name.
+        squares: weighted sums of squared errors and of squared uncertainties, eV², by name.
     """
 
     inside: dict[str, Float[np.ndarray, " intervals"]] = field(default_factory=dict)

@@ -39,7 +39,7 @@ Group = tuple[
 class ErrorModel:
     """How errors of H are distributed: elements of each kind of block, and what a structure's have in common.
 
-    Of a structure's error, the part s S is what all elements share, a shift of the zero of energy. The rest is described by
+    A structure's error is ΔH = s S + ε: a shift s of the zero of energy, which all elements share, and what is left. That is described by
     the mean square of each element of the blocks of a species, or of a species pair in a bin of the distance.
 
     Attributes:
@@ -53,7 +53,12 @@ class ErrorModel:
     shifts: list[float] = field(default_factory=list)
 
     def add(self, predicted: Hamiltonian, reference: Hamiltonian) -> None:
-        """Count the errors of one structure; pairs that one of the two lacks are passed over."""
+        """Count the errors of one structure; pairs that one of the two lacks are passed over.
+
+        Args:
+            predicted: H(R) and S(R).
+            reference: of the same structure.
+        """
         found = list(_errors(predicted, reference))
         onsite = [(e - r, s) for (key, _), _, e, r, s in found if isinstance(key, int)]
         norm = sum(float(np.sum(s**2)) * error.shape[0] for error, s in onsite)
@@ -137,8 +142,8 @@ class Noise:
     """Errors of spectra that were found, and those that follow from noise, averaged over structures.
 
     Attributes:
-        found: by name, one value a structure, eV (carriers: number).
-        follows: by name, one value a structure, the mean over draws.
+        found: absolute errors of the prediction by name, one value a structure, eV (carriers: number).
+        follows: absolute errors of noisy references by name, one value a structure, the mean over draws.
         members: whether the noise is that of an ensemble's members.
     """
 
@@ -151,7 +156,12 @@ class Noise:
         found: Mapping[str, float],
         drawn: Sequence[Mapping[str, float]],
     ) -> None:
-        """Take in the errors of one structure, and those of its noisy copies."""
+        """Take in one structure.
+
+        Args:
+            found: absolute errors of its prediction, see `spectral_errors`.
+            drawn: those of each of its noisy copies.
+        """
         for name, value in found.items():
             self.found.setdefault(name, []).append(value)
             self.follows.setdefault(name, []).append(mean_of_known([d[name] for d in drawn]))

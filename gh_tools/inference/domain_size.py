@@ -36,7 +36,17 @@ def was_enough(plan: Any, memory: int | None) -> bool:
 def memory_for_domains(
     predictor: Predictor, structures: Structures, memory: int | None, enough: bool
 ) -> float:
-    """Return the bytes left for domains; refuse what is too little for the smallest, unless it was ``enough``."""
+    """Return the bytes left for domains, besides the program, its chunks and the structure.
+
+    Args:
+        predictor: the model.
+        structures: of which the largest counts.
+        memory: bytes that may be used altogether; without a limit if None.
+        enough: whether as much was enough for the run that divided the structures.
+
+    Raises:
+        UsageError: it is too little for the smallest domains.
+    """
     largest = max(map(len, structures.atoms))
     fixed = memory_used() + PROGRAM_BYTES + largest * (ATOM_BYTES + predictor.atom_bytes)
     free = np.inf if memory is None else memory - fixed
@@ -50,14 +60,23 @@ def memory_for_domains(
 
 
 def domain_memory(domain_bytes: float) -> float:
-    """Memory that a domain takes while it is worked on."""
+    """Return the bytes that a domain takes while it is worked on, from those of its H and S."""
     return HALO_BYTES + WORKING * domain_bytes
 
 
 def choose_size(file: Path, memory: int | None, free: float, n_workers: int) -> tuple[float, int]:
-    """Choose the size of domains and how many are worked on at once.
+    """Return the bytes of H and S of a domain, at most, and how many domains are worked on at once.
 
-    Runs that share a store divide its structures alike: the first one's choice is kept in ``file``.
+    Runs that share a store divide its structures alike: the first one's choice is kept.
+
+    Args:
+        file: where it is kept.
+        memory: bytes that may be used altogether; without a limit if None.
+        free: bytes of it for domains, see `memory_for_domains`.
+        n_workers: at most so many at once.
+
+    Raises:
+        UsageError: the store was divided for more memory.
     """
     # One more than workers: what is being written
     share = _MARGIN * free / (n_workers + 1) - HALO_BYTES

@@ -122,7 +122,13 @@ class Predictor:
     def pairs(
         self, atoms: ase.Atoms, neighbours: Neighbours, domain: Int[np.ndarray, " some"]
     ) -> PairsBySpecies:
-        """List the pairs to predict whose first atom is in a domain, by species pair."""
+        """Return the pairs to predict whose first atom is in a domain, by species pair.
+
+        Args:
+            atoms: the whole structure, wrapped.
+            neighbours: of the structure, up to at least `reach`.
+            domain: indices of the domain's atoms.
+        """
         near = neighbours.of(domain, max(self.cutoffs.pairs.values()))
         return canonical_pairs(atoms, near, self.cutoffs.pairs)
 

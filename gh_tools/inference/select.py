@@ -35,8 +35,8 @@ class Selection:
 
     Attributes:
         indices: of them in the pool, in the order of choice.
-        novelty: mean over a structure's atoms of the distance to the nearest atom of training, or of a structure that was
-            chosen before.
+        novelty: mean over a structure's atoms of the distance to the nearest atom of the training set, or of a structure that
+            was chosen before; in units of standard deviations.
         uncertainty: root mean square of H's uncertainties in eV; NaN without members.
     """
 
@@ -52,7 +52,9 @@ def select(
     count: int,
     uncertainty: Float[np.ndarray, " structures"] | None = None,
 ) -> Selection:
-    """Choose structures of a pool.
+    """Choose the structures of a pool whose atoms are farthest from those known, one after the other.
+
+    Distances are those of `Environments`, between whitened invariants of the model's descriptors.
 
     Args:
         predictor: the model that is to learn.

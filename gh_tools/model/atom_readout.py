@@ -92,7 +92,14 @@ class AtomReadout(nn.Module):
         count: int,
         random: np.random.Generator,
     ) -> dict[str, np.ndarray]:
-        """Draw deviations of the weights from their posterior, see `last_layer`; members lead."""
+        """Return deviations of the weights, drawn from their posterior, with a leading axis of members; see `last_layer`.
+
+        Args:
+            weights: of the readout, for their shapes.
+            grams: Gram matrices of its features, summed over the training set, by name.
+            count: number of members.
+            random: where numbers come from.
+        """
         drawn = {}
         for parity, name in enumerate(("tensors", "pseudotensors")):
             if name not in weights:

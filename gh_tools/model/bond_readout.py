@@ -115,7 +115,14 @@ class BondReadout(nn.Module):
         count: int,
         random: np.random.Generator,
     ) -> dict[str, np.ndarray]:
-        """Draw deviations of the weights from their posterior, see `last_layer`; members lead."""
+        """Return deviations of the weights, drawn from their posterior, with a leading axis of members; see `last_layer`.
+
+        Args:
+            weights: of the readout, for their shapes.
+            grams: Gram matrices of its features, summed over the training set, by name.
+            count: number of members.
+            random: where numbers come from.
+        """
         drawn = {}
         table = BondColumns(self.layout)
         like = np.array([zi == zj for zi, zj in self.layout.pair])

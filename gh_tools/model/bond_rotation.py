@@ -51,8 +51,12 @@ class BondRotation(NamedTuple):
 
     The rotation is one about z by -φ, which takes the component m to itself times `cosine` plus that of -m
     times `sine`, and one about y by -θ. The latter leaves the mirror plane y -> -y alone, so that only
-    elements of equally signed m, and m = 0, do not vanish: they stand in `polar` as
-    :func:`_polar_elements` counts them.
+    elements of equally signed m, and m = 0, do not vanish.
+
+    Attributes:
+        cosine: cos(mφ) of each component.
+        sine: sin(mφ), signed as above.
+        polar: elements of the rotation by -θ that do not vanish, as :func:`_polar_elements` counts them.
     """
 
     cosine: Float[Array, "lm 1 pairs"]
@@ -150,9 +154,16 @@ def rotate_azimuth(
     cosine: Float[Array, "lm 1 pairs"],
     sine: Float[Array, "lm 1 pairs"],
 ) -> Float[Array, "swap lm features pairs"]:
-    """Rotate about z by minus the azimuth, x_lm → w_l (cos(mφ) x_lm + sin(mφ) x_l,-m), and weigh each degree.
+    """Return features rotated about z by minus the azimuth and weighed by degree: w_l (cos(mφ) x_lm + sin(mφ) x_l,-m).
 
-    The component -m stands where `components` has it: in the reversed order.
+    The component -m stands where `components` has it: in the reversed order. The gradient is written by hand, because that of
+    slices would be sums of padded arrays.
+
+    Args:
+        features: x, in the order of `components`.
+        weights: w of each degree.
+        cosine: cos(mφ), see `BondRotation`.
+        sine: sin(mφ).
     """
     return _broadcast(weights) * (cosine * features + sine * features[:, ::-1])
 
@@ -201,7 +212,14 @@ def rotate_polar(
     n_tensors: int,
     max_order: int,
 ) -> Rotated:
-    """Rotate about y by minus the polar angle, and sort as :func:`rotate_to_bond_frame` says."""
+    """Return features rotated about y by minus the polar angle, sorted as :func:`rotate_to_bond_frame` says.
+
+    Args:
+        features: in the order of `components`.
+        polar: elements of the rotation, see `BondRotation`.
+        n_tensors: number of features that are tensors, before the pseudotensors.
+        max_order: largest |m| that is kept.
+    """
     max_degree = round(features.shape[1] ** 0.5) - 1
     degrees = range(max_degree + 1)
     index, _ = _polar_elements(max_degree)

@@ -9,7 +9,7 @@ import jax
 
 
 def of_members(function: Callable[..., Any], count: int) -> Callable[..., Any]:
-    """Return a function of the weights of all members of an ensemble, given one of the weights of a single network.
+    """Turn a function of a network's weights into one of the weights of all members of an ensemble.
 
     Weights of an ensemble, and what is computed of them, have a leading axis of members; those of a
     single network have none, and its function stays as it is. Members are evaluated one after the other
@@ -56,5 +56,10 @@ def of_last_layers(
 
 
 def with_last_layers(params: Any, last_layers: Any) -> Any:
-    """Return weights with the last layers of all members in place of a single network's."""
+    """Return a network's weights with the last layers of all members in place of its own.
+
+    Args:
+        params: weights of the network.
+        last_layers: those of the members' last layers by name, with a leading axis of members.
+    """
     return {**params, "params": {**params["params"], **last_layers}}

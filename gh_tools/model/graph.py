@@ -135,10 +135,16 @@ def concatenate(graphs: Sequence[Graph]) -> Graph:
 
 
 def pad(graph: Graph, n_atoms: int, n_edges: int, n_pairs: int) -> Graph:
-    """Fill a graph up to given numbers of atoms, edges and pairs.
+    """Return a graph filled up to some numbers of atoms, edges and pairs.
 
     Edges and pairs of the padding belong to the first atom of the padding, so that no real atom
     sees them.
+
+    Args:
+        graph: of one or more structures.
+        n_atoms: of the padded graph, one more than there are at least.
+        n_edges: likewise.
+        n_pairs: likewise.
 
     Raises:
         ValueError: where the graph is larger, or there would be no padding atom.

@@ -27,7 +27,13 @@ _HARDLY = 1e-3
 
 
 def keep_grams(network: nn.Module, name: str, grams: dict[str, jax.Array]) -> None:
-    """Keep the Gram matrices of a readout in the collection `GRAMS`, where that is asked for."""
+    """Keep the Gram matrices of a readout in the collection `GRAMS`, where ``apply`` has it mutable.
+
+    Args:
+        network: that calls the readout.
+        name: of the readout.
+        grams: Σ x xᵀ of its features over a batch, by name.
+    """
     if not network.is_initializing():
         # A name of its own: the readout has its own already.
         network.sow(
@@ -38,7 +44,12 @@ def keep_grams(network: nn.Module, name: str, grams: dict[str, jax.Array]) -> No
 def gram(
     features: Float[jax.Array, "features rows"], weight: Float[jax.Array, "types rows"]
 ) -> Float[jax.Array, "types features features"]:
-    """Return the weighted sums of products of features over the rows of each type."""
+    """Return the Gram matrices Σ_r w_tr x_r x_rᵀ of each type t, sums over rows r.
+
+    Args:
+        features: x.
+        weight: w; one at the type of each row, zero in the padding.
+    """
     return (weight[:, None] * features) @ features.T
 
 
@@ -47,10 +58,10 @@ def draw_rows(
     shape: tuple[int, ...],
     random: np.random.Generator,
 ) -> Float[np.ndarray, "..."]:
-    """Draw deviations of rows of weights from their posterior.
+    """Draw deviations of rows of weights from their posterior, in units of the noise.
 
     Args:
-        grams: of the features that the rows multiply.
+        grams: Σ x xᵀ of the features that the rows multiply.
         shape: of the rows, to which the types broadcast.
         random: where numbers come from.
 

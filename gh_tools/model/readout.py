@@ -88,7 +88,14 @@ class Readout(nn.Module):
         count: int,
         random: np.random.Generator,
     ) -> dict[str, np.ndarray]:
-        """Draw deviations of the weights from their posterior, see `last_layer`; members lead."""
+        """Return deviations of the weights, drawn from their posterior, with a leading axis of members; see `last_layer`.
+
+        Args:
+            weights: of the readout, for their shapes.
+            grams: Gram matrices of its features, summed over the training set, by name.
+            count: number of members.
+            random: where numbers come from.
+        """
         kernel, bias = (np.zeros((count, *weights[name].shape)) for name in ("kernel", "bias"))
         n_types, n_features, _ = weights["kernel"].shape
         start = 0

@@ -13,7 +13,14 @@ from jaxtyping import Array, Float, Int
 
 @runtime_checkable
 class Rearrangement(Protocol):
-    """Which value becomes which component, for each type of row (an element or a species pair); see :class:`BondColumns`."""
+    """Which value becomes which component, for each type of row (an element or a species pair); see :class:`BondColumns`.
+
+    Attributes:
+        source: index of the value of each component.
+        sign: that it is multiplied with; zero where there is no such component.
+        target: index of the component of each value.
+        value_sign: sign of that component; zero where there is none.
+    """
 
     source: Int[np.ndarray, "types components"]
     sign: Float[np.ndarray, "types components"]

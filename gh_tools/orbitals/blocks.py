@@ -162,10 +162,16 @@ def canonical(
     cell_offset: Int[np.ndarray, "pairs 3"],
     numbers: Int[np.ndarray, " atoms"],
 ) -> Bool[np.ndarray, " pairs"]:
-    """Tell which directed pairs are the stored ones.
+    """Return which directed pairs are the stored ones.
 
-    Of (i,j,R) and (j,i,-R) that is the one with Zi < Zj, or for Zi = Zj the lexicographically
-    smaller. An atom with itself in the same cell is no pair.
+    Of (i,j,R) and (j,i,-R), whose blocks are transposes of each other, that is the one with Zi < Zj, or for Zi = Zj the
+    lexicographically smaller. An atom with itself in the same cell is no pair.
+
+    Args:
+        i: first atom of each pair, in cell 0.
+        j: second atom, in cell R.
+        cell_offset: R.
+        numbers: atomic numbers of all atoms.
     """
     zi, zj = numbers[i], numbers[j]
     first = np.where(

@@ -65,7 +65,14 @@ def bond_angles(vectors: Any, xp: Any = np) -> tuple[tuple[Any, Any], tuple[Any,
 
 
 def multiples(cosine: Any, sine: Any, top: int, xp: Any = np) -> tuple[Any, Any]:
-    """Return cosine and sine of 0, 1, … top times an angle, on a new last axis, by the recurrence of Chebyshev."""
+    """Return cos(nφ) and sin(nφ) of n = 0, 1, … top on a new last axis, by Chebyshev's recurrence.
+
+    Args:
+        cosine: cos φ, of any shape.
+        sine: sin φ.
+        top: largest n.
+        xp: NumPy or JAX's NumPy.
+    """
     cosines, sines = [xp.ones_like(cosine), cosine], [xp.zeros_like(sine), sine]
     for _ in range(2, top + 1):
         cosines.append(2 * cosine * cosines[-1] - cosines[-2])
@@ -104,6 +111,12 @@ def from_frame(
     """Return irreps, given in a frame, along the structure's axes: undo :func:`to_frame`.
 
     Arrays of JAX are rotated by JAX, in the precision of ``vectors``.
+
+    Args:
+        frame: that the components are in, ``bond`` or ``global``.
+        irreps: what the components are.
+        components: of the blocks of one species pair.
+        vectors: from the first to the second atom, in Å.
     """
     if frame == "global":
         return components

@@ -178,7 +178,13 @@ def stored_pairs(atoms: ase.Atoms, cutoffs: Mapping[SpeciesPair, float]) -> Pair
 def canonical_pairs(
     atoms: ase.Atoms, pairs: DirectedPairs, cutoffs: Mapping[SpeciesPair, float]
 ) -> PairsBySpecies:
-    """Pick the canonical ones out of directed pairs, by species pair; see `stored_pairs`."""
+    """Return the canonical ones of directed pairs, by species pair; see `stored_pairs`.
+
+    Args:
+        atoms: the structure.
+        pairs: i, j, cell_offset and vector in Å, as `directed_pairs` gives them.
+        cutoffs: largest distance in Å, by species pair.
+    """
     i, j, cell_offset, vector = pairs
     zi, zj = atoms.numbers[i], atoms.numbers[j]
     distance = np.linalg.norm(vector, axis=1)

@@ -90,7 +90,13 @@ class Dispersion:
     def band(
         self, k: Float[np.ndarray, "3"], spin: int, band: int
     ) -> tuple[float, Float[np.ndarray, " periodic"]]:
-        """Return the energy of one band in eV, and its gradient along the axes in eV Å."""
+        """Return the energy of one band in eV, and its gradient ∂E/∂k along the axes in eV Å.
+
+        Args:
+            k: in units of the reciprocal lattice vectors.
+            spin: channel.
+            band: its number, from 0.
+        """
         energy, vector = self._solve(k, spin, subset_by_index=[band, band])
         c = vector[:, 0]
         change = self._hamiltonian[spin].gradient(k) - energy[0] * self._overlap.gradient(k)
@@ -130,7 +136,13 @@ class Extremum:
 def extrema(
     bands: Dispersion, eigenvalues: Eigenvalues, occupied: Sequence[int]
 ) -> tuple[Extremum, Extremum]:
-    """Return the highest occupied and the lowest empty state, of all spins and k."""
+    """Return the highest occupied and the lowest empty state, of all spins and of all k, also between the k-points.
+
+    Args:
+        bands: energies and gradients at any k.
+        eigenvalues: on a grid, where the search begins.
+        occupied: number of occupied bands of each spin channel.
+    """
     spacing = bands.spacing(eigenvalues.kpoints)
 
     def extremum(spin: int, band: int, sign: int) -> Extremum:

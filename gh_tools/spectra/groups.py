@@ -37,9 +37,10 @@ class Groups:
 
     Attributes:
         names: of the groups.
-        belongs: the part of each orbital that belongs to each group, for all spin channels or for each.
-        atoms: number of atoms in each group, those of which a part belongs to it by this part.
-        method: how a state is divided among orbitals.
+        belongs: sparse matrix [groups, orbitals], the part of each orbital that belongs to each group: one for all spin
+            channels, or one for each.
+        atoms: number of atoms in each group, where an atom of which a part belongs to it counts by this part.
+        method: by which a state is divided among orbitals, ``mulliken`` or ``lowdin``.
         position: middle of each group along a direction, Å; None where groups are not bins.
         spacing: of these middles, Å.
         direction: along which these lie.
@@ -61,7 +62,12 @@ class Groups:
     def of(
         self, orbitals: Float[np.ndarray, "orbitals states"], spin: int = 0
     ) -> Float[np.ndarray, "groups states"]:
-        """Return the weights of the groups from those of the orbitals in states of a spin channel."""
+        """Return the weight of each group in each state, the sum of those of its orbitals.
+
+        Args:
+            orbitals: weights of the orbitals in states of one spin channel.
+            spin: that channel.
+        """
         return self.belongs[spin % len(self.belongs)] @ orbitals
 
 
@@ -180,7 +186,12 @@ def check_elements(config: ProjectedConfig, numbers: Iterable[int], where: str) 
 
 
 def atoms_of(hamiltonian: Hamiltonian, method: Projection) -> Groups:
-    """Return each atom as a group, named by its element and its index from 0."""
+    """Return each atom as a group, named by its element and its index from 0.
+
+    Args:
+        hamiltonian: H(R) and S(R).
+        method: by which states are divided among orbitals.
+    """
     names = atom_names(hamiltonian.atoms.numbers)
     members = {name: np.array([atom]) for atom, name in enumerate(names)}
     return _of_atoms(hamiltonian, members, method)
@@ -192,7 +203,11 @@ def atom_names(numbers: Int[np.ndarray, " atoms"]) -> list[str]:
 
 
 def bins_of(hamiltonian: Hamiltonian, config: DosConfig) -> Groups:
-    """Return bins along the direction of a configuration; each has a part of the atoms about it.
+    """Return bins along a direction as groups: each atom belongs to the bins about it by a Gaussian of the configuration's width.
+
+    Args:
+        hamiltonian: H(R) and S(R).
+        config: direction, spacing of the bins and width of the Gaussians.
 
     Raises:
         DataError: the structure does not repeat along the direction.

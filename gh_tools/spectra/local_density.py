@@ -37,7 +37,7 @@ class Selected:
 
     Attributes:
         hamiltonian: whose eigenvectors they are; of spinors with spin–orbit coupling.
-        states: by spin and k-point, with the states per cell that each stands for as weights.
+        states: eigenvectors by spin and k-point, with weights w: how many states per cell each stands for.
         fermi_level: eV.
         energies: lowest and highest of them, eV from the Fermi level.
         count: states per cell, both spins: what the integral over the cell would be in a basis without PAW corrections.
@@ -166,7 +166,7 @@ class Grid:
 
 
 def density_on_grid(selected: Selected, spacing: float) -> Grid:
-    """Return the density of states in the cell.
+    """Return the density Σ w |ψ|² of states in the cell, in 1/Å³.
 
     Along directions that are not periodic the grid reaches as far as the orbitals of all atoms do.
 
@@ -192,7 +192,12 @@ def density_on_grid(selected: Selected, spacing: float) -> Grid:
 
 
 def box(atoms: ase.Atoms, margin: float) -> tuple[Float[np.ndarray, "3 3"], Float[np.ndarray, "3"]]:
-    """Return the cell and a corner of it, where along directions that are not periodic it holds all atoms and a margin in Å."""
+    """Return a parallelepiped that holds the density: its vectors as rows and its corner, in Å.
+
+    Args:
+        atoms: the structure. Along periodic directions the vectors are those of its cell.
+        margin: around all atoms along the other directions, Å.
+    """
     vectors = atoms.cell.complete().array.copy()
     origin = np.zeros(3)
     for axis in np.flatnonzero(~atoms.pbc):
@@ -227,7 +232,7 @@ class SurfaceMap:
 
 
 def surface_map(selected: Selected, height: float, spacing: float) -> tuple[SurfaceMap, str | None]:
-    """Return the density at a constant height above a surface.
+    """Return the density Σ w |ψ|² of states at a constant height above a surface, in 1/Å³.
 
     The tunnelling current of an s-like tip is proportional to it, for the states between E_F and the bias: J. Tersoff and
     D. R. Hamann, Phys. Rev. B 31, 805 (1985).

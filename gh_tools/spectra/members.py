@@ -64,7 +64,7 @@ def of_members(
 
 
 def with_kpoints(eigenvalues: Eigenvalues, more: Eigenvalues) -> Eigenvalues:
-    """Return eigenvalues with those of further k-points, which hold no electrons.
+    """Return eigenvalues with those of further k-points of weight zero.
 
     Args:
         eigenvalues: in a window, or all.
@@ -117,7 +117,12 @@ def shared_part(
     moved: Float[np.ndarray, "spins kpoints bands"],
     weights: Float[np.ndarray, "spins kpoints bands"],
 ) -> float:
-    """Return the weighted mean of what eigenvalues are moved by; 0 where none counts."""
+    """Return the weighted mean of first-order changes of eigenvalues, eV; 0 where none has weight.
+
+    Args:
+        moved: change of each eigenvalue, eV.
+        weights: of each.
+    """
     total = float(np.sum(weights))
     return float(np.sum(weights * moved)) / total if total > 0 else 0.0
 

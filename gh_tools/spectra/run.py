@@ -143,7 +143,15 @@ def _window(reader: HamiltonianReader, config: DosConfig) -> tuple[float, float]
 def spectrum_part(
     parts: Parts, source: Path, source_id: str, index: int, config: DosConfig, memory: int | None
 ) -> None:
-    """Compute one structure's spectrum into the unfinished store; see `one_spectrum`.
+    """Compute one structure's spectrum into the unfinished store, unless it is there: a unit of work for any scheduler.
+
+    Args:
+        parts: of the unfinished store.
+        source: path of the store with H.
+        source_id: what its ``id`` must be.
+        index: of the structure in it.
+        config: what is computed.
+        memory: bytes that may be used; None for what is free.
 
     Raises:
         TryAgainError: this machine does not see the unfinished store.

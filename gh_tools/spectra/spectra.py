@@ -95,7 +95,14 @@ def read_spectra(source: Store | Path | str) -> Spectra:
 def gather(
     structures: Structures, config: DosConfig, spectra: list[Spectrum], origin: str = ""
 ) -> Spectra:
-    """Put spectra that were just computed, with a window that was chosen, in the form in which a store is read."""
+    """Return spectra that were just computed in the form in which a store is read.
+
+    Args:
+        structures: that they are of.
+        config: with a window that was chosen.
+        spectra: one a structure.
+        origin: what made H, for titles of pictures.
+    """
     assert config.window is not None
     zero = np.zeros(config.points)
     by_species = [

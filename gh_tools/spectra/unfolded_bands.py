@@ -44,9 +44,9 @@ class UnfoldedBands:
 
     Attributes:
         distance: position of each k-point along the path, 1/Å (2π included).
-        kpoints: in units of the supercell's reciprocal vectors.
+        kpoints: along the path, in units of the supercell's reciprocal vectors.
         special: distance and name of the points of high symmetry.
-        energies: of the supercell's states at each k-point, absolute, eV; infinite where another k-point has more.
+        energies: of the supercell's states by spin and k-point, absolute, eV; infinite where another k-point has more.
         weights: part of each state that belongs to this k-point of the primitive cell, see `unfolding`.
         fermi_level: eV.
         edges: band edges and gap of the supercell, on the k grid or refined.
@@ -57,7 +57,7 @@ class UnfoldedBands:
         width: standard deviation of the Gaussians, eV.
         zero: what energies are counted from.
         sites: of the supercell's atoms.
-        orbitals: of the primitive cell: what the weights of all states at a k-point add up to.
+        orbitals: number of them in the primitive cell, which is what the weights of all states at a k-point add up to.
         complete: whether all states are there, not only those in the window.
     """
 
@@ -79,7 +79,7 @@ class UnfoldedBands:
 
     @property
     def origin(self) -> float:
-        """The energy that others are counted from, in eV."""
+        """Zero of the spectral function's energies, on the scale of H, in eV."""
         return self.fermi_level if self.zero == "fermi" else self.edges.valence
 
     def to_json(self) -> dict[str, Any]:

@@ -40,7 +40,12 @@ class Calibration:
     def calibrated_onsite(
         self, number: int, scaled: Float[Any, "members atoms components"]
     ) -> Float[Any, "members atoms components"]:
-        """Return the members' scaled irreps of one element's on-site blocks, as far apart as they are wrong."""
+        """Return the members' scaled irreps of one element's on-site blocks, their deviations multiplied with the factors.
+
+        Args:
+            number: atomic number.
+            scaled: of each member.
+        """
         return _calibrated(scaled, self.onsite.get(number, 1.0))
 
     def calibrated_pairs(
@@ -49,7 +54,7 @@ class Calibration:
         scaled: Float[Any, "members pairs components"],
         distance: Float[Any, " pairs"],
     ) -> Float[Any, "members pairs components"]:
-        """Return the members' scaled irreps of one species pair's blocks, as far apart as they are wrong; also within JAX.
+        """Return the members' scaled irreps of one species pair's blocks, their deviations multiplied; also within JAX.
 
         Args:
             key: the species pair.
@@ -75,9 +80,13 @@ class Calibration:
 
     @classmethod
     def of_store(cls, store: Store, layout: IrrepLayout) -> Calibration:
-        """Read what `to_arrays` gave, and the attribute ``calibration``.
+        """Return the calibration that a model store holds: the arrays of `to_arrays`, and the attribute ``calibration``.
 
         Models of earlier versions have one factor of all on-site blocks, and one of all pairs, in the attribute.
+
+        Args:
+            store: of kind ``model``.
+            layout: irreps of its basis.
         """
         factors = store.attributes.get("calibration", {})
         spectra = {name: factors[name] for name in SPECTRA if name in factors}
@@ -94,9 +103,14 @@ class Calibration:
 
 
 def of_ensemble(blocks: Float[Any, "members *spin rows k_i k_j"]) -> tuple[Any, Any, Any]:
-    """Return mean and standard deviation of the members' blocks, and what each differs by.
+    """Return mean and standard deviation of the members' blocks, and each member's deviation from the mean.
 
-    In NumPy or JAX; the last has axes of members and of spins, one where spins are paired.
+    Args:
+        blocks: of NumPy or JAX.
+
+    Returns:
+        Mean and standard deviation of the shape of a member's blocks; deviations with a leading axis of members, and one of
+        spins, of length one where spins are paired.
     """
     mean = blocks.mean(axis=0)
     members = (blocks - mean).reshape(len(blocks), -1, *blocks.shape[-3:])

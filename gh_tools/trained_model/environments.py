@@ -1,10 +1,10 @@
 """How far the environment of an atom is from all that a model was trained on.
 
 The network's own descriptors say how an atom's environment differs from another one. Their rotational invariants are
-whitened for each element over the atoms of training, and reduced to the directions in which these vary most and the length of
-what is left. The distance of an atom is that to the nearest atom of training in these coordinates. It is compared with the
-distances that structures of training have when they are left out: largest ones of many are distributed as Gumbel says, so
-that their mean and deviation give the distance that only a given part of structures like them exceeds.
+whitened for each element over the atoms of the training set, and reduced to the directions in which these vary most and the
+length of what is left. The distance of an atom is that to the nearest atom of the training set in these coordinates. It is
+compared with the distances that training structures have when they are left out. The largest distance in a structure follows
+Gumbel's distribution, whose mean and standard deviation give the limit that only a chosen part of such structures exceeds.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ Described = tuple[Int[np.ndarray, " _atoms"], Float[np.ndarray, "_atoms _feature
 
 @dataclass(frozen=True)
 class Known:
-    """Environments of one element.
+    """Environments of one element, as whitened coordinates: principal components over their standard deviations.
 
     Attributes:
-        mean: of the invariants over the atoms of training.
+        mean: of the invariants over the atoms of the training set.
         axes: orthonormal directions, as columns.
         scale: standard deviation along each, and of what is left.
-        points: whitened coordinates of atoms of training, all or such as cover the others best.
+        points: whitened coordinates of atoms of the training set: of all, or of those that cover the others best.
     """
 
     mean: Float[np.ndarray, " features"]
@@ -56,7 +56,7 @@ class Known:
 
     @classmethod
     def of(cls, invariants: Float[np.ndarray, "atoms features"], most_bytes: int) -> Known:
-        """Learn the environments of atoms.
+        """Return the environments of some atoms of one element.
 
         Args:
             invariants: of the atoms.
@@ -79,7 +79,11 @@ class Known:
     def coordinates(
         self, invariants: Float[np.ndarray, "atoms features"]
     ) -> Float[np.ndarray, "atoms coordinates"]:
-        """Return whitened coordinates, and behind them the length of what they leave."""
+        """Return whitened coordinates, the last of which is the length of what the others leave.
+
+        Args:
+            invariants: of the atoms.
+        """
         off = invariants - self.mean
         along = off @ self.axes
         rest = np.sqrt(np.maximum((off**2).sum(axis=1) - (along**2).sum(axis=1), 0.0))
@@ -92,7 +96,7 @@ class Known:
     def distances(
         self, invariants: Float[np.ndarray, "atoms features"]
     ) -> Float[np.ndarray, " atoms"]:
-        """Return the distance of each atom to the nearest atom of training."""
+        """Return the distance of each atom to the nearest atom of the training set, in units of standard deviations."""
         return self._tree.query(self.coordinates(invariants))[0]
 
 
@@ -148,14 +152,14 @@ class Environments:
     def of(
         cls, train: Sequence[Described], validation: Sequence[Described] = ()
     ) -> Environments | None:
-        """Learn the environments of a training set.
+        """Return the environments of a training set.
 
         Args:
             train: atomic numbers and invariants of the atoms of each structure.
             validation: of structures that count as left out, too.
 
         Returns:
-            They; None where so few structures could be left out that nothing is known of their scatter.
+            None where so few structures could be left out that nothing is known of the scatter of their distances.
         """
         left_out, sizes = [], []
         folds = min(FOLDS, len(train))
@@ -178,7 +182,7 @@ class Environments:
         return cls(whole, np.array(left_out), float(np.mean(sizes)))
 
     def limit(self, n_atoms: int, false_positives: float = FALSE_POSITIVES) -> float:
-        """Return the distance that the largest of a structure like those of training rarely exceeds.
+        """Return the limit that the largest distance in a structure like the training structures rarely exceeds.
 
         A larger structure has as many chances as it holds structures of the mean size. With probability p, a value of Gumbel's
         distribution with mean m and standard deviation s exceeds m + s (√6/π) (-ln(-ln(1 - p)) - γ). As m and s are
@@ -187,7 +191,7 @@ class Environments:
 
         Args:
             n_atoms: of the structure.
-            false_positives: part of structures like those of training, of their mean size, that exceed it.
+            false_positives: part of structures like the training structures, of their mean size, that exceed it.
         """
         x = np.maximum(self.left_out, _LEAST_DISTANCE)
         p = false_positives / max(1.0, n_atoms / self.n_atoms)
@@ -201,7 +205,7 @@ class Environments:
         invariants: Float[np.ndarray, "some features"],
         n_atoms: int,
     ) -> Float[np.ndarray, " some"]:
-        """Return the distance of each atom over the limit of its structure: above 1 it is outside.
+        """Return the distance of each atom over the limit of its structure: above 1 the atom is outside of the domain.
 
         Args:
             numbers: atomic numbers of atoms, all of a structure or some.

@@ -67,7 +67,14 @@ def joined(one: Group, other: Group) -> Group:
 
 
 def beyond(value: float, limits: Range, least: float, count: int) -> str | None:
-    """Say by how much a value is below or above a range; None where it is within, or nearly so."""
+    """Return by how much a value is below or above a range, such as "3.1 % above"; None where it is within, or nearly so.
+
+    Args:
+        value: in the unit of the range.
+        limits: least and largest value of the training set.
+        least: margin that is always allowed.
+        count: structures that the range is of; few of them widen it.
+    """
     low, high = limits
     margin = max((MARGIN + MARGIN_OF_FEW / count) * (high - low), least)
     if value < low - margin:

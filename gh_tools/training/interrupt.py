@@ -11,7 +11,11 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Interrupt:
-    """Whether the run was asked to stop."""
+    """Whether the run was asked to stop.
+
+    Attributes:
+        requested: True from the first signal on.
+    """
 
     requested: bool = field(default=False)
 

@@ -1,4 +1,4 @@
-"""The shallow ensemble about a trained network: last layers from their posterior, and how far their deviation is off."""
+"""The shallow ensemble about a trained network: last layers from their posterior, and by what factor their deviations are off."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def shallow_ensemble(
     members: int,
     seed: int,
 ) -> ShallowEnsemble:
-    """Draw the last layers of a shallow ensemble, and calibrate its deviation.
+    """Draw the last layers of a shallow ensemble from their posterior, and calibrate the deviations of its members.
 
     Args:
         network: what was trained.

@@ -18,7 +18,16 @@ _WORTH_A_PROGRAM = 0.1
 
 
 class Batch(NamedTuple):
-    """Concatenated and padded structures with their references; weights are zero in the padding."""
+    """Structures, concatenated and padded, with their references.
+
+    Attributes:
+        graph: of all structures.
+        onsite: scaled irreps of the labels' on-site blocks.
+        onsite_weight: of each component in the loss; zero in the padding and where there is no component.
+        pairs: scaled irreps of the labels' pair blocks, in the frame of the scale-shift.
+        pairs_weight: likewise.
+        eigenvalue_rows: what first-order errors of eigenvalues are computed from; None where the loss does not count them.
+    """
 
     graph: Graph
     onsite: Float[np.ndarray, "atoms Ko"]
@@ -110,7 +119,13 @@ def _best_bounds(rows: Int[np.ndarray, " n"], count: int) -> list[int]:
 def plan_epoch(
     buckets: Sequence[Bucket], batch_size: int, seed: int, epoch: int
 ) -> list[tuple[tuple[int, int, int], list[int]]]:
-    """Shuffle samples within their buckets, and the batches of all buckets.
+    """Return the batches of an epoch: samples are shuffled within their buckets, and then the batches of all buckets.
+
+    Args:
+        buckets: samples of similar size.
+        batch_size: samples a batch, at most.
+        seed: of the run.
+        epoch: number, which gives each epoch an order of its own.
 
     Returns:
         Padded size and sample indices of each batch; a function of the arguments alone.

@@ -56,7 +56,7 @@ def with_members(members: Sequence[Hamiltonian]) -> Hamiltonian:
 
 
 class IrrepErrors:
-    """Errors of scaled irreps in deviations of the members, by what they are of.
+    """Errors of scaled irreps over standard deviations of the members, by element or species pair, component and distance.
 
     Args:
         layout: irreps of the basis.
@@ -99,7 +99,7 @@ class IrrepErrors:
                 self._ratios[key, int(group), k].append(values[np.isfinite(values)])
 
     def calibration(self) -> Calibration:
-        """Return the factors; those of groups that hardly any components tell of are of larger groups."""
+        """Return the factors; where a group has too few components, its factor is that of a larger group."""
         ratios = {key: np.concatenate(parts) for key, parts in self._ratios.items()}
 
         def of(key: Any, group: int | None = None) -> list[np.ndarray]:
