@@ -23,6 +23,7 @@ from gh_tools.spectra.report import with_uncertainty
 from gh_tools.spectra.scalars import UNCERTAINTY
 from gh_tools.spectra.structure_names import index_of
 from gh_tools.store.hamiltonians import HamiltonianReader
+from gh_tools.units import MEV
 
 
 def find_structure(reader: HamiltonianReader, which: str) -> int:
@@ -83,7 +84,7 @@ def write_bands(
     if reference is not None:
         facts |= _band_errors(bands, reference, name, window, zero)
         if "bands_mae" in facts:
-            mae, largest = 1000 * facts["bands_mae"], 1000 * facts["bands_largest"]
+            mae, largest = MEV * facts["bands_mae"], MEV * facts["bands_largest"]
             title.append(f"bands: MAE {mae:.0f} meV, largest {largest:.0f} meV")
     if path.suffix.lower() == ".json":
         data = {"structure": name, **bands.to_json()}
@@ -184,15 +185,15 @@ def _tell_bands(
         columns.append("error (meV)")
         keys = ("band_gap_error", "path_gap_error", None, "fermi_level_error", None, None)
         for row, key in zip(rows, keys, strict=True):
-            row.append("" if key is None else f"{1000 * facts[key]:+.0f}")
+            row.append("" if key is None else f"{MEV * facts[key]:+.0f}")
         if all(bands.gap > 0 for bands in known):
-            rows[-1][-1] = f"{1000 * (known[0].valence - known[1].valence):+.0f}"
+            rows[-1][-1] = f"{MEV * (known[0].valence - known[1].valence):+.0f}"
     table(rows, columns)
     if "bands_mae" in facts:
         log.info(
             "eigenvalues from %.1f to %.1f eV, from %s: MAE %.0f meV, largest %.0f meV",
             *window,
             "each side's Fermi level" if zero == "fermi" else "each side's valence band top",
-            1000 * facts["bands_mae"],
-            1000 * facts["bands_largest"],
+            MEV * facts["bands_mae"],
+            MEV * facts["bands_largest"],
         )

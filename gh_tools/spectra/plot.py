@@ -12,6 +12,7 @@ from jaxtyping import Float
 
 from gh_tools.plotting import INK, PALETTE, picture, shortened
 from gh_tools.spectra.spectra import Spectra
+from gh_tools.units import MEV
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -198,8 +199,8 @@ def _dos_title(spectra: Spectra, reference: Spectra | None) -> str:
         return f"{what}\n{told}"
     expected = reference.scalars["band_gap"]
     mine, other = names_of(spectra.origin, reference.origin)
-    errors = 1000 * np.abs(gaps - expected)
-    told = f"error {1000 * (gaps[0] - expected[0]):+.0f} meV"
+    errors = MEV * np.abs(gaps - expected)
+    told = f"error {MEV * (gaps[0] - expected[0]):+.0f} meV"
     if not one:
         told = f"MAE {errors.mean():.0f} meV, largest {errors.max():.0f} meV"
     return (

@@ -21,6 +21,7 @@ from gh_tools.spectra.store_local import read_local, read_states
 from gh_tools.spectra.structure_names import index_of
 from gh_tools.store.read import Store, open_store
 from gh_tools.store.rows import gap_kind
+from gh_tools.units import MEV
 from gh_tools.workers.task import Executor
 
 _MOST_ROWS = 50  # of a table; a file has the rest
@@ -89,8 +90,8 @@ def draw(
         log.info(
             "against %s: mean absolute error of the band gap %.0f meV, of E_F %.0f meV%s",
             reference,
-            1000 * errors["band_gap_mae"],
-            1000 * errors["fermi_level_mae"],
+            MEV * errors["band_gap_mae"],
+            MEV * errors["fermi_level_mae"],
             f"; densities of states differ by {100 * errors['dos_error']:.2g} % of the states"
             if "dos_error" in errors
             else "",

@@ -13,6 +13,7 @@ from gh_tools.console import log, table
 from gh_tools.outputs.publish import new_file
 from gh_tools.plotting import INK, PALETTE, picture, shortened
 from gh_tools.spectra.transport import Transmission
+from gh_tools.units import MEV
 
 # eV: leads whose atoms have other energies than the device's, by more than a constant, are none of it.
 _MISMATCH = 0.05
@@ -53,7 +54,7 @@ def write_transmission(path: Path, found: Transmission, name: str) -> dict[str, 
     at = int(np.argmin(np.abs(found.energy)))
     table(
         [
-            [side, f"{c.shift:+.4f}", f"{1000 * c.mismatch:.1f}", f"{c.fermi_level:.4f}"]
+            [side, f"{c.shift:+.4f}", f"{MEV * c.mismatch:.1f}", f"{c.fermi_level:.4f}"]
             for side, c in zip(("left", "right"), found.contacts, strict=True)
         ],
         ["lead", "shifted by (eV)", "left over, rms (meV)", "E_F (eV)"],

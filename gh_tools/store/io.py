@@ -37,7 +37,7 @@ from gh_tools.store.provenance import Provenance
 from gh_tools.store.read import partial_path
 from gh_tools.store.schema import KINDS, SCHEMA
 
-_CHUNK = 128 * 1024  # elements; see the architecture page for what was measured
+_CHUNK = 128 * 1024  # elements
 _SHARD = 32  # chunks
 
 
