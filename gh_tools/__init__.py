@@ -1,13 +1,14 @@
 """Machine-learned LCAO Hamiltonians as a toolkit of Unix commands, and from Python.
 
-``gh_tools.open`` opens any store, ``gh_tools.Model`` predicts, ``gh_tools.label`` runs DFT.
+``gh_tools.open`` opens any store, ``gh_tools.Model`` predicts, ``gh_tools.label`` runs DFT, and
+``gh_tools.convergence`` tells how exact it is.
 """
 
 from typing import Any
 
 from gh_tools.version import __version__ as __version__
 
-__all__ = ["Model", "label", "open"]
+__all__ = ["Model", "convergence", "label", "open"]
 
 
 def __getattr__(name: str) -> Any:

@@ -16,6 +16,7 @@ from typing import Any
 
 from gh_tools.api.compute import Model as Model
 from gh_tools.api.compute import label as label
+from gh_tools.api.convergence import convergence as convergence
 from gh_tools.api.stores import HamiltonianSet, Opened, SpectraSet, StructureSet
 from gh_tools.store.read import open_store
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import tomllib
 from pathlib import Path
 from typing import Annotated
@@ -60,6 +62,14 @@ def main(
     resume: ResumeOption = False,
     overwrite: OverwriteOption = False,
     dry_run: DryRunOption = False,
+    convergence: Annotated[
+        bool,
+        typer.Option(
+            "--convergence",
+            help="Label the cheapest structure again with more k-points, a finer grid and so on, say by how much H and "
+            "eigenvalues change, and stop.",
+        ),
+    ] = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
@@ -113,6 +123,10 @@ def main(
                     for name in one.names
                 ],
             )
+            return
+        if convergence:
+            for store in stores:
+                _converge(read_structures(store), options, as_json)
             return
         if ranks is not None and (jobs > 1 or scheduler is not None):
             raise UsageError(
@@ -214,6 +228,46 @@ def _describe(structures, options, path: Path, jobs: int, timed: bool) -> None:
     several = "s" * (len(structures) != 1)
     log.info("would label %d structure%s (%s) and write %s", len(structures), several, counts, path)
 
+
+def _converge(structures, options, as_json: bool) -> None:
+    """Say how far the labels of the cheapest structure move when the calculation is made finer."""
+    from dataclasses import asdict
+
+    from gh_tools import console
+    from gh_tools.api.convergence import convergence
+    from gh_tools.dft.basis_sets import basis_table
+    from gh_tools.dft.charged import charged
+    from gh_tools.dft.forecast import cheapest
+    from gh_tools.units import MEV
+
+    charges = charged(structures, options.charge, basis_table(options, structures.numbers)).charges
+    index = cheapest(structures.atoms, options)
+    name, atoms = structures.names[index], structures.atoms[index]
+    settings = options.model_dump(exclude_unset=True) | {"charge": float(charges[index])}
+    records = []
+    for change in convergence(atoms, **settings):
+        setting, *values = asdict(change).items()
+        mev = {key: None if math.isnan(value) else MEV * value for key, value in values}
+        records.append(dict([setting]) | mev)
+    if as_json:
+        print(json.dumps({"name": name, "changes": records}))
+        return
+    cells = [
+        [
+            "-" if value is None else value if isinstance(value, str) else f"{value:.2f}"
+            for value in record.values()
+        ]
+        for record in records
+    ]
+    console.table(cells, _CHANGES, title=f"By how much (meV) finer settings change {name}")
+    console.log.info(
+        "a model learns such changes as noise, because they differ from structure to structure; where they are larger than the "
+        "errors that you want, make the setting finer"
+    )
+
+
+# Columns of the table: mean absolute changes of elements and eigenvalues, and changes of single numbers.
+_CHANGES = ["setting", "H", "on-site", "eigenvalues,\nE_F ± 5 eV", "aligned", "E_F", "gap"]
 
 app = command(
     main,

@@ -124,7 +124,7 @@ def measure(
     Raises:
         DataError: the grid does not fit into memory, or GPAW cannot compute the structure in this way.
     """
-    sizes = [_size(atoms, config) for atoms in structures]
+    sizes = _sizes(structures, config)
     index = int(np.argmin(sizes))
     atoms = wrapped(structures[index])
     own = Basis({number: basis[number] for number in set(atoms.numbers.tolist())})
@@ -154,8 +154,22 @@ def measure(
     return Cost([seconds * size / sizes[index] for size in sizes], index)
 
 
-def _size(atoms: ase.Atoms, config: LabelConfig) -> float:
+def cheapest(structures: Sequence[ase.Atoms], config: LabelConfig) -> int:
+    """Return the index of the structure that takes the least time to label.
+
+    Args:
+        structures: what is to be labelled.
+        config: the calculation.
+    """
+    return int(np.argmin(_sizes(structures, config)))
+
+
+def _sizes(structures: Sequence[ase.Atoms], config: LabelConfig) -> list[float]:
     """Points of the grid times k-points, of which k and -k count once."""
+    return [_size(atoms, config) for atoms in structures]
+
+
+def _size(atoms: ase.Atoms, config: LabelConfig) -> float:
     kpoints = kpoint_sampling(atoms, config) if atoms.pbc.any() else {"size": (1, 1, 1)}
     count = len(kpoints["kpts"]) if "kpts" in kpoints else int(np.prod(kpoints["size"]))
     return float(boxed(with_reduced_cell(atoms), config.vacuum).cell.volume) * ((count + 1) // 2)

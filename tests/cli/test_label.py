@@ -263,3 +263,18 @@ def test_dry_run_tells_the_plan_and_writes_nothing(call, tmp_path):
     assert "S: eigenvalues from" in done.stderr
     assert re.search(r"time: some [\d.]+ \w+ a structure, [\d.]+ \w+ in all", done.stderr)
     assert [path.name for path in tmp_path.iterdir()] == ["h2.structures.zarr"]
+
+
+def test_convergence_is_told_and_nothing_written(shell, tmp_path):
+    write_molecules(tmp_path, bonds=(0.75,))
+    done = shell(f"gh-label h2.structures.zarr {COARSE} --convergence --json", tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["name"] == "h2-0"
+    assert [change["setting"] for change in found["changes"]] == [
+        "h 0.3 → 0.24 Å",
+        "convergence.density 0.0001 → 1e-05",
+        "vacuum 3 → 6 Å",
+    ]
+    assert found["changes"][0]["onsite"] > 0
+    assert [p.name for p in tmp_path.iterdir()] == ["h2.structures.zarr"]

@@ -48,7 +48,7 @@ _gh_tools() {
       esac
       ;;
     gh-label)
-      options="-o --output --preset -c --config --set --print-config --logs -j --jobs --scheduler --shard --resume --overwrite --dry-run --json -q --quiet -v --verbose --debug --version -h --help"
+      options="-o --output --preset -c --config --set --print-config --logs -j --jobs --scheduler --shard --resume --overwrite --dry-run --convergence --json -q --quiet -v --verbose --debug --version -h --help"
       words=""
       keys="xc basis basis_by_element energy_shift confined_type setups hubbard h kpoint_density kpts smearing convergence.density convergence.energy max_iterations spin magmoms charge vacuum threshold pair_cutoff"
       case "$3" in

@@ -60,6 +60,7 @@ complete -c gh-label -l shard -x -d 'Do part I of N of the work, as one job of a
 complete -c gh-label -l resume -d 'Go on where an interrupted or partly failed run stopped; with -o alone, with its inputs and options.'
 complete -c gh-label -l overwrite -d 'Replace an existing output.'
 complete -c gh-label -l dry-run -d 'Say what would be done, and stop.'
+complete -c gh-label -l convergence -d 'Label the cheapest structure again with more k-points, a finer grid and so on, say by how much H and eigenvalues change, and stop.'
 complete -c gh-label -l json -d 'Print results as JSON, one object a line.'
 complete -c gh-label -s q -l quiet -d 'Say nothing but errors.'
 complete -c gh-label -s v -l verbose -d 'Say more.'
