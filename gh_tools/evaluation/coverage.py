@@ -25,6 +25,8 @@ NOMINAL = (0.5, 0.68, 0.8, 0.9, 0.95)
 _DEVIATIONS = ndtri(0.5 + 0.5 * np.array(NOMINAL))
 # eV. Elements of smaller errors and uncertainties, such as those beyond the reach of orbitals, tell nothing.
 _NOTHING = 1e-5
+# Uncertainties in eV, within the bins between which errors are compared with them.
+BINS = np.geomspace(1e-6, 10.0, 43)
 
 
 @dataclass
@@ -36,11 +38,14 @@ class Coverage:
             interval of each nominal part of `NOMINAL`.
         total: weight of all errors, by name.
         squares: weighted sums of squared errors and of squared uncertainties, eV², by name.
+        binned: by name and bin of the uncertainty (below, within and above `BINS`): weight, and weighted sums of squared errors
+            and of squared uncertainties, eV².
     """
 
     inside: dict[str, Float[np.ndarray, " intervals"]] = field(default_factory=dict)
     total: dict[str, float] = field(default_factory=dict)
     squares: dict[str, Float[np.ndarray, "2"]] = field(default_factory=dict)
+    binned: dict[str, Float[np.ndarray, "3 bins"]] = field(default_factory=dict)
 
     def add(
         self,
@@ -63,6 +68,21 @@ class Coverage:
         self.inside[name] = self.inside.get(name, 0) + np.array(held)
         self.total[name] = self.total.get(name, 0.0) + float(np.sum(weight))
         self.squares[name] = self.squares.get(name, 0) + sums
+        index = np.digitize(deviation.ravel(), BINS)
+        parts = (weight, weight * error**2, weight * deviation**2)
+        binned = [np.bincount(index, part.ravel(), len(BINS) + 1) for part in parts]
+        self.binned[name] = self.binned.get(name, 0) + np.array(binned)
+
+    def error_by_uncertainty(self, name: str, least: float = 1e-3) -> Float[np.ndarray, "2 bins"]:
+        """Return the rms uncertainty, and the rms error of what has it, in bins of the uncertainty; both in eV.
+
+        Args:
+            name: of what they are of.
+            least: part of the weight that a bin must hold to be told.
+        """
+        weight, error, deviation = self.binned[name]
+        held = weight > least * weight.sum()
+        return np.sqrt(np.array([deviation[held], error[held]]) / weight[held])
 
     def to_json(self) -> dict[str, Any]:
         """Return, by name, the part of the weight in each interval, and rms uncertainty over rms error; None of none."""

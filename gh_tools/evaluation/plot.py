@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gh_tools.evaluation.coverage import NOMINAL, Coverage
 from gh_tools.evaluation.distribution import CDF_THRESHOLD, QUARTILES, ErrorDistribution
 from gh_tools.evaluation.evaluate import Evaluation
 from gh_tools.plotting import INK, PALETTE, picture
@@ -25,7 +26,8 @@ def plot_errors(path: Path | str, evaluation: Evaluation) -> None:
     Above are 2D histograms of eigenvalues within ±5 eV of E_F and of matrix elements, their colours scaled
     by asinh, with the MAE averaged over structures; below the cumulative distributions of all absolute
     errors above 0.1 meV, with quartiles and the mean of all errors. Without eigenvalues only
-    the matrix elements are drawn.
+    the matrix elements are drawn. Where predictions have uncertainties, a last column has reliability diagrams: how many
+    errors lie within intervals of each probability, and the rms error in bins of the uncertainty.
 
     Args:
         path: picture to write, .png, .pdf or .svg.
@@ -51,12 +53,18 @@ def plot_errors(path: Path | str, evaluation: Evaluation) -> None:
                 "eigenvalues",
             ),
         )
-    size = 4.0 * len(shown), 6.4
-    with picture(path, size, nrows=2, ncols=len(shown), squeeze=False) as (figure, panels):
+    columns = len(shown) + bool(evaluation.coverage.to_json())
+    with picture(path, (4.0 * columns, 6.4), nrows=2, ncols=columns, squeeze=False) as (
+        figure,
+        panels,
+    ):
         for column, (distribution, title, label, what) in enumerate(shown):
             _draw_histogram(figure, panels[0, column], distribution, what)
             panels[0, column].set(title=title, xlabel=label, ylabel=f"error of {what} (meV)")
             _draw_cdf(panels[1, column], distribution, what)
+        if columns > len(shown):
+            _draw_reliability(panels[0, -1], evaluation.coverage)
+            _draw_error_by_uncertainty(panels[1, -1], evaluation.coverage)
 
 
 def _draw_histogram(figure: Figure, axes: Axes, distribution: ErrorDistribution, what: str) -> None:
@@ -109,6 +117,46 @@ def _draw_cdf(axes: Axes, distribution: ErrorDistribution, what: str) -> None:
         f"errors above {MEV * CDF_THRESHOLD:g} meV: {100 * distribution.above:.1f} % of all {what}",
         pad=32,
     )
+
+
+def _draw_reliability(axes: Axes, coverage: Coverage) -> None:
+    axes.plot([0, 100], [0, 100], color=INK, linewidth=0.6, linestyle=":")
+    for k, (name, found) in enumerate(coverage.to_json().items()):
+        parts = [100 * part for part in found["intervals"].values()]
+        label = name.replace("_", " ").replace("hamiltonian", "elements of $H$")
+        axes.plot(
+            [100 * p for p in NOMINAL], parts, "o-", color=PALETTE[k], markersize=4, label=label
+        )
+    axes.set(
+        title="intervals of predictions",
+        xlabel="nominal probability (%)",
+        ylabel="errors inside (%)",
+        xlim=(45, 100),
+        ylim=(0, 103),
+    )
+    axes.legend(loc="lower right", fontsize=8)
+
+
+def _draw_error_by_uncertainty(axes: Axes, coverage: Coverage) -> None:
+    ends = []
+    for k, (name, label) in enumerate(
+        {"hamiltonian": "elements of $H$", "eigenvalues": "eigenvalues"}.items()
+    ):
+        if not coverage.total.get(name):
+            continue
+        uncertainty, error = MEV * coverage.error_by_uncertainty(name)
+        axes.plot(uncertainty, error, "o-", color=PALETTE[k], markersize=3, label=label)
+        ends += [uncertainty.min(), uncertainty.max()]
+    line = [min(ends), max(ends)]
+    axes.plot(line, line, color=INK, linewidth=0.6, linestyle=":", label="error = uncertainty")
+    axes.set(
+        title="errors by their uncertainty",
+        xscale="log",
+        yscale="log",
+        xlabel="predicted standard deviation (meV)",
+        ylabel="rms error (meV)",
+    )
+    axes.legend(loc="upper left", fontsize=8)
 
 
 def _mev(value: float | None) -> str:

@@ -7,6 +7,9 @@ import pytest
 
 from gh_tools.evaluation.coverage import NOMINAL, Coverage, add_matrices, add_spectra
 from gh_tools.evaluation.eigenvalue_errors import both_eigenvalues
+from gh_tools.evaluation.evaluate import Evaluation
+from gh_tools.evaluation.matrix_errors import ErrorSum, HamiltonianErrors
+from gh_tools.evaluation.plot import plot_errors
 from tests.formats.sample import sample
 
 
@@ -20,6 +23,23 @@ def test_normal_errors_are_in_as_many_intervals_as_these_promise():
     np.testing.assert_allclose(list(found["intervals"].values()), NOMINAL, atol=0.014)
     assert found["width"] == pytest.approx(1.0, abs=0.03)
     assert Coverage().to_json() == {}
+    uncertainty, error = coverage.error_by_uncertainty("x")
+    assert len(error) >= 5 and 0.01 < uncertainty.min() < uncertainty.max() < 0.1
+    # The least full bin holds some hundred errors.
+    np.testing.assert_allclose(error, uncertainty, rtol=0.2)
+
+
+def test_reliability_is_drawn_where_there_are_uncertainties(tmp_path):
+    random = np.random.default_rng(0)
+    errors = HamiltonianErrors(onsite={1: ErrorSum(0.01, 10)})
+    evaluation = Evaluation(["x"], [2], [errors], [None], [None])
+    evaluation.elements.add(np.array([1.0, 2.0]), np.array([1.01, 2.0]), 1.0)
+    for name in ("hamiltonian", "eigenvalues", "fermi_level", "band_gap"):
+        deviation = random.uniform(0.001, 0.1, 2000)
+        evaluation.coverage.add(name, deviation * random.normal(size=2000), deviation)
+    plot_errors(tmp_path / "errors.svg", evaluation)
+    drawn = (tmp_path / "errors.svg").read_text()
+    assert "nominal probability" in drawn and "predicted standard deviation" in drawn
 
 
 def test_an_ensemble_whose_members_are_drawn_like_the_truth():
