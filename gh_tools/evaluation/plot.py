@@ -18,6 +18,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _BINS = 32, 128  # a side, of few and of many data
+# Of what coverage is counted.
+_LABELS = {
+    "hamiltonian": "elements of $H$",
+    "eigenvalues": "eigenvalues",
+    "fermi_level": "Fermi level",
+    "band_gap": "band gap",
+}
 
 
 def plot_errors(path: Path | str, evaluation: Evaluation) -> None:
@@ -123,9 +130,13 @@ def _draw_reliability(axes: Axes, coverage: Coverage) -> None:
     axes.plot([0, 100], [0, 100], color=INK, linewidth=0.6, linestyle=":")
     for k, (name, found) in enumerate(coverage.to_json().items()):
         parts = [100 * part for part in found["intervals"].values()]
-        label = name.replace("_", " ").replace("hamiltonian", "elements of $H$")
         axes.plot(
-            [100 * p for p in NOMINAL], parts, "o-", color=PALETTE[k], markersize=4, label=label
+            [100 * p for p in NOMINAL],
+            parts,
+            "o-",
+            color=PALETTE[k],
+            markersize=4,
+            label=_LABELS[name],
         )
     axes.set(
         title="intervals of predictions",
@@ -139,13 +150,12 @@ def _draw_reliability(axes: Axes, coverage: Coverage) -> None:
 
 def _draw_error_by_uncertainty(axes: Axes, coverage: Coverage) -> None:
     ends = []
-    for k, (name, label) in enumerate(
-        {"hamiltonian": "elements of $H$", "eigenvalues": "eigenvalues"}.items()
-    ):
+    # Of Fermi levels and gaps there is one a structure: too few for bins.
+    for k, name in enumerate(("hamiltonian", "eigenvalues")):
         if not coverage.total.get(name):
             continue
         uncertainty, error = MEV * coverage.error_by_uncertainty(name)
-        axes.plot(uncertainty, error, "o-", color=PALETTE[k], markersize=3, label=label)
+        axes.plot(uncertainty, error, "o-", color=PALETTE[k], markersize=3, label=_LABELS[name])
         ends += [uncertainty.min(), uncertainty.max()]
     line = [min(ends), max(ends)]
     axes.plot(line, line, color=INK, linewidth=0.6, linestyle=":", label="error = uncertainty")
