@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+# Several processes share the cores; threads within each would only get in their way.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import numpy as np
+from filelock import FileLock
 
 # As the commands have it: else GPUs multiply float32 matrices with 10 bits of mantissa.
 os.environ.setdefault("JAX_DEFAULT_MATMUL_PRECISION", "highest")
@@ -27,6 +33,13 @@ _pytest = sys.modules.pop("pytest")
 import gpaw  # noqa: E402, F401
 
 sys.modules["pytest"] = _pytest
+
+# Before the hook: what modules of ours are first to import would be compiled anew, as the hook does not keep it.
+for library in (
+    "e3x numba optax orbax.checkpoint pandas pydantic rich.progress scipy.cluster.hierarchy scipy.interpolate "
+    "scipy.optimize scipy.sparse.linalg scipy.spatial scipy.stats zarr"
+).split():
+    importlib.import_module(library)
 
 import pytest  # noqa: E402
 from jaxtyping import install_import_hook  # noqa: E402
@@ -52,9 +65,30 @@ SMALL = {
 }
 
 
+def once(path: Path, make: Callable[[Path], None]) -> Path:
+    """Have a store made, unless another process of this run of tests makes it or has; return its path."""
+    with FileLock(f"{path}.lock"):
+        if not path.exists():
+            make(path)
+    return path
+
+
 @pytest.fixture(scope="session")
-def tiny_labels(tmp_path_factory) -> Path:
+def shared(tmp_path_factory) -> Path:
+    """A folder that all processes of this run of tests have in common."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "shared"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_labels(shared) -> Path:
     """Hamiltonians of four strained and rattled WSe2 cells of 3 atoms: real GPAW runs of seconds."""
+    return once(shared / "tiny.hamiltonians.zarr", _tiny_labels)
+
+
+def _tiny_labels(path: Path) -> None:
     from gh_tools.dft.config import LabelConfig
     from gh_tools.dft.label import label_structures
     from gh_tools.store.provenance import Provenance
@@ -63,26 +97,29 @@ def tiny_labels(tmp_path_factory) -> Path:
     from gh_tools.structures import registry
     from gh_tools.structures.generate import generate
 
-    folder = tmp_path_factory.mktemp("tiny")
     recipe = registry.get("wse2")
     config = recipe.config(size=(1, 1), orthogonal=False, se_vacancies=0, rattle=0.04)
-    source = folder / "tiny.structures.zarr"
+    source = path.with_name("tiny.structures.zarr")
     structures = generate(recipe, config, 4, seed=0)
-    write_structures(source, structures, Provenance("gh-build"))
+    write_structures(source, structures, Provenance("gh-build"), overwrite=True)
     label = LabelConfig(setups={"W": "6"}, kpts=(3, 3, 1), h=0.3)
-    path, failures = label_structures(
-        folder / "tiny.hamiltonians.zarr",
+    _, failures = label_structures(
+        path,
         structures,
         label,
         Provenance("gh-label", inputs=[open_store(source)]),
     )
     assert failures == []
-    return path
 
 
 @pytest.fixture(scope="session")
 def tiny_scaleshift(tiny_labels) -> Path:
     """Scale-shift fitted to two of the tiny labels; one is for validation, one for tests."""
+    path = tiny_labels.with_name("tiny.scaleshift.zarr")
+    return once(path, lambda path: _tiny_scaleshift(tiny_labels, path))
+
+
+def _tiny_scaleshift(tiny_labels: Path, path: Path) -> None:
     from gh_tools.labels.labels import open_labels
     from gh_tools.labels.split import Split
     from gh_tools.scaleshift.fit import fit_store
@@ -90,10 +127,8 @@ def tiny_scaleshift(tiny_labels) -> Path:
     from gh_tools.store.read import open_store
 
     labels = open_labels([open_store(tiny_labels, "hamiltonians")])
-    path = tiny_labels.with_name("tiny.scaleshift.zarr")
     provenance = Provenance("gh-fit-scaleshift", inputs=labels.stores)
     fit_store(labels, Split(np.array([0, 1]), np.array([2]), np.array([3])), path, provenance)
-    return path
 
 
 @pytest.fixture(scope="session")
@@ -133,13 +168,15 @@ def tiny_configuration(epochs: int, last_layers: int = 0) -> str:
 @pytest.fixture(scope="session")
 def random_model(tiny_scaleshift) -> Path:
     """A model store with the weights that training would start from, for the tiny labels' basis."""
-    return _random_model(tiny_scaleshift, tiny_scaleshift.with_name("tiny.model.zarr"), GEARS_H)
+    path = tiny_scaleshift.with_name("tiny.model.zarr")
+    return once(path, lambda path: _random_model(tiny_scaleshift, path, GEARS_H))
 
 
 @pytest.fixture(scope="session")
 def random_bond_model(tiny_scaleshift) -> Path:
     """The same, of the network that works in the frame of the bond."""
-    return _random_model(tiny_scaleshift, tiny_scaleshift.with_name("bond.model.zarr"), BOND_FRAME)
+    path = tiny_scaleshift.with_name("bond.model.zarr")
+    return once(path, lambda path: _random_model(tiny_scaleshift, path, BOND_FRAME))
 
 
 def _random_model(tiny_scaleshift: Path, path: Path, network: dict, **attributes) -> Path:

@@ -55,7 +55,8 @@ def imports(file: Path, known: dict[str, Path]) -> set[str]:
     return (found & set(known)) - {next(name for name in known if known[name] == file)}
 
 
-GRAPH = {name: imports(file, modules()) for name, file in modules().items()}
+MODULES = modules()
+GRAPH = {name: imports(file, MODULES) for name, file in MODULES.items()}
 
 
 def part(module: str) -> str:
@@ -85,7 +86,7 @@ def test_no_circle():
 def test_gpaw_is_imported_in_one_part():
     users = {
         part(name)
-        for name, file in modules().items()
+        for name, file in MODULES.items()
         if re.search(r"^\s*(from|import) gpaw\b", file.read_text(), re.M)
     }
     assert users == {"dft"}

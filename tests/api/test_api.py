@@ -1,8 +1,6 @@
 """gh-tools from Python: the same numbers as the commands, ASE and SciPy give."""
 
 import subprocess
-import sys
-from pathlib import Path
 
 import ase
 import numpy as np
@@ -14,6 +12,7 @@ from ase.build import molecule
 import gh_tools as gh
 from gh_tools.errors import DataError, NoInputError
 from gh_tools.store.hamiltonians import HamiltonianReader
+from tests.commands.server import forked
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +73,7 @@ def test_dos_and_bands(labels):
 
 
 def test_a_model_predicts_what_gh_infer_stores(labels, random_bond_model, tiny_labels, tmp_path):
-    command = [Path(sys.executable).parent / "gh-infer", tiny_labels, "-m", random_bond_model]
+    command = [forked() / "gh-infer", tiny_labels, "-m", random_bond_model]
     subprocess.run([*command, "-o", tmp_path / "p.zarr"], check=True, capture_output=True)
     stored = gh.open(tmp_path / "p.zarr")[2]
     model = gh.open(random_bond_model)

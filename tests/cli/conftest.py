@@ -1,5 +1,6 @@
-"""Run the installed commands in a shell, as a user does."""
+"""Run commands in a shell, as a user does."""
 
+import functools
 import importlib
 import os
 import shlex
@@ -12,28 +13,36 @@ from types import SimpleNamespace
 import pytest
 
 from gh_tools.console import log
+from tests.commands.server import forked
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 SCRIPTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
 
 
+def run_shell(path, line, folder, stdin="", **environment):
+    """Run a shell line in a folder, the commands of a path first."""
+    return subprocess.run(
+        ["bash", "-o", "pipefail", "-c", line],
+        cwd=folder,
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "PATH": f"{path}:{os.environ['PATH']}", **environment},
+    )
+
+
+@pytest.fixture(scope="session")
+def installed():
+    """Return a function that runs a shell line in a folder, with the installed commands."""
+    return functools.partial(run_shell, BIN)
+
+
 @pytest.fixture(scope="session")
 def shell():
-    """Return a function that runs a shell line in a folder, the commands of this Python first."""
-
-    def run(line, folder, stdin="", **environment):
-        return subprocess.run(
-            ["bash", "-o", "pipefail", "-c", line],
-            cwd=folder,
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            env={**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", **environment},
-        )
-
-    return run
+    """Return such a function whose commands need not import everything anew."""
+    return functools.partial(run_shell, f"{forked()}:{BIN}")
 
 
 @pytest.fixture

@@ -46,7 +46,7 @@ def folder(shell, tiny_labels, tmp_path_factory):
 
 
 def run(shell, line, folder):
-    done = shell(line, folder, OMP_NUM_THREADS="1")
+    done = shell(line, folder)
     assert done.returncode == 0, f"{line}\n{done.stderr}"
     return done
 
@@ -91,7 +91,7 @@ def snippets(folder):
     assert seen >= 2
 
 
-def test_the_chain_of_the_readme_runs(shell, tmp_path):
+def test_the_chain_of_the_readme_runs(installed, tmp_path):
     block = re.search(
         r"^```sh\n(gh-build wse2.*?)^```", (ROOT / "README.md").read_text(), re.M | re.S
     )
@@ -107,4 +107,4 @@ def test_the_chain_of_the_readme_runs(shell, tmp_path):
             whole = whole.replace("gh-train", "gh-train --budget 8s")
         if "gh-bayes" in whole:
             whole = whole.replace("se_vacancy_rate + ", "") + " --chains 2 --draws 200 --tune 200"
-        run(shell, whole, tmp_path)
+        run(installed, whole, tmp_path)

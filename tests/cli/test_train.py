@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from gh_tools.store.read import open_store
+from tests.commands.server import forked
 
 COMMAND = [str(Path(sys.executable).with_name("gh-train"))]
 SETTINGS = {
@@ -33,7 +34,11 @@ SMALL = [word for key, value in SETTINGS.items() for word in ("--set", f"{key}={
 
 def train(*arguments, **options) -> subprocess.CompletedProcess:
     return subprocess.run(
-        [*COMMAND, *map(str, arguments)], capture_output=True, text=True, timeout=300, **options
+        [forked() / "gh-train", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        **options,
     )
 
 

@@ -11,7 +11,6 @@ repeats one case of a seed.
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import os
 import resource
@@ -25,10 +24,10 @@ from pathlib import Path
 
 import numpy as np
 
+from tests.commands.server import import_everything
 from tests.faults.cases import (
     COMMANDS,
     OPEN,
-    SCRIPTS,
     cache_case,
     parts_case,
     publish_parts,
@@ -44,25 +43,6 @@ BATCH = 100
 CPU_SECONDS, SECONDS = 100, 900
 # Files need not reach a disk; what is synced there, the tests of outputs look at.
 FOLDER = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-
-PRELOADED = (
-    "gh_tools.trained_model.store",
-    "gh_tools.spectra.run",
-    "gh_tools.spectra.report",
-    "gh_tools.spectra.bands",
-    "gh_tools.evaluation.evaluate",
-    "gh_tools.scaleshift.fit",
-    "gh_tools.store.audit",
-    "gh_tools.store.summary",
-    "gh_tools.inference.checks",
-    "gh_tools.training.report",
-    "gh_tools.training.data.cache",
-    "gh_tools.dft.label",
-    "gh_tools.formats.importing",
-    "gh_tools.formats.exporting",
-    "gh_tools.bayes.run",
-    "tests.store.small",
-)
 
 
 def enter(stores: Path, folder: Path) -> None:
@@ -129,17 +109,9 @@ def run_cases(stores: Path, seed: int, cases: list[int], every: bool, answers: P
             print(json.dumps(run_case(stores, seed, case, every)), file=stream, flush=True)
 
 
-def preload() -> None:
-    """Import all that commands do, and touch no array."""
-    for module in PRELOADED:
-        importlib.import_module(module)
-    for script in SCRIPTS.values():
-        importlib.import_module(script.split(":")[0])
-
-
 def fuzz(seed: int, cases: range, jobs: int, every: bool) -> int:
     """Run cases, some at once; print what is wrong, and return how many cases were."""
-    preload()
+    import_everything()
     # A process takes several: to fork one that has imported everything takes longer than a case.
     waiting = [list(cases[start : start + BATCH]) for start in range(0, len(cases), BATCH)][::-1]
     failures, running = 0, {}

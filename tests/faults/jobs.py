@@ -111,9 +111,9 @@ JOBS = {job.__name__: job for job in (write, rewrite, combine, shard, hold, comm
 
 def main():
     if "commands" in sys.argv:
-        from tests.faults.fuzz import preload
+        from tests.commands.server import import_everything
 
-        preload()
+        import_everything()
     for line in sys.stdin:
         command, *rest = json.loads(line)
         if command == "wait":

@@ -23,7 +23,7 @@ from gh_tools.plotting import picture
 from gh_tools.store.partial import PartialStore
 from gh_tools.store.read import open_store
 from gh_tools.store.structures import read_structures, write_structures
-from tests.cli.conftest import BIN
+from tests.commands.server import forked
 from tests.faults.jobs import MADE, filled, structures
 
 DEAD = 2**22 + 1  # above the largest number that Linux gives a process
@@ -31,7 +31,7 @@ DEAD = 2**22 + 1  # above the largest number that Linux gives a process
 
 def build(folder, *options):
     line = "wse2 --set size=[1,1] --set orthogonal=false -o x.zarr"
-    command = [BIN / "gh-build", *line.split(), *options]
+    command = [forked() / "gh-build", *line.split(), *options]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True)
 
 
@@ -304,7 +304,7 @@ def test_two_inputs_with_one_output_and_outputs_that_are_inputs(tmp_path):
     before = everything(tmp_path)
 
     def refused(*command):
-        command = [BIN / command[0], *command[1:]]
+        command = [forked() / command[0], *command[1:]]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
         assert (done.returncode, done.stdout) == (2, "")
         assert everything(tmp_path) == before

@@ -21,13 +21,14 @@ from gh_tools.store.hashes import verify_id
 from gh_tools.store.read import open_store
 from gh_tools.store.structures import read_structures, write_structures
 from tests.cli.conftest import BIN
+from tests.commands.server import forked
 from tests.faults.conftest import REPEATS, until
 from tests.faults.jobs import MADE, PARTS, PartialStore, filled, structures
 
 
 def build(folder, *options):
     line = "wse2 --set size=[1,1] --set orthogonal=false -o x.zarr"
-    command = [BIN / "gh-build", *line.split(), *options]
+    command = [forked() / "gh-build", *line.split(), *options]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True)
 
 

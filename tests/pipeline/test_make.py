@@ -14,6 +14,7 @@ from ase.io import write
 from gh_tools.resources import share_path
 from gh_tools.store.hamiltonians import HamiltonianReader
 from gh_tools.store.read import open_store
+from tests.commands.server import forked
 
 BIN = Path(sys.executable).parent
 CELLS = "--set size=[1,1] --set orthogonal=false --set se_vacancies=0"
@@ -36,15 +37,15 @@ new.structures.zarr/zarr.json:
 """
 
 
-def shell(command, folder, **options):
-    environment = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
+def shell(command, folder, path=None):
+    """Run a command, with ours from a folder; by default those that need not import everything anew."""
+    path = f"{path or forked()}:{BIN}:{os.environ['PATH']}"
     return subprocess.run(
         ["bash", "-o", "pipefail", "-c", command],
         cwd=folder,
-        env=environment,
+        env={**os.environ, "PATH": path},
         text=True,
         capture_output=True,
-        **options,
     )
 
 
@@ -59,7 +60,7 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def made(folder):
     """The folder, after a make that was killed while it labelled, and a second one."""
-    environment = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}"}
     make = subprocess.Popen(
         ["make", "all"],
         cwd=folder,
@@ -77,7 +78,7 @@ def made(folder):
     finished = {part.name: part.stat().st_mtime_ns for part in parts.glob("[0-9]*.npz")}
     assert not (folder / "x.hamiltonians.zarr").exists()
 
-    again = shell("make all", folder)
+    again = shell("make all", folder, BIN)
     assert again.returncode == 0, again.stderr
     return folder, finished, again
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import gh_tools as gh
+from tests.commands.server import forked
 
 DOCS = Path(__file__).parents[2] / "share/gh_tools/docs"
 # What makes minutes of DFT seconds; of a command of the page whatever else it has stays.
@@ -46,7 +47,8 @@ def test_your_own_material(example, tmp_path):
     bulk = next(n for n, (_, text) in enumerate(found) if "ase.build" in text)
     chosen = found[:bulk] if example == "layer" else found[bulk:]
     assert len(chosen) > 1
-    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    path = f"{forked()}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+    environment = os.environ | {"PATH": path}
     for language, text in chosen:
         command = ["bash", "-e", "-c"] if language == "sh" else [sys.executable, "-c"]
         done = subprocess.run(

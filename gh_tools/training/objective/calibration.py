@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.stats import norm, t
+from scipy.special import ndtri, stdtrit
 
 from gh_tools.orbitals.blocks import Hamiltonian
 from gh_tools.orbitals.bond_frame import Frame
@@ -27,7 +27,7 @@ from gh_tools.training.objective.metrics import Reference
 
 HELD = 0.9
 # So many standard deviations is the limit of the interval.
-_LIMIT = float(norm.ppf(0.5 + 0.5 * HELD))
+_LIMIT = float(ndtri(0.5 + 0.5 * HELD))
 # Components that a factor is found from, at least: of fewer, none can be the limit of an interval that holds nine tenths.
 _ENOUGH = 10
 # Scaled irreps in which members differ by less are zero by symmetry, or beyond the reach of what is learned: no factor helps.
@@ -191,7 +191,7 @@ def eigenvalue_calibration(ensembles: Iterable[tuple[Hamiltonian, Reference]]) -
         deviations = left.std(axis=0, ddof=1)[weights > 0]
         errors = np.abs(error - shared)[weights > 0]
         ratios.append(errors[deviations > 0] / deviations[deviations > 0])
-    student = t.ppf(0.5 + 0.5 * HELD, len(ratios)) / _LIMIT if ratios else 1.0
+    student = stdtrit(len(ratios), 0.5 + 0.5 * HELD) / _LIMIT if ratios else 1.0
     rms = float(np.sqrt(np.mean(np.square(shifts)))) if shifts else 0.0
     every = np.concatenate(ratios) if ratios else np.zeros(0)
     factor = float(np.quantile(every, HELD)) / _LIMIT if every.size else 0.0
