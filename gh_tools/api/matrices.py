@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from gh_tools.orbitals.blocks import Hamiltonian
     from gh_tools.spectra.bands import BandStructure
+    from gh_tools.spectra.optics.spectrum import OpticalSpectrum
 
 
 class Matrices:
@@ -60,6 +61,35 @@ class Matrices:
         from gh_tools.orbitals.bloch import bloch_matrix
 
         return bloch_matrix(self.blocks, np.asarray(k, dtype=float), "overlap", sparse=sparse)
+
+    def orthogonal(
+        self, k: Sequence[float] = (0, 0, 0), spin: int = 0
+    ) -> Shaped[np.ndarray, "orbitals orbitals"]:
+        """Return S(k)^(-1/2) H(k) S(k)^(-1/2), for libraries that know no overlap, in eV.
+
+        Its eigenvalues are those of H and S; it is periodic in k.
+
+        Args:
+            k: in units of the reciprocal lattice vectors.
+            spin: which spin channel.
+
+        Raises:
+            DataError: S(k) is not positive definite.
+        """
+        from gh_tools.formats.lowdin import orthogonal_at
+
+        return orthogonal_at(self.blocks, np.asarray(k, dtype=float), spin)
+
+    def optics(self, **settings: Any) -> OpticalSpectrum:
+        """Return the dielectric function, or the polarisability of layers, wires and molecules.
+
+        Args:
+            **settings: keys of the configuration of `gh-optics`, such as ``kpts=(24, 24, 1), soc=True``.
+        """
+        from gh_tools.spectra.optics.config import OpticsConfig
+        from gh_tools.spectra.optics.spectrum import optical_spectrum
+
+        return optical_spectrum(self.blocks, OpticsConfig(**settings))
 
     def eigenvalues(
         self, kpoints: Sequence[Sequence[float]] = ((0, 0, 0),)

@@ -51,6 +51,13 @@ def main(
             help="With npz: H(k) and S(k) at this k-point, in reciprocal vectors, instead of H(R); may be repeated.",
         ),
     ] = None,
+    soc: Annotated[
+        bool,
+        typer.Option(
+            "--soc",
+            help="Add spin-orbit coupling, from the PAW setups of the basis; with deeph and wannier90.",
+        ),
+    ] = False,
     overwrite: OverwriteOption = False,
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
@@ -91,10 +98,12 @@ def main(
         log.info("would write %s to %s as %s", source, output, form)
         return
     if formats is None:
+        if soc:
+            raise UsageError(f"--soc: {form} holds no H")
         export_table(store, form, output, overwrite=overwrite)
         emit(output, as_json)
         return
-    names = export_matrices(store, formats, output, kpoints=points, overwrite=overwrite)
+    names = export_matrices(store, formats, output, kpoints=points, soc=soc, overwrite=overwrite)
     if form == "wannier90":
         log.info("%s: H is Löwdin-orthogonalised: the spectrum of H and S, other functions", output)
     emit(output, as_json, structures=names)

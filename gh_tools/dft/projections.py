@@ -65,6 +65,8 @@ class Projections:
                 large = np.abs(block).max(axis=(1, 2)) > _NEGLIGIBLE
                 entries.append(mine[large])
                 blocks.append(block[large])
+        # From the orbitals' atom to that of the projectors, of each block.
+        self._vectors = [vector[entry] for entry in entries]
         self._centers = [a[entry] for entry in entries]
         self._species = [za for za in species for _ in species]
 
@@ -94,28 +96,68 @@ class Projections:
         Returns:
             Blocks for each of ``lists``, in the unit of ``coefficients``.
         """
+        weighted = self._weighted(coefficients, self._blocks)
+        return {name: self._summed(self._flat, weighted, block) for name, block in lists.items()}
+
+    def positions(
+        self,
+        dipoles: Mapping[int, Float[np.ndarray, "3 _projectors _projectors"]],
+        overlaps: Mapping[int, Float[np.ndarray, "_projectors _projectors"]],
+        lists: Mapping[Name, BlockList],
+    ) -> dict[Name, Float[np.ndarray, "3 _pairs _ki _kj"]]:
+        """Sum ⟨φ_i|p̃_a⟩ [D_a + (τ_a − (τ_i + τ_j)/2) dO_a] ⟨p̃_a|φ_j⟩ over all atoms a for each pair of orbitals' atoms.
+
+        Args:
+            dipoles: matrices D of each element's projectors, along x, y and z, Å.
+            overlaps: matrices dO of them.
+            lists: the blocks that are wanted.
+
+        Returns:
+            Blocks along x, y and z for each of ``lists``, Å.
+        """
+        found: dict[Name, list] = {name: [] for name in lists}
+        plain = self._weighted(overlaps, self._blocks)
+        for axis in range(3):
+            # τ_a − (τ_i + τ_j)/2 is half the sum of the vectors from both orbitals' atoms to a.
+            halves = [
+                0.5 * block * vector[:, axis, None, None]
+                for block, vector in zip(self._blocks, self._vectors, strict=True)
+            ]
+            moved = np.concatenate([half.ravel() for half in halves])
+            weighted = self._weighted({z: d[axis] for z, d in dipoles.items()}, self._blocks)
+            weighted += self._weighted(overlaps, halves)
+            for name, block in lists.items():
+                found[name].append(
+                    self._summed(self._flat, weighted, block) + self._summed(moved, plain, block)
+                )
+        return {name: np.stack(blocks) for name, blocks in found.items()}
+
+    def _weighted(self, coefficients, blocks: Sequence) -> Float[np.ndarray, " values"]:
+        """Return the projections multiplied with a matrix of their atom, behind each other."""
         weighted = np.empty_like(self._flat)
         start = 0
-        for za, centers, block in zip(self._species, self._centers, self._blocks, strict=True):
+        for za, centers, block in zip(self._species, self._centers, blocks, strict=True):
             out = weighted[start : (start := start + block.size)].reshape(block.shape)
             _weigh(coefficients, za, centers, block, out)
-        results = {}
-        for name, block in lists.items():
-            shape = [self._integrals.setups[z].nao for z in (block.zi, block.zj)]
-            results[name] = np.zeros((len(block.i), *shape))
-            _accumulate(
-                block.i.astype(np.int64),
-                block.j.astype(np.int64),
-                _key(np.zeros(len(block.i), dtype=np.int64), block.cell_offset),
-                self._ptr,
-                self._key,
-                self._offset,
-                self._rows,
-                self._flat,
-                weighted,
-                results[name],
-            )
-        return results
+        return weighted
+
+    def _summed(self, left, right, block: BlockList) -> Float[np.ndarray, "pairs ki kj"]:
+        """Return Σ_a leftᵀ·right of each pair of orbitals' atoms."""
+        shape = [self._integrals.setups[z].nao for z in (block.zi, block.zj)]
+        result = np.zeros((len(block.i), *shape))
+        _accumulate(
+            block.i.astype(np.int64),
+            block.j.astype(np.int64),
+            _key(np.zeros(len(block.i), dtype=np.int64), block.cell_offset),
+            self._ptr,
+            self._key,
+            self._offset,
+            self._rows,
+            left,
+            right,
+            result,
+        )
+        return result
 
 
 def projection_reach(integrals: TwoCenterIntegrals, species: Iterable[int]) -> float:

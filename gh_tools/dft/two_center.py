@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from ase.units import Bohr
@@ -90,11 +91,24 @@ class TwoCenterIntegrals:
 
     def _evaluate(self, table, za, zb, vector, reach):
         expansion = table.tsoe_II[self._index[za], self._index[zb]]
-        result = np.zeros((len(vector), *expansion.shape))
-        for start in range(0, len(vector), _CHUNK):
-            part = slice(start, start + _CHUNK)
-            _evaluate_chunk(expansion, vector[part] / Bohr, reach / Bohr, result[part])
-        return result
+        return evaluate_expansions(expansion, vector, reach)
+
+
+def evaluate_expansions(
+    expansion: Any, vector: Float[np.ndarray, "pairs 3"], reach: float
+) -> Float[np.ndarray, "pairs rows columns"]:
+    """Return two-centre integrals of all shells of two species, in atomic units.
+
+    Args:
+        expansion: GPAW's splines of each pair of shells.
+        vector: from the first atom to the second, Å.
+        reach: distance beyond which they vanish, Å.
+    """
+    result = np.zeros((len(vector), *expansion.shape))
+    for start in range(0, len(vector), _CHUNK):
+        part = slice(start, start + _CHUNK)
+        _evaluate_chunk(expansion, vector[part] / Bohr, reach / Bohr, result[part])
+    return result
 
 
 def _evaluate_chunk(expansion, vector, reach, out) -> None:
@@ -114,14 +128,14 @@ def _evaluate_chunk(expansion, vector, reach, out) -> None:
                 radial[~inside | (np.abs(radial) < _NEGLIGIBLE)] = 0.0
                 degree = spline.l
                 components = harmonics[:, degree**2 : (degree + 1) ** 2] * radial[:, None]
-                block += components @ _gaunt(pair.la, pair.lb, degree)
+                block += components @ gaunt_matrix(pair.la, pair.lb, degree)
             out[:, row : row + rows, column : column + columns] = block.reshape(-1, rows, columns)
             column += columns
         row += rows
 
 
 @lru_cache(maxsize=256)
-def _gaunt(la: int, lb: int, degree: int) -> Float[np.ndarray, "m ab"]:
+def gaunt_matrix(la: int, lb: int, degree: int) -> Float[np.ndarray, "m ab"]:
     """∫ Y_a Y_b Y_m as a matrix from the harmonics of ``degree`` to the products of shells a and b."""
     from gpaw.gaunt import gaunt
 

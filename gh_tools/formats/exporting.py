@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from gh_tools.console import progress
+from gh_tools.dft.spin_orbit import with_spin_orbit
 from gh_tools.errors import CannotCreateError, DataError, UsageError
 from gh_tools.formats import npz
 from gh_tools.formats.format import Format
@@ -51,6 +52,7 @@ def export_matrices(
     path: Path,
     *,
     kpoints: Sequence[Sequence[float]] = (),
+    soc: bool = False,
     overwrite: bool = False,
 ) -> list[str]:
     """Write H and S of all structures of a store.
@@ -61,6 +63,7 @@ def export_matrices(
         path: a folder for one structure, in which each of several has a folder or a file of its own; a file for
             one structure where the format is a file.
         kpoints: of the format npz: write H(k) of these instead of H(R).
+        soc: add spin–orbit coupling from the PAW setups of the basis.
         overwrite: replace what an earlier export wrote.
 
     Returns:
@@ -69,7 +72,7 @@ def export_matrices(
     Raises:
         CannotCreateError: something else is at ``path``.
         DataError: a structure cannot be written in this format.
-        UsageError: the format cannot be written, or has no k-points.
+        UsageError: the format cannot be written, or has no k-points or no spinors that are asked for.
     """
     write: Callable[[Path, Hamiltonian], None] | None = form.write
     if write is None:
@@ -78,6 +81,10 @@ def export_matrices(
         if form.name != "npz":
             raise UsageError(f"--kpoint: {form.title} holds H(R); k-points go with --to npz")
         write = partial(npz.write_at, kpoints=kpoints)
+    if soc and not form.spinors:
+        raise UsageError(
+            f"--soc: {form.title} is not written with spinors; expected --to deeph or --to wannier90"
+        )
     reader = HamiltonianReader(store, spinors=form.spinors)
     names = reader.names
     check_export(path, overwrite)
@@ -85,7 +92,8 @@ def export_matrices(
     def write_one(target: Path, index: int) -> None:
         try:
             assert write is not None  # refused above
-            write(target, reader.read(index))
+            hamiltonian = reader.read(index)
+            write(target, with_spin_orbit(hamiltonian) if soc else hamiltonian)
         except DataError as error:
             raise DataError(f"{store.path}: {names[index]}: {error}") from None
 

@@ -206,4 +206,4 @@ def _distribute(found: _Elements, row, column, vector, value, file: Path):
     return unique[:, 3], unique[:, 4], unique[:, :3], summed
 
 
-FORMAT = Format("wannier90", "wannier90", _find, _read, write)
+FORMAT = Format("wannier90", "wannier90", _find, _read, write, spinors=True)

@@ -29,6 +29,7 @@ CONFIGURATIONS = {
     "gh-dos": "gh_tools.spectra.config:DosConfig",
     "gh-bands": "gh_tools.spectra.config:ProjectedConfig",
     "gh-ldos": "gh_tools.spectra.config:SamplingConfig",
+    "gh-optics": "gh_tools.spectra.optics.config:OpticsConfig",
 }
 EXIT_CODES = (
     ("0", "done"),

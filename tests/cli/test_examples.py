@@ -24,7 +24,7 @@ REDUCED = {
     "--plot posterior.png": "--plot posterior.png --chains 2 --draws 200 --tune 200",
 }
 # In the order in which one makes what the next reads.
-ORDER = "tools build label info fit-scaleshift train infer overlap eval select dos bands ldos transport bayes export import".split()
+ORDER = "tools build label info fit-scaleshift train infer overlap eval select dos bands ldos optics transport bayes export import".split()
 
 
 def reduced(line):

@@ -46,6 +46,7 @@ REDUCED = (
     (r"--kpts 6 6 1", "--kpts 2 2 1"),
     (r"--unfold ", "--points 9 --unfold "),
     (r"--kpts 1 12 1", "--kpts 1 2 1 --points 5"),
+    (r"--kpts 12 12 1", "--kpts 2 2 1"),
     (r"--unfold (auto|4,4,1)", "--unfold 1,1,1"),
     (r"\$SLURM_ARRAY_TASK_ID/\d+", "TASK/2"),
     (r"Te=16", "C=4"),

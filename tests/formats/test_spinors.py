@@ -152,7 +152,7 @@ def test_commands(call, tmp_path):  # noqa: F811
     assert done.returncode == 0, done.stderr
     for command in (
         "gh-fit-scaleshift x.hamiltonians.zarr",
-        "gh-export x.hamiltonians.zarr --to wannier90 -o w",
+        "gh-export x.hamiltonians.zarr --to sisl -o w.nc",
     ):
         done = call(command, tmp_path)
         assert done.returncode == 65 and "--spin-independent" in done.stderr, done.stderr

@@ -101,7 +101,7 @@ _gh_tools() {
       esac
       ;;
     gh-export)
-      options="-t --to -o --output --kpoint --overwrite --dry-run --json -q --quiet -v --verbose --debug --version -h --help"
+      options="-t --to -o --output --kpoint --soc --overwrite --dry-run --json -q --quiet -v --verbose --debug --version -h --help"
       words=""
       ;;
     gh-overlap)
@@ -153,6 +153,17 @@ _gh_tools() {
         =soc) words="true false" ;;
       esac
       ;;
+    gh-optics)
+      options="--structure --window --width --kpts --soc --scissors -o --output -c --config --set --print-config --overwrite --dry-run --json -q --quiet -v --verbose --debug --version -h --help"
+      words=""
+      keys="kpts kpoint_density fermi soc smearing window points width scissors positions"
+      case "$3" in
+        --set) words=$keys; keys="=" ;;
+        =fermi) words="count label" ;;
+        =soc) words="true false" ;;
+        =positions) words="auto basis atoms" ;;
+      esac
+      ;;
     gh-transport)
       options="--axis --left --right --structure --window --points --kpts -o --output --overwrite --dry-run --json -q --quiet -v --verbose --debug --version -h --help"
       words=""
@@ -185,4 +196,4 @@ _gh_tools() {
     compopt -o nospace 2> /dev/null
   fi
 }
-complete -o bashdefault -o default -F _gh_tools gh-tools gh-build gh-label gh-import gh-fit-scaleshift gh-train gh-infer gh-select gh-export gh-overlap gh-dos gh-bands gh-ldos gh-transport gh-bayes gh-eval gh-info
+complete -o bashdefault -o default -F _gh_tools gh-tools gh-build gh-label gh-import gh-fit-scaleshift gh-train gh-infer gh-select gh-export gh-overlap gh-dos gh-bands gh-ldos gh-optics gh-transport gh-bayes gh-eval gh-info

@@ -1,0 +1,1 @@
+"""Optical spectra in the picture of independent particles."""
