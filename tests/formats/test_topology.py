@@ -38,7 +38,7 @@ def honeycomb(mass, second, onsite=0.0, rashba=0.0, overlap=0.1):
     found = stored_pairs(atoms, {(5, 5): 2.6, (7, 7): 2.6, (5, 7): 1.6})
     unit = np.eye(2)
     blocks = {}
-    for pair, (i, j, shift, vector) in found.items():
+    for pair, (i, j, cell_offset, vector) in found.items():
         if pair == (5, 7):
             direction = vector / np.linalg.norm(vector, axis=1)[:, None]
             h = -unit + 1j * rashba * (
@@ -46,12 +46,12 @@ def honeycomb(mass, second, onsite=0.0, rashba=0.0, overlap=0.1):
             )
             s = np.full((len(i), 2, 2), overlap * unit)
         else:
-            # ν is the sign of the turn about the hexagon: by the angle of the second neighbour's vector.
+            # ν alternates among the six second neighbours, and is opposite on the other sublattice.
             angle = np.arctan2(vector[:, 1], vector[:, 0])
             sign = np.sign(np.cos(3 * angle)) * (1 if pair == (5, 5) else -1)
             h = 1j * sign[:, None, None] * second
             s = np.zeros((len(i), 2, 2))
-        blocks[pair] = PairBlocks(i, j, shift, h.astype(complex), s)
+        blocks[pair] = PairBlocks(i, j, cell_offset, h.astype(complex), s)
     sites = {
         z: OnsiteBlocks(
             np.array([n]), (sign * mass * unit + onsite)[None].astype(complex), unit[None]

@@ -17,7 +17,7 @@ from gh_tools.spectra.optics.config import OpticsConfig
 from gh_tools.spectra.optics.report import write_optics
 from gh_tools.spectra.optics.spectrum import E2, HBAR2_M, optical_spectrum
 from gh_tools.spectra.optics.velocity import Velocity
-from gh_tools.spectra.transport import repeated_along
+from gh_tools.spectra.repeat import repeated_along
 from gh_tools.store.hamiltonians import HamiltonianReader
 
 BOHR = 0.529177210903

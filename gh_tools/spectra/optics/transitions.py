@@ -88,12 +88,12 @@ class Transitions:
             for row, (a, b) in enumerate(ANTISYMMETRIC):
                 product = (position[a] * position[b].conj()).imag
                 self._put(self.antisymmetric[row], bins, part * product)
-        spread = (
+        at_fermi = (
             weight * expit((energies - fermi) / metal_kT) * expit((fermi - energies) / metal_kT)
         )
         slopes = np.diagonal(states.velocity, axis1=1, axis2=2).real
         for row, (a, b) in enumerate(SYMMETRIC):
-            self.intraband[row] += float(np.sum(spread * slopes[a] * slopes[b])) / metal_kT
+            self.intraband[row] += float(np.sum(at_fermi * slopes[a] * slopes[b])) / metal_kT
 
     def _put(self, row: Float[np.ndarray, " bins"], bins: Int[np.ndarray, " n"], values) -> None:
         row += np.bincount(bins, weights=values, minlength=len(row))
