@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from gh_tools.spectra.bands import BandStructure
     from gh_tools.spectra.optics.spectrum import OpticalSpectrum
 
+KPoint = Sequence[float] | Shaped[np.ndarray, "3"]
+
 
 class Matrices:
     """H(R) and S(R) of one structure, and what follows from them.
@@ -37,7 +39,7 @@ class Matrices:
         return self.blocks.n_orbitals
 
     def H(
-        self, k: Sequence[float] = (0, 0, 0), spin: int = 0, sparse: bool = False
+        self, k: KPoint = (0, 0, 0), spin: int = 0, sparse: bool = False
     ) -> Shaped[np.ndarray, "orbitals orbitals"] | scipy.sparse.csr_array:
         """Return the Hamiltonian matrix at a k-point, in eV.
 
@@ -55,7 +57,7 @@ class Matrices:
         )
 
     def S(
-        self, k: Sequence[float] = (0, 0, 0), sparse: bool = False
+        self, k: KPoint = (0, 0, 0), sparse: bool = False
     ) -> Shaped[np.ndarray, "orbitals orbitals"] | scipy.sparse.csr_array:
         """Return the overlap at a k-point, a Bloch sum as that of `H`."""
         from gh_tools.orbitals.bloch import bloch_matrix
@@ -92,7 +94,7 @@ class Matrices:
         return optical_spectrum(self.blocks, OpticsConfig(**settings))
 
     def eigenvalues(
-        self, kpoints: Sequence[Sequence[float]] = ((0, 0, 0),)
+        self, kpoints: Sequence[KPoint] | Shaped[np.ndarray, "kpoints 3"] = ((0, 0, 0),)
     ) -> Float[np.ndarray, "spins kpoints bands"]:
         """Return all solutions ε of H(k) c = ε S(k) c, in eV, ascending.
 
