@@ -64,12 +64,17 @@ def main(
         tuple[int, int, int],
         typer.Option("--kpts", help="k-points across; that of the axis does not count."),
     ] = (1, 1, 1),
+    soc: Annotated[
+        bool,
+        typer.Option("--soc", help="Add spin-orbit coupling, from the PAW setups of the basis."),
+    ] = False,
     output: Annotated[
         Path | None,
         typer.Option(
             "--output",
             "-o",
-            help="Picture (.png, .pdf, .svg) or numbers (.json, .csv); by default a .png named after the input.",
+            help="Picture (.png, .pdf, .svg) or numbers (.json, .csv); .npz for H and S of device and leads, without T(E). By "
+            "default a .png named after the input.",
         ),
     ] = None,
     overwrite: OverwriteOption = False,
@@ -103,20 +108,35 @@ def main(
     from gh_tools.spectra.transport_report import write_transmission
     from gh_tools.store.hamiltonians import HamiltonianReader
 
-    reader = HamiltonianReader(paths[0])
+    reader = HamiltonianReader(paths[0], spinors=True)
     index = index_of(reader.names, structure, reader.store.path)
-    leads = [HamiltonianReader(path) for path in (left, right or left) if path is not None]
+    leads = [
+        HamiltonianReader(path, spinors=True) for path in (left, right or left) if path is not None
+    ]
     number = list(Axis).index(axis)
-    claim_files([target], overwrite=overwrite, data=(".json", ".csv"))
+    claim_files([target], overwrite=overwrite, data=(".json", ".csv", ".npz"))
     if dry_run:
         log.info("would write the transmission of %s to %s", reader.names[index], target)
         return
-    device = reader.read(index)
+    device, *ends = reader.read(index), *(lead.read(0) for lead in leads)
+    if soc:
+        from gh_tools.dft.spin_orbit import with_spin_orbit
+
+        device, *ends = (with_spin_orbit(one) for one in (device, *ends))
     energy = np.linspace(*window, points)
     kpoints = kpoints_across(device, number, kpts)
-    if leads:
-        first, second = (lead.read(0) for lead in leads)
-        found = transmission(device, first, second, number, energy, kpoints)
+    if target.suffix.lower() == ".npz":
+        from gh_tools.spectra.device_blocks import write_blocks
+
+        if not ends:
+            raise UsageError(
+                ".npz holds the blocks of a device and its leads: give them with --left and --right"
+            )
+        blocks = write_blocks(target, device, *ends, number, kpoints)
+        emit(target, as_json, structure=reader.names[index], **blocks)
+        return
+    if ends:
+        found = transmission(device, *ends, number, energy, kpoints)
     elif not device.atoms.pbc[number]:
         raise DataError(
             f"{paths[0]}: {reader.names[index]} does not repeat along {axis.value}: give its leads with --left and --right"

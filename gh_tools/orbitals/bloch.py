@@ -132,6 +132,31 @@ class BlochSum:
         return halves + halves.conj().transpose(0, 2, 1)
 
 
+def elements(
+    hamiltonian: Hamiltonian, field: Field = "hamiltonian", spin: int = 0
+) -> tuple[
+    Int[np.ndarray, " entries"],
+    Int[np.ndarray, " entries"],
+    Inexact[np.ndarray, " entries"],
+    Int[np.ndarray, "entries 3"],
+]:
+    """Return row, column, value and R of all elements of M(R), in both directions; those that are listed twice add up.
+
+    Args:
+        hamiltonian: the blocks.
+        field: which matrix.
+        spin: which spin channel, for fields with a spin axis.
+    """
+    row, column, value, cell, cells = _half(hamiltonian, field, spin)
+    place = cells[cell]
+    return (
+        np.concatenate([row, column]),
+        np.concatenate([column, row]),
+        np.concatenate([value, value.conj()]),
+        np.concatenate([place, -place]),
+    )
+
+
 def _half(
     hamiltonian: Hamiltonian, field: Field, spin: int
 ) -> tuple[

@@ -8,8 +8,7 @@ import numpy as np
 import scipy.sparse
 from jaxtyping import Complex, Float, Int
 
-from gh_tools.errors import DataError
-from gh_tools.formats.outgoing import cell_matrices, target
+from gh_tools.orbitals.bloch import elements
 from gh_tools.orbitals.blocks import Hamiltonian
 
 # Å. Atoms so near below the end of the cell are those of its beginning, wrapped by rounding.
@@ -39,17 +38,9 @@ class Layers:
             spin: which channel.
             first: atom with which the cell begins: those before it are taken from the next cell. By default the cell begins
                 where the structure's does.
-
-        Raises:
-            DataError: H is one of spinors.
         """
-        if hamiltonian.spinor:
-            raise DataError(
-                "transport is computed without spin-orbit coupling, and H is one of spinors"
-            )
         self.hamiltonian, self.axis = hamiltonian, axis
         atoms = hamiltonian.atoms
-        aim = target(hamiltonian, "gh-tools")
         cell = atoms.cell.complete().array
         along = np.linalg.inv(cell)[:, axis]
         height = 1 / np.linalg.norm(along)
@@ -64,15 +55,10 @@ class Layers:
         self._elements = []
         self.reach = 0
         for field in _FIELDS:
-            cells, matrices = cell_matrices(hamiltonian, aim, field, spin)
-            parts = []
-            for place, matrix in zip(cells, matrices, strict=True):
-                coo = matrix.tocoo()
-                step = place[axis] - of[coo.col] + of[coo.row]
-                parts.append((coo.row, coo.col, coo.data, step, np.tile(place, (coo.nnz, 1))))
-            columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
+            row, column, value, place = elements(hamiltonian, field, spin)
+            columns = [row, column, value, place[:, axis] - of[column] + of[row], place]
             self._elements.append(columns)
-            self.reach = max(self.reach, int(np.abs(columns[3]).max(initial=0)))
+            self.reach = max(self.reach, int(np.abs(columns[3][value != 0]).max(initial=0)))
 
     @property
     def n_orbitals(self) -> int:

@@ -56,7 +56,7 @@ def repeated_along(hamiltonian: Hamiltonian, axis: int, count: int) -> Hamiltoni
         i, j = np.where(exchanged, j, i), np.where(exchanged, i, j)
         cell_offset = np.where(exchanged[:, None], -cell_offset, cell_offset)
         h, s = (
-            None if m is None else np.where(exchanged[:, None, None], m.swapaxes(-1, -2), m)
+            None if m is None else np.where(exchanged[:, None, None], m.swapaxes(-1, -2).conj(), m)
             for m in (h, s)
         )
         pairs[pair] = PairBlocks(i, j, cell_offset, h, s)

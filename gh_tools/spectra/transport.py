@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import scipy.linalg
 import scipy.sparse
+import scipy.sparse.linalg
 from jaxtyping import Float
 
 from gh_tools.console import progress
@@ -26,6 +27,9 @@ from gh_tools.spectra.layers import Layers
 from gh_tools.spectra.repeat import repeated_along
 from gh_tools.spectra.self_energy import BROADENING, SelfEnergy
 
+# Orbitals of a device up to which dense matrices are faster than sparse ones.
+_DENSE = 1000
+
 
 @dataclass(frozen=True)
 class Transmission:
@@ -33,10 +37,11 @@ class Transmission:
 
     Attributes:
         energy: from the Fermi level of the left lead, eV.
-        transmission: of each spin channel, the mean over k-points across; each counts one spin.
+        transmission: of each spin channel, the mean over k-points across; each counts one spin, of spinors both.
         kpoints: across, with weights.
         fermi_level: of the left lead in the device, eV.
         contacts: the leads, left and right, of the first spin channel.
+        spinor: whether states are spinors.
     """
 
     energy: Float[np.ndarray, " points"]
@@ -44,11 +49,12 @@ class Transmission:
     kpoints: KPoints
     fermi_level: float
     contacts: tuple[Contact, Contact]
+    spinor: bool = False
 
     @property
     def conductance(self) -> Float[np.ndarray, " points"]:
         """Conductance in units of 2e²/h: the mean over both spins."""
-        return self.transmission.mean(axis=0)
+        return self.transmission.mean(axis=0) / (2 if self.spinor else 1)
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as lists and numbers."""
@@ -89,6 +95,8 @@ def transmission(
         MissingExtraError: sisl is not installed.
     """
     extra("sisl")
+    if not device.spinor == left.spinor == right.spinor:
+        raise DataError("expected spinors in the device and in both leads, or in none of them")
     if not device.n_spins == left.n_spins == right.n_spins:
         raise DataError(
             f"the device has {device.n_spins} spin channels and the leads {left.n_spins} and {right.n_spins}: expected equal "
@@ -113,7 +121,7 @@ def transmission(
                     values[spin, index] += weight * solver.transmission(e + fermi)
                     shown.advance()
     assert first is not None  # there is a spin
-    return Transmission(energy, values, kpoints, first[0].fermi_level, first)
+    return Transmission(energy, values, kpoints, first[0].fermi_level, first, device.spinor)
 
 
 def ballistic(
@@ -161,22 +169,28 @@ class _Junction:
         ]
 
     def transmission(self, energy: float) -> float:
-        matrix = (complex(energy, BROADENING) * self._s - self._h).toarray()
+        matrix = complex(energy, BROADENING) * self._s - self._h
         broadenings = []
         for contact, phase, of in zip(self._contacts, self._phases, self._selves, strict=True):
             sigma = phase.conj()[:, None] * of.at(energy) * phase
-            matrix[np.ix_(contact.orbitals, contact.orbitals)] -= sigma
+            row, column = np.broadcast_arrays(contact.orbitals[:, None], contact.orbitals)
+            matrix = matrix - scipy.sparse.coo_array(
+                (sigma.ravel(), (row.ravel(), column.ravel())), matrix.shape
+            )
             broadenings.append(1j * (sigma - sigma.conj().T))
         left, right = (contact.orbitals for contact in self._contacts)
-        unit = np.zeros((len(matrix), len(right)), dtype=complex)
+        unit = np.zeros((matrix.shape[0], len(right)), dtype=complex)
         unit[right, np.arange(len(right))] = 1.0
-        green = scipy.linalg.solve(matrix, unit, overwrite_a=True, overwrite_b=True)[left]
+        if len(unit) > _DENSE:
+            green = scipy.sparse.linalg.splu(matrix.tocsc()).solve(unit)[left]
+        else:
+            green = scipy.linalg.solve(matrix.toarray(), unit, overwrite_a=True)[left]
         product_ = broadenings[0] @ green @ broadenings[1]
         return float(np.sum(product_ * green.conj()).real)
 
 
 def kpoints_across(hamiltonian: Hamiltonian, axis: int, counts: tuple[int, int, int]) -> KPoints:
-    """Return a Γ-centred grid of the directions across the axis, half of it by time reversal.
+    """Return a Γ-centred grid of the directions across the axis, half of it by time reversal; of spinors, whose run may have been magnetic, all.
 
     Args:
         hamiltonian: of the structure, whose periodic directions count.
@@ -187,4 +201,4 @@ def kpoints_across(hamiltonian: Hamiltonian, axis: int, counts: tuple[int, int, 
         count if periodic and n != axis else 1
         for n, (count, periodic) in enumerate(zip(counts, hamiltonian.atoms.pbc, strict=True))
     ]
-    return monkhorst_pack(grid)
+    return monkhorst_pack(grid, time_reversal=not hamiltonian.spinor)

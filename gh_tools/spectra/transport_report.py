@@ -77,7 +77,7 @@ def _draw(path: Path, found: Transmission, name: str) -> None:
         axes.set(
             xlim=(found.energy[0], found.energy[-1]),
             xlabel="$E - E_\\mathrm{F}$ (eV)",
-            ylabel="transmission of one spin",
+            ylabel="transmission of both spins" if found.spinor else "transmission of one spin",
             title=shortened(name, 60),
         )
         axes.set_ylim(bottom=0)

@@ -6,12 +6,14 @@ import ase
 import numpy as np
 import pytest
 import scipy.linalg
+import scipy.sparse
 from ase.build import graphene_nanoribbon
 from numpy.testing import assert_allclose
 
 from gh_tools.errors import DataError
 from gh_tools.orbitals.bloch import bloch_matrix
 from gh_tools.orbitals.blocks import OnsiteBlocks
+from gh_tools.spectra.device_blocks import LeadBlocks, write_blocks
 from gh_tools.spectra.kpoints import KPoints
 from gh_tools.spectra.repeat import repeated_along
 from gh_tools.spectra.transport import ballistic, kpoints_across, transmission
@@ -153,3 +155,98 @@ def test_leads_that_do_not_fit_are_refused(chain):
     square.atoms.pbc = [True, True, False]
     with pytest.raises(DataError, match="repeat it to the device's width"):
         transmission(square, wide, wide, 0, energy, GAMMA)
+
+
+def doubled(hamiltonian, angle=0.0):
+    """Return spinors without a coupling, the second of each pair's rotated by an angle about y."""
+    c, s = np.cos(angle / 2), np.sin(angle / 2)
+    rotation = np.array([[c, -s], [s, c]])
+
+    def double(one, matrix):
+        return replace(
+            one,
+            hamiltonian=np.kron(matrix, one.hamiltonian).astype(complex),
+            overlap=np.kron(np.eye(2), one.overlap),
+        )
+
+    return replace(
+        hamiltonian,
+        onsite={z: double(one, np.eye(2)) for z, one in hamiltonian.onsite.items()},
+        pairs={pair: double(one, rotation) for pair, one in hamiltonian.pairs.items()},
+        spinor=True,
+    )
+
+
+def test_spinors_count_both_spins(chain):
+    """A hopping that rotates the spin alike everywhere changes the spin's axis along the chain, and no transmission."""
+    lead = chain(1, hopping=-1.5)
+    device = with_onsite(chain(7, hopping=-1.5), [0, 0, 0, 1.2, 0, 0, 0])
+    energy = np.linspace(-3.3, 3.4, 6)
+    paired = transmission(device, lead, lead, 0, energy, GAMMA)
+    for angle in (0.0, 0.7):
+        device2, lead2 = doubled(device, angle), doubled(lead, angle)
+        found = transmission(device2, lead2, lead2, 0, energy, GAMMA)
+        assert_allclose(found.transmission[0], 2 * paired.transmission[0], atol=5e-5)
+        assert_allclose(found.conductance, paired.conductance, atol=5e-5)
+    with pytest.raises(DataError, match="expected spinors in the device and in both leads"):
+        transmission(device2, lead, lead, 0, energy, GAMMA)
+    assert len(kpoints_across(doubled(chain(1)), 1, (4, 1, 1))) == 4
+
+
+def test_a_large_device_is_solved_by_sparse_matrices(chain):
+    """Two barriers far apart: T = |t₁ t₂ / (1 - r₁ r₂ exp(2ikd))|² of the amplitudes of each."""
+    n, barrier, first, second = 1200, 0.8, 100, 1100
+    onsite = np.zeros(n)
+    onsite[[first, second]] = barrier
+    energy = np.array([-1.31, -0.4, 0.2, 1.1])
+    found = transmission(with_onsite(chain(n), onsite), chain(1), chain(1), 0, energy, GAMMA)
+    k = np.arccos(-energy / 2)
+    t = 1 / (1 + 1j * barrier / (2 * np.sin(k)))
+    expected = np.abs(t**2 / (1 - (t - 1) ** 2 * np.exp(2j * k * (second - first)))) ** 2
+    # 1e-6 eV of broadening over 1000 cells and back.
+    assert_allclose(found.conductance, expected, atol=3e-3)
+
+
+def test_blocks_are_enough_for_another_program(tight_binding, graphene, tmp_path):
+    """Of a barrier in a ribbon with overlap: T(E) from the file, with leads that are many cells in the place of self-energies."""
+    lead = graphene((1, 2, 1), overlap=0.1)
+    device = repeated_along(lead, 0, 6)
+    device.onsite[5].hamiltonian[5] += 1.0
+    kpoints = kpoints_across(device, 0, (1, 3, 1))
+    energy = np.array([0.9, 1.7])
+    expected = transmission(device, lead, lead, 0, energy, kpoints)
+    write_blocks(tmp_path / "x.npz", device, lead, lead, 0, kpoints)
+    blocks = np.load(tmp_path / "x.npz")
+    assert float(blocks["fermi_level"]) == pytest.approx(expected.fermi_level)
+    total = np.zeros(len(energy))
+    for index, weight in enumerate(blocks["weight"]):
+        h, s = (
+            scipy.sparse.csr_array(
+                tuple(blocks[f"0/{index}/{name}.{part}"] for part in ("data", "indices", "indptr"))
+            ).toarray()
+            for name in "hs"
+        )
+        for place, e in enumerate(energy + expected.fermi_level):
+            z = e + 1e-6j
+            matrix, gammas, ends = z * s - h, [], []
+            for side in ("left", "right"):
+                of = {name: blocks[f"0/{index}/{side}/{name}"] for name in LeadBlocks._fields}
+                out = z * of["s_next"] - of["h_next"]
+                back = z * of["s_next"].conj().T - of["h_next"].conj().T
+                there, here = (back, out) if side == "left" else (out, back)
+                # Decimation: each step doubles the length of the lead.
+                bulk = surface = z * of["s"] - of["h"]
+                alpha, beta = there, here
+                for _ in range(40):
+                    inverse = np.linalg.inv(bulk)
+                    surface = surface - alpha @ inverse @ beta
+                    bulk = bulk - alpha @ inverse @ beta - beta @ inverse @ alpha
+                    alpha, beta = alpha @ inverse @ alpha, beta @ inverse @ beta
+                sigma = there @ np.linalg.solve(surface, here)
+                matrix[np.ix_(of["orbitals"], of["orbitals"])] -= sigma
+                gammas.append(1j * (sigma - sigma.conj().T))
+                ends.append(of["orbitals"])
+            green = np.linalg.inv(matrix)[np.ix_(*ends)]
+            total[place] += weight * np.trace(gammas[0] @ green @ gammas[1] @ green.conj().T).real
+    assert_allclose(total, expected.transmission[0], atol=1e-4)
+    assert total.min() > 0.05

@@ -165,7 +165,7 @@ _gh_tools() {
       esac
       ;;
     gh-transport)
-      options="--axis --left --right --structure --window --points --kpts -o --output --overwrite --dry-run --json -q --quiet -v --verbose --debug --version -h --help"
+      options="--axis --left --right --structure --window --points --kpts --soc -o --output --overwrite --dry-run --json -q --quiet -v --verbose --debug --version -h --help"
       words=""
       case "$3" in
         --axis) words="a b c" ;;
