@@ -6,17 +6,20 @@ hfo2; the oxide is packed to the layer's cell.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from ase import Atoms
 from pydantic import Field, PositiveFloat, PositiveInt
 
+from gh_tools.errors import DataError
 from gh_tools.orbitals.geometry import periodic_area
-from gh_tools.structures.modify import Poisson, replace_atoms
+from gh_tools.structures.modify import Amount, Poisson, replace_atoms
 from gh_tools.structures.packing import draw_density, pack, volume
 from gh_tools.structures.recipe import BuiltStructure, Quantity, Recipe
 from gh_tools.structures.recipes import hfo2, wse2
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 class InterfaceConfig(wse2.WSe2Config, hfo2.HfO2Config):
@@ -32,8 +35,9 @@ class InterfaceConfig(wse2.WSe2Config, hfo2.HfO2Config):
     """Number of HfO2 molecules, before doping. The default makes an oxide of 12 Å."""
     density: tuple[PositiveFloat, PositiveFloat] = (6.0, 8.0)
     """Limits of the random, uniformly distributed mass density of the oxide, in g/cm³."""
-    nickel: float = Field(0.03, ge=0, le=1)
-    """Mean number of Hf that Ni replaces (Poisson distributed), over the number of Hf sites."""
+    nickel: Fraction | tuple[Fraction, Fraction] = 0.03
+    """Mean number of Hf that Ni replaces (Poisson distributed), over the number of Hf sites; or limits of that part, within which
+    all numbers are as likely."""
     distance: PositiveFloat = 2.3
     """Vertical distance between the outermost atoms of layer and oxide, in Å."""
     vacuum: PositiveFloat | None = None  # type: ignore[assignment]  # layers always have some
@@ -60,8 +64,27 @@ def oxide(
     box = np.array([*np.diag(layer.cell.array)[:2], height])
     radii = {symbol: config.radius(symbol) for symbol in ("Hf", "O")}
     atoms = pack(molecule, config.molecules, box, radii, rng, slab=True)
-    mean = Poisson(poisson=config.nickel * config.molecules)
-    return atoms, replace_atoms(atoms, "Hf", "Ni", mean, rng)
+    amount: Amount
+    if isinstance(config.nickel, tuple):
+        amount = draw_within(config.nickel, config.molecules, rng)
+    else:
+        amount = Poisson(poisson=config.nickel * config.molecules)
+    return atoms, replace_atoms(atoms, "Hf", "Ni", amount, rng)
+
+
+def draw_within(limits: tuple[float, float], sites: int, rng: np.random.Generator) -> int:
+    """Return a number of sites whose part of all lies within limits, each as likely.
+
+    Raises:
+        DataError: no whole number of the sites is such a part.
+    """
+    least, most = int(np.ceil(limits[0] * sites - 1e-9)), int(np.floor(limits[1] * sites + 1e-9))
+    if least > most:
+        raise DataError(
+            f"nickel: of {sites} Hf sites no whole number is a part from {limits[0]:g} to {limits[1]:g}; take more molecules, or "
+            "wider limits"
+        )
+    return int(rng.integers(least, most + 1))
 
 
 def stack(below: Atoms, above: Atoms, distance: float, vacuum: float | None) -> Atoms:
