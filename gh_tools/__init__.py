@@ -1,14 +1,14 @@
 """Machine-learned LCAO Hamiltonians as a toolkit of Unix commands, and from Python.
 
-``gh_tools.open`` opens any store, ``gh_tools.Model`` predicts, ``gh_tools.label`` runs DFT, and
-``gh_tools.convergence`` tells how exact it is.
+``gh_tools.open`` opens any store, ``gh_tools.Model`` predicts, ``gh_tools.label`` runs DFT,
+``gh_tools.convergence`` tells how exact it is, and ``gh_tools.models`` names the models that come with it.
 """
 
 from typing import Any
 
 from gh_tools.version import __version__ as __version__
 
-__all__ = ["Model", "convergence", "label", "open"]
+__all__ = ["Model", "convergence", "label", "models", "open"]
 
 
 def __getattr__(name: str) -> Any:

@@ -12,7 +12,7 @@ import shutil
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from gh_tools.console import log
@@ -72,6 +72,29 @@ def cache_folder() -> Path:
             temporary,
         )
         return Path(temporary)
+    return folder
+
+
+def keep_in_cache(name: str, fill: Callable[[Path], None]) -> Path:
+    """Return a folder of the cache, which appears whole when it is not there yet.
+
+    Args:
+        name: of the folder, with a hash of all that decides on its content.
+        fill: writes the content into a folder.
+    """
+    folder = cache_folder() / name
+    if folder.exists():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".new-") as made:
+        new = Path(made) / "new"
+        new.mkdir()
+        fill(new)
+        try:
+            new.rename(folder)
+        except OSError:
+            if not folder.exists():  # else another run was faster
+                raise
     return folder
 
 

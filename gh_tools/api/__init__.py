@@ -19,6 +19,9 @@ from gh_tools.api.compute import label as label
 from gh_tools.api.convergence import convergence as convergence
 from gh_tools.api.stores import HamiltonianSet, Opened, SpectraSet, StructureSet
 from gh_tools.store.read import open_store
+from gh_tools.trained_model import shipped
+
+models = shipped.names
 
 _KINDS: dict[str, type[Opened]] = {
     "structures": StructureSet,

@@ -12,8 +12,9 @@ import numpy as np
 from gh_tools.api.matrices import Matrices
 from gh_tools.api.stores import Opened
 from gh_tools.errors import DataError
-from gh_tools.store.read import Store, open_store
+from gh_tools.store.read import Store
 from gh_tools.store.structures import CHARGE, Structures
+from gh_tools.trained_model.shipped import open_model
 
 if TYPE_CHECKING:
     from gh_tools.trained_model.domain import Domain
@@ -23,13 +24,13 @@ class Model(Opened):
     """A trained model. Called with atoms, it predicts H and computes S.
 
     Args:
-        model: the store, or its path.
+        model: the store, its path, or the name of a model that comes with gh-tools, such as "wse2"; see `gh_tools.models`.
         error_bars: whether to predict uncertainties, too; by default those of an ensemble of whole networks alone.
     """
 
     def __init__(self, model: Store | Path | str, error_bars: bool | None = None):
         self._error_bars = error_bars
-        super().__init__(model if isinstance(model, Store) else open_store(model, "model"))
+        super().__init__(model if isinstance(model, Store) else open_model(model))
 
     def __repr__(self) -> str:
         from gh_tools.training.model_summary import render_model, summarize_model
@@ -87,8 +88,8 @@ class Model(Opened):
         overlap = overlap_source(basis, atoms.numbers)
         blocks = predict_structure(self._predictor, atoms, charge, overlap)
         if self.domain is not None and (scores := blocks.out_of_domain) is not None:
-            told = departures_in_environment(blocks.atoms, scores)
-            warn_of({_single(atoms).names[0]: list(told)})
+            if told := list(departures_in_environment(blocks.atoms, scores)):
+                warn_of({_single(atoms).names[0]: told})
         return Matrices(blocks, str(atoms.info.get("name", "")))
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -30,7 +32,7 @@ def main(
             "-t",
             metavar="FORMAT",
             help="abacus, deeph, deeph-legacy, deeptb, npz, sisl or wannier90 for H and S; csv, json or extxyz for "
-            "columns, structures and spectra.",
+            "columns, structures and spectra; zip for a model.",
             show_default=False,
         ),
     ] = None,
@@ -39,7 +41,7 @@ def main(
         typer.Option(
             "--output",
             "-o",
-            help="Folder to write; a file for sisl (.nc), csv, json and extxyz.",
+            help="Folder to write; a file for sisl (.nc), csv, json, extxyz and zip.",
             show_default=False,
         ),
     ] = None,
@@ -58,6 +60,33 @@ def main(
             help="Add spin-orbit coupling, from the PAW setups of the basis; with deeph and wannier90.",
         ),
     ] = False,
+    about: Annotated[
+        Path | None,
+        typer.Option(
+            "--about",
+            metavar="FILE.toml",
+            help="With zip: words of the model's card: title, structures (how they were made), licence and citation.",
+            show_default=False,
+        ),
+    ] = None,
+    errors: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--errors",
+            metavar="FILE.json",
+            help="With zip: errors of the test set for the card, from gh-eval --json; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    larger: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--larger",
+            metavar="FILE.json",
+            help="With zip: the same of larger structures; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
     overwrite: OverwriteOption = False,
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
@@ -71,6 +100,9 @@ def main(
     that H is Löwdin-orthogonalised: its spectrum is that of H and S, its functions are others.
 
     Several structures go into a folder, each under its name.
+
+    A model becomes one small file with its card, NAME.zip, which others give to gh-infer --model: without what predictions do not
+    need, and with numbers of single precision.
     """
     from gh_tools.console import log
     from gh_tools.errors import UsageError
@@ -87,6 +119,12 @@ def main(
     source = paths[0]
     if form is None or output is None:
         raise UsageError("name a format with --to and what to write with --output")
+    if form == "zip":
+        _export_model(source, output, about, errors, larger, overwrite, dry_run)
+        emit(output, as_json)
+        return
+    if about or errors or larger:
+        raise UsageError("--about, --errors and --larger make a model's card, with --to zip alone")
     points = [_parse_kpoint(text) for text in kpoint or []]
     formats = None if form in TABLES else table.get(form)
     store = open_store(source, KINDS if formats is None else "hamiltonians")
@@ -107,6 +145,63 @@ def main(
     if form == "wannier90":
         log.info("%s: H is Löwdin-orthogonalised: the spectrum of H and S, other functions", output)
     emit(output, as_json, structures=names)
+
+
+def _export_model(
+    source: Path,
+    output: Path,
+    about: Path | None,
+    errors: Sequence[Path] | None,
+    larger: Sequence[Path] | None,
+    overwrite: bool,
+    dry_run: bool,
+) -> None:
+    """Write a model with its card as one file."""
+    from gh_tools.cli.configuration import load_config
+    from gh_tools.cli.results import describe_run
+    from gh_tools.console import log
+    from gh_tools.errors import UsageError
+    from gh_tools.outputs.claim import claim
+    from gh_tools.outputs.publish import check_file, sweep
+    from gh_tools.store.read import open_store
+    from gh_tools.trained_model.card import Words, make_card
+    from gh_tools.trained_model.packing import pack_model
+
+    if about is None or not errors:
+        raise UsageError(
+            "a model's card takes words with --about, and the errors of its test set with --errors"
+        )
+    if output.suffix != ".zip":
+        raise UsageError(
+            f"{output}: expected a name that ends in .zip, which the model is called by"
+        )
+    store = open_store(source, "model")
+    words = load_config(Words, about, None)
+    card = make_card(store, words, [*map(_read_errors, errors)], [*map(_read_errors, larger or ())])
+    held = claim(output)
+    check_file(output, overwrite)
+    if held.certain:
+        sweep(output)
+    if dry_run:
+        log.info("would write %s to %s as a packed model", source, output)
+        return
+    pack_model(store, output, card, describe_run(inputs=[store]), overwrite=overwrite)
+    log.info("%s: %.2f MB", output, output.stat().st_size / 1e6)
+
+
+def _read_errors(file: Path) -> dict[str, Any]:
+    from gh_tools.errors import DataError
+    from gh_tools.files import read_text
+
+    try:
+        found = json.loads(read_text(file, "file of errors", most=64))
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise DataError(
+            f"{file}: expected the object that gh-eval --json prints, found something else"
+        )
+    return {**found, "predicted": str(file)}
 
 
 def _parse_kpoint(text: str) -> tuple[float, float, float]:

@@ -50,7 +50,12 @@ def main(
     structures: Annotated[list[str] | None, input_argument("STRUCTURES")] = None,
     model: Annotated[
         Path | None,
-        typer.Option("--model", "-m", help="Trained model (required).", show_default=False),
+        typer.Option(
+            "--model",
+            "-m",
+            help="Trained model: a store, or the name of one that comes with gh-tools (required).",
+            show_default=False,
+        ),
     ] = None,
     part: Annotated[
         Part | None,
@@ -105,15 +110,20 @@ def main(
     A structure that fails does not stop the others: the store is written without it, the reason
     goes to standard error, and the exit code is 75. --resume tries it again.
 
-    Stores that hold structures among other things, such as labels, do as well. The result is a
+    Stores that hold structures among other things, such as labels, do as well, and so do files that gh-build reads, such as
+    my.cif, for which my.predicted.zarr is made. gh-info --models lists the models that come with gh-tools. The result is a
     store like that of gh-label, and without a Fermi level: gh-dos finds it.
     """
+    from gh_tools.cli.structure_files import named_like, stored
     from gh_tools.console import log
     from gh_tools.errors import TryAgainError, UsageError
+    from gh_tools.labels.periodicity import counts_from_vacuum
     from gh_tools.orbitals.basis import Basis
     from gh_tools.resources import memory_limit
     from gh_tools.store.read import open_store
     from gh_tools.store.structures import KINDS, read_structures
+    from gh_tools.trained_model.outside import read_domain
+    from gh_tools.trained_model.shipped import open_model
 
     structures, earlier = take_up("gh-infer", structures, output, resume)
     if earlier is not None:
@@ -122,13 +132,21 @@ def main(
         part = part or (Part(recorded) if recorded else None)
         error_bars = earlier.config.get("error_bars") if error_bars is None else error_bars
     if model is None:
-        raise UsageError("no model: name one with --model MODEL.zarr; gh-train makes it")
+        raise UsageError(
+            "no model: name one with --model; gh-train makes it, and gh-info --models lists those that come with gh-tools"
+        )
     share = parse_shard(shard)
     # Without a word on memory, workers of a cluster get domains of a size that suits any.
     limit = None if memory is None and scheduler is not None else memory_limit(memory)
     sources = earlier.paths(*KINDS) if earlier else input_paths(structures)
-    paths = output_paths(earlier.output if earlier else output, sources, "predicted")
-    model_store = open_store(model, "model")
+    named = [named_like(source) for source in sources]
+    paths = output_paths(earlier.output if earlier else output, named, "predicted")
+    model_store = open_model(model)
+    model = model_store.path
+    if any(source.is_file() for source in sources):
+        domain = read_domain(model_store)
+        in_vacuum = domain is not None and all(map(counts_from_vacuum, domain.kinds))
+        sources = [stored(source, in_vacuum) for source in sources]
     stores = [open_store(source, KINDS) for source in sources]
     sets = [read_structures(store) for store in stores]
     from gh_tools.inference.checks import charged_like, check_structures, select_part

@@ -74,6 +74,12 @@ def main(
     weights: Annotated[
         bool, typer.Option("--weights", help="List the weights and other arrays of a model, too.")
     ] = False,
+    models: Annotated[
+        bool,
+        typer.Option(
+            "--models", help="List the models that come with gh-tools, with their cards, and stop."
+        ),
+    ] = False,
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -82,7 +88,8 @@ def main(
 ) -> None:
     """Show what stores hold: structures, columns, basis, arrays with units, and their history.
 
-    Of a model first its material, whether it is trained enough, its errors and what it was trained on; its weights
+    Of a model that comes with gh-tools its name will do, and its card is shown: data, errors, domain, licence, citation. Of
+    others first its material, whether it is trained enough, its errors and what it was trained on; its weights
     only with --weights.
 
     With --table the numbers of all structures, a row each, as aligned text; --csv for a spreadsheet, and --table --json
@@ -92,14 +99,23 @@ def main(
     sentence that names the array.
     """
     from gh_tools.errors import DataError, UsageError
+
+    if models:
+        if sources:
+            raise UsageError(
+                "--models lists the models that come with gh-tools: leave the stores out"
+            )
+        _list_models(as_json)
+        return
     from gh_tools.store.read import open_store
     from gh_tools.store.rows import joined, read_rows
+    from gh_tools.trained_model.shipped import model_path
 
     if as_csv and as_json:
         raise UsageError("--csv and --json are two forms of one table; give one of them")
     if structure is not None and plot is None:
         raise UsageError("--structure tells which structure --plot shows: give --plot, too")
-    paths = input_paths(sources)
+    paths = [model_path(path) for path in input_paths(sources)]
     if plot is not None:
         drawn = _drawn(paths)
         claim_files(
@@ -148,6 +164,23 @@ def main(
         else:
             text = rows.to_csv() if as_csv else rows.to_text(columns())
             print("\n".join(map(printable, text.splitlines())))
+
+
+def _list_models(as_json: bool) -> None:
+    """Print the cards of the models that come with gh-tools."""
+    from gh_tools.trained_model.card import render_card
+    from gh_tools.trained_model.shipped import names, read_card
+
+    width = columns()
+    for card in map(read_card, names()):
+        if as_json:
+            print(json.dumps(card))
+            continue
+        print(f"{card['name']}: {', '.join(card['species'])}, {card['bytes'] / 1e6:.2f} MB")
+        for line in render_card(printable(card), None if width is None else width - 2):
+            print(f"  {line}")
+    if not names():
+        log.info("no models come with this installation")
 
 
 def _drawn(paths: Sequence[Path]) -> str:

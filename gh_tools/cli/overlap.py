@@ -56,6 +56,7 @@ def main(
     from gh_tools.errors import UsageError
     from gh_tools.store.read import open_store
     from gh_tools.store.structures import KINDS, read_structures
+    from gh_tools.trained_model.shipped import model_path
 
     structures, earlier = take_up("gh-overlap", structures, output, resume)
     sources = earlier.paths()[:1] if earlier else input_paths(structures)
@@ -63,7 +64,7 @@ def main(
         basis = basis or next(iter(earlier.paths()[1:]), None)
     paths = output_paths(earlier.output if earlier else output, sources, "overlap")
     stores = [open_store(source, KINDS) for source in sources]
-    given = None if basis is None else open_store(basis, _WITH_BASIS)
+    given = None if basis is None else open_store(model_path(basis), _WITH_BASIS)
     claim_stores(paths, [*sources, basis], overwrite=overwrite, resume=resume)
     for store in stores:
         if given is None and store.kind not in _WITH_BASIS:

@@ -34,7 +34,8 @@ def main(
         typer.Option(
             "--model",
             "-m",
-            help="Model that is to learn. Default: the one that made the predictions.",
+            help="Model that is to learn: a store, or the name of one that comes with gh-tools. Default: the one that made "
+            "the predictions.",
             show_default=False,
         ),
     ] = None,
@@ -114,10 +115,10 @@ def _model(store: Store, given: Path | None) -> Store:
     """Return the model that is to learn: the one that is given, or that made the predictions."""
     from gh_tools.errors import NoInputError, UsageError
     from gh_tools.store.provenance import find_inputs
-    from gh_tools.store.read import open_store
+    from gh_tools.trained_model.shipped import open_model
 
     if given is not None:
-        return open_store(given, "model")
+        return open_model(given)
     try:
         return find_inputs(store, "model")[0]
     except NoInputError as error:

@@ -44,7 +44,8 @@ def main(
         typer.Option(
             "--from",
             metavar="MODEL",
-            help="Model to fine-tune: its weights, network and scale-shift are where the run starts.",
+            help="Model to fine-tune, a store or the name of one that comes with gh-tools: its weights, network and scale-shift "
+            "are where the run starts.",
         ),
     ] = None,
     budget: Annotated[
@@ -103,9 +104,11 @@ def main(
             split = split or earlier.output.parent / recorded.pop("split")["file"]
     ancestor, base = None, None
     if parent is not None:
+        from gh_tools.trained_model.shipped import model_path
         from gh_tools.trained_model.store import load_model
         from gh_tools.training.parent import continue_from, defaults
 
+        parent = model_path(parent)
         ancestor = load_model(parent)
         base = defaults(ancestor)
     # A number in a file is in seconds; one that a person has just typed may be meant in minutes or hours.

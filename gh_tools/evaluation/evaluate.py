@@ -58,6 +58,8 @@ class Evaluation:
             its histogram holds those within ±5 eV.
         coverage: errors against uncertainties, where an ensemble made the predictions; else it has counted nothing.
         ghosts: by name, the ghosts of structures that have some, with their causes.
+        model: id of the model that predicted; None where their store does not tell.
+        atoms: number of atoms of each structure.
         noise: what errors of spectra follow from random errors of H; None where that was not asked for.
     """
 
@@ -70,14 +72,19 @@ class Evaluation:
     all_eigenvalues: ErrorDistribution = field(default_factory=ErrorDistribution)
     coverage: Coverage = field(default_factory=Coverage)
     ghosts: dict[str, list[Ghost]] = field(default_factory=dict)
+    model: str | None = None
+    atoms: list[int] = field(default_factory=list)
     noise: Noise | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Give all errors in meV as nested dictionaries; docs/how-to/evaluation.md tells of each key."""
         records = []
-        columns = (self.names, self.orbitals, self.hamiltonian, self.eigenvalues, self.gaps)
-        for name, orbitals, h, errors, gap in zip(*columns, strict=True):
-            record: dict[str, Any] = {"name": name, "n_orbitals": orbitals}
+        columns = (
+            *(self.names, self.atoms, self.orbitals),
+            *(self.hamiltonian, self.eigenvalues, self.gaps),
+        )
+        for name, atoms, orbitals, h, errors, gap in zip(*columns, strict=True):
+            record: dict[str, Any] = {"name": name, "n_atoms": atoms, "n_orbitals": orbitals}
             record["hamiltonian"] = _mev(h.means())
             record["eigenvalues"] = errors and _mev(asdict(errors)) | {"ghosts": errors.ghosts}
             record["band_gap"] = gap and _mev(asdict(gap) | {"error": gap.error})
@@ -98,6 +105,7 @@ class Evaluation:
         by_pair = {symbols[z]: part for z, part in total.onsite.items()}
         by_pair |= {f"{symbols[zi]}-{symbols[zj]}": part for (zi, zj), part in total.pairs.items()}
         return {
+            "model": self.model,
             "structures": records,
             "mean": mean,
             "elements": _mev(total.means()),
@@ -140,7 +148,9 @@ def evaluate(predicted: HamiltonianReader, reference: HamiltonianReader) -> Eval
     """
     where = f"{predicted.store.path} against {reference.store.path}"
     matches = match(predicted.structures, reference.structures, where)
-    result = Evaluation()
+    last = predicted.store.history[-1] if predicted.store.history else {"inputs": []}
+    models = (source["id"] for source in last["inputs"] if source["kind"] == "model")
+    result = Evaluation(model=next(models, None))
     for mine, theirs in track(matches, "comparing"):
         name = predicted.names[mine]
         a, b = predicted.read(mine), reference.read(theirs)
@@ -148,6 +158,7 @@ def evaluate(predicted: HamiltonianReader, reference: HamiltonianReader) -> Eval
         for store, hamiltonian in ((predicted.store, a), (reference.store, b)):
             _check_finite(hamiltonian, f"{store.path}: structure {name}")
         result.names.append(name)
+        result.atoms.append(len(b.atoms))
         result.orbitals.append(b.n_orbitals)
         result.hamiltonian.append(hamiltonian_errors(a, b))
         _add_elements(result.elements, a, b)

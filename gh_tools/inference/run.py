@@ -23,9 +23,10 @@ from gh_tools.store.hamiltonian_parts import to_part, write_piece
 from gh_tools.store.hamiltonian_writer import HamiltonianWriter
 from gh_tools.store.parts import Parts
 from gh_tools.store.provenance import Provenance
-from gh_tools.store.read import Store, open_store, partial_path, read_json
+from gh_tools.store.read import Store, partial_path, read_json
 from gh_tools.store.structures import Structures
 from gh_tools.trained_model.departures import Departure, departures_in_environment
+from gh_tools.trained_model.shipped import open_model
 from gh_tools.trained_model.store import load_model
 from gh_tools.workers.local import Local
 from gh_tools.workers.task import Executor
@@ -209,7 +210,7 @@ _latest: dict[tuple[str, int], StructureWork] = {}
 
 @lru_cache(maxsize=1)
 def _load(model: Path, model_id: str, error_bars: bool) -> tuple[Predictor, OverlapSource]:
-    store = open_store(model, "model")
+    store = open_model(model)
     if store.id != model_id:
         raise DataError(f"{model}: has changed, or is another model on {socket.gethostname()}")
     predictor = Predictor(load_model(store), error_bars)

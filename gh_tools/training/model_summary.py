@@ -9,6 +9,7 @@ from gh_tools.store import text
 from gh_tools.store.read import Store
 from gh_tools.store.summary import summarize
 from gh_tools.tables import aligned
+from gh_tools.trained_model.card import render_card
 from gh_tools.trained_model.outside import read_domain
 from gh_tools.training import report
 
@@ -84,12 +85,24 @@ def _lines(summary: Mapping[str, Any], width: int | None, weights: bool) -> Iter
         f"{several}{steps}",
         width,
     )
+    if card := attributes.get("card"):
+        yield from render_card(card, width)
+    else:
+        yield from _training(summary, width)
+    yield from text.contents(dict(summary), width)
+    yield from text.history(dict(summary))
+    if weights:
+        yield from text.arrays(dict(summary), width)
+
+
+def _training(summary: Mapping[str, Any], width: int | None) -> Iterator[str]:
+    """Yield what training found, and what it saw."""
     if split := summary.get("split"):
         parts = ", ".join(f"{name} {n}" for name, n in split.items())
         yield from text.folded(f"structures: {parts}", width)
     yield from text.folded(f"verdict: {summary['training']['verdict']['sentence']}", width)
     yield "errors of validation:"
-    yield from text.rows(metric_rows(attributes), width)
+    yield from text.rows(metric_rows(summary["attributes"]), width)
     errors = summary["training"]["errors"]
     for name, title in (("by_species_pair", "species"), ("by_distance", "distance (Å)")):
         if found := errors.get(name):
@@ -99,7 +112,3 @@ def _lines(summary: Mapping[str, Any], width: int | None, weights: bool) -> Iter
     yield "trained on:"
     for line in summary["domain"] or ["not told"]:
         yield from text.folded(line, width)
-    yield from text.contents(dict(summary), width)
-    yield from text.history(dict(summary))
-    if weights:
-        yield from text.arrays(dict(summary), width)

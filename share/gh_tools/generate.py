@@ -20,6 +20,8 @@ from types import NoneType, UnionType
 
 from schema_document import schema_document
 
+from gh_tools.trained_model import shipped
+
 HERE = Path(__file__).parent
 SCRIPTS = tomllib.loads((HERE.parents[1] / "pyproject.toml").read_text())["project"]["scripts"]
 # The configurations that commands take with --config and --set; recipes are added to gh-build.
@@ -133,7 +135,7 @@ def _complete(option: Parameter, models: dict[str, type]) -> None:
         calculators = import_module("gh_tools.structures.calculators")
         option.choices = list(calculators.CALCULATORS)
     elif flag in ("--model", "--from"):
-        option.kind = "model"
+        option.kind, option.choices = "model", shipped.names()
     elif "" in models:  # an option that stands for a key of the configuration
         field = models[""].model_fields.get(flag.lstrip("-"))
         option.choices = _choices(field.annotation) if field else option.choices
@@ -326,6 +328,31 @@ def _cell(text: str) -> str:
     return _flow(text).replace("|", "\\|")
 
 
+# --- models
+
+
+def models_page() -> str:
+    """Return the cards of the models that come with gh-tools as a page."""
+    from gh_tools.trained_model.card import render_card
+
+    lines = [
+        "# Models that come with gh-tools",
+        "",
+        "[How to use them](../how-to/shipped-models.md). Errors are mean absolute ones, in meV, on structures that the models have not "
+        "seen; eigenvalues are those within ±5 eV of E_F, absolute and after aligning by a constant shift. The same is told by "
+        "`gh-info --models`.",
+    ]
+    for card in map(shipped.read_card, shipped.names()):
+        lines += ["", f"## {card['name']}", ""]
+        title, *more = render_card(card)
+        lines += [
+            f"{title.strip()}. {', '.join(card['species'])}; {card['bytes'] / 1e6:.2f} MB.",
+            "",
+        ]
+        lines += [f"- {line.strip()}" for line in more]
+    return "\n".join(lines) + "\n"
+
+
 # --- completions
 
 
@@ -337,9 +364,13 @@ def bash(found: list[Command]) -> str:
         values = [
             f'{"|".join(o.flags)}) words="{" ".join(o.choices)}" ;;'
             for o in command.options
-            if o.choices
+            if o.choices and not o.kind
         ]
-        values += [f"{'|'.join(o.flags)}) kind={o.kind} ;;" for o in command.options if o.kind]
+        values += [
+            f'{"|".join(o.flags)}) kind={o.kind} words="{" ".join(o.choices)}" ;;'
+            for o in command.options
+            if o.kind
+        ]
         if command.keys:
             values += ['--set) words=$keys; keys="=" ;;', *_bash_key_values(command)]
         lines = [
@@ -381,7 +412,7 @@ def bash(found: list[Command]) -> str:
             "  esac",
             '  if [[ "$typed" == -* ]]; then words=$options; fi',
             '  if [[ "$kind" ]]; then',
-            '    mapfile -t COMPREPLY < <(_gh_tools_stores "$kind" "$typed")',
+            '    mapfile -t COMPREPLY < <(compgen -W "$words" -- "$typed"; _gh_tools_stores "$kind" "$typed")',
             "    return",
             "  fi",
             '  mapfile -t COMPREPLY < <(compgen -W "$words" -- "$typed")',
@@ -462,7 +493,8 @@ def zsh(found: list[Command]) -> str:
                 action = f"({' '.join(option.choices)})" if option.choices else ""
                 action = action or ("_files" if option.takes_files else "")
                 if option.kind:
-                    action = f"{{_gh_tools_stores {option.kind}}}"
+                    words = f"compadd -- {' '.join(option.choices)}; " if option.choices else ""
+                    action = f"{{{words}_gh_tools_stores {option.kind}}}"
                 if "--set" in option.flags:
                     keys = " ".join(f"{key}=" for key in _all_keys(command))
                     action = (
@@ -517,7 +549,8 @@ def fish(found: list[Command]) -> str:
                 keys = " ".join(f"{key}=" for key in _all_keys(command))
                 value = f' -x -a \'(__gh_tools_keys "{keys}" "{_key_values(command)}")\''
             elif option.kind:
-                value = f" -x -a '(__gh_tools_stores {option.kind})'"
+                words = " ".join([*option.choices, f"(__gh_tools_stores {option.kind})"])
+                value = f" -x -a '{words}'"
             elif option.choices:
                 value = f" -x -a '{' '.join(option.choices)}'"
             elif option.metavar:
@@ -537,6 +570,7 @@ def files() -> dict[Path, str]:
         **{HERE / "man" / f"{c.name}.1": man_page(c, names) for c in found},
         HERE / "docs" / "reference" / "commands.md": reference(found),
         HERE / "docs" / "reference" / "stores.md": schema_document(),
+        HERE / "docs" / "reference" / "models.md": models_page(),
         HERE / "completions" / "gh-tools.bash": bash(found),
         HERE / "completions" / "_gh-tools": zsh(found),
         HERE / "completions" / "gh-tools.fish": fish(found),

@@ -30,6 +30,7 @@ NOT_RUN = {
     r"--scheduler tcp": "a cluster of Dask is made by tests/cli/test_cluster.py",
     r"\bmpiexec ": "needs a GPAW that was built with MPI",
     r"\bpip install ": "installs from the network",
+    r"--from wse2": "trains the network of a model that comes with gh-tools for minutes",
     r"quickstart\.sh": "installs from the network; its Makefile takes seven minutes",
     r"^python ": "measures for minutes",
 }
@@ -118,6 +119,7 @@ def failed(tiny_labels, random_bond_model, tmp_path_factory):
         "large-structures": {"wse2.model": random_bond_model, "cells.model": random_bond_model},
         "other-codes": {"wse2.predicted": tiny_labels},
         "quickstart": {"quickstart/train.model": random_bond_model},
+        "shipped-models": {"my.hamiltonians": tiny_labels, "my.model": random_bond_model},
         "spectra": {
             f"{name}.{kind}": tiny_labels
             for name, kind in (
@@ -140,6 +142,10 @@ def failed(tiny_labels, random_bond_model, tmp_path_factory):
     table.get("deeptb").write(root / "other-codes/frames", sample())
     write(root / "structures/sic.cif", bulk("SiC", "zincblende", 4.35, cubic=True))
     write(root / "spectra/wse2.cif", mx2("WSe2", a=3.32, vacuum=7))
+    mx2("WSe2", a=3.32, vacuum=7).write(root / "shipped-models/my.cif")
+    text = (SHARE / "docs/how-to/shipped-models.md").read_text()
+    words = re.search(r"^```toml\n(.*?)^```", text, re.M | re.S)[1]
+    (root / "shipped-models/mine.toml").write_text(words)
     layer = graphene("BN", 2.5, vacuum=7.5)
     layer.pbc = True  # as files of crystals have it
     write(root / "structures/bn.cif", layer)

@@ -78,6 +78,36 @@ def _failure(value: Any) -> bool:
     )
 
 
+def _card(value: Any) -> bool:
+    """Tell whether a model's card has what is shown of it."""
+    if not isinstance(value, dict) or not isinstance(value.get("errors"), dict):
+        return False
+    texts = ("title", "structures", "licence", "citation")
+    return (
+        all(isinstance(value.get(key), str) for key in texts)
+        and all(isinstance(value.get(key), dict) for key in ("labels", "members"))
+        and _dict_of(value.get("counts"), _number)
+        and all(
+            _list_of(value.get(key), lambda line: isinstance(line, str))
+            for key in ("domain", "built", "species")
+        )
+        and "test" in value["errors"]
+        and _dict_of(value["errors"], _card_errors)
+    )
+
+
+def _card_errors(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and _list_of(value.get("atoms"), _number)
+        and len(value["atoms"]) == 2
+        and _dict_of(value.get("intervals"), lambda parts: _dict_of(parts, _number))
+        and all(v is None or _number(v) for k, v in value.items() if k in _CARD_NUMBERS)
+        and "structures" in value
+    )
+
+
+_CARD_NUMBERS = ("structures", "hamiltonian", "eigenvalues", "eigenvalues_aligned", "fermi_level")
 # Name, kind of store (None: any), what is expected, and whether a value is that.
 _ATTRIBUTES: tuple[tuple[str, str | None, str, Callable[[Any], bool]], ...] = (
     ("predicted", None, "true or false", lambda v: isinstance(v, bool)),
@@ -86,6 +116,7 @@ _ATTRIBUTES: tuple[tuple[str, str | None, str, Callable[[Any], bool]], ...] = (
     ("failed", None, "a list with name and reason of each", lambda v: _list_of(v, _failure)),
     ("cutoffs", None, "positive distances by species pair", lambda v: _dict_of(v, _positive)),
     ("config", "model", "a training configuration", lambda v: isinstance(v, dict)),
+    ("card", "model", "a model's card", _card),
     ("validation", "model", "errors by name", lambda v: isinstance(v, dict)),
     (
         "errors",

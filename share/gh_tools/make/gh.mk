@@ -9,7 +9,7 @@
 #   X.hamiltonians.zarr       from X.structures.zarr      by DFT              LABEL_FLAGS
 #   X.scaleshift.zarr         from X.hamiltonians.zarr                        SCALESHIFT_FLAGS
 #   X.model.zarr              from X.scaleshift.zarr      by training         TRAIN_FLAGS
-#   X.predicted.zarr          from X.structures.zarr      and $(MODEL)        INFER_FLAGS
+#   X.predicted.zarr          from X.structures.zarr      and $(MODEL)        INFER_FLAGS; MODEL may be a name of gh-info --models
 #   X.predicted.spectra.zarr  from X.predicted.zarr                           DOS_FLAGS
 #   X.spectra.zarr            from X.hamiltonians.zarr                        DOS_FLAGS
 #   X.posterior.zarr          from X.predicted.spectra.zarr, with $(FORMULA)  BAYES_FLAGS
@@ -63,7 +63,7 @@ store = $(patsubst %/zarr.json,%,$(1))
 
 # Expanded when the rule is used, so that MODEL may be set after this file is included.
 .SECONDEXPANSION:
-%.predicted.zarr/zarr.json: %.structures.zarr/zarr.json $$(addsuffix /zarr.json,$$(MODEL))
+%.predicted.zarr/zarr.json: %.structures.zarr/zarr.json $$(addsuffix /zarr.json,$$(filter %.zarr,$$(MODEL)))
 	$(call gh,gh-infer --model $(MODEL) $(INFER_FLAGS),$(call store,$@),$(call store,$<))
 
 %.predicted.spectra.zarr/zarr.json: %.predicted.zarr/zarr.json

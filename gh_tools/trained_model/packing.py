@@ -1,0 +1,84 @@
+"""A trained model becomes one small file, for others to use: see `shipped` for who opens it."""
+
+from __future__ import annotations
+
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+
+from gh_tools.outputs.publish import new_file
+from gh_tools.store.hashes import stored_files
+from gh_tools.store.io import fill_store, put
+from gh_tools.store.provenance import Provenance
+from gh_tools.store.read import Store
+from gh_tools.trained_model.shipped import ENDING
+
+# What a prediction does not need: weights that are best by another metric, and the learning curve.
+_LEFT_OUT = ("parameters_eigenvalue/", "history/")
+# Zip files have no dates before: with one for all, the same model gives the same file.
+_DATE = (1980, 1, 1, 0, 0, 0)
+
+
+def pack_model(
+    store: Store,
+    path: Path,
+    card: Mapping[str, Any],
+    provenance: Provenance,
+    *,
+    overwrite: bool = False,
+) -> None:
+    """Write a model as one file.
+
+    Left out are the learning curve and the weights that are best by eigenvalues; numbers of double precision become single,
+    weights included. Predictions move by rounding alone.
+
+    Args:
+        store: of the model.
+        path: of the file, ``NAME.zip``; the model is called NAME.
+        card: see `gh_tools.trained_model.card`.
+        provenance: how it is packed. In the history that is written, paths of the machine become plain names.
+        overwrite: replace a file that is there.
+
+    Raises:
+        CannotCreateError: something is at ``path`` that is not to be replaced.
+    """
+    config = {**store.attributes["config"], "precision": "float32"}
+    attributes = {**store.attributes, "config": config, "card": dict(card)}
+
+    def fill(group: zarr.Group) -> None:
+        for key in store.keys():
+            if key.startswith(_LEFT_OUT):
+                continue
+            values = store[key]
+            # Cells decide which images are neighbours, and are few.
+            if values.dtype == np.float64 and key != "structures/cell":
+                values = values.astype(np.float32)
+            put(group, key, values, store.array_attributes(key))
+
+    name = f"{path.stem}{ENDING}"
+    with tempfile.TemporaryDirectory(prefix="gh-tools-") as folder:
+        new = Path(folder) / name
+        fill_store(new, path, "model", fill, provenance, attributes)
+        root = zarr.open_group(new, mode="r+", zarr_format=3)
+        root.attrs["history"] = [_nameless(entry) for entry in provenance.history(path)]
+        with new_file(path, overwrite) as file, zipfile.ZipFile(file, "w") as archive:
+            for key in stored_files(new):
+                member = zipfile.ZipInfo(f"{name}/{key}", _DATE)
+                member.external_attr = 0o644 << 16
+                archive.writestr(member, (new / key).read_bytes(), zipfile.ZIP_DEFLATED, 9)
+
+
+def _nameless(entry: Any) -> Any:
+    """Return what a history tells, with plain names in the place of paths."""
+    if isinstance(entry, Mapping):
+        return {key: _nameless(value) for key, value in entry.items()}
+    if isinstance(entry, list):
+        return [_nameless(value) for value in entry]
+    if isinstance(entry, str) and "/" in entry and "//" not in entry and "\n" not in entry:
+        return entry.rstrip("/").rsplit("/", 1)[-1]
+    return entry
