@@ -61,10 +61,11 @@ def seal(store: Path) -> None:
         for key, value in root["attributes"].items()
         if key not in ("id", "metadata_id", "history", "status")
     }
-    metadata = [file for file in files_of(store) if file.name == "zarr.json"]
+    files = files_of(store)
+    metadata = [file for file in files if file.name == "zarr.json"]
     attributes["metadata_id"] = _hash(store, attributes, metadata)
     root["attributes"]["metadata_id"] = attributes["metadata_id"]
-    root["attributes"]["id"] = _hash(store, attributes, files_of(store))
+    root["attributes"]["id"] = _hash(store, attributes, files)
     (store / "zarr.json").write_text(json.dumps(root))
 
 

@@ -5,6 +5,7 @@ Each draw is a command line, with what it reads written beside it; what comes of
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -125,6 +126,12 @@ def configurations(folder: Path) -> dict[str, list[str]]:
     return found
 
 
+@functools.lru_cache(maxsize=64)
+def _words(content: bytes) -> list[tuple[int, int]]:
+    """Return where words begin and end: of the same few files, of which some are long, again and again."""
+    return [word.span() for word in re.finditer(rb"[^\s=,\[\]{}:\"']+", content)]
+
+
 def mutate_text(content: bytes, rng: np.random.Generator) -> tuple[bytes, str]:
     """Return changed content and what was done; every other time one number or word stands for another."""
     lines = content.splitlines(keepends=True)
@@ -133,12 +140,12 @@ def mutate_text(content: bytes, rng: np.random.Generator) -> tuple[bytes, str]:
     place = int(rng.integers(len(content) + 1))
     match rng.choice(["word", "word", "word", "flip", "cut", "line", "twice", "insert", "bytes"]):
         case "word":
-            words = list(re.finditer(rb"[^\s=,\[\]{}:\"']+", content))
+            words = _words(content)
             if not words:
                 return junk, f"{junk[:20]!r} alone"
-            word = words[rng.integers(len(words))]
-            content = content[: word.start()] + junk + content[word.end() :]
-            return content, f"{word[0][:20]!r} at {word.start()} became {junk[:20]!r}"
+            start, end = words[rng.integers(len(words))]
+            what = f"{content[start:end][:20]!r} at {start} became {junk[:20]!r}"
+            return content[:start] + junk + content[end:], what
         case "flip" if content:
             place, bit = place % len(content), int(rng.integers(8))
             flipped = bytes([content[place] ^ 1 << bit])
