@@ -10,12 +10,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-gc.disable()  # until all is imported
 # Several processes share the cores; threads within each would only get in their way.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 from filelock import FileLock
+
+gc.disable()  # until all is imported
 
 # As the commands have it: else GPUs multiply float32 matrices with 10 bits of mantissa.
 os.environ.setdefault("JAX_DEFAULT_MATMUL_PRECISION", "highest")
