@@ -64,7 +64,7 @@ RETIRED = (
     ),
     (
         r"(structures|cells|samples|stores) to learn from|kept for the end|to validate with|(?<!is )learned from"
-        r"|held[- ]out|to (train|validate), |(training|train|validation|test) parts?",
+        r"|held[- ]out|to (train|validate), |(training|train|validation|test|\{part\}) parts?",
         "training, validation, test set",
         "all",
     ),

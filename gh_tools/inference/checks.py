@@ -8,6 +8,7 @@ import numpy as np
 
 from gh_tools.console import log
 from gh_tools.errors import DataError
+from gh_tools.labels.split import SETS
 from gh_tools.orbitals.basis import Basis
 from gh_tools.store.identity import CHARGE_TOLERANCE, copies, difference
 from gh_tools.store.read import Store
@@ -114,7 +115,7 @@ def select_part(
         where = ", ".join(str(store.path) for store in stores)
         names = ", ".join(known.names[index] for index in sorted(members)[:3]) or "empty"
         raise DataError(
-            f"{where}: no structure is in the {part} part of {model.path} ({names}); give the structures that the model "
+            f"{where}: no structure is in the {SETS[part]} of {model.path} ({names}); give the structures that the model "
             "was trained with"
         )
     return found

@@ -17,6 +17,7 @@ from gh_tools.orbitals.basis import Arrays
 # MiB of a file that names structures.
 _LARGEST = 64
 PARTS = ("train", "validation", "test")
+SETS = {"train": "training set", "validation": "validation set", "test": "test set"}
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ class Split:
                 other, first = seen.setdefault(int(copies[index]), (part, index))
                 if other != part:
                     raise DataError(
-                        f"{where}: {names[first]} in the {other} part and {names[index]} in the {part} part "
+                        f"{where}: {names[first]} in the {SETS[other]} and {names[index]} in the {SETS[part]} "
                         "are copies of one structure, so that errors would look smaller than they are; put "
                         "them into one part"
                     )
