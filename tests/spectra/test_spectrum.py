@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 
 from gh_tools.errors import DataError
+from gh_tools.orbitals.geometry import periodic_area
 from gh_tools.spectra.config import DosConfig
 from gh_tools.spectra.dos import energy_grid
 from gh_tools.spectra.scalars import SCALARS
-from gh_tools.spectra.spectrum import compute_spectrum, periodic_area
+from gh_tools.spectra.spectrum import compute_spectrum
 
 
 def test_defaults_are_those_of_the_paper():
