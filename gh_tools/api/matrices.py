@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from gh_tools.orbitals.blocks import Hamiltonian
     from gh_tools.spectra.bands import BandStructure
     from gh_tools.spectra.optics.spectrum import OpticalSpectrum
+    from gh_tools.spectra.spectrum import Spectrum
 
 KPoint = Sequence[float] | Shaped[np.ndarray, "3"]
 
@@ -138,6 +139,18 @@ class Matrices:
 
         config, named = ProjectedConfig(**settings), band_path(self.atoms, path, points)
         return band_structure(self.blocks, named, config, velocities=True)
+
+    def spectrum(self, **settings: Any) -> Spectrum:
+        """Return all that `gh-dos` computes: eigenvalues, densities, scalars, and what was asked for beside.
+
+        Args:
+            **settings: keys of the configuration of `gh-dos`. With ``project`` or ``along`` the result's ``local`` holds densities and
+                band edges of ``groups`` and ``positions``; with ``states`` its ``states`` tell how localised those are.
+        """
+        from gh_tools.spectra.config import DosConfig
+        from gh_tools.spectra.spectrum import compute_spectrum
+
+        return compute_spectrum(self.blocks, DosConfig(**settings))
 
     def dos(self, **settings: Any) -> xarray.DataArray:
         """Return the density of states by species, in states/eV against E - E_F in eV.

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     import pandas
     import xarray
 
+    from gh_tools.spectra.local_edges import LocalDensities
+    from gh_tools.spectra.localisation import States
+
 
 class Opened:
     """A store of any kind: what `gh-info` shows, and its arrays by path.
@@ -139,6 +142,18 @@ class HamiltonianSet(StructureSet):
 
 class SpectraSet(StructureSet):
     """A store of kind ``spectra``: structures, their scalars in `table`, and densities of states."""
+
+    def local(self, structure: int | str) -> dict[str, LocalDensities]:
+        """Return densities and band edges of ``groups`` and ``positions`` of a structure; those that were not asked for are not there."""
+        from gh_tools.spectra.store_local import read_local
+
+        return read_local(self._store, self.index(structure))
+
+    def states(self, structure: int | str) -> States | None:
+        """Return the localisation of a structure's states; None if it was not asked for."""
+        from gh_tools.spectra.store_local import read_states
+
+        return read_states(self._store, self.index(structure))
 
     def dos(self) -> xarray.Dataset:
         """Return the densities of states, in states/eV against E - E_F in eV.

@@ -132,11 +132,11 @@ def main(
             raise UsageError(
                 ".npz holds the blocks of a device and its leads: give them with --left and --right"
             )
-        blocks = write_blocks(target, device, *ends, number, kpoints)
+        blocks = write_blocks(target, device, ends[0], ends[1], number, kpoints)
         emit(target, as_json, structure=reader.names[index], **blocks)
         return
     if ends:
-        found = transmission(device, *ends, number, energy, kpoints)
+        found = transmission(device, ends[0], ends[1], number, energy, kpoints)
     elif not device.atoms.pbc[number]:
         raise DataError(
             f"{paths[0]}: {reader.names[index]} does not repeat along {axis.value}: give its leads with --left and --right"

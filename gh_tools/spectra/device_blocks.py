@@ -81,22 +81,21 @@ def device_blocks(
     if not device.spinor == left.spinor == right.spinor:
         raise DataError("expected spinors in the device and in both leads, or in none of them")
     middle, config = Layers(device, axis, spin), config or SamplingConfig()
-    ends = [
-        find_contact(middle, lead, spin, side, config) for side, lead in ((-1, left), (1, right))
-    ]
+    before = find_contact(middle, left, spin, -1, config)
+    behind = find_contact(middle, right, spin, 1, config)
     h, s = middle.at(k, 0)
-    return DeviceBlocks(h, s, *(_lead(one, k) for one in ends), ends[0].fermi_level)
+    return DeviceBlocks(h, s, _lead(before, k), _lead(behind, k), before.fermi_level)
 
 
 def _lead(contact: Contact, k: Float[np.ndarray, "3"]) -> LeadBlocks:
     layer = contact.lead.principal(k).shifted(contact.shift)
     # Atoms of the lead may stand in another cell across than those of the device.
     phase = np.exp(2j * np.pi * (contact.cells @ k))
-    of_device = [
+    h, s, h_next, s_next = (
         phase.conj()[:, None] * block * phase
         for block in (layer.h, layer.s, layer.h_next, layer.s_next)
-    ]
-    return LeadBlocks(*of_device, contact.orbitals)
+    )
+    return LeadBlocks(h, s, h_next, s_next, contact.orbitals)
 
 
 def write_blocks(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import ase
@@ -26,6 +27,9 @@ from gh_tools.spectra.dos import REACH, cell_edges
 from gh_tools.spectra.eigen import solve
 from gh_tools.spectra.fermi import BandEdges, band_edges, electrons_of, fermi_level_of
 from gh_tools.spectra.kpoints import KPoints
+from gh_tools.spectra.members import of_members, with_kpoints
+from gh_tools.spectra.perturbation import differences, first_order
+from gh_tools.spectra.scalars import edge_uncertainties
 from gh_tools.spectra.sites import Sites, supercell_of
 from gh_tools.spectra.sparse.around_fermi import certified_eigenvalues
 from gh_tools.spectra.sparse.solver import SlicedSolver
@@ -59,6 +63,9 @@ class UnfoldedBands:
         sites: of the supercell's atoms.
         orbitals: number of them in the primitive cell, which is what the weights of all states at a k-point add up to.
         complete: whether all states are there, not only those in the window.
+        energies_uncertainty: where an ensemble predicted H and matrices are dense, the standard deviation of energies over its
+            members, each counted from its own Fermi level, eV.
+        uncertainties: of ``fermi_level``, ``band_gap``, ``valence_band_maximum`` and ``conduction_band_minimum`` over the members, eV.
     """
 
     distance: Float[np.ndarray, " kpoints"]
@@ -76,6 +83,8 @@ class UnfoldedBands:
     sites: Sites
     orbitals: float
     complete: bool
+    energies_uncertainty: Float[np.ndarray, "spins kpoints states"] | None = None
+    uncertainties: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def origin(self) -> float:
@@ -101,18 +110,28 @@ class UnfoldedBands:
             "width": self.width,
             "primitive_cells": self.sites.cells,
             "orbitals": self.orbitals,
+            "energies_uncertainty": None
+            if self.energies_uncertainty is None
+            else self.energies_uncertainty.tolist(),
+            "uncertainties": dict(self.uncertainties),
             "sites": self.sites.site.tolist(),
             "translations": self.sites.translation.tolist(),
         }
 
     def rows(self) -> list[tuple[float, ...]]:
-        """Return each state: spin, k-point, distance, its three components, energy from E_F in eV, weight."""
+        """Return each state: spin, k-point, distance, its three components, energy from E_F in eV, weight.
+
+        Of an ensemble the uncertainty of the energy, eV, follows.
+        """
+        listed = [self.energies - self.fermi_level, self.weights]
+        if self.energies_uncertainty is not None:
+            listed.append(self.energies_uncertainty)
         return [
-            (s, k, self.distance[k], *self.kpoints[k], energy - self.fermi_level, weight)
+            (s, k, self.distance[k], *self.kpoints[k], *values)
             for s in range(len(self.energies))
             for k in range(len(self.distance))
-            for energy, weight in zip(self.energies[s, k], self.weights[s, k], strict=True)
-            if np.isfinite(energy)
+            for values in zip(*(one[s, k] for one in listed), strict=True)
+            if np.isfinite(values[0])
         ]
 
 
@@ -146,11 +165,20 @@ def unfolded_bands(
     path = named.path
     memory = free_memory()
     solver = choose_solver("auto", hamiltonian.n_orbitals, False, memory)
+    deviations, uncertainties = None, {}
     if solver == "dense":
-        on_grid = solve(hamiltonian, grid, projected=False)
+        on_grid = solve(hamiltonian, grid, projected=False, with_members=True)
         edges = refined_edges(hamiltonian, on_grid, electrons_of(hamiltonian))
         fermi = fermi_level_of(hamiltonian, on_grid, config)
-        energies, weights = _dense(hamiltonian, path.kpts, unfolding)
+        energies, weights, moved = _dense(hamiltonian, path.kpts, unfolding)
+        if moved is not None:
+            uncertainties = edge_uncertainties(hamiltonian, on_grid, edges, fermi, config)
+            here = KPoints(path.kpts, np.zeros(len(path.kpts)))
+            along = replace(on_grid, energies=energies, kpoints=here, members=moved)
+            whole = with_kpoints(on_grid, along)
+            members = of_members(whole, fermi, hamiltonian.calibration)
+            apart = [m.energies - fermi_level_of(hamiltonian, m, config) for m in members]
+            deviations = np.std(apart, axis=0, ddof=1)[:, len(grid) :]
         lowest = float(energies.min())
     else:
         fine = DosConfig(**config.model_dump(), width=width)
@@ -186,14 +214,23 @@ def unfolded_bands(
         sites,
         unfolding.orbitals,
         solver == "dense",
+        deviations,
+        uncertainties,
     )
 
 
 def _dense(
     hamiltonian: Hamiltonian, kpoints: Float[np.ndarray, "kpoints 3"], unfolding: Unfolding
-) -> tuple[Float[np.ndarray, "spins kpoints states"], Float[np.ndarray, "spins kpoints states"]]:
+) -> tuple[
+    Float[np.ndarray, "spins kpoints states"],
+    Float[np.ndarray, "spins kpoints states"],
+    Float[np.ndarray, "members spins kpoints states"] | None,
+]:
+    """Return energies, weights, and by how much the members of an ensemble move energies, if there is one."""
     shape = (hamiltonian.n_spins, len(kpoints), hamiltonian.n_orbitals)
     energies, weights = np.empty(shape), np.empty(shape)
+    perturbations = differences(hamiltonian)
+    moved = np.empty((len(perturbations), *shape))
     with progress("unfolding", len(kpoints)) as shown:
         for index, k in enumerate(kpoints):
             overlap = bloch_matrix(hamiltonian, k, "overlap")
@@ -202,8 +239,11 @@ def _dense(
                 values, x = scipy.linalg.eigh(matrix, overlap, driver="gvd")
                 energies[spin, index] = values
                 weights[spin, index] = unfolding.weights(k, x, overlap @ x, values)
+                for member, one in enumerate(perturbations):
+                    change = bloch_matrix(one, k, "hamiltonian", spin)
+                    moved[member, spin, index] = first_order(change, values, x)
             shown.advance()
-    return energies, weights
+    return energies, weights, moved if perturbations else None
 
 
 def _sliced(

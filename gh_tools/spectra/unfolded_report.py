@@ -15,6 +15,8 @@ from gh_tools.plotting import shortened
 from gh_tools.spectra.bands import BandStructure
 from gh_tools.spectra.plot import describe_gap
 from gh_tools.spectra.plot_unfolded import plot_unfolded
+from gh_tools.spectra.report import with_uncertainty
+from gh_tools.spectra.scalars import UNCERTAINTY
 from gh_tools.spectra.unfolded_bands import UnfoldedBands
 
 _TITLES = ("spin", "kpoint", "distance_1/A", "k1", "k2", "k3", "energy_eV", "weight")
@@ -32,7 +34,7 @@ def write_unfolded(
         name: of the structure.
 
     Returns:
-        Facts for the result line: ``band_gap``, ``fermi_level``, ``valence_band_maximum`` in eV, ``zero``,
+        Facts for the result line: ``band_gap``, ``fermi_level``, ``valence_band_maximum`` in eV (of an ensemble also with the ending ``_uncertainty``), ``zero``,
         ``sites``, ``vacant``, ``substituted`` and ``beside`` (see `Sites`), ``orbitals`` of the
         primitive cell, and ``sharpness``: the part of all weight in states that have at least half.
     """
@@ -46,7 +48,8 @@ def write_unfolded(
     elif ending == ".csv":
         with new_file(path) as new, new.open("w", newline="") as file:
             writer = csv.writer(file)
-            writer.writerow(_TITLES)
+            ensemble = bands.energies_uncertainty is not None
+            writer.writerow((*_TITLES, "energy_uncertainty_eV") if ensemble else _TITLES)
             writer.writerows(bands.rows())
     else:
         title = f"{shortened(name, 50)}\n{describe_gap(bands.edges.gap)}, {bands.sites.cells} primitive cells"
@@ -57,6 +60,7 @@ def write_unfolded(
         "band_gap": bands.edges.gap,
         "fermi_level": bands.fermi_level,
         "valence_band_maximum": bands.edges.valence,
+        **{name + UNCERTAINTY: value for name, value in bands.uncertainties.items()},
         "zero": bands.zero,
         "sites": sites.sites,
         "vacant": sites.vacant,
@@ -67,8 +71,11 @@ def write_unfolded(
     }
     table(
         [
-            ["gap (eV)", f"{bands.edges.gap:.3f}"],
-            ["E_F (eV)", f"{bands.fermi_level:.3f}"],
+            ["gap (eV)", with_uncertainty(bands.edges.gap, bands.uncertainties.get("band_gap"))],
+            [
+                "E_F (eV)",
+                with_uncertainty(bands.fermi_level, bands.uncertainties.get("fermi_level")),
+            ],
             ["states of the supercell at each k", str(bands.energies.shape[-1])],
             ["orbitals of the primitive cell", f"{bands.orbitals:g}"],
             ["weight in states that have half or more", f"{100 * facts['sharpness']:.1f} %"],

@@ -72,6 +72,35 @@ def test_dos_and_bands(labels):
     assert path.energies.shape == (1, 5, one.n_orbitals)
 
 
+def test_groups_positions_states_and_optics(labels, tmp_path):
+    settings = {
+        "kpts": (2, 2, 1),
+        "project": "layer",
+        "along": "z",
+        "states": (-1, 1),
+        "points": 50,
+    }
+    spectrum = labels[0].spectrum(**settings)
+    assert set(spectrum.local) == {"groups", "positions"} and spectrum.states is not None
+    command = (
+        f"{forked() / 'gh-dos'} {labels.path} --kpts 2 2 1 --project layer --along z --states -1 1"
+    )
+    command += f" --set points=50 --window -12 8 -o {tmp_path / 'x.spectra.zarr'}"
+    subprocess.run(command.split(), check=True, capture_output=True)
+    stored = gh.open(tmp_path / "x.spectra.zarr")
+    found = stored.local(labels.names[0])
+    assert found["groups"].names == spectrum.local["groups"].names
+    np.testing.assert_allclose(
+        found["positions"].density, spectrum.local["positions"].density, atol=1e-4
+    )
+    assert len(stored.states(0).energy) == len(spectrum.states.energy)
+    optics = labels[0].optics(kpts=(2, 2, 1), points=5)
+    assert optics.response.shape == (3, 3, 5) and optics.positions == "basis"
+    orthogonal = labels[0].orthogonal((0.2, 0.1, 0))
+    expected = labels[0].eigenvalues([(0.2, 0.1, 0)])[0, 0]
+    np.testing.assert_allclose(np.linalg.eigvalsh(orthogonal), expected, atol=1e-9)
+
+
 def test_a_model_predicts_what_gh_infer_stores(labels, random_bond_model, tiny_labels, tmp_path):
     command = [forked() / "gh-infer", tiny_labels, "-m", random_bond_model]
     subprocess.run([*command, "-o", tmp_path / "p.zarr"], check=True, capture_output=True)

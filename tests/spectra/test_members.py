@@ -17,9 +17,12 @@ from gh_tools.spectra.kpoints import monkhorst_pack
 from gh_tools.spectra.members import of_members
 from gh_tools.spectra.perturbation import differences
 from gh_tools.spectra.scalars import UNCERTAIN, UNCERTAINTY
+from gh_tools.spectra.sites import find_sites
 from gh_tools.spectra.spectra import read_spectra
 from gh_tools.spectra.spectrum import compute_spectrum
 from gh_tools.spectra.store import SpectraWriter
+from gh_tools.spectra.unfolded_bands import unfolded_bands
+from gh_tools.spectra.unfolded_report import write_unfolded
 from gh_tools.store.provenance import Provenance
 from gh_tools.store.structures import Structures
 from tests.formats.sample import sample
@@ -167,3 +170,18 @@ def test_they_travel_in_stores(graphene, write_hamiltonians, tmp_path):
     gaps = spectra.scalars["band_gap" + UNCERTAINTY]
     assert gaps[0] == first.scalars["band_gap" + UNCERTAINTY]
     assert np.isnan(gaps[1])
+
+
+def test_unfolded_bands_have_the_uncertainties_of_bands(graphene, tmp_path):
+    whole = ensemble(graphene((2, 1, 1), mass=1.0), 3, 0.05)
+    path = band_path(whole.atoms, "GM", 3)
+    config = DosConfig(kpts=(2, 4, 1))
+    expected = band_structure(whole, path, config)
+    found = unfolded_bands(whole, path, find_sites(whole.atoms, np.diag([2, 1, 1])), config)
+    assert found.energies_uncertainty is not None and found.energies_uncertainty.min() > 1e-3
+    np.testing.assert_allclose(found.energies_uncertainty, expected.energies_uncertainty, atol=1e-9)
+    assert found.uncertainties == pytest.approx(dict(expected.uncertainties))
+    facts = write_unfolded(tmp_path / "x.csv", found, None, "x")
+    assert facts["band_gap_uncertainty"] == found.uncertainties["band_gap"]
+    header, first, *_ = (tmp_path / "x.csv").read_text().splitlines()
+    assert header.endswith(",weight,energy_uncertainty_eV") and len(first.split(",")) == 9
