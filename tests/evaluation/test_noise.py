@@ -132,7 +132,7 @@ def test_noise_of_members_has_their_covariance():
     drawn = np.array(
         [
             draw_of_members(predicted, reference, rng).pairs[14, 14].hamiltonian.ravel()
-            for _ in range(4000)
+            for _ in range(2000)
         ]
     )
     expected = np.cov(joined("pairs", (14, 14)).reshape(4, -1).T, ddof=1)
