@@ -15,23 +15,35 @@ import tomllib
 
 
 def run(scripts, folder, line):
-    """Run a line, whose output may go into a file; return its exit code and standard error."""
-    command, _, output = line.partition(" > ")
+    """Run a line, whose commands may be joined by pipes and whose output may go into a file; return exit code and errors."""
+    commands, _, output = line.partition(" > ")
+    os.chdir(folder)
+    read = b""
+    for command in commands.split(" | "):
+        code, read, errors = call(scripts, command, read)
+        if code:
+            return code, errors
+    if output:
+        with open(output, "wb") as file:
+            file.write(read)
+    return 0, errors
+
+
+def call(scripts, command, read):
+    """Run a command that reads some bytes; return its exit code, what it wrote, and its errors."""
     name, *arguments = shlex.split(command)
     module, attribute = scripts[name].split(":")
-    os.chdir(folder)
-    # Commands write bytes, too.
+    # Commands read and write bytes, too.
     out, err = (io.TextIOWrapper(io.BytesIO(), write_through=True) for _ in range(2))
+    standard, sys.stdin = sys.stdin, io.TextIOWrapper(io.BytesIO(read))
     code = 0
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
             getattr(importlib.import_module(module), attribute)(arguments, prog_name=name)
         except SystemExit as stop:
             code = stop.code
-    if output:
-        with open(output, "wb") as file:
-            file.write(out.buffer.getvalue())
-    return code, err.buffer.getvalue().decode()
+    sys.stdin = standard
+    return code, out.buffer.getvalue(), err.buffer.getvalue().decode()
 
 
 def main():
