@@ -10,7 +10,6 @@ from gh_tools.console import log
 from gh_tools.errors import DataError
 from gh_tools.orbitals.blocks import Hamiltonian
 from gh_tools.spectra.config import DosConfig
-from gh_tools.spectra.dos import REACH
 from gh_tools.spectra.eigen import Eigenvalues
 from gh_tools.spectra.fermi import (
     TAIL,
@@ -24,6 +23,9 @@ from gh_tools.spectra.fermi import (
 )
 from gh_tools.spectra.sparse.solver import Certificate, SlicedSolver
 
+# Widths by which a window goes beyond what is broadened. Of a state farther away, 4e-11 are counted wrongly, and its density is
+# 3e-10 in units of 1/σ: what eigenvalues are certain to. The density of states has more, which costs nothing there.
+_REACH = 6.5
 # eV by which a window goes beyond what it must hold: a shift that hits an eigenvalue is moved by less.
 _BEYOND = 1e-3
 
@@ -59,7 +61,7 @@ def certified_eigenvalues(
             solver.kept.write(0, {"fermi": np.array(fermi), "edges": edges})
     else:
         fermi, sharp = float(before["fermi"]), BandEdges(*before["edges"])
-    broadened = REACH * config.width
+    broadened = _REACH * config.width
     relative = (
         min(min(low for low, _ in windows) - broadened, -(TAIL + 2) * config.smearing),
         max(max(high for _, high in windows) + broadened, (TAIL + 2) * config.smearing),

@@ -30,6 +30,8 @@ RESIDUAL = 1e-8
 _ESTIMATE = 1e-11
 # eV; no eigenvalue may be this near to an end of a window: rounding could count it on either side.
 CLEAR = 1e-8
+# eV; the change of H that a count in single precision may amount to: some eigenvalues of a large structure.
+ROUGH = 5e-3
 # eV; a shift this near to an eigenvalue drowns the others in it.
 _NEXT = 1e-6
 # eV; by how much a shift that hits an eigenvalue is moved, and how often.
@@ -92,6 +94,7 @@ class ShiftInvert:
         project: Project,
         model: CountModel,
         *,
+        rough: Engine | None = None,
         max_vectors: int | None = None,
     ):
         """Begin.
@@ -101,10 +104,11 @@ class ShiftInvert:
             engine: to factorise with.
             project: gives the rows of `Slice.projections` of S-normalised vectors x, from x and Sx.
             model: of where eigenvalues lie; learns what is counted.
+            rough: engine of single precision, for guesses; None to do without.
             max_vectors: limit of each Lanczos basis; None for one by the number of eigenvalues.
         """
         self.pencil, self.engine, self.model, self._project = pencil, engine, model, project
-        self._max_vectors = max_vectors
+        self._rough, self._max_vectors = rough, max_vectors
         self._current: Inertia | None = None
 
     def inertia(self, sigma: float, *, factors: bool = False) -> Inertia:
@@ -123,8 +127,10 @@ class ShiftInvert:
                 return Inertia(shift, int(self.model.known[shift]))
             try:
                 self._current = None
+                if self._rough is not None:
+                    self._rough.close()
                 below = self.engine.factorize(self.pencil.shifted(shift))
-                self._check_solution(shift)
+                self._check_solution(shift, self.engine, CLEAR)
             except UnreliableInertia as problem:
                 log.info("the factorisation at %.5f eV is not trustworthy (%s)", shift, problem)
                 continue
@@ -135,6 +141,24 @@ class ShiftInvert:
             f"no factorisation of H - σS near σ = {sigma:.4f} eV with {self.engine.name} can be "
             "trusted to count eigenvalues; use another --engine or --solver dense"
         )
+
+    def rough_inertia(self, sigma: float) -> int:
+        """Count the eigenvalues below a shift in single precision, for guesses that an exact count corrects.
+
+        The count is that of H changed by at most `ROUGH`; where that cannot be said, it is the exact one.
+
+        Args:
+            sigma: eV.
+        """
+        if self._rough is None or sigma in self.model.known:
+            return self.inertia(sigma).below
+        try:
+            below = self._rough.factorize(self.pencil.shifted(sigma))
+            self._check_solution(sigma, self._rough, ROUGH)
+        except UnreliableInertia as problem:
+            log.info("counted at %.5f eV in double precision (%s)", sigma, problem)
+            return self.inertia(sigma).below
+        return below
 
     def forget(self) -> None:
         """Take note that the engine holds other factors now."""
@@ -227,18 +251,20 @@ class ShiftInvert:
         assert self._current is not None  # just counted with factors
         return self._current
 
-    def _check_solution(self, shift: float) -> None:
-        """Make sure that the factors are those of the matrix: solve, multiply, compare."""
+    def _check_solution(self, shift: float, engine: Engine, most: float) -> None:
+        """Make sure that an engine's factors are those of the matrix, to so many eV: solve, multiply, compare."""
         pencil = self.pencil
         rhs = np.random.default_rng(1).standard_normal((pencil.n, 1)).astype(pencil.dtype)
-        x = self.engine.solve(rhs)
+        x = engine.solve(rhs).astype(pencil.dtype)
         left = pencil.apply_hamiltonian(x) - shift * pencil.apply_overlap(x) - rhs
         error = np.linalg.norm(left) / np.linalg.norm(x)
         # ‖r‖/‖x‖ is the size in eV of the change of H that would make the solution exact, and with
         # it the one to which the inertia belongs.
-        if not error < CLEAR:
+        if not error < most:
             raise UnreliableInertia(f"backward error {error:.1e} eV")
+        if engine.single:
+            return  # an eigenvalue next to the shift may be counted on either side of it
         # Once more: what grows most is the eigenvalue next to the shift.
-        growth = np.linalg.norm(self.engine.solve(pencil.apply_overlap(x))) / np.linalg.norm(x)
+        growth = np.linalg.norm(engine.solve(pencil.apply_overlap(x))) / np.linalg.norm(x)
         if growth * _NEXT > 1:
             raise UnreliableInertia(f"an eigenvalue lies {1 / growth:.1e} eV away")

@@ -37,8 +37,12 @@ from gh_tools.store.parts import Pieces
 # these cost less than another factorisation.
 CLOSE = 24
 _SEARCHES = 40
+# A guess after a count that was off by so many times as much is expected to be close.
+_NEARLY = 10
 # Part of the memory that a Lanczos basis may take.
 _BASIS_SHARE = 0.25
+# By how much the smallest eigenvalue of S must be above the error of its factors in single precision, and at least.
+_DECIDED, _SMALL_OVERLAP = 100.0, 1e-3
 # Pieces for the steps of one channel.
 _MOST_STEPS = 10**5
 
@@ -114,6 +118,8 @@ class SlicedSolver:
             Channel(s, k) for s in range(hamiltonian.n_spins) for k in range(len(kpoints))
         ]
         self._engine = make_engine(engine, memory)
+        rough = make_engine(engine, memory, single=True)
+        self._rough = rough if rough.single else None
         self._memory, self._projection = memory, projection
         self._groups = dict(groups or {})
         self._species, self.belongs = species_members(hamiltonian)
@@ -161,12 +167,13 @@ class SlicedSolver:
                 f"the basis has room for {electrons.capacity:g} electrons and the structure has "
                 f"{n_electrons:g}; use a larger basis or mend scalar/n_electrons"
             )
+        rough, missing = self._rough is not None, np.inf
         for _ in range(_SEARCHES):
             sigma = electrons.guess(n_electrons)
+            # The factors of the last count are used to look around: that one is better exact.
+            far = rough and abs(missing) > _NEARLY * close
             held = sum(
-                self.degeneracy
-                * self.kpoints.weights[c.kpoint]
-                * self._slicer(c).inertia(sigma).below
+                self.degeneracy * self.kpoints.weights[c.kpoint] * self._count(c, sigma, far)
                 for c in self.channels
             )
             electrons.known[sigma] = held
@@ -180,11 +187,19 @@ class SlicedSolver:
                 fermi_level(eigenvalues, n_electrons)
             except (NotConverged, OutsideWindow):
                 close = close / 2  # look from nearer by
+                if rough:  # and count exactly
+                    rough, close = False, CLOSE
+                    electrons.known.clear()
                 continue
             return eigenvalues
         raise DataError(
             "the Fermi level was not found by counting eigenvalues; use --solver dense, or --fermi label"
         )
+
+    def _count(self, channel: Channel, sigma: float, rough: bool) -> int:
+        """Count the eigenvalues of a channel below an energy, exactly or not."""
+        slicer = self._slicer(channel)
+        return slicer.rough_inertia(sigma) if rough else slicer.inertia(sigma).below
 
     def eigenvalues(self, low: float, high: float) -> tuple[Eigenvalues, Certificate]:
         """Find all eigenvalues of all channels in a window, certified.
@@ -283,6 +298,8 @@ class SlicedSolver:
             return self._live[1]
         self._live = None
         self._engine.close()
+        if self._rough is not None:
+            self._rough.close()
         pencil = make_pencil(self.hamiltonian, self.kpoints.points[channel.kpoint], channel.spin)
         # Vectors and their products with S, and a block that is worked on.
         basis = 2 * pencil.n * pencil.dtype.itemsize
@@ -290,14 +307,19 @@ class SlicedSolver:
         wanted = VECTORS * slice_size(pencil.n) + MORE_VECTORS
         # Upper triangle shifted and handed over, and the basis of one slice.
         held = 3 * pencil.nbytes + min(most, wanted) * basis
-        self._engine.memory = max(0, self._memory - held)
+        for engine in filter(None, (self._engine, self._rough)):
+            engine.memory = max(0, self._memory - held)
         if channel not in self._models:
             eigenvalues = model_eigenvalues(pencil, self._owner(), self.hamiltonian.atoms.positions)
             self._models[channel] = CountModel(eigenvalues, np.ones(len(eigenvalues)))
         if channel.kpoint not in self._bounds:
             self._bounds[channel.kpoint] = self._check_overlap(pencil, channel)
         project = self._projector(pencil, self._bounds[channel.kpoint], channel)
-        slicer = Slicer(pencil, self._engine, project, self._models[channel], max_vectors=most)
+        slicer = Slicer(
+            *(pencil, self._engine, project, self._models[channel]),
+            rough=self._rough,
+            max_vectors=most,
+        )
         self._live = channel, slicer
         return slicer
 
@@ -338,15 +360,18 @@ class SlicedSolver:
         """
         where = f"the overlap matrix at k = {self.kpoints.points[channel.kpoint].round(4).tolist()}"
         mend = "label with a more confined or smaller basis"
-        try:
-            negative = self._engine.factorize(pencil.upper_overlap())
-        except UnreliableInertia:
-            negative = -1
-        if negative:
-            raise DataError(
-                f"{where} is not positive definite, so there are no eigenvalues; {mend}"
-            )
-        low, high = overlap_bounds(pencil, self._engine.solve)
+        bounds = self._rough_bounds(pencil)
+        if bounds is None:
+            try:
+                negative = self._engine.factorize(pencil.upper_overlap())
+            except UnreliableInertia:
+                negative = -1
+            if negative:
+                raise DataError(
+                    f"{where} is not positive definite, so there are no eigenvalues; {mend}"
+                )
+            bounds = overlap_bounds(pencil, self._engine.solve)
+        low, high = bounds
         if low < POOR_OVERLAP:
             log.warning(
                 "%s: %s has the eigenvalue %.1e: errors of H grow up to %.0e times in the eigenvalues; %s",
@@ -357,6 +382,25 @@ class SlicedSolver:
                 mend,
             )
         return low, high
+
+    def _rough_bounds(self, pencil: Pencil) -> tuple[float, float] | None:
+        """Return bounds of the eigenvalues of S from its factors in single precision; None where these do not decide.
+
+        They decide where the smallest eigenvalue is far above the change of S that would make the factors exact.
+        """
+        engine = self._rough
+        if engine is None:
+            return None
+        try:
+            if engine.factorize(pencil.upper_overlap()):
+                return None
+        except UnreliableInertia:
+            return None
+        rhs = np.random.default_rng(1).standard_normal((pencil.n, 1)).astype(pencil.dtype)
+        x = engine.solve(rhs).astype(pencil.dtype)
+        error = np.linalg.norm(pencil.apply_overlap(x) - rhs) / np.linalg.norm(x)
+        bounds = overlap_bounds(pencil, engine.solve)
+        return bounds if bounds[0] > max(_DECIDED * float(error), _SMALL_OVERLAP) else None
 
     def _name(self, channel: Channel) -> str:
         spin = f", spin {channel.spin}" if self.hamiltonian.n_spins > 1 else ""

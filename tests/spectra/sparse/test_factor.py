@@ -1,5 +1,7 @@
 """Each engine that is installed against dense eigenvalues: inertia, solutions, memory, doubt."""
 
+import contextlib
+
 import numpy as np
 import pytest
 import scipy.linalg
@@ -54,6 +56,24 @@ def test_inertia_and_solutions(case, name):
         # Backward stable: the residual is rounding of ‖H‖‖x‖.
         residual = (h - sigma * s) @ x - rhs
         assert np.linalg.norm(residual) < 1e-11 * np.linalg.norm(h) * np.linalg.norm(x)
+    assert engine.factorize(pencil.upper_overlap()) == 0
+    engine.close()
+
+
+@pytest.mark.parametrize("name", ENGINES_HERE)
+def test_inertia_in_single_precision(case, name):
+    """Right, where eigenvalues are farther away than rounding of elements of 50 eV, or refused."""
+    pencil, _, _, eigenvalues = case
+    engine = make_engine(name, 4 * GIB, single=True)
+    gaps = np.flatnonzero(np.diff(eigenvalues) > 0.02)
+    counted = 0
+    for index in gaps[:: max(1, len(gaps) // 4)]:
+        sigma = 0.5 * (eigenvalues[index] + eigenvalues[index + 1])
+        with contextlib.suppress(UnreliableInertia):
+            assert engine.factorize(pencil.shifted(sigma)) == index + 1
+            counted += 1
+    # SuperLU has no 2×2 pivots
+    assert counted > 1 or name == "superlu"
     assert engine.factorize(pencil.upper_overlap()) == 0
     engine.close()
 

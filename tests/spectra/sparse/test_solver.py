@@ -12,6 +12,7 @@ from gh_tools.spectra.kpoints import KPoints, monkhorst_pack
 from gh_tools.spectra.projection import apply_root, dense_root
 from gh_tools.spectra.sparse.factor import available_engines
 from gh_tools.spectra.sparse.kpm import kernel_polynomial_dos
+from gh_tools.spectra.sparse.shift_invert import ShiftInvert
 from gh_tools.spectra.sparse.solver import SlicedSolver
 from gh_tools.spectra.spectrum import compute_spectrum
 from gh_tools.units import GIB
@@ -69,6 +70,34 @@ def test_fermi_level_of_the_label(graphene):
     hamiltonian.scalars["fermi_level"] = 0.35
     _, found = compare(hamiltonian, GAMMA.model_copy(update={"fermi": "label"}))
     assert found.scalars["fermi_level"] == 0.35
+
+
+@pytest.mark.parametrize("wrong", [-40, -3, 3, 40])
+def test_wrong_counts_of_single_precision_change_nothing(sheet, monkeypatch, wrong):
+    """They are guesses: the exact count that follows tells, and the search begins anew with exact ones."""
+    monkeypatch.setattr(
+        ShiftInvert, "rough_inertia", lambda self, sigma: self.inertia(sigma).below + wrong
+    )
+    compare(sheet, GAMMA)
+
+
+def test_an_overlap_that_single_precision_cannot_decide(tight_binding):
+    """Its smallest eigenvalue is 1e-6: single precision says nothing, double does; the reverse sign is refused."""
+    import ase
+
+    atoms = ase.Atoms("HLi", positions=[[0, 0, 0], [1, 0, 0]])
+    for s in (1 - 1e-6, 1 + 1e-6):
+        solver = SlicedSolver(
+            tight_binding(atoms, {1: -5.0, 3: -1.0}, -2.0, 1.5, s),
+            monkhorst_pack((1, 1, 1)),
+            memory=GIB,
+        )
+        if s < 1:
+            solver.pencil(solver.channels[0])
+            assert solver.smallest_overlap == pytest.approx(1e-6, rel=0.06)
+        else:
+            with pytest.raises(DataError, match="not positive definite"):
+                solver.pencil(solver.channels[0])
 
 
 def test_too_many_electrons(graphene):

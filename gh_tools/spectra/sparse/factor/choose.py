@@ -17,12 +17,13 @@ def available_engines() -> list[str]:
     return [name for name, module in ENGINES.items() if importlib.util.find_spec(module)]
 
 
-def make_engine(name: str | None, memory: int) -> Engine:
+def make_engine(name: str | None, memory: int, *, single: bool = False) -> Engine:
     """Return an engine.
 
     Args:
         name: as in `ENGINES`; None for the best that is installed.
         memory: bytes that a factorisation may take.
+        single: whether single precision will do; MUMPS takes no advantage of it.
 
     Raises:
         MissingExtraError: its library is not installed.
@@ -37,11 +38,11 @@ def make_engine(name: str | None, memory: int) -> Engine:
     if name == "pardiso":
         from gh_tools.spectra.sparse.factor.pardiso import Pardiso
 
-        return Pardiso(memory)
+        return Pardiso(memory, single)
     if name == "mumps":
         from gh_tools.spectra.sparse.factor.mumps import Mumps
 
         return Mumps(memory)
     from gh_tools.spectra.sparse.factor.superlu import SuperLU
 
-    return SuperLU(memory)
+    return SuperLU(memory, single)

@@ -22,10 +22,12 @@ class Engine(ABC):
     Attributes:
         name: as in `ENGINES`.
         memory: bytes that a factorisation may take.
+        single: whether it works in single precision, in half the time and memory: for what need not be exact.
     """
 
     name: str
     hermitian = False  # whether the library itself factorises complex Hermitian matrices
+    single = False
 
     def __init__(self, memory: int):
         self.memory = memory
@@ -49,6 +51,8 @@ class Engine(ABC):
         )
         pattern, n = (upper.indptr, upper.indices), upper.shape[0]
         self._halves = np.iscomplexobj(upper) and not self.hermitian
+        if self.single:
+            upper = upper.astype(np.complex64 if np.iscomplexobj(upper) else np.float32)
         if self._halves:
             upper = real_form(upper)
         if not known:

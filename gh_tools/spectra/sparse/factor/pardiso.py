@@ -26,8 +26,9 @@ class Pardiso(Engine):
 
     name = "pardiso"
 
-    def __init__(self, memory: int):
+    def __init__(self, memory: int, single: bool = False):
         super().__init__(memory)
+        self.single, self._dtype = single, np.dtype(np.float32 if single else np.float64)
         # Looked up by index: a function object of its own, without pypardiso's argument types.
         self._pardiso = PyPardisoSolver().libmkl["pardiso"]
         self._pardiso.restype = None
@@ -40,8 +41,10 @@ class Pardiso(Engine):
         self._options = options = np.zeros(64, dtype=np.int32)
         options[0] = 1  # not the defaults
         options[1] = 2  # nested dissection by METIS
-        options[9] = 13  # pivots below 1e-13 of the norm are perturbed, and counted
+        # Pivots below 1e-13 of the norm are perturbed, and counted; in single precision below 1e-6
+        options[9] = 6 if self.single else 13
         options[20] = 1  # Bunch-Kaufman pivoting
+        options[27] = int(self.single)
         options[34] = 1  # indices count from zero
         self._matrix = upper
         self._call(_ANALYSE)
@@ -61,7 +64,7 @@ class Pardiso(Engine):
         return negative
 
     def _solve(self, rhs: Shaped[np.ndarray, "n m"]) -> Shaped[np.ndarray, "n m"]:
-        rhs = np.asfortranarray(rhs, dtype=float)
+        rhs = np.asfortranarray(rhs, dtype=self._dtype)
         solution = np.empty_like(rhs, order="F")
         self._call(_SOLVE, rhs, solution)
         return solution

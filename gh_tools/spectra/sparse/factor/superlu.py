@@ -24,6 +24,10 @@ class SuperLU(Engine):
     name = "superlu"
     hermitian = True
 
+    def __init__(self, memory: int, single: bool = False):
+        super().__init__(memory)
+        self.single = single
+
     def _analyse(self, upper: scipy.sparse.csr_array) -> int:
         # SuperLU tells what it took only afterwards: L and U, with indices, if they were all dense.
         return upper.shape[0] ** 2 * (upper.dtype.itemsize + 4)
