@@ -148,6 +148,7 @@ class SlicedSolver:
         """Put the factors of S(k) in the place of those of a shift, for `solve`."""
         slicer = self._slicer(channel)
         slicer.forget()
+        self._close_rough()
         self._engine.factorize(slicer.pencil.upper_overlap())
 
     def solve(self, rhs: Shaped[np.ndarray, "n m"]) -> Shaped[np.ndarray, "n m"]:
@@ -298,8 +299,7 @@ class SlicedSolver:
             return self._live[1]
         self._live = None
         self._engine.close()
-        if self._rough is not None:
-            self._rough.close()
+        self._close_rough()
         pencil = make_pencil(self.hamiltonian, self.kpoints.points[channel.kpoint], channel.spin)
         # Vectors and their products with S, and a block that is worked on.
         basis = 2 * pencil.n * pencil.dtype.itemsize
@@ -362,6 +362,7 @@ class SlicedSolver:
         mend = "label with a more confined or smaller basis"
         bounds = self._rough_bounds(pencil)
         if bounds is None:
+            self._close_rough()
             try:
                 negative = self._engine.factorize(pencil.upper_overlap())
             except UnreliableInertia:
@@ -382,6 +383,11 @@ class SlicedSolver:
                 mend,
             )
         return low, high
+
+    def _close_rough(self) -> None:
+        """Give the memory of the factors in single precision back."""
+        if self._rough is not None:
+            self._rough.close()
 
     def _rough_bounds(self, pencil: Pencil) -> tuple[float, float] | None:
         """Return bounds of the eigenvalues of S from its factors in single precision; None where these do not decide.
