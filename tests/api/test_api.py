@@ -79,6 +79,7 @@ def test_groups_positions_states_and_optics(labels, tmp_path):
         "along": "z",
         "states": (-1, 1),
         "points": 50,
+        "window": (-12, 8),
     }
     spectrum = labels[0].spectrum(**settings)
     assert set(spectrum.local) == {"groups", "positions"} and spectrum.states is not None
