@@ -25,6 +25,7 @@ COMMANDS = (
     "dos",
     "bands",
     "ldos",
+    "optics",
     "transport",
     "bayes",
     "info",

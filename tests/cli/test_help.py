@@ -11,6 +11,7 @@ import pytest
 from rich.text import Text
 
 from gh_tools import __version__
+from gh_tools.trained_model.shipped import names
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -137,15 +138,17 @@ def test_bash_completes_keys_and_their_values(words, expected):
     assert _completed(words) == expected
 
 
-def test_bash_completes_models_alone(tmp_path):
+def test_models_are_completed_and_no_other_stores(tmp_path):
+    """Those of the folder, and the names of those that come with gh-tools."""
     for kind in ("model", "spectra"):
         (tmp_path / f"x.{kind}.zarr").mkdir()
         history = '"history": [{"inputs": [{\n            "kind": "model"}]}]'
         text = f'{{\n  "attributes": {{\n    "kind": "{kind}",\n{history}}}}}'
         (tmp_path / f"x.{kind}.zarr/zarr.json").write_text(text)
     (tmp_path / "folder").mkdir()
-    assert _completed(["gh-infer", "--model", ""], tmp_path) == ["folder/", "x.model.zarr"]
-    assert _completed_by_fish("gh-infer --model ", tmp_path) == ["folder/", "x.model.zarr"]
+    expected = sorted([*names(), "folder/", "x.model.zarr"])
+    assert sorted(_completed(["gh-infer", "--model", ""], tmp_path)) == expected
+    assert sorted(_completed_by_fish("gh-infer --model ", tmp_path)) == expected
     assert _completed_by_zsh("gh-infer --model x", tmp_path) == "gh-infer --model x.model.zarr "
 
 
