@@ -50,8 +50,9 @@ from jaxtyping import install_import_hook  # noqa: E402
 import tests.checked  # noqa: E402, F401, the hook names it
 
 # Shapes and types of arguments and results are checked while tests run, everywhere. What commands do in
-# processes of their own is not; nor are the few names that are imported for type checkers alone.
-CHECKED = "orbitals workers store labels structures dft overlap spectra formats bayes evaluation model scaleshift trained_model training inference api"
+# processes of their own is not; nor are the few names that are imported for type checkers alone, nor what travels to
+# workers of a cluster by value, which a check that wraps it could not.
+CHECKED = "orbitals workers.local workers.processes workers.task store labels structures dft overlap spectra formats bayes evaluation model scaleshift trained_model training inference api"
 install_import_hook([f"gh_tools.{part}" for part in CHECKED.split()], "tests.checked.checked")
 
 # As the commands have it, too: what is compiled is kept between processes and runs.

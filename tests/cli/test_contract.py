@@ -250,7 +250,7 @@ def test_debug_shows_the_traceback_before_the_sentence(gh):
     done = gh("gh-info missing.zarr --debug")
     assert done.returncode == 66
     assert done.stderr.startswith("Traceback")
-    assert done.stderr.splitlines()[-1] == "gh-info: error: missing.zarr: no such store"
+    assert done.stderr.splitlines()[-1].startswith("gh-info: error: missing.zarr: no such store")
 
 
 def test_reader_that_goes_away_is_no_error(gh):

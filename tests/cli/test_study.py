@@ -148,4 +148,4 @@ def test_the_example_plans_each_size_with_options_that_exist(gh, commands, size,
 
 def test_the_example_names_its_sizes(gh):
     done = gh(f"make -n -f {share_path('examples/doping/Makefile')} SIZE=huge")
-    assert done.returncode != 0 and "the sizes are small medium paper" in done.stderr
+    assert done.returncode != 0 and "the sizes are small device medium paper" in done.stderr

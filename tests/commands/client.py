@@ -2,7 +2,7 @@
 
 The process it asks for has what this one has: arguments, folder, environment, standard streams. Signals go on to
 it. Where anything is out of the ordinary that a forked process would not inherit (other open files, a closed
-stream, limits, ignored signals, variables that libraries read while they are imported), the installed command is
+stream, other limits or ignored signals, variables that libraries read while they are imported), the installed command is
 started in the place of this process. `server` writes this into a script of the name of each command.
 """
 
@@ -30,6 +30,11 @@ def limits():
     }
 
 
+def ignored():
+    """Return the signals that this process ignores, as those that nohup starts do."""
+    return [number for number in FORWARDED if signal.getsignal(number) is signal.SIG_IGN]
+
+
 def variables(environment, free=FREE):
     """Return the variables that a server's process has to share."""
     return {name: value for name, value in environment.items() if name not in free}
@@ -42,7 +47,7 @@ def ordinary(server):
     os.close(listed)
     return (
         files - {listed + 1} == {0, 1, 2}
-        and not any(signal.getsignal(number) is signal.SIG_IGN for number in FORWARDED)
+        and server["ignored"] == ignored()
         and server["limits"] == limits()
         and server["variables"] == variables(os.environ, server["free"])
     )
@@ -68,6 +73,6 @@ def main(folder, installed):
     socket.send_fds(connection, [len(text).to_bytes(8, "big")], [0, 1, 2])
     connection.sendall(text)
     process = int.from_bytes(connection.recv(8), "big")
-    for number in FORWARDED:
+    for number in set(FORWARDED) - set(ignored()):
         signal.signal(number, lambda number, frame: os.kill(process, number))
     return int.from_bytes(connection.recv(8), "big")

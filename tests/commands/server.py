@@ -221,6 +221,7 @@ class Server:
 
 def main() -> None:
     """Import everything, and serve; in a process that was forked, be the command."""
+    ignored = client.ignored()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a person who interrupts the tests
     folder = Path(sys.argv[1])
     before = dict(os.environ)
@@ -228,7 +229,12 @@ def main() -> None:
     # Libraries set some, in this process and in that of the tests.
     changed = {name for name, _ in before.items() ^ os.environ.items()}
     free = sorted(client.FREE | changed)
-    told = {"limits": client.limits(), "free": free, "variables": client.variables(before, free)}
+    told = {
+        "limits": client.limits(),
+        "ignored": ignored,
+        "free": free,
+        "variables": client.variables(before, free),
+    }
     (folder / "server.json").write_text(json.dumps(told))
     server = Server(folder)
     print("ready", flush=True)

@@ -32,7 +32,7 @@ def test_normal_errors_are_in_as_many_intervals_as_these_promise():
 def test_reliability_is_drawn_where_there_are_uncertainties(tmp_path):
     random = np.random.default_rng(0)
     errors = HamiltonianErrors(onsite={1: ErrorSum(0.01, 10)})
-    evaluation = Evaluation(["x"], [2], [errors], [None], [None])
+    evaluation = Evaluation(["x"], [2], [errors], [None], [None], atoms=[1])
     evaluation.elements.add(np.array([1.0, 2.0]), np.array([1.01, 2.0]), 1.0)
     for name in ("hamiltonian", "eigenvalues", "fermi_level", "band_gap"):
         deviation = random.uniform(0.001, 0.1, 2000)

@@ -61,9 +61,12 @@ store = $(patsubst %/zarr.json,%,$(1))
 %.model.zarr/zarr.json: %.scaleshift.zarr/zarr.json
 	$(call gh,gh-train $(TRAIN_FLAGS),$(call store,$@),$(call store,$<))
 
+# The model, where it is a store: a model that comes with gh-tools is not made. In the rule itself % would be the stem.
+own_model = $(filter %.zarr,$(MODEL))
+
 # Expanded when the rule is used, so that MODEL may be set after this file is included.
 .SECONDEXPANSION:
-%.predicted.zarr/zarr.json: %.structures.zarr/zarr.json $$(addsuffix /zarr.json,$$(filter %.zarr,$$(MODEL)))
+%.predicted.zarr/zarr.json: %.structures.zarr/zarr.json $$(addsuffix /zarr.json,$$(own_model))
 	$(call gh,gh-infer --model $(MODEL) $(INFER_FLAGS),$(call store,$@),$(call store,$<))
 
 %.predicted.spectra.zarr/zarr.json: %.predicted.zarr/zarr.json
