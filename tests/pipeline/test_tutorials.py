@@ -23,7 +23,6 @@ SMALLER = (
     (r"size=\[4,4,1\]", "size=[2,2,1]"),
     (r"size=\[2,2,2\]", "size=[2,1,1]"),
     (r"gh-label ", "gh-label --set h=0.3 --set kpoint_density=0.5 --set basis=sz(dzp) "),
-    (r"kpoint_density=1.2", "kpoint_density=0.5"),
     (r"--budget \d+m", "--set epochs=2"),
     (r"sz\(dzp\)", "'sz(dzp)'"),
     (r"--kpts 3 3 [13]", "--kpts 2 1 1"),
