@@ -107,6 +107,14 @@ def main(
         sources = earlier.paths() if earlier else input_paths(structures)
         paths = output_paths(earlier.output if earlier else output, sources, "hamiltonians")
         stores = [open_store(source, KINDS) for source in sources]
+        if convergence:
+            if ranks is not None or dry_run:
+                raise UsageError(
+                    "--convergence runs GPAW in one process: leave out --dry-run, and start without mpiexec"
+                )
+            for store in stores:
+                _converge(read_structures(store), options, as_json)
+            return
         claim_stores(paths, sources, overwrite=overwrite, resume=resume, shared=shard is not None)
         if dry_run:
             from gh_tools.labels.periodicity import warn_if_mixed
@@ -123,10 +131,6 @@ def main(
                     for name in one.names
                 ],
             )
-            return
-        if convergence:
-            for store in stores:
-                _converge(read_structures(store), options, as_json)
             return
         if ranks is not None and (jobs > 1 or scheduler is not None):
             raise UsageError(

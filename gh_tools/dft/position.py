@@ -14,8 +14,8 @@ from gh_tools.dft.projections import Projections
 from gh_tools.dft.two_center import TwoCenterIntegrals, evaluate_expansions, gaunt_matrix
 from gh_tools.orbitals.basis import SpeciesPair
 
-# Of a radial function of another program, which becomes a spline of GPAW's.
-_POINTS = 512
+# Intervals of a radial function that becomes a spline of GPAW's.
+SPLINE_POINTS = 512
 # Where GPAW's harmonics of degree 1 stand: y, z, x.
 _PLACE = (2, 0, 1)
 Blocks = dict[int | SpeciesPair, Float[np.ndarray, "3 _pairs _ki _kj"]]
@@ -86,7 +86,7 @@ def _companions(splines: Sequence[Any]) -> tuple[list[Any], Float[np.ndarray, "3
     parts: list[tuple[int, np.ndarray]] = []
     for shell, spline in enumerate(splines):
         degree, end = spline.get_angular_momentum_number(), spline.get_cutoff()
-        r = np.linspace(0.0, end, _POINTS + 1)
+        r = np.linspace(0.0, end, SPLINE_POINTS + 1)
         # What a spline holds is R / r^l: r R over r^(l+1) is the same, and over r^(l-1) it is r² times that.
         values = np.array([spline(x) for x in r])
         for other in (degree - 1, degree + 1):

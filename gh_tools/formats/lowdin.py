@@ -10,7 +10,7 @@ from jaxtyping import Float, Inexact, Int
 from gh_tools.errors import DataError
 from gh_tools.orbitals.bloch import BlochSum
 from gh_tools.orbitals.blocks import Hamiltonian
-from gh_tools.overlap.position import knows_positions, position_operator
+from gh_tools.overlap.position import BlochPositions, knows_positions
 
 # S(k) of lower eigenvalues has no inverse root worth the name.
 _SINGULAR = 1e-8
@@ -105,7 +105,7 @@ class _Root:
             BlochSum(hamiltonian, "overlap"),
         )
         self.exact = knows_positions(hamiltonian.basis, hamiltonian.atoms.numbers)
-        self._r: list[BlochSum] = []
+        self._x: BlochPositions | None = None
 
     def _decomposed(self, kpoints):
         values, vectors = np.linalg.eigh(np.stack(self._s.at(kpoints)))
@@ -128,14 +128,13 @@ class _Root:
     ) -> Inexact[np.ndarray, "3 kpoints orbitals orbitals"]:
         """Return Σ_R exp(2πi k·R) ⟨w0|r|wR⟩ = L X L + (i/2) (L⁻¹ ∂L − ∂L L⁻¹) with L = S^(-1/2), in Å.
 
-        X is the Bloch sum of ⟨φ0|r − R/2|φR⟩, and ∂L follows from ∂S in the eigenvectors of S.
+        X is that of `BlochPositions`, and ∂L follows from ∂S in the eigenvectors of S.
         """
         ham = self._hamiltonian
-        if self.exact and not self._r:
-            self._r = [BlochSum(one) for one in position_operator(ham)]
+        if self._x is None:
+            self._x = BlochPositions(ham, self.exact)
         values, vectors, root = self._decomposed(kpoints)
         overlaps = np.stack(self._s.at(kpoints))
-        centres = np.repeat(ham.atoms.positions, ham.orbitals_of_atoms, axis=0)
         to_cartesian = ham.atoms.cell.complete().array.T / (2 * np.pi)
         slopes = np.stack([self._s.gradient(k) for k in kpoints], axis=1)
         adjoint = vectors.conj().swapaxes(1, 2)
@@ -144,10 +143,7 @@ class _Root:
         factor = -0.5j * (a - b) / (a * b * (a + b))
         found = []
         for axis in range(3):
-            centre = centres[:, axis]
-            x = 0.5 * (centre[:, None] + centre) * overlaps
-            if self._r:
-                x = x + np.stack(self._r[axis].at(kpoints))
+            x = self._x.along(axis, kpoints, overlaps)
             slope = np.tensordot(to_cartesian[axis], slopes, axes=1)
             bent = vectors @ (factor * (adjoint @ slope @ vectors)) @ adjoint
             found.append(root @ x @ root + bent)

@@ -6,18 +6,59 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Inexact
 
 from gh_tools.dft.block_list import BlockList, block_lists
-from gh_tools.dft.position import PositionIntegrals, position_blocks, radial_spline
+from gh_tools.dft.position import SPLINE_POINTS, PositionIntegrals, position_blocks, radial_spline
 from gh_tools.dft.projections import Projections
 from gh_tools.dft.two_center import TwoCenterIntegrals
 from gh_tools.errors import DataError
 from gh_tools.orbitals.basis import Basis, ElementBasis, SpeciesPair
+from gh_tools.orbitals.bloch import BlochSum
 from gh_tools.orbitals.blocks import Hamiltonian
 from gh_tools.overlap.radial_functions import has_radial_functions, radial_functions
 
-_POINTS = 512
+
+class BlochPositions:
+    """X(k) = Σ_R exp(2πi k·R) ⟨φ_i0| r − R/2 |φ_jR⟩, which is Hermitian.
+
+    The part (τ_i + τ_j)/2 S is always there; the rest, which holds the dipoles within atoms, is that of `position_operator`.
+
+    Attributes:
+        exact: whether the rest is there; else orbitals are taken to sit on their atoms.
+    """
+
+    def __init__(self, hamiltonian: Hamiltonian, exact: bool):
+        """Compute the blocks.
+
+        Args:
+            hamiltonian: the structure, its basis table, S and the pairs.
+            exact: whether to compute the rest.
+
+        Raises:
+            DataError: as `position_operator`.
+        """
+        self.exact = exact
+        self._rest = [BlochSum(one) for one in position_operator(hamiltonian)] if exact else []
+        atoms = hamiltonian.atoms
+        self._centres = np.repeat(atoms.positions, hamiltonian.orbitals_of_atoms, axis=0)
+
+    def along(
+        self,
+        axis: int,
+        kpoints: Float[np.ndarray, "kpoints 3"],
+        overlap: Inexact[np.ndarray, "kpoints orbitals orbitals"],
+    ) -> Inexact[np.ndarray, "kpoints orbitals orbitals"]:
+        """Return X(k) along a Cartesian axis, in Å.
+
+        Args:
+            axis: 0, 1 or 2.
+            kpoints: in units of the reciprocal cell's vectors.
+            overlap: S(k) at these.
+        """
+        centre = self._centres[:, axis]
+        x = 0.5 * (centre[:, None] + centre) * overlap
+        return x + np.stack(self._rest[axis].at(kpoints)) if self.exact else x
 
 
 def knows_positions(basis: Basis, numbers) -> bool:
@@ -88,6 +129,6 @@ def _two_centre(
 def _splines(element: ElementBasis) -> list[Any]:
     found = []
     for function in radial_functions(element):
-        r = np.linspace(0.0, function.r[-1], _POINTS + 1)
+        r = np.linspace(0.0, function.r[-1], SPLINE_POINTS + 1)
         found.append(radial_spline(function.l, r, function.at(r)))
     return found

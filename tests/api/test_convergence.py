@@ -39,8 +39,8 @@ def test_two_k_points_are_too_few_for_a_chain_of_molecules(changes):
 def test_changes_are_those_of_two_labels(changes):
     coarse, fine = (gh.label(chain(), kpts=(1, 1, 2), **{**COARSE, "h": h}) for h in (0.3, 0.24))
     change = changes["h 0.3 → 0.24 Å"]
-    gamma = [coarse.blocks.onsite[1].hamiltonian, fine.blocks.onsite[1].hamiltonian]
-    assert change.onsite == pytest.approx(np.abs(gamma[0] - gamma[1]).mean(), rel=1e-6)
+    onsite = [labels.blocks.onsite[1].hamiltonian for labels in (coarse, fine)]
+    assert change.onsite == pytest.approx(np.abs(onsite[0] - onsite[1]).mean(), rel=1e-6)
 
     def energies(labels, k):
         return scipy.linalg.eigvalsh(labels.H(k), labels.S(k))

@@ -266,7 +266,9 @@ def test_dry_run_tells_the_plan_and_writes_nothing(call, tmp_path):
 
 
 def test_convergence_is_told_and_nothing_written(shell, tmp_path):
+    """Also where the labels are there already."""
     write_molecules(tmp_path, bonds=(0.75,))
+    (tmp_path / "h2.hamiltonians.zarr").mkdir()
     done = shell(f"gh-label h2.structures.zarr {COARSE} --convergence --json", tmp_path)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
@@ -277,4 +279,8 @@ def test_convergence_is_told_and_nothing_written(shell, tmp_path):
         "vacuum 3 → 6 Å",
     ]
     assert found["changes"][0]["onsite"] > 0
-    assert [p.name for p in tmp_path.iterdir()] == ["h2.structures.zarr"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "h2.hamiltonians.zarr",
+        "h2.structures.zarr",
+    ]
+    assert not any((tmp_path / "h2.hamiltonians.zarr").iterdir())

@@ -11,7 +11,7 @@ from jaxtyping import Float, Inexact
 
 from gh_tools.orbitals.bloch import BlochSum
 from gh_tools.orbitals.blocks import Hamiltonian
-from gh_tools.overlap.position import knows_positions, position_operator
+from gh_tools.overlap.position import BlochPositions, knows_positions
 
 Positions = Literal["basis", "atoms"]
 
@@ -35,8 +35,7 @@ class Velocity:
     """ħ⟨m|v|n⟩ = c_m† [∂H/∂k − ½(ε_m + ε_n) ∂S/∂k + i (ε_m − ε_n) X] c_n at any k-point.
 
     v = (i/ħ)[H, r], with H as it acts within the basis: C.-C. Lee, Y.-T. Lee, M. Fukuda and T. Ozaki, Phys. Rev. B 98, 115115
-    (2018). X(k) = Σ_R exp(2πi k·R) ⟨φ_i0| r − R/2 |φ_jR⟩ is Hermitian. Of ⟨φ_i0| r − R/2 |φ_jR⟩ the part (τ_i + τ_j)/2 S is
-    always there; the rest, which holds the dipoles within atoms, comes from the radial functions of the basis table.
+    (2018). X(k) is that of `BlochPositions`.
 
     Attributes:
         positions: ``basis`` if the position operator is that of the basis functions, ``atoms`` if orbitals are taken to sit on
@@ -61,12 +60,7 @@ class Velocity:
         self.positions: Positions = positions
         self._h = BlochSum(hamiltonian, "hamiltonian", spin)
         self._s = BlochSum(hamiltonian, "overlap")
-        self._r = (
-            [BlochSum(one) for one in position_operator(hamiltonian)]
-            if positions == "basis"
-            else []
-        )
-        self._centres = np.repeat(atoms.positions, hamiltonian.orbitals_of_atoms, axis=0)
+        self._x = BlochPositions(hamiltonian, positions == "basis")
         # ∂/∂k along Cartesian axes, from that along reciprocal vectors.
         self._to_cartesian = atoms.cell.complete().array.T / (2 * np.pi)
 
@@ -86,10 +80,7 @@ class Velocity:
         adjoint = vectors.conj().T
         velocity = np.empty((3, len(energies), len(energies)), dtype=complex)
         for axis in range(3):
-            centre = self._centres[:, axis]
-            x = 0.5 * (centre[:, None] + centre) * s
-            if self._r:
-                x = x + self._r[axis].at(k[None])[0]
+            x = self._x.along(axis, k[None], s[None])[0]
             velocity[axis] = (
                 adjoint @ dh[axis] @ vectors
                 - 0.5 * sums * (adjoint @ ds[axis] @ vectors)

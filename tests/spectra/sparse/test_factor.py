@@ -1,6 +1,7 @@
 """Each engine that is installed against dense eigenvalues: inertia, solutions, memory, doubt."""
 
 import contextlib
+import sys
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import scipy.sparse
 from gh_tools.errors import DataError, MissingExtraError
 from gh_tools.orbitals.bloch import bloch_matrix
 from gh_tools.spectra.sparse.factor import ENGINES, available_engines, make_engine
+from gh_tools.spectra.sparse.factor.choose import _loads
 from gh_tools.spectra.sparse.factor.engine import UnreliableInertia, real_form
 from gh_tools.spectra.sparse.pencil import make_pencil
 from gh_tools.units import GIB
@@ -28,6 +30,20 @@ def case(request, sheet):
 def test_last_resort_is_always_there():
     assert ENGINES_HERE[-1] == "superlu"
     assert make_engine(None, GIB).name == ENGINES_HERE[0]
+
+
+def test_a_library_that_does_not_load_is_not_taken(monkeypatch, tmp_path):
+    """pypardiso is installed so where it does not find MKL."""
+    (tmp_path / "pypardiso.py").write_text('raise ImportError("Shared library mkl_rt not found")')
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "pypardiso", raising=False)
+    _loads.cache_clear()
+    try:
+        assert "pardiso" not in available_engines() and "superlu" in available_engines()
+        with pytest.raises(MissingExtraError, match=r"gh-tools\[pardiso\]"):
+            make_engine("pardiso", GIB)
+    finally:
+        _loads.cache_clear()
 
 
 def test_pencil_is_the_matrices(case):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
+import functools
+import importlib
 
 from gh_tools.errors import MissingExtraError
 from gh_tools.spectra.sparse.factor.engine import Engine
@@ -13,8 +14,18 @@ ENGINES = {"pardiso": "pypardiso", "mumps": "mumps", "superlu": "scipy"}
 
 
 def available_engines() -> list[str]:
-    """Return the engines whose library is installed, the preferred one first."""
-    return [name for name, module in ENGINES.items() if importlib.util.find_spec(module)]
+    """Return the engines whose library is installed and can be loaded, the preferred one first."""
+    return [name for name, module in ENGINES.items() if _loads(module)]
+
+
+@functools.cache
+def _loads(module: str) -> bool:
+    # pypardiso without MKL where it looks for it is installed, and cannot be imported.
+    try:
+        importlib.import_module(module)
+    except (ImportError, OSError):
+        return False
+    return True
 
 
 def make_engine(name: str | None, memory: int, *, single: bool = False) -> Engine:
