@@ -278,6 +278,17 @@ def test_stacking_distance_and_strain(interfaces):
         assert 6 <= columns["oxide_density"].value <= 8
 
 
+def test_nickel_within_limits_takes_each_number_as_often():
+    rng = np.random.default_rng(0)
+    drawn = [hfo2_wse2.draw_within((3e-3, 17.5e-3), 290, rng) for _ in range(2000)]
+    numbers, times = np.unique(drawn, return_counts=True)
+    assert numbers.tolist() == [1, 2, 3, 4, 5]
+    # Four standard deviations of a count of 2000 with a part of a fifth.
+    np.testing.assert_allclose(times, 400, atol=72)
+    with pytest.raises(DataError, match="no whole number is a part from 0.003 to 0.0175"):
+        hfo2_wse2.draw_within((3e-3, 17.5e-3), 6, rng)
+
+
 def test_nickel_and_vacancies_over_many_interfaces(interfaces):
     # Sums of Poisson numbers are Poisson numbers; of 30 means of 1.2 nickel and 1 vacancy.
     for name, mean in (("nickel", 36), ("se_vacancies", 30)):
