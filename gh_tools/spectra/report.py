@@ -25,6 +25,7 @@ from gh_tools.units import MEV
 from gh_tools.workers.task import Executor
 
 _MOST_ROWS = 50  # of a table; a file has the rest
+_MOST_NAMED = 3  # structures in a warning
 
 
 def draw(
@@ -186,15 +187,35 @@ def tell_spectra(spectra: Spectra, carriers: bool) -> None:
     table(rows, ["structure", *columns, "kind\nof gap", *counted, *edges])
     if len(spectra) > _MOST_ROWS:
         log.info("%d more: gh-info --table shows all", len(spectra) - _MOST_ROWS)
+    _tell_fermi(spectra)
+    _tell_missing(spectra)
+
+
+def _tell_fermi(spectra: Spectra) -> None:
+    """Say where in the gap E_F lies, and warn where it does not.
+
+    Edges are refined between the k-points, and E_F is counted on them: a coarse grid may miss a narrow gap.
+    """
     places = _fermi_in_gap(spectra)
-    if np.isfinite(places).any():
-        low, high = (f"{100 * end:.0f}" for end in (np.nanmin(places), np.nanmax(places)))
+    inside = (places >= 0) & (places <= 1)
+    if inside.any():
+        low, high = (f"{100 * end:.0f}" for end in (places[inside].min(), places[inside].max()))
         part = f"{low} %" if low == high else f"{low} to {high} %"
         log.info(
             "E_F lies in the gap: at %s of the way from the valence band's top to the conduction band's bottom",
             part,
         )
-    _tell_missing(spectra)
+    outside = np.flatnonzero(np.isfinite(places) & ~inside)
+    if len(outside):
+        beyond = np.maximum(-places[outside], places[outside] - 1)
+        most = MEV * np.max(beyond * spectra.scalars["band_gap"][outside])
+        names = ", ".join(spectra.names[row] for row in outside[:_MOST_NAMED])
+        more = f" and {len(outside) - _MOST_NAMED} more" if len(outside) > _MOST_NAMED else ""
+        log.warning(
+            "E_F lies outside of the gap of %s%s, by up to %.1f meV: E_F is that of the k-points, the gap was found between "
+            "them; a denser grid (--kpts) brings them together",
+            *(names, more, most),
+        )
 
 
 def with_uncertainty(value: float, deviation: float | None) -> str:

@@ -1,11 +1,14 @@
 """Stores of spectra: written, resumed, made in parallel, with structures that fail."""
 
+import logging
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from gh_tools.errors import CannotCreateError, DataError, NoInputError
 from gh_tools.spectra.config import DosConfig
-from gh_tools.spectra.report import draw, spectra_errors
+from gh_tools.spectra.report import draw, spectra_errors, tell_spectra
 from gh_tools.spectra.run import make_spectra, reference_spectra
 from gh_tools.spectra.scalars import SCALARS
 from gh_tools.spectra.spectra import read_spectra
@@ -162,6 +165,26 @@ def test_bad_requests(source, tmp_path):
     with pytest.raises(NoInputError):
         HamiltonianReader(tmp_path / "missing.zarr")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_fermi_level_outside_of_the_gap_is_not_said_to_lie_in_it(finished, caplog):
+    """On few k-points a gap is narrower between them than on them, so that E_F may lie beyond an edge."""
+    spectra = read_spectra(finished)
+    scalars = dict(spectra.scalars) | {
+        "fermi_level": np.array([0.5, -0.003, 0.0]),
+        "valence_band_maximum": np.array([0.0, 0.0, np.nan]),
+        "conduction_band_minimum": np.array([1.0, 0.001, np.nan]),
+        "band_gap": np.array([1.0, 0.001, 0.0]),
+    }
+    logger = logging.getLogger("gh_tools")
+    logger.addHandler(caplog.handler)
+    try:
+        with caplog.at_level(logging.INFO, logger="gh_tools"):
+            tell_spectra(replace(spectra, scalars=scalars), carriers=False)
+    finally:
+        logger.removeHandler(caplog.handler)
+    assert "E_F lies in the gap: at 50 % of the way" in caplog.text
+    assert "E_F lies outside of the gap of s1, by up to 3.0 meV" in caplog.text
 
 
 def test_reference_by_name(source, finished):
