@@ -118,6 +118,12 @@ def run(atoms: ase.Atoms, config: LabelConfig, basis: Basis, log: Path | str):
 
     Its cell is the reduced one, see `with_reduced_cell`, with a box as `boxed` gives it.
 
+    Args:
+        atoms: positions and cell in Å.
+        config: functional, k-points, grid and convergence.
+        basis: orbitals of each element, as GPAW reads them.
+        log: file of GPAW's text output, or "-" for standard output.
+
     Raises:
         SCFNotConverged: it did not converge.
         DataError: it would have more points of its grid than fit into memory.

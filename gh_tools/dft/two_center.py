@@ -136,7 +136,13 @@ def _evaluate_chunk(expansion, vector, reach, out) -> None:
 
 @lru_cache(maxsize=256)
 def gaunt_matrix(la: int, lb: int, degree: int) -> Float[np.ndarray, "m ab"]:
-    """∫ Y_a Y_b Y_m as a matrix from the harmonics of ``degree`` to the products of shells a and b."""
+    """∫ Y_a Y_b Y_m as a matrix from the harmonics of a degree to the products of shells a and b.
+
+    Args:
+        la: degree l of the shell a, whose 2l + 1 harmonics are real and in GPAW's order.
+        lb: of the shell b, which varies fastest along the columns.
+        degree: of the harmonics Y_m.
+    """
     from gpaw.gaunt import gaunt
 
     table = gaunt(max(la, lb))

@@ -77,7 +77,14 @@ class Joined:
     def blocks(
         self, where: Int[np.ndarray, "pairs 5"], ki: int, kj: int, found: Differences
     ) -> Inexact[np.ndarray, "pairs ki kj"]:
-        """Compose the blocks of some canonical pairs, zero where there is no element."""
+        """Compose the blocks of some canonical pairs, zero where there is no element.
+
+        Args:
+            where: i, j and R of each pair.
+            ki: number of orbitals of the first atoms, which are of one element.
+            kj: of the second ones.
+            found: notes by how much elements that stand twice differ.
+        """
         rows = find_rows(self.pairs, where)
         both = np.full((2, len(where), ki, kj), np.nan, dtype=self._value.dtype)
         target = np.flatnonzero(rows >= 0)

@@ -58,7 +58,7 @@ def orthogonalised(hamiltonian: Hamiltonian, spin: int = 0) -> Orthogonal:
     grid = np.where(periodic, 2 * extent + 1, 1)
     root = _Root(hamiltonian, spin)
     while True:
-        cells, (h,) = _transformed(grid, lambda k: root.at(k)[:1], 1, n)
+        cells, (h,) = _transformed(grid, root.at, 1, n, not hamiltonian.spinor)
         largest = np.abs(h).max(axis=(1, 2))
         edge = np.zeros(3)
         for axis in np.flatnonzero(periodic):
@@ -73,7 +73,7 @@ def orthogonalised(hamiltonian: Hamiltonian, spin: int = 0) -> Orthogonal:
                 "deeph or npz instead"
             )
     keep = largest > _NEGLIGIBLE
-    _, r = _transformed(grid, root.positions, 3, n)
+    _, r = _transformed(grid, root.positions, 3, n, not hamiltonian.spinor)
     if not hamiltonian.spinor:
         h, r = h.real, r.real
     return Orthogonal(cells[keep], h[keep], r[:, keep], root.exact)
@@ -150,12 +150,22 @@ class _Root:
         return np.stack(found)
 
 
-def _transformed(grid: np.ndarray, of, count: int, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return matrices of all cells of a grid of odd sizes, by the Fourier transform of those at its k-points."""
+def _transformed(
+    grid: np.ndarray, of, count: int, n: int, real: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return matrices of all cells of a grid of odd sizes, by the Fourier transform of those at its k-points.
+
+    Those of real matrices at -k are the conjugates of those at k.
+    """
     index = np.indices(tuple(grid.tolist())).reshape(3, -1).T
+    opposite = np.ravel_multi_index(tuple((-index % grid).T), tuple(grid.tolist()))
+    needed = np.flatnonzero(np.arange(len(index)) <= opposite) if real else np.arange(len(index))
     found = np.empty((count, len(index), n, n), dtype=complex)
-    for start in range(0, len(index), _CHUNK):
-        found[:, start : start + _CHUNK] = of(index[start : start + _CHUNK] / grid)
+    for start in range(0, len(needed), _CHUNK):
+        part = needed[start : start + _CHUNK]
+        found[:, part] = of(index[part] / grid)
+        if real:
+            found[:, opposite[part]] = found[:, part].conj()
     found = found.reshape(count, *grid, n, n)
     matrices = np.fft.fftn(found, axes=(1, 2, 3)).reshape(count, -1, n, n) / len(index)
     half = grid // 2

@@ -131,7 +131,13 @@ def _write(path: Path, hamiltonian: Hamiltonian) -> None:
 
 
 def write_at(path: Path, hamiltonian: Hamiltonian, kpoints: Sequence[Sequence[float]]) -> None:
-    """Write H(k) and S(k) of some k-points, in units of the reciprocal vectors, into a new folder."""
+    """Write H(k) and S(k) into a new folder, a file for each k-point.
+
+    Args:
+        path: the folder.
+        hamiltonian: H(R) in eV and S(R).
+        kpoints: in units of the reciprocal vectors.
+    """
     path.mkdir()
     for index, k in enumerate(kpoints):
         point = np.asarray(k, dtype=float)

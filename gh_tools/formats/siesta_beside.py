@@ -85,7 +85,13 @@ def atomic_numbers_of(file: Path, geometry: Any) -> Int[np.ndarray, " atoms"]:
 def valence_electrons(
     charges: dict[str, float], geometry: Any, numbers: Int[np.ndarray, " atoms"]
 ) -> dict[int, float]:
-    """Return the electrons of neutral atoms by element, from those of each label of a species."""
+    """Return the electrons of neutral atoms by element.
+
+    Args:
+        charges: valence electrons by SIESTA's label of a species.
+        geometry: of sisl, whose atoms have these labels as tags.
+        numbers: atomic number of each atom.
+    """
     tags = [atom.tag for atom in geometry.atoms.atom]
     return {
         z: charges[tags[species]]
@@ -95,7 +101,13 @@ def valence_electrons(
 
 
 def printed_bands(file: Path, atoms: ase.Atoms, spinor: bool) -> Bands | None:
-    """Read the eigenvalues that SIESTA printed, if they are there."""
+    """Read the eigenvalues that SIESTA printed into SYSTEM.EIG at the k-points of SYSTEM.KP, if they are there.
+
+    Args:
+        file: any file of the run.
+        atoms: with the cell that k-points are told in.
+        spinor: whether states have two components, one electron each.
+    """
     eig, kp = file.with_suffix(".EIG"), file.with_suffix(".KP")
     if not (eig.is_file() and kp.is_file()):
         return None

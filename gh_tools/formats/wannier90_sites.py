@@ -96,6 +96,15 @@ def assign_sites(
 
     Atoms without functions are left out, and the others of an element must have equally many. Where they do not, all
     functions stand on the first atom: the spectrum is the same, and projections on elements mean nothing.
+
+    Args:
+        atoms: of SEED.win, or none.
+        centres: of the functions in Å, where they are known.
+        text: of SEED.win, whose projections are asked where they are not.
+        n: number of functions.
+
+    Returns:
+        The atom of each function, the cell of that atom which is nearest to it, and the atoms that have functions.
     """
     if centres is not None:
         sites, offset = np.zeros(n, dtype=int), np.zeros((n, 3), dtype=int)

@@ -110,7 +110,13 @@ class OnsiteEnergyModel:
 
     @classmethod
     def from_arrays(cls, arrays: Arrays, basis: Basis, prefix: str) -> OnsiteEnergyModel:
-        """Build it from what `to_arrays` gave."""
+        """Build it from what `to_arrays` gave.
+
+        Args:
+            arrays: of a store or in memory, by key.
+            basis: whose elements and shells are the model's.
+            prefix: what keys of the arrays begin with.
+        """
         r_min, local, neighbour = (
             np.asarray(arrays[f"{prefix}onsite_energy/{name}"])
             for name in ("r_min", "local", "neighbour")

@@ -88,7 +88,17 @@ def write_with(
     overwrite: bool = False,
     resume: bool = False,
 ) -> Path:
-    """Write a whole store at once by a function that fills its root group; see `write`."""
+    """Write a whole store at once by a function that fills its root group; arguments and errors are those of `write`.
+
+    Args:
+        path: of the store.
+        kind: of the store, as the schema names it.
+        fill: writes arrays and attributes into the group.
+        provenance: the command, its options and inputs.
+        attributes: of the root group.
+        overwrite: replace a store of ours that is there.
+        resume: leave one that the same command made as it is.
+    """
     path = Path(path)
     held = claim(path)
     try:
@@ -172,7 +182,15 @@ def create(
     dtype: np.dtype,
     attributes: Mapping[str, Any] | None = None,
 ) -> zarr.Array:
-    """Create an array, chunked along its rows: axis 0, or axis 1 behind a spin axis."""
+    """Create an array, chunked along its rows: axis 0, or axis 1 behind a spin axis.
+
+    Args:
+        group: where it is made.
+        key: its path within the group.
+        shape: its whole shape, which must be known.
+        dtype: of its numbers; texts become strings of any length.
+        attributes: its unit and description.
+    """
     stored = str if np.dtype(dtype).kind in "UT" else dtype
     axis = row_axis(shape)
     chunks = shards = tuple(max(1, length) for length in shape)

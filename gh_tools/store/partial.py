@@ -156,6 +156,11 @@ class PartialStore(Parts):
 
         A store that the run went on from, and did not change, stays as it is.
 
+        Args:
+            kind: of the store, as the schema names it.
+            fill: writes arrays and attributes into the root group.
+            attributes: of the root group, besides the provenance.
+
         Raises:
             CannotCreateError: another store has appeared meanwhile; what is finished is kept.
         """

@@ -54,7 +54,13 @@ class Parts:
     def write_part(
         self, index: int, arrays: Mapping[str, np.ndarray], piece: int | None = None
     ) -> None:
-        """Write a part or a piece, whole or not at all; a part takes back a recorded failure."""
+        """Write a part or a piece, whole or not at all; a part takes back a recorded failure.
+
+        Args:
+            index: of the structure.
+            arrays: what is written, by key.
+            piece: number of the piece, of a part that is made in pieces.
+        """
         self.check()
         file = self._part(index, piece)
         temporary = temporary_name(file)
@@ -72,6 +78,11 @@ class Parts:
         """Wait until a part that another machine has written is seen here; tell whether it is.
 
         Network file systems go on denying for a while what they denied once; opening the folder helps.
+
+        Args:
+            index: of the structure.
+            piece: number of the piece, of a part that is made in pieces.
+            seconds: how long to wait.
         """
         give_up = time.monotonic() + seconds
         while not self.has_part(index, piece):
@@ -162,12 +173,27 @@ class Parts:
     def read_rows(
         self, index: int, piece: int | None, array: StoredArray, rows: slice, axis: int = 0
     ) -> np.ndarray:
-        """Read some rows of an array that `arrays` told of."""
+        """Read some rows of an array that `arrays` told of.
+
+        Args:
+            index: of the structure.
+            piece: number of the piece, of a part that is made in pieces.
+            array: where in the file it stands.
+            rows: which of them.
+            axis: along which they are counted.
+        """
         mapped = np.memmap(self._part(index, piece), array.dtype, "r", array.start, array.shape)
         return np.array(mapped[(slice(None),) * axis + (rows,)])
 
     def fail(self, index: int, name: str, reason: str, died: bool = False) -> None:
-        """Record that a part cannot be made; ``died`` if what made it was killed, and may do better."""
+        """Record that a part cannot be made.
+
+        Args:
+            index: of the structure.
+            name: of the structure.
+            reason: the sentence that a person is told.
+            died: whether what made it was killed, and may do better when it is run again.
+        """
         record = {
             "index": index,
             "name": name,

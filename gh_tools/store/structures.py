@@ -153,7 +153,15 @@ def write_structures(
     overwrite: bool = False,
     resume: bool = False,
 ) -> Path:
-    """Write a store of kind ``structures``; see `write`."""
+    """Write a store of kind ``structures``; errors are those of `write`.
+
+    Args:
+        path: of the store.
+        structures: atoms, names, columns and labels.
+        provenance: the command, its options and inputs.
+        overwrite: replace a store of ours that is there.
+        resume: leave one that the same command made as it is.
+    """
     return write(
         path,
         "structures",

@@ -164,7 +164,13 @@ def bent(centre: str, ends: str, length: float, angle: float) -> Atoms:
 
 
 def volume(molecule: Atoms, count: int, density: float) -> float:
-    """Return the volume in Å^3 that molecules fill at a density in g/cm^3."""
+    """Return the volume in Å^3 that molecules fill.
+
+    Args:
+        molecule: one of them.
+        count: how many there are.
+        density: in g/cm^3.
+    """
     return count * molecule.get_masses().sum() * atomic_mass * 1e3 / density * 1e24
 
 

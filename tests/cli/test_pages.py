@@ -13,6 +13,9 @@ from ase.build import bulk, graphene, mx2
 from ase.io import write
 
 from gh_tools.formats import table
+from gh_tools.store.hamiltonian_writer import HamiltonianWriter
+from gh_tools.store.hamiltonians import HamiltonianReader
+from gh_tools.store.provenance import Provenance
 from tests.conftest import tiny_configuration
 from tests.formats.sample import sample
 from tests.overlap.gaussians import gaussian_label, silicon
@@ -110,14 +113,24 @@ def lines(page):
 
 
 @pytest.fixture(scope="module")
-def failed(tiny_labels, random_bond_model, tmp_path_factory):
+def one_label(tiny_labels, tmp_path_factory):
+    """The first of the tiny labels: files of matrices are large."""
+    whole = HamiltonianReader(tiny_labels)
+    path = tmp_path_factory.mktemp("one") / "one.hamiltonians.zarr"
+    writer = HamiltonianWriter(path, whole.structures.select([0]), Provenance("gh-label"))
+    writer.write(0, whole.read(0))
+    return writer.publish(whole.basis)
+
+
+@pytest.fixture(scope="module")
+def failed(tiny_labels, one_label, random_bond_model, tmp_path_factory):
     """What failed of all pages, by page."""
     root = tmp_path_factory.mktemp("pages")
     stores = {
         "clusters": {"many.hamiltonians": tiny_labels, "wse2.model": random_bond_model},
         "evaluation": {"train.hamiltonians": tiny_labels, "train.model": random_bond_model},
         "large-structures": {"wse2.model": random_bond_model, "cells.model": random_bond_model},
-        "other-codes": {"wse2.predicted": tiny_labels},
+        "other-codes": {"wse2.predicted": one_label},
         "quickstart": {"quickstart/train.model": random_bond_model},
         "shipped-models": {"my.hamiltonians": tiny_labels, "my.model": random_bond_model},
         "spectra": {

@@ -145,7 +145,13 @@ class Transitions:
 def occupations(
     energies: Float[np.ndarray, "..."], fermi: float, kT: float
 ) -> Float[np.ndarray, "..."]:
-    """Return the part of each state that is filled; of a state at the Fermi level half, where filled sharply."""
+    """Return the part of each state that is filled; of a state at the Fermi level half, where filled sharply.
+
+    Args:
+        energies: of states, eV.
+        fermi: the Fermi level, eV.
+        kT: width of the Fermi–Dirac distribution, eV.
+    """
     if kT < RESOLUTION:
         return 0.5 * (
             np.sign(np.where(np.abs(energies - fermi) < RESOLUTION, 0.0, fermi - energies)) + 1

@@ -28,7 +28,16 @@ def within(
     open_below: bool = False,
     missing: bool = False,
 ) -> Iterator[str]:
-    """Find numbers that are not finite, or beyond limits; NaN may stand for what is ``missing``."""
+    """Find numbers that are not finite, or beyond limits; tell a sentence of each array that has some.
+
+    Args:
+        store: where the array is; nothing is found where it is not.
+        key: of the array.
+        low: least number.
+        high: largest one.
+        open_below: whether numbers must be above the least.
+        missing: whether NaN may stand for what is not known.
+    """
     if key not in store or 0 in store.shape(key):
         return
     values = store[key]

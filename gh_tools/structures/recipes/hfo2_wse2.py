@@ -75,6 +75,11 @@ def oxide(
 def draw_within(limits: tuple[float, float], sites: int, rng: np.random.Generator) -> int:
     """Return a number of sites whose part of all lies within limits, each as likely.
 
+    Args:
+        limits: least and largest part, of 1.
+        sites: how many there are.
+        rng: what draws.
+
     Raises:
         DataError: no whole number of the sites is such a part.
     """
