@@ -18,6 +18,11 @@ _NUMBER = re.compile(r"[-+]?(\d[\d,]*\.?\d*|\.\d+)(e[-+]?\d+)?( ?%)?|nan|inf|-in
 _UNBOUNDED = 1_000_000
 
 
+def counted(count: int, noun: str) -> str:
+    """Return a number with its noun, such as "1 structure" and "2 structures"."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def numeric(cells: Sequence[str]) -> bool:
     """Tell whether a column holds numbers alone, which are aligned on the right; a dash or nothing is none."""
     return any(map(str.strip, cells)) and all(_NUMBER.fullmatch(cell.strip()) for cell in cells)

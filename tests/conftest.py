@@ -234,7 +234,7 @@ def make_config():
 
     def make(**values) -> TrainConfig:
         defaults = {
-            "model": SMALL,
+            "model": BOND_FRAME,
             "data": {"bucket_count": 1},
             "optimizer": {"name": "adam", "learning_rate": 0.02},
             "schedule": {"name": "constant"},

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from gh_tools.progress_bar import FittedBar
-from gh_tools.tables import aligned, layout, numeric
+from gh_tools.tables import aligned, counted, layout, numeric
 
 COLUMNS = ["", "mean", "sd", "94 % HDI", "unit", "P(> 0)", "R-hat", "ESS bulk", "ESS tail"]
 ROWS = [
@@ -96,3 +96,11 @@ def test_a_budget_shows_metrics_in_80_columns():
 def test_a_table_of_one_column_is_one():
     console = Console(file=io.StringIO(), width=80)
     assert len(layout(console, [["a"]], ["name"])) == 1
+
+
+def test_one_is_singular():
+    assert [counted(n, "structure") for n in (0, 1, 2)] == [
+        "0 structures",
+        "1 structure",
+        "2 structures",
+    ]

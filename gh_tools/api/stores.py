@@ -18,6 +18,7 @@ from gh_tools.store.read import Store
 from gh_tools.store.structures import CHARGE, Structures, read_structures
 from gh_tools.store.summary import summarize
 from gh_tools.store.text import render
+from gh_tools.tables import counted
 
 if TYPE_CHECKING:
     import pandas
@@ -114,7 +115,7 @@ class StructureSet(Opened):
         if not -len(self) <= structure < len(self):
             # IndexError ends loops over a sequence.
             raise IndexError(
-                f"{self.path}: has {len(self)} structures, number {structure} is not there"
+                f"{self.path}: has {counted(len(self), 'structure')}, number {structure} is not there"
             )
         return structure % len(self)
 

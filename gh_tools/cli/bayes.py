@@ -11,6 +11,7 @@ from gh_tools.cli import options
 from gh_tools.cli.command import command
 from gh_tools.cli.paths import claim_files, claim_stores, derived, input_paths
 from gh_tools.cli.results import describe_run, emit
+from gh_tools.tables import counted
 
 
 def main(
@@ -109,7 +110,7 @@ def main(
     regression = run.prepare(model, stores, given, measurement_error)
     for sentence in regression.design.warnings():
         log.warning(sentence)
-    log.info("%s for %d structures", model, len(regression.table.rows))
+    log.info("%s for %s", model, counted(len(regression.table.rows), "structure"))
     if dry_run:
         for name, distribution in regression.priors.items():
             log.info("prior of %s: %s", name, distribution)

@@ -33,6 +33,7 @@ from gh_tools.cli.results import describe_run, emit
 from gh_tools.cli.resuming import take_up
 from gh_tools.console import log
 from gh_tools.structures.calculators import file_of
+from gh_tools.tables import counted
 
 
 def main(
@@ -177,14 +178,14 @@ def main(
         n, failures = len(structures), []
         provenance = describe_run(seed, {"n": n, **options.model_dump(mode="json")})
         write_structures(path, structures, provenance, overwrite, resume)
-    log.info("%s: %d structure%s", path, n, "s" * (n != 1))
+    log.info("%s: %s", path, counted(n, "structure"))
     built = read_structures(path)
     warn_if_mixed(built.atoms, built.names)
     emit(path, as_json, recipe=name, n=n, failed=failures)
     if failures:
         reasons = "; ".join(f"{failure['name']} ({failure['reason']})" for failure in failures)
         raise TryAgainError(
-            f"{len(failures)} structures failed: {reasons}; --resume tries them again"
+            f"{counted(len(failures), 'structure')} failed: {reasons}; --resume tries them again"
         )
 
 

@@ -18,6 +18,7 @@ from gh_tools.cli.options import (
     VerboseOption,
 )
 from gh_tools.cli.paths import claim_files, input_paths
+from gh_tools.tables import counted
 
 
 def main(
@@ -94,7 +95,7 @@ def main(
             ["ghost states (number)", eigenvalues["ghosts"]],
         ]
     n, skipped = len(errors["structures"]), len(evaluation.skipped)
-    title = f"Averages over {n} structures"
+    title = f"Averages over {counted(n, 'structure')}"
     if skipped:
         title += f", eigenvalues over {n - skipped}"
     table(rows, ["mean absolute error", "meV"], title=title)

@@ -20,6 +20,7 @@ from gh_tools.cli.options import (
 from gh_tools.cli.paths import claim_stores
 from gh_tools.cli.results import describe_run, emit
 from gh_tools.cli.resuming import recorded, take_up
+from gh_tools.tables import counted
 
 
 def main(
@@ -114,7 +115,7 @@ def main(
     if dry_run:
         for name, (found, _) in zip(names, sources, strict=True):
             log.info("%s: %s", name, found.title)
-        log.info("would import %d structures and write %s", len(names), output)
+        log.info("would import %s and write %s", counted(len(names), "structure"), output)
         return
 
     from gh_tools.formats.importing import import_structures
@@ -151,7 +152,7 @@ def main(
     if done.failures:
         told = "; ".join(f"{failure['name']} ({failure['reason']})" for failure in done.failures)
         raise TryAgainError(
-            f"{len(done.failures)} structures could not be read: {told}; --resume tries them again"
+            f"{counted(len(done.failures), 'structure')} could not be read: {told}; --resume tries them again"
         )
 
 

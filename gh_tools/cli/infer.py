@@ -29,6 +29,7 @@ from gh_tools.cli.paths import claim_stores, input_paths, output_paths
 from gh_tools.cli.results import describe_run, emit
 from gh_tools.cli.resuming import take_up
 from gh_tools.cli.sharing import find_executor, parse_shard
+from gh_tools.tables import counted
 
 if TYPE_CHECKING:
     from gh_tools.store.read import Store
@@ -172,9 +173,9 @@ def main(
         for found, path in zip(sets, paths, strict=True):
             largest = max(map(len, found.atoms))
             log.info(
-                "would predict %d structures (up to %d atoms) and write %s",
-                len(found),
-                largest,
+                "would predict %s (up to %s) and write %s",
+                counted(len(found), "structure"),
+                counted(largest, "atom"),
                 path,
             )
         return
@@ -224,7 +225,7 @@ def main(
             failed += [f"{failure['name']} ({failure['reason']})" for failure in failures]
     if failed:
         raise TryAgainError(
-            f"{len(failed)} structures failed: {'; '.join(failed)}; --resume tries them again"
+            f"{counted(len(failed), 'structure')} failed: {'; '.join(failed)}; --resume tries them again"
         )
 
 

@@ -33,6 +33,7 @@ from gh_tools.cli.paths import claim_stores, input_paths, output_paths
 from gh_tools.cli.results import describe_run, emit
 from gh_tools.cli.resuming import take_up
 from gh_tools.cli.sharing import find_executor, mpi_process, parse_shard
+from gh_tools.tables import counted
 
 
 def main(
@@ -158,7 +159,7 @@ def main(
                 failed += [f"{failure['name']} ({failure['reason']})" for failure in failures]
         if failed:
             raise TryAgainError(
-                f"{len(failed)} structures failed: {'; '.join(failed)}; --resume tries them again"
+                f"{counted(len(failed), 'structure')} failed: {'; '.join(failed)}; --resume tries them again"
             )
     finally:
         if ranks is not None:
@@ -229,8 +230,8 @@ def _describe(structures, options, path: Path, jobs: int, timed: bool) -> None:
             log.info("time: %s", cost.describe(structures.names, jobs))
         except DataError as error:
             log.warning("time: not measured: %s", error)
-    several = "s" * (len(structures) != 1)
-    log.info("would label %d structure%s (%s) and write %s", len(structures), several, counts, path)
+    number = counted(len(structures), "structure")
+    log.info("would label %s (%s) and write %s", number, counts, path)
 
 
 def _converge(structures, options, as_json: bool) -> None:

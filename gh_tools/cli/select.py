@@ -19,6 +19,7 @@ from gh_tools.cli.options import (
 )
 from gh_tools.cli.paths import claim_stores, input_paths, output_paths
 from gh_tools.cli.results import describe_run, emit
+from gh_tools.tables import counted
 
 if TYPE_CHECKING:
     from gh_tools.store.read import Store
@@ -84,7 +85,8 @@ def main(
         )
         found = select(predictor, predictor.environments, structures, number, uncertainty)
         if len(found.indices) < number:
-            log.warning("%s: holds %d structures: all are chosen", store.path, len(structures))
+            held = counted(len(structures), "structure")
+            log.warning("%s: holds %s: all are chosen", store.path, held)
         chosen = structures.select(found.indices)
         write_structures(
             path,

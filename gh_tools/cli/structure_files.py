@@ -10,6 +10,7 @@ import numpy as np
 
 from gh_tools.console import log
 from gh_tools.resources import keep_in_cache
+from gh_tools.tables import counted
 from gh_tools.version import __version__
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def stored(path: Path, in_vacuum: bool = False) -> Path:
         provenance = Provenance("gh-build", [str(path)], 0, config)
         write_structures(folder / name, structures, provenance)
 
-    log.info("%s: %d structure%s", path, len(structures), "s" * (len(structures) != 1))
+    log.info("%s: %s", path, counted(len(structures), "structure"))
     return keep_in_cache(f"structures/{hashlib.sha256(told).hexdigest()[:16]}", fill) / name
 
 

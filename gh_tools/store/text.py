@@ -6,6 +6,8 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from gh_tools.tables import counted
+
 _FORMULAE_SHOWN = 8
 # Columns that are left for the last cell of a row, below which it gets lines of its own.
 _NARROWEST = 24
@@ -31,7 +33,7 @@ def head(summary: dict[str, Any], width: int | None = None) -> Iterator[str]:
     if structures := summary.get("structures"):
         elements = ", ".join(f"{symbol} {n}" for symbol, n in structures["elements"].items())
         yield from folded(
-            f"{structures['count']} structures, {structures['atoms']} atoms "
+            f"{counted(structures['count'], 'structure')}, {counted(structures['atoms'], 'atom')} "
             f"(up to {structures['largest']}): {elements}",
             width,
         )

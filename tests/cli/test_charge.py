@@ -172,7 +172,7 @@ def test_a_part_of_the_split_is_known_by_its_structures(folder, call, tmp_path):
     infer = f"gh-infer x.zarr --dry-run -m {folder}/ions.model.zarr --part"
     rewritten(folder, tmp_path / "x.zarr", rename)
     done = call(f"{infer} train", tmp_path)
-    assert done.returncode == 0 and "would predict 1 structures (up to 2 atoms)" in done.stderr
+    assert done.returncode == 0 and "would predict 1 structure (up to 2 atoms)" in done.stderr
     done = call(f"{infer} test", tmp_path)
     assert done.returncode == 65 and "no structure is in the test set" in done.stderr
     # Of several stores, the one that has some is predicted.
@@ -180,7 +180,7 @@ def test_a_part_of_the_split_is_known_by_its_structures(folder, call, tmp_path):
     for order in (f"x.zarr {other}", f"{other} x.zarr"):
         done = call(f"{infer} train".replace("x.zarr", order), tmp_path)
         assert done.returncode == 0 and done.stderr.count("would predict") == 1, done.stderr
-        assert "would predict 1 structures (up to 2 atoms) and write x.predicted" in done.stderr
+        assert "would predict 1 structure (up to 2 atoms) and write x.predicted" in done.stderr
     write = tmp_path / "y.zarr"
     rewritten(folder, write, move)
     done = call(f"{infer} train".replace("x.zarr", "y.zarr"), tmp_path)

@@ -45,7 +45,7 @@ def test_pipe_predicts(gh, cells, random_model):
 def test_dry_run_writes_nothing(gh, cells, random_model):
     done = gh(f"gh-infer x.structures.zarr -m {random_model} --dry-run")
     assert (done.returncode, done.stdout) == (0, "")
-    assert "1 structures (up to 12 atoms)" in done.stderr
+    assert "1 structure (up to 12 atoms)" in done.stderr
     assert [p.name for p in gh.folder.iterdir()] == ["x.structures.zarr"]
 
 

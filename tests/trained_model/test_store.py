@@ -20,13 +20,14 @@ from gh_tools.store.read import open_store
 from gh_tools.trained_model.calibration import Calibration
 from gh_tools.trained_model.config import NetworkConfig
 from gh_tools.trained_model.store import load_model, save_model
+from tests.conftest import SMALL
 from tests.faults.mutate import seal
 
 
 @pytest.fixture
 def weights(inputs, make_config):
     """Weights of the network that the configuration describes."""
-    network, basis = make_config().model, inputs.basis
+    network, basis = make_config(model=SMALL).model, inputs.basis
     atoms = inputs.readers[0].structures.atoms[0]
     graph = build_graph(atoms, basis, network.cutoffs(basis))
     return draw_weights(build_model(network, basis), graph, 0)
@@ -50,7 +51,7 @@ def path(tmp_path, inputs, make_config, weights):
         structures=inputs.structures,
         params={"hamiltonian": weights, "eigenvalue": other},
         history={"loss": np.array([2.0, 1.0])},
-        attributes={"config": make_config().model_dump(mode="json")},
+        attributes={"config": make_config(model=SMALL).model_dump(mode="json")},
         last_layers=last_layers(weights),
         calibration=Calibration(
             {
@@ -64,7 +65,9 @@ def path(tmp_path, inputs, make_config, weights):
 
 def test_what_goes_in_comes_out(path, inputs, make_config, weights):
     model = load_model(path)
-    assert model.config == NetworkConfig.of_training(make_config().model_dump(mode="json"))
+    assert model.config == NetworkConfig.of_training(
+        make_config(model=SMALL).model_dump(mode="json")
+    )
     assert model.basis == inputs.basis
     jax.tree.map(np.testing.assert_array_equal, model.params, weights)
     jax.tree.map(np.testing.assert_array_equal, model.last_layers, last_layers(weights))

@@ -1,26 +1,20 @@
-"""Samples of real labels for the smallest network of the paper's kind."""
+"""Samples of real labels for a small network."""
 
 from __future__ import annotations
 
 import pytest
 
 
-@pytest.fixture(scope="session")
-def maker(inputs, make_config):
-    """What makes samples of labels."""
+def maker_of(inputs, model):
+    """What makes samples of labels for a network."""
     from gh_tools.orbitals.irreps import IrrepLayout
     from gh_tools.training.data.samples import SampleMaker
 
-    model = make_config().model
-    return SampleMaker(
-        IrrepLayout(inputs.basis),
-        inputs.scaleshifts["global"],
-        model.cutoffs(inputs.basis),
-    )
+    scaleshift = inputs.scaleshifts[model.frame]
+    return SampleMaker(IrrepLayout(inputs.basis), scaleshift, model.cutoffs(inputs.basis))
 
 
-@pytest.fixture(scope="session")
-def samples(inputs, maker):
+def samples_of(inputs, maker):
     """Samples of all labels."""
     from gh_tools.labels.labels import read_labels
 
@@ -29,6 +23,18 @@ def samples(inputs, maker):
         maker.labelled(maker(label, name), label)
         for label, name in zip(labels, inputs.names, strict=True)
     ]
+
+
+@pytest.fixture(scope="session")
+def maker(inputs, make_config):
+    """What makes samples of labels."""
+    return maker_of(inputs, make_config().model)
+
+
+@pytest.fixture(scope="session")
+def samples(inputs, maker):
+    """Samples of all labels."""
+    return samples_of(inputs, maker)
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,19 @@ from gh_tools.training.data.samples import SampleMaker, predicted_hamiltonian
 from gh_tools.training.objective.loss import hamiltonian_loss
 from gh_tools.training.optimizers import build_optimizer
 from gh_tools.training.step import initial_state
+from tests.conftest import SMALL
+from tests.training.conftest import maker_of, samples_of
+
+
+@pytest.fixture(scope="module")
+def maker(inputs, make_config):
+    """What makes samples of blocks as they stand in the crystal, which compose to the labels without a rotation."""
+    return maker_of(inputs, make_config(model=SMALL).model)
+
+
+@pytest.fixture(scope="module")
+def samples(inputs, maker):
+    return samples_of(inputs, maker)
 
 
 def test_references_compose_to_the_labels(samples, maker):
