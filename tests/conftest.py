@@ -65,6 +65,7 @@ def pytest_collection_finish():
     """Leave what was imported alone: to pass over it takes up to a tenth of the time of tests."""
     gc.freeze()
     gc.enable()
+    gc.set_threshold(50_000, 20, 50)
 
 
 # The smallest network of the paper's kind.

@@ -24,10 +24,15 @@ pytest.importorskip("sisl")
 BIN = Path(sys.executable).parent
 
 
+def small():
+    """Without f shells: files of wannier90 are large."""
+    return sample(degrees={6: (0, 1, 0), 42: (0, 2)})
+
+
 @pytest.fixture
 def tree(tmp_path):
     """A tree of folders with one Hamiltonian in two formats, and folders that hold none."""
-    ham = sample()
+    ham = small()
     (tmp_path / "runs" / "a group").mkdir(parents=True)
     for name in ("deeph", "deeph-legacy"):
         table.get(name).write(tmp_path / "runs" / "a group" / name, ham)
@@ -49,7 +54,7 @@ def test_a_tree_of_several_formats_becomes_one_store(call, tree):  # noqa: F811
     assert told["asymmetry"] < 1e-12 and told["dropped"] == 0
     names = HamiltonianReader(tree / "all.hamiltonians.zarr").structures.names
     assert names == ["a group/deeph", "a group/deeph-legacy", "b"]
-    wanted = eigenvalues(sample())
+    wanted = eigenvalues(small())
     for found in read(tree / "all.hamiltonians.zarr"):
         assert np.abs(eigenvalues(found) - wanted).max() < 1e-9
     checked = call("gh-info --deep all.hamiltonians.zarr", tree)
@@ -131,7 +136,7 @@ def test_where_nothing_can_be_read_nothing_is_left(call, tree):  # noqa: F811
 
 def test_bases_that_differ_are_named(call, tree):  # noqa: F811
     other = tree / "runs" / "other"
-    table.get("deeph").write(other, sample())
+    table.get("deeph").write(other, small())
     info = json.loads((other / "info.json").read_text())
     info["elements_orbital_map"]["C"] = [1, 0, 0]
     (other / "info.json").write_text(json.dumps(info))
