@@ -56,6 +56,8 @@ class LabelConfig(BaseModel):
     """Points of the Γ-centred k grid per Å⁻¹ along each periodic direction of the reduced cell, where ``kpts`` is not given. All cells of a lattice get the same points."""
     kpts: tuple[GridSize, GridSize, GridSize] | None = None
     """Size of the Γ-centred k grid along the reciprocal vectors of the structure's own cell; directions that are not periodic count as 1."""
+    kpts_shift: float = Field(0.0, ge=0.0, le=0.5)
+    """Shift of the k grid along each periodic direction, in steps of the grid; the points opposite to those are sampled as well. 0.25 with few points is the mean-value point, far better than Γ for insulators without symmetry, such as amorphous cells."""
     smearing: float = Field(0.1, ge=0.0, le=100.0)
     """Width of the Fermi-Dirac distribution in eV."""
     convergence: Convergence = Convergence()

@@ -6,12 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import scipy.linalg
+import scipy.sparse
 from jaxtyping import Float, Shaped
 
 from gh_tools.orbitals.blocks import Hamiltonian
 
-# eV. First order holds within eigenvalues that are nearer only for those combinations of them that diagonalise δH.
-_DEGENERATE = 1e-4
+# eV. First order does not hold for eigenvalues that are nearer to each other, which δH mixes.
+DEGENERATE = 1e-4
 
 
 def differences(hamiltonian: Hamiltonian) -> list[Hamiltonian]:
@@ -37,12 +38,14 @@ def differences(hamiltonian: Hamiltonian) -> list[Hamiltonian]:
 
 
 def first_order(
-    matrix: Shaped[np.ndarray, "n n"],
+    matrix: Shaped[np.ndarray, "n n"] | scipy.sparse.sparray | scipy.sparse.spmatrix,
     energies: Float[np.ndarray, " m"],
     vectors: Shaped[np.ndarray, "n m"],
     overlap: Shaped[np.ndarray, "n n"] | None = None,
 ) -> Float[np.ndarray, " m"]:
     """Return by how much a perturbation moves eigenvalues, c†(δH - ε δS)c, in eV.
+
+    Among eigenvalues of which each is within 1e-4 eV of the next, ε + c†(δH - ε δS)c is diagonalised.
 
     Args:
         matrix: δH(k).
@@ -54,10 +57,11 @@ def first_order(
     if overlap is not None:
         product = product - (overlap @ vectors) * energies
     moved = np.einsum("im,im->m", vectors.conj(), product).real
-    edges = np.flatnonzero(np.diff(energies) > _DEGENERATE) + 1
+    edges = np.flatnonzero(np.diff(energies) > DEGENERATE) + 1
     for group in np.split(np.arange(len(energies)), edges):
         if len(group) > 1:
             within = vectors[:, group].conj().T @ product[:, group]
             # Hermitian but for the differences of the eigenvalues.
-            moved[group] = scipy.linalg.eigvalsh(0.5 * (within + within.conj().T))
+            within = 0.5 * (within + within.conj().T) + np.diag(energies[group])
+            moved[group] = scipy.linalg.eigvalsh(within) - energies[group]
     return moved

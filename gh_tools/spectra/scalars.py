@@ -116,6 +116,14 @@ def edge_uncertainties(
     return standard_deviations(numbers, of_members(eigenvalues, fermi, hamiltonian.calibration))
 
 
+def tell_members_differ(hamiltonian: Hamiltonian) -> None:
+    """Warn that a member of an ensemble has its Fermi level where no eigenvalues are known."""
+    log.warning(
+        "%s: the members of the ensemble differ by more than the window of eigenvalues holds: there are no uncertainties",
+        hamiltonian.atoms.get_chemical_formula(),
+    )
+
+
 def edge_scalars(edges: BandEdges) -> dict[str, float]:
     """Return the band gap and its edges in eV, by the names of `SCALARS`."""
     return {
@@ -193,9 +201,6 @@ def scalar_uncertainties(
         deviations = edge_uncertainties(hamiltonian, eigenvalues, edges, fermi, config)
         deviations |= standard_deviations(counts, members)
     except OutsideWindow:
-        log.warning(
-            "%s: the members of the ensemble differ by more than the window of eigenvalues holds: there are no uncertainties",
-            hamiltonian.atoms.get_chemical_formula(),
-        )
+        tell_members_differ(hamiltonian)
         return {}, None
     return deviations, np.std(densities, axis=0, ddof=1) if densities else None

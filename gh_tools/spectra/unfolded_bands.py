@@ -24,12 +24,18 @@ from gh_tools.spectra.bands import BandStructure, band_structure, without_nan
 from gh_tools.spectra.choice import choose_solver
 from gh_tools.spectra.config import DosConfig, SamplingConfig
 from gh_tools.spectra.dos import REACH, cell_edges
-from gh_tools.spectra.eigen import solve
-from gh_tools.spectra.fermi import BandEdges, band_edges, electrons_of, fermi_level_of
+from gh_tools.spectra.eigen import Eigenvalues, solve
+from gh_tools.spectra.fermi import (
+    BandEdges,
+    OutsideWindow,
+    band_edges,
+    electrons_of,
+    fermi_level_of,
+)
 from gh_tools.spectra.kpoints import KPoints
 from gh_tools.spectra.members import of_members, with_kpoints
 from gh_tools.spectra.perturbation import differences, first_order
-from gh_tools.spectra.scalars import edge_uncertainties
+from gh_tools.spectra.scalars import edge_uncertainties, tell_members_differ
 from gh_tools.spectra.sites import Sites, supercell_of
 from gh_tools.spectra.sparse.around_fermi import certified_eigenvalues
 from gh_tools.spectra.sparse.solver import SlicedSolver
@@ -63,8 +69,8 @@ class UnfoldedBands:
         sites: of the supercell's atoms.
         orbitals: number of them in the primitive cell, which is what the weights of all states at a k-point add up to.
         complete: whether all states are there, not only those in the window.
-        energies_uncertainty: where an ensemble predicted H and matrices are dense, the standard deviation of energies over its
-            members, each counted from its own Fermi level, eV.
+        energies_uncertainty: where an ensemble predicted H, the standard deviation of energies over its members, each counted
+            from its own Fermi level, eV.
         uncertainties: of ``fermi_level``, ``band_gap``, ``valence_band_maximum`` and ``conduction_band_minimum`` over the members, eV.
     """
 
@@ -112,7 +118,7 @@ class UnfoldedBands:
             "orbitals": self.orbitals,
             "energies_uncertainty": None
             if self.energies_uncertainty is None
-            else self.energies_uncertainty.tolist(),
+            else without_nan(np.where(listed, self.energies_uncertainty, np.nan)),
             "uncertainties": dict(self.uncertainties),
             "sites": self.sites.site.tolist(),
             "translations": self.sites.translation.tolist(),
@@ -165,26 +171,19 @@ def unfolded_bands(
     path = named.path
     memory = free_memory()
     solver = choose_solver("auto", hamiltonian.n_orbitals, False, memory)
-    deviations, uncertainties = None, {}
+    here = KPoints(path.kpts, np.zeros(len(path.kpts)))
     if solver == "dense":
         on_grid = solve(hamiltonian, grid, projected=False, with_members=True)
         edges = refined_edges(hamiltonian, on_grid, electrons_of(hamiltonian))
         fermi = fermi_level_of(hamiltonian, on_grid, config)
         energies, weights, moved = _dense(hamiltonian, path.kpts, unfolding)
-        if moved is not None:
-            uncertainties = edge_uncertainties(hamiltonian, on_grid, edges, fermi, config)
-            here = KPoints(path.kpts, np.zeros(len(path.kpts)))
-            along = replace(on_grid, energies=energies, kpoints=here, members=moved)
-            whole = with_kpoints(on_grid, along)
-            members = of_members(whole, fermi, hamiltonian.calibration)
-            apart = [m.energies - fermi_level_of(hamiltonian, m, config) for m in members]
-            deviations = np.std(apart, axis=0, ddof=1)[:, len(grid) :]
+        along = replace(on_grid, energies=energies, kpoints=here, members=moved)
         lowest = float(energies.min())
     else:
         fine = DosConfig(**config.model_dump(), width=width)
         found = SlicedSolver(hamiltonian, grid, memory=memory)
-        near, fermi, _ = certified_eigenvalues(found, hamiltonian, fine, [(-0.1, 0.1)])
-        edges = band_edges(near, electrons_of(hamiltonian))
+        on_grid, fermi, _ = certified_eigenvalues(found, hamiltonian, fine, [(-0.1, 0.1)])
+        edges = band_edges(on_grid, electrons_of(hamiltonian))
         lowest = fermi - 5.0
     named_zero = zero if zero != "auto" else ("valence" if edges.gap > 0 else "fermi")
     origin = fermi if named_zero == "fermi" else edges.valence
@@ -194,7 +193,9 @@ def unfolded_bands(
         window = (low - 0.02 * (high - low), high)
     if solver != "dense":
         ends = (window[0] + origin - REACH * width, window[1] + origin + REACH * width)
-        energies, weights = _sliced(hamiltonian, path.kpts, unfolding, ends, memory)
+        along, weights = _sliced(hamiltonian, here, unfolding, ends, memory)
+    energies = along.energies
+    uncertainties, deviations = _uncertainties(hamiltonian, on_grid, along, edges, fermi, config)
     points = int(np.clip(_PER_WIDTH * (window[1] - window[0]) / width, 200, _MOST_ENERGIES))
     energy = np.linspace(*window, points)
     distance, ticks, names = path.get_linear_kpoint_axis()
@@ -248,16 +249,46 @@ def _dense(
 
 def _sliced(
     hamiltonian: Hamiltonian,
-    kpoints: Float[np.ndarray, "kpoints 3"],
+    where: KPoints,
     unfolding: Unfolding,
     ends: tuple[float, float],
     memory: int,
-) -> tuple[Float[np.ndarray, "spins kpoints states"], Float[np.ndarray, "spins kpoints states"]]:
-    where = KPoints(kpoints, np.zeros(len(kpoints)))
+) -> tuple[Eigenvalues, Float[np.ndarray, "spins kpoints states"]]:
     solver = SlicedSolver(hamiltonian, where, memory=memory, weigh=unfolding.weights)
     found, _ = solver.eigenvalues(*ends)
     assert found.projections is not None  # asked for
-    return found.energies, found.projections[0]
+    return found, found.projections[0]
+
+
+def _uncertainties(
+    hamiltonian: Hamiltonian,
+    on_grid: Eigenvalues,
+    along: Eigenvalues,
+    edges: BandEdges,
+    fermi: float,
+    config: SamplingConfig,
+) -> tuple[dict[str, float], Float[np.ndarray, "spins kpoints states"] | None]:
+    """Return standard deviations over the members of an ensemble: of the edges, and of energies along the path.
+
+    Members' energies are counted from their own Fermi levels. There are none where no ensemble predicted H, and where a
+    member's Fermi level is beyond the window of its eigenvalues.
+    """
+    if on_grid.members is None or along.members is None:
+        return {}, None
+    try:
+        of_edges = edge_uncertainties(hamiltonian, on_grid, edges, fermi, config)
+        whole = with_kpoints(on_grid, along)
+        members = of_members(whole, fermi, hamiltonian.calibration)
+        levels = [fermi_level_of(hamiltonian, member, config) for member in members]
+    except OutsideWindow:
+        tell_members_differ(hamiltonian)
+        return {}, None
+    listed = np.isfinite(whole.energies)
+    apart = [
+        np.where(listed, m.energies, 0) - level for m, level in zip(members, levels, strict=True)
+    ]
+    deviations = np.std(apart, axis=0, ddof=1)[:, len(on_grid.kpoints) :]
+    return of_edges, deviations[..., : along.energies.shape[-1]]
 
 
 def _broadened(

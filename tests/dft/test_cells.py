@@ -174,3 +174,34 @@ def test_cells_of_recipes_are_left_as_they_are(name, options):
     config = recipe.config(**options)
     for atoms in generate(recipe, config, 10).atoms:
         np.testing.assert_array_equal(with_reduced_cell(atoms).cell.array, atoms.cell.array)
+
+
+def test_a_shifted_grid_is_the_mean_value_point_of_supercells(tmp_path):
+    """Grids of 2 x 1 x 1 and of one point, shifted by a quarter of a step, sample the same states in a cell and its double."""
+    cell = ase.Atoms("H2", [(0.1, 0.2, 0.3), (0.8, 0.4, 0.3)], cell=[2.4, 2.6, 2.8], pbc=True)
+    small, large = (
+        labelled(atoms, LabelConfig(h=0.3, kpts=kpts, kpts_shift=0.25), tmp_path)
+        for atoms, kpts in ((cell, (2, 1, 1)), (cell.repeat((2, 1, 1)), (1, 1, 1)))
+    )
+    assert large.scalars["energy"] == pytest.approx(2 * small.scalars["energy"], abs=4 * SAME)
+    k = np.array([0.3, 0.1, -0.2])
+    folded = np.sort(np.concatenate([eigenvalues(small, k + [half, 0, 0]) for half in (0.0, 0.5)]))
+    np.testing.assert_allclose(eigenvalues(large, k * [2, 1, 1]), folded, atol=4 * SAME)
+
+
+def test_a_shifted_grid_is_that_of_its_own_cell(tmp_path):
+    """Written in the vectors of any cell of the lattice, with the points opposite to it, and along periods alone."""
+    given = LabelConfig(kpts=(3, 1, 2), kpts_shift=0.25)
+    skewed = in_cell(bulk("Si"), [[1, 0, 0], [2, 1, 0], [0, 0, 1]])
+    change = with_reduced_cell(skewed).cell.array @ np.linalg.inv(skewed.cell.array)
+    found = kpoint_sampling(skewed, given)["kpts"] @ np.linalg.inv(change).T
+    grid = (np.indices((3, 1, 2)).reshape(3, -1).T + 0.25) / [3, 1, 2]
+    wanted = np.concatenate([grid, -grid])
+    apart = found[:, None] - wanted
+    assert len(found) == len(wanted)
+    assert (np.abs(apart - np.round(apart)).max(axis=2) < 1e-9).any(axis=0).all()
+    sheet = skewed.copy()
+    sheet.pbc = [True, True, False]
+    assert not kpoint_sampling(sheet, given)["kpts"][:, 2].any()
+    half = kpoint_sampling(bulk("Si"), LabelConfig(kpts=(1, 1, 1), kpts_shift=0.5))
+    np.testing.assert_allclose(half["kpts"], [[0.5, 0.5, 0.5]])

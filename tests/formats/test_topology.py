@@ -4,6 +4,7 @@ import ase
 import numpy as np
 import pytest
 
+import gh_tools as gh
 from gh_tools.formats import table
 from gh_tools.formats.lowdin import orthogonal_at, orthogonalised
 from gh_tools.orbitals.basis import Basis, ElementBasis, Shell
@@ -86,6 +87,31 @@ def test_kane_and_meles_model_by_z2pack(mass, expected):
     model = honeycomb(mass, 0.06 * Z, rashba=0.05)
     system = z2pack.hm.System(
         lambda k: orthogonal_at(model, np.array([*k, 0.0])), dim=2, bands=2, convention=2
+    )
+    lines = z2pack.surface.run(
+        system=system, surface=lambda s, t: [s / 2, t], num_lines=11, min_neighbour_dist=0.01
+    )
+    assert z2pack.invariant.z2(lines) == expected
+
+
+@pytest.mark.parametrize(("name", "expected"), [("Bi2", 1), ("WSe2", 0)])
+def test_layers_of_which_one_is_topological(name, expected, tiny_labels):
+    """Labels by GPAW with spin-orbit coupling; the (111) bilayer of Bi: S. Murakami, Phys. Rev. Lett. 97, 236805 (2006)."""
+    z2pack = pytest.importorskip("z2pack")
+    if name == "Bi2":
+        layer = ase.Atoms(
+            name,
+            scaled_positions=[[1 / 3, 2 / 3, 0.44], [2 / 3, 1 / 3, 0.56]],
+            cell=[4.33, 4.33, 14.5, 90, 90, 120],
+            pbc=[True, True, False],
+        )
+        matrices = gh.label(layer, kpts=(6, 6, 1), h=0.25)
+    else:
+        matrices = gh.open(tiny_labels)[0]
+    filled = round(sum(matrices.blocks.basis[int(z)].n_valence for z in matrices.atoms.numbers))
+    spinors = matrices.with_spin_orbit()
+    system = z2pack.hm.System(
+        lambda k: spinors.orthogonal([*k, 0]), dim=2, bands=filled, convention=2
     )
     lines = z2pack.surface.run(
         system=system, surface=lambda s, t: [s / 2, t], num_lines=11, min_neighbour_dist=0.01

@@ -25,6 +25,7 @@ from gh_tools.spectra.sites import find_sites, supercell_of
 from gh_tools.spectra.unfolded_bands import primitive_reference, unfolded_bands
 from gh_tools.spectra.unfolded_report import write_unfolded
 from gh_tools.spectra.unfolding import Unfolding, matched_shells
+from tests.spectra.test_members import ensemble
 
 CONFIG = SamplingConfig(kpts=(2, 2, 1))
 SIDE = 2.5
@@ -267,6 +268,39 @@ def test_slices_give_the_weights_of_dense_matrices(monkeypatch):
     assert sliced.energies.size < dense.energies.size
     assert_allclose(sliced.fermi_level, dense.fermi_level, atol=1e-8)
     assert_allclose(sliced.spectral_function, dense.spectral_function, atol=1e-6)
+
+
+def test_slices_vary_as_dense_matrices_over_an_ensemble(monkeypatch):
+    matrix = np.array(SUPERCELLS["3x2"])
+    _, supercell = repeated(matrix)
+    # Members that move E_F by far less than the window about it, in which slices know eigenvalues.
+    supercell = ensemble(supercell, 3, 1e-3)
+    path = band_path(supercell.atoms, "GM", 3, matrix)
+    sites = find_sites(supercell.atoms, matrix)
+    options = {"window": (-1.5, 1.5), "zero": "fermi"}
+    dense = unfolded_bands(supercell, path, sites, CONFIG, **options)
+    from gh_tools.spectra import unfolded_bands as module
+
+    monkeypatch.setattr(module, "choose_solver", lambda *_: "slices")
+    sliced = unfolded_bands(supercell, path, sites, CONFIG, **options)
+    # What all eigenvalues share is a mean of those that are known: of ±5 eV, or of the window about E_F.
+    assert sliced.uncertainties["fermi_level"] == pytest.approx(
+        dense.uncertainties["fermi_level"], abs=1e-9
+    )
+    for k in range(len(path.path.kpts)):
+        listed = np.isfinite(sliced.energies[0, k])
+        energies = sliced.energies[0, k][listed]
+        first = np.searchsorted(dense.energies[0, k], energies[0] - 1e-6)
+        same = slice(first, first + len(energies))
+        assert_allclose(dense.energies[0, k][same], energies, atol=1e-7)
+        assert dense.energies_uncertainty[0, k][same].min() > 1e-5
+        assert_allclose(
+            sliced.energies_uncertainty[0, k][listed],
+            dense.energies_uncertainty[0, k][same],
+            atol=1e-8,
+        )
+    told = sliced.to_json()["energies_uncertainty"]
+    assert np.shape(told) == sliced.energies.shape
 
 
 def test_a_reference_that_is_no_primitive_cell_is_refused(hydrogen):

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 
 from gh_tools.console import log
 from gh_tools.errors import DataError
+from gh_tools.spectra.perturbation import DEGENERATE
 from gh_tools.spectra.sparse.count_model import CountModel
 from gh_tools.spectra.sparse.factor import Engine
 from gh_tools.spectra.sparse.factor.engine import UnreliableInertia
@@ -38,7 +39,8 @@ _NEXT = 1e-6
 _NUDGE, _NUDGES = 3.7e-5, 4
 
 Project = Callable[
-    [Shaped[np.ndarray, "n m"], Shaped[np.ndarray, "n m"]], Float[np.ndarray, "rows m"]
+    [Shaped[np.ndarray, "n m"], Shaped[np.ndarray, "n m"], Float[np.ndarray, " m"]],
+    Float[np.ndarray, "rows m"],
 ]
 # Of energies in eV and whether each has converged: which are wanted, or None for more vectors.
 Satisfied = Callable[
@@ -102,7 +104,8 @@ class ShiftInvert:
         Args:
             pencil: H and S.
             engine: to factorise with.
-            project: gives the rows of `Slice.projections` of S-normalised vectors x, from x and Sx.
+            project: gives the rows of `Slice.projections` of S-normalised vectors x, from x, Sx and their energies in eV,
+                ascending; degenerate ones are given together.
             model: of where eigenvalues lie; learns what is counted.
             rough: engine of single precision, for guesses; None to do without.
             max_vectors: limit of each Lanczos basis; None for one by the number of eigenvalues.
@@ -224,11 +227,10 @@ class ShiftInvert:
     def _certified(self, energies, theta, coefficients, chosen, lanczos: BlockLanczos) -> Slice:
         order = np.flatnonzero(chosen)[np.argsort(energies[chosen])]
         parts, residual = [], 0.0
-        for start in range(0, len(order), _TOGETHER):
-            some = order[start : start + _TOGETHER]
+        for some in _together(order, energies[order]):
             x = lanczos.vectors(theta[some], coefficients[:, some])
             hx, sx = self.pencil.apply_hamiltonian(x), self.pencil.apply_overlap(x)
-            parts.append(self._project(x, sx))
+            parts.append(self._project(x, sx, energies[some]))
             hx -= energies[some] * sx
             residual = max(residual, float(np.linalg.norm(hx, axis=0).max()))
         if residual > RESIDUAL:
@@ -242,7 +244,7 @@ class ShiftInvert:
 
     def _empty(self) -> Slice:
         nothing = np.empty((self.pencil.n, 0), self.pencil.dtype)
-        return Slice(np.empty(0), self._project(nothing, nothing), 0.0)
+        return Slice(np.empty(0), self._project(nothing, nothing, np.empty(0)), 0.0)
 
     def _factorized(self, sigma: float) -> Inertia:
         """Make sure that the engine holds the factors at a shift."""
@@ -268,3 +270,16 @@ class ShiftInvert:
         growth = np.linalg.norm(engine.solve(pencil.apply_overlap(x))) / np.linalg.norm(x)
         if growth * _NEXT > 1:
             raise UnreliableInertia(f"an eigenvalue lies {1 / growth:.1e} eV away")
+
+
+def _together(
+    order: Int[np.ndarray, " m"], energies: Float[np.ndarray, " m"]
+) -> list[Int[np.ndarray, " part"]]:
+    """Divide what is in the order of its energies into parts of bounded size, between which no energies are degenerate."""
+    gaps = np.flatnonzero(np.diff(energies) > DEGENERATE) + 1
+    cuts: list[int] = []
+    for start in range(_TOGETHER, len(order), _TOGETHER):
+        before = gaps[gaps <= start]
+        if len(before) and before[-1] > (cuts[-1] if cuts else 0):
+            cuts.append(int(before[-1]))
+    return [part for part in np.split(order, cuts) if len(part)]

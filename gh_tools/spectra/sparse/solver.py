@@ -17,7 +17,7 @@ from gh_tools.spectra.eigen import POOR_OVERLAP, Eigenvalues
 from gh_tools.spectra.fermi import OutsideWindow, fermi_level
 from gh_tools.spectra.groups import Groups
 from gh_tools.spectra.kpoints import KPoints
-from gh_tools.spectra.perturbation import differences
+from gh_tools.spectra.perturbation import differences, first_order
 from gh_tools.spectra.projection import (
     Projection,
     apply_root,
@@ -108,8 +108,8 @@ class SlicedSolver:
             projection: weights of species.
             groups: of orbitals, whose weights are computed, too.
             kept: where finished slices are put, and found after an interruption.
-            weigh: gives a weight of each eigenvector from k, the eigenvectors and their products with S, which takes the
-                place of the species' weights.
+            weigh: gives a weight of each eigenvector from k, the eigenvectors, their products with S and their energies,
+                which takes the place of the species' weights.
         """
         self.kept, self._weigh = kept, weigh
         self.hamiltonian, self.kpoints = hamiltonian, kpoints
@@ -125,7 +125,7 @@ class SlicedSolver:
         self._species, self.belongs = species_members(hamiltonian)
         if weigh:
             self._species = np.zeros(1, dtype=np.int64)
-        self._differences = [] if weigh else differences(hamiltonian)
+        self._differences = differences(hamiltonian)
         self._models: dict[Channel, CountModel] = {}
         self._bounds: dict[int, tuple[float, float]] = {}
         self._live: tuple[Channel, Slicer] | None = None
@@ -329,17 +329,24 @@ class SlicedSolver:
 
     def _projector(self, pencil: Pencil, bounds: tuple[float, float], channel: Channel) -> Callable:
         k = self.kpoints.points[channel.kpoint]
-        weigh = self._weigh
-        if weigh is not None:
-            return lambda x, sx: weigh(k, x, sx)[None]
         perturbations = [
             bloch_matrix(one, k, "hamiltonian", channel.spin, sparse=True)
             for one in self._differences
         ]
 
+        def moved(x: np.ndarray, energies: np.ndarray) -> list[Float[np.ndarray, " m"]]:
+            return [first_order(delta, energies, x) for delta in perturbations]
+
+        weigh = self._weigh
+        if weigh is not None:
+            return lambda x, sx, energies: np.vstack(
+                [weigh(k, x, sx, energies), *moved(x, energies)]
+            )
         methods = {self._projection, *(one.method for one in self._groups.values())}
 
-        def project(x: np.ndarray, sx: np.ndarray) -> Float[np.ndarray, "rows m"]:
+        def project(
+            x: np.ndarray, sx: np.ndarray, energies: np.ndarray
+        ) -> Float[np.ndarray, "rows m"]:
             weights = {
                 method: lowdin(apply_root(pencil.apply_overlap, bounds, x))
                 if method == "lowdin"
@@ -347,8 +354,9 @@ class SlicedSolver:
                 for method in methods
             }
             of_groups = [one.of(weights[one.method], channel.spin) for one in self._groups.values()]
-            moved = [np.sum(x.conj() * (delta @ x), axis=0).real for delta in perturbations]
-            return np.vstack([self.belongs @ weights[self._projection], *of_groups, *moved])
+            return np.vstack(
+                [self.belongs @ weights[self._projection], *of_groups, *moved(x, energies)]
+            )
 
         return project
 

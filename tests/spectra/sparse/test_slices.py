@@ -30,7 +30,7 @@ def slicer_of(hamiltonian, k=(0.0, 0.0, 0.0), engine=None, **options):
     return Slicer(
         pencil,
         make_engine(engine, 4 * GIB),
-        lambda x, sx: members @ mulliken(x, sx),
+        lambda x, sx, energies: members @ mulliken(x, sx),
         CountModel(eigenvalues, np.ones(len(eigenvalues))),
         **options,
     )
