@@ -279,13 +279,13 @@ def _uncertainties(
         of_edges = edge_uncertainties(hamiltonian, on_grid, edges, fermi, config)
         whole = with_kpoints(on_grid, along)
         members = of_members(whole, fermi, hamiltonian.calibration)
-        levels = [fermi_level_of(hamiltonian, member, config) for member in members]
+        origins = [fermi_level_of(hamiltonian, member, config) for member in members]
     except OutsideWindow:
         tell_members_differ(hamiltonian)
         return {}, None
     listed = np.isfinite(whole.energies)
     apart = [
-        np.where(listed, m.energies, 0) - level for m, level in zip(members, levels, strict=True)
+        np.where(listed, m.energies, 0) - zero for m, zero in zip(members, origins, strict=True)
     ]
     deviations = np.std(apart, axis=0, ddof=1)[:, len(on_grid.kpoints) :]
     return of_edges, deviations[..., : along.energies.shape[-1]]
