@@ -169,7 +169,8 @@ def main(
     from gh_tools.spectra.plot import names_of
     from gh_tools.spectra.sites import find_sites
     from gh_tools.spectra.spectrum import describe_grid
-    from gh_tools.spectra.unfolded_bands import WIDTH, primitive_reference, unfolded_bands
+    from gh_tools.spectra.unfolded_bands import WIDTH, unfolded_bands
+    from gh_tools.spectra.unfolded_reference import primitive_reference
     from gh_tools.spectra.unfolded_report import write_unfolded
     from gh_tools.store.hamiltonians import HamiltonianReader
     from gh_tools.store.identity import check_same

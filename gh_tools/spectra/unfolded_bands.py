@@ -6,21 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-import ase
 import numpy as np
 import scipy.linalg
-from ase.dft.kpoints import BandPath
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from scipy.special import ndtr
 
 from gh_tools.console import progress
-from gh_tools.errors import DataError, UsageError
 from gh_tools.orbitals.bloch import bloch_matrix
 from gh_tools.orbitals.blocks import Hamiltonian
 from gh_tools.resources import free_memory
 from gh_tools.spectra.band_edges import refined_edges
 from gh_tools.spectra.band_path import NamedPath, joined_labels
-from gh_tools.spectra.bands import BandStructure, band_structure, without_nan
+from gh_tools.spectra.bands import without_nan
 from gh_tools.spectra.choice import choose_solver
 from gh_tools.spectra.config import DosConfig, SamplingConfig
 from gh_tools.spectra.dos import REACH, cell_edges
@@ -36,7 +33,7 @@ from gh_tools.spectra.kpoints import KPoints
 from gh_tools.spectra.members import of_members, with_kpoints
 from gh_tools.spectra.perturbation import differences, first_order
 from gh_tools.spectra.scalars import edge_uncertainties, tell_members_differ
-from gh_tools.spectra.sites import Sites, supercell_of
+from gh_tools.spectra.sites import Sites
 from gh_tools.spectra.sparse.around_fermi import certified_eigenvalues
 from gh_tools.spectra.sparse.solver import SlicedSolver
 from gh_tools.spectra.spectrum import prepared
@@ -305,38 +302,3 @@ def _broadened(
         below = ndtr((edges - positions[place][near][:, None]) / width)
         found[place] = weights[place][near] @ np.diff(below, axis=1)
     return found / np.diff(edges)
-
-
-def primitive_reference(
-    reference: Hamiltonian,
-    atoms: ase.Atoms,
-    named: NamedPath,
-    config: SamplingConfig,
-) -> BandStructure:
-    """Return the bands of a primitive cell along the path of a supercell, with their velocities.
-
-    Args:
-        reference: H(R) and S(R) of the primitive cell.
-        atoms: the supercell.
-        named: its path.
-        config: k grid and how the Fermi level is found.
-
-    Raises:
-        UsageError: the reference is no primitive cell of the supercell.
-    """
-    try:
-        change = supercell_of(atoms, reference.atoms)
-    except DataError as error:
-        raise UsageError(
-            f"--reference: beside unfolded bands those of the primitive cell are drawn, and this is none ({error})"
-        ) from None
-    back = np.linalg.inv(change)
-    path = BandPath(
-        reference.atoms.cell.uncomplete(reference.atoms.pbc),
-        kpts=named.path.kpts @ back.T,
-        special_points={name: back @ point for name, point in named.path.special_points.items()},
-        path=named.path.path,
-    )
-    unit: Int[np.ndarray, "3 3"] = np.eye(3, dtype=np.int64)
-    along = replace(named, path=path, supercell=unit)
-    return band_structure(reference, along, config, velocities=True)

@@ -22,7 +22,8 @@ from gh_tools.spectra.config import SamplingConfig
 from gh_tools.spectra.eigen import solve
 from gh_tools.spectra.kpoints import KPoints
 from gh_tools.spectra.sites import find_sites, supercell_of
-from gh_tools.spectra.unfolded_bands import primitive_reference, unfolded_bands
+from gh_tools.spectra.unfolded_bands import unfolded_bands
+from gh_tools.spectra.unfolded_reference import primitive_reference
 from gh_tools.spectra.unfolded_report import write_unfolded
 from gh_tools.spectra.unfolding import Unfolding, matched_shells
 from tests.spectra.test_members import ensemble
