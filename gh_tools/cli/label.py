@@ -206,7 +206,7 @@ def _describe(structures, options, path: Path, jobs: int, timed: bool) -> None:
     from gh_tools import console
     from gh_tools.dft.basis_sets import basis_table
     from gh_tools.dft.charged import charged
-    from gh_tools.dft.forecast import describe_conditioning, measure, sampling
+    from gh_tools.dft.forecast import describe_conditioning, measure, sampling, warn_of_gamma
     from gh_tools.dft.scf import describe
     from gh_tools.errors import DataError
     from gh_tools.labels.periodicity import describe_kinds
@@ -223,6 +223,7 @@ def _describe(structures, options, path: Path, jobs: int, timed: bool) -> None:
     if charges.any():
         counts += f", {(charges != 0).sum()} of them charged"
     log.info("%s; functional %s, h = %g Å", describe_kinds(structures.atoms), options.xc, options.h)
+    warn_of_gamma(structures.atoms, options)
     describe_conditioning(structures.atoms, options, basis)
     if timed:
         try:

@@ -22,9 +22,12 @@ from gh_tools.dft.scf import SCFNotConverged, run
 from gh_tools.errors import DataError, GhError
 from gh_tools.orbitals.basis import Basis
 from gh_tools.orbitals.pairs import basis_cutoffs, wrapped
+from gh_tools.tables import counted
 
 # Steps of the self-consistent cycle until the density has converged to 1e-4: 6 in silicon, 12 in h-BN, more in metals.
 STEPS = 12
+# Å. Between planes of longer cells of insulators Γ alone misses little.
+_LONG = 12.0
 
 
 def sampling(structures: Sequence[ase.Atoms], config: LabelConfig) -> str:
@@ -44,6 +47,34 @@ def sampling(structures: Sequence[ase.Atoms], config: LabelConfig) -> str:
         size = kpoints.get("size") or [len(kpoints["kpts"])]
         grids["x".join(map(str, size))] += 1
     return ", ".join(f"{count} with {grid} k-points" for grid, count in grids.items())
+
+
+def warn_of_gamma(structures: Sequence[ase.Atoms], config: LabelConfig) -> None:
+    """Warn of cells that Γ alone does not sample.
+
+    What it misses decays with the size of the cell, and differs from one shape to another.
+
+    Args:
+        structures: what is to be labelled.
+        config: the calculation.
+
+    Raises:
+        DataError: a grid has more than a million points.
+    """
+    short = 0
+    for atoms in structures:
+        if not atoms.pbc.any():
+            continue
+        heights = 1 / np.linalg.norm(atoms.cell.complete().reciprocal()[atoms.pbc], axis=1)
+        alone = np.prod(kpoint_sampling(atoms, config).get("size", 0)) == 1
+        short += bool(alone and heights.min() < _LONG)
+    if short:
+        log.warning(
+            "%s shorter than %g Å along a period would be sampled at Γ alone, which can leave eigenvalues off by tens of meV, "
+            "differently in each cell; --set kpts_shift=0.25 samples the mean-value point at the same cost",
+            counted(short, "cell"),
+            _LONG,
+        )
 
 
 def describe_conditioning(

@@ -12,6 +12,7 @@ from gh_tools.console import log, progress
 from gh_tools.dft.basis_sets import basis_table
 from gh_tools.dft.charged import charged
 from gh_tools.dft.config import LabelConfig
+from gh_tools.dft.forecast import warn_of_gamma
 from gh_tools.dft.scf import label
 from gh_tools.errors import CannotCreateError, NoInputError
 from gh_tools.orbitals.basis import Basis
@@ -83,6 +84,7 @@ def label_structures(
     writer.partial.forget_failures(left)
     if len(left) < len(mine):
         log.info("%d of %d structures are there already", len(mine) - len(left), len(mine))
+    warn_of_gamma([structures.atoms[index] for index in left], config)
     logs.mkdir(exist_ok=True)
     tasks = [
         (index, (writer.partial.parts, index, structures.atoms[index], own, basis, file, keep_logs))

@@ -7,6 +7,7 @@ from ase.build import bulk, mx2
 
 from gh_tools.dft.basis_sets import basis_table
 from gh_tools.dft.config import LabelConfig
+from gh_tools.dft.forecast import warn_of_gamma
 from gh_tools.dft.run_cell import boxed
 from gh_tools.dft.sampling import kpoint_sampling
 from gh_tools.dft.scf import label
@@ -87,3 +88,18 @@ def test_grids_that_fit_no_memory_are_refused(atoms, tmp_path):
 def test_more_k_points_than_can_be_listed_are_refused(options):
     with pytest.raises(DataError, match=r"k-points are more than 1e\+06; lower kpts"):
         kpoint_sampling(bulk("Cu"), LabelConfig(**options))
+
+
+def test_short_cells_at_gamma_alone_are_warned_of(caplog):
+    """Not layers, molecules and cells that are long, or sampled at other points."""
+    crystal, long = bulk("Cu"), bulk("Cu", cubic=True) * (4, 4, 4)
+    sheet = mx2("WSe2", a=3.32, thickness=3.2, vacuum=2.0)
+    molecule = ase.Atoms("H2", [(0, 0, 0), (0, 0, 0.74)])
+    sheets = sheet * (5, 5, 1)
+    at_gamma, shifted = (LabelConfig(kpts=(1, 1, 1), kpts_shift=shift) for shift in (0.0, 0.25))
+    warn_of_gamma([long, sheets, molecule], at_gamma)
+    warn_of_gamma([crystal, sheet], shifted)
+    warn_of_gamma([crystal, sheet], LabelConfig())
+    assert caplog.text == ""
+    warn_of_gamma([crystal, long, sheet, molecule], at_gamma)
+    assert "2 cells shorter than 12 Å" in caplog.text and "kpts_shift=0.25" in caplog.text
