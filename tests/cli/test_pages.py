@@ -55,7 +55,11 @@ REDUCED = (
     (r"\$SLURM_ARRAY_TASK_ID/\d+", "TASK/2"),
     (r"Te=16", "C=4"),
     # A model of the interface would take a minute: the layer alone.
-    (r"hfo2-wse2 (.*)--set molecules=947 --set density=\[7,7\]", r"wse2 \1--set orthogonal=false"),
+    (r"hfo2-wse2 (.*)--set molecules=\d+ --set density=\[7,7\]", r"wse2 \1--set orthogonal=false"),
+    (r"size=\[(9,6|3,2)\]", "size=[1,1]"),
+    (r"W\+Se,oxide=Hf\+O\+Ni", "W,oxide=Se"),
+    (r"--points 20 ", "--points 5 "),
+    (r"--kpts 4 4 1", "--kpts 2 2 1"),
     (r"--set nickel=0 ", ""),
     (r"size=\[20,11\]", "size=[1,1]"),
     (r"--width 0.3 (.*) --set probes=16", r"--width 3 \1 --set probes=2 --kpts 1 1 1"),
@@ -129,6 +133,7 @@ def failed(tiny_labels, one_label, random_bond_model, tmp_path_factory):
     stores = {
         "clusters": {"many.hamiltonians": tiny_labels, "wse2.model": random_bond_model},
         "evaluation": {"train.hamiltonians": tiny_labels, "train.model": random_bond_model},
+        "interface": {"interface.model": random_bond_model},
         "large-structures": {"wse2.model": random_bond_model, "cells.model": random_bond_model},
         "other-codes": {"wse2.predicted": one_label},
         "quickstart": {"quickstart/train.model": random_bond_model},
