@@ -71,7 +71,7 @@ def warn_of_gamma(structures: Sequence[ase.Atoms], config: LabelConfig) -> None:
     if short:
         log.warning(
             "%s shorter than %g Å along a period would be sampled at Γ alone, which can leave eigenvalues off by tens of meV, "
-            "differently in each cell; --set kpts_shift=0.25 samples the mean-value point at the same cost",
+            "depending on size and shape; --set kpts_shift=0.25 samples the mean-value point at the same cost",
             counted(short, "cell"),
             _LONG,
         )

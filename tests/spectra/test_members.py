@@ -15,7 +15,7 @@ from gh_tools.spectra.eigen import solve
 from gh_tools.spectra.fermi import fermi_level
 from gh_tools.spectra.kpoints import monkhorst_pack
 from gh_tools.spectra.members import of_members
-from gh_tools.spectra.perturbation import differences
+from gh_tools.spectra.perturbation import differences, first_order
 from gh_tools.spectra.scalars import UNCERTAIN, UNCERTAINTY
 from gh_tools.spectra.sites import find_sites
 from gh_tools.spectra.spectra import read_spectra
@@ -185,3 +185,13 @@ def test_unfolded_bands_have_the_uncertainties_of_bands(graphene, tmp_path):
     assert facts["band_gap_uncertainty"] == found.uncertainties["band_gap"]
     header, first, *_ = (tmp_path / "x.csv").read_text().splitlines()
     assert header.endswith(",weight,energy_uncertainty_eV") and len(first.split(",")) == 9
+
+
+def test_nearly_degenerate_eigenvalues_are_those_of_the_perturbed_matrix():
+    """Two that are 5e-5 eV apart and mixed by far more: their first-order changes alone would be zero."""
+    energies = np.array([-1.0, 0.0, 5e-5, 1.0])
+    change = np.zeros((4, 4))
+    change[1, 2] = change[2, 1] = 1e-3
+    moved = first_order(change, energies, np.eye(4))
+    exact = np.linalg.eigvalsh(np.diag(energies) + change)
+    np.testing.assert_allclose(energies + moved, exact, atol=1e-12)
