@@ -26,6 +26,8 @@ from gh_tools.tables import counted
 
 # Steps of the self-consistent cycle until the density has converged to 1e-4: 6 in silicon, 12 in h-BN, more in metals.
 STEPS = 12
+# As many k-points take as long as the sums over the grid, which all k-points share: in SiC, 2 and 8 atoms.
+_KPOINTS = 250
 # Å. Between planes of longer cells of insulators Γ alone misses little.
 _LONG = 12.0
 
@@ -121,8 +123,8 @@ class Cost:
         together = max(sum(self.seconds) / jobs, high)
         return (
             f"some {each} a structure, {duration(together)} in all with --jobs {jobs} on cores that do nothing else: a step of the self-consistent "
-            f"cycle of {names[self.measured]} was measured, of which {STEPS} are expected; others in proportion to "
-            "volume and k-points"
+            f"cycle of {names[self.measured]} was measured, of which {STEPS} are expected; others by volume and, "
+            "weakly, by k-points"
         )
 
 
@@ -143,8 +145,8 @@ def measure(
 ) -> Cost:
     """Measure one step of the self-consistent cycle of the cheapest structure, and scale to the others.
 
-    Such a step takes time in proportion to the points of the grid and of k, to which a structure's cell and
-    k-points lead; in cells of more than a thousand orbitals diagonalisation adds to that.
+    Such a step takes time in proportion to the points of the grid, and little more for many k-points than for a
+    few; in cells of more than a thousand orbitals diagonalisation adds to that.
 
     Args:
         structures: what is to be labelled.
@@ -196,11 +198,13 @@ def cheapest(structures: Sequence[ase.Atoms], config: LabelConfig) -> int:
 
 
 def _sizes(structures: Sequence[ase.Atoms], config: LabelConfig) -> list[float]:
-    """Points of the grid times k-points, of which k and -k count once."""
+    """What a step of the cycle takes, relative to one another."""
     return [_size(atoms, config) for atoms in structures]
 
 
 def _size(atoms: ase.Atoms, config: LabelConfig) -> float:
     kpoints = kpoint_sampling(atoms, config) if atoms.pbc.any() else {"size": (1, 1, 1)}
     count = len(kpoints["kpts"]) if "kpts" in kpoints else int(np.prod(kpoints["size"]))
-    return float(boxed(with_reduced_cell(atoms), config.vacuum).cell.volume) * ((count + 1) // 2)
+    # k and -k count once.
+    work = 1 + ((count + 1) // 2) / _KPOINTS
+    return float(boxed(with_reduced_cell(atoms), config.vacuum).cell.volume) * work

@@ -15,6 +15,7 @@ from gh_tools.dft.basis_sets import gpaw_arguments
 from gh_tools.dft.block_list import BlockList
 from gh_tools.dft.charged import check_charge, count_charge_in_density
 from gh_tools.dft.config import LabelConfig
+from gh_tools.dft.density import add_kpoints_at_once
 from gh_tools.dft.realspace import calculation_cell, realspace_blocks
 from gh_tools.dft.run_cell import boxed, with_reduced_cell
 from gh_tools.dft.sampling import kpoint_sampling
@@ -132,6 +133,7 @@ def run(atoms: ase.Atoms, config: LabelConfig, basis: Basis, log: Path | str):
     from gpaw.new.ase_interface import GPAW
 
     count_charge_in_density()
+    add_kpoints_at_once()
     charge = config.charge or 0.0
     arguments: dict[str, Any] = {"kpts": kpoint_sampling(atoms, config)} if atoms.pbc.any() else {}
     atoms = boxed(with_reduced_cell(atoms), config.vacuum)
