@@ -9,7 +9,7 @@ atoms follow each other in the order of their positions.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache, partial
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -137,14 +137,12 @@ def wigner_d(
         degrees: degree l of each shell of the atom.
         rotation: orthogonal matrix; if its determinant is -1, the shell l takes the parity (-1)^l.
     """
-    import e3x
     import jax
 
     rotation = np.asarray(rotation, dtype=np.float64)
     parity = np.sign(np.linalg.det(rotation))
-    top = max(degrees, default=0)
     with jax.enable_x64(True):
-        full = np.asarray(e3x.so3.wigner_d(parity * rotation, top, cartesian_order=False))
+        full = np.asarray(_wigner_d(max(degrees, default=0))(parity * rotation))
     matrix = np.zeros((sum(2 * degree + 1 for degree in degrees),) * 2)
     start = 0
     for degree in degrees:
@@ -152,3 +150,12 @@ def wigner_d(
         matrix[block, block] = parity**degree * full[harmonics, harmonics]
         start = block.stop
     return matrix
+
+
+@cache
+def _wigner_d(max_degree: int):
+    """Return e3x's function for one degree as one program; operation by operation, each would be compiled."""
+    import e3x
+    import jax
+
+    return jax.jit(partial(e3x.so3.wigner_d, max_degree=max_degree, cartesian_order=False))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import ase
 import e3x
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
@@ -27,6 +28,12 @@ from gh_tools.orbitals.order import clebsch_gordan, wigner_d
 from tests.equivariance.conftest import CONFIGS, Network
 
 DEGREE = 4
+# As programs: operation by operation, each would be compiled for itself.
+turn = jax.jit(rotate_to_bond_frame, static_argnums=(3, 4))
+rotations_of = jax.jit(bond_rotations, static_argnums=1)
+harmonics_of = jax.jit(
+    partial(e3x.so3.spherical_harmonics, cartesian_order=False), static_argnums=1
+)
 # Sums of some tens of terms of order one, each rounded to 6e-8.
 ROUNDING = dict(atol=3e-6, rtol=3e-6)
 
@@ -45,11 +52,11 @@ def vectors(rng):
 def rotated(tensors, pseudotensors, vectors):
     """Turn [lm, pairs, features]; for each m: tensors and pseudotensors as [c/s, degrees, pairs, features]."""
     width, pairs = tensors.shape[2], len(vectors)
-    features = jnp.concatenate([tensors, pseudotensors], axis=2).transpose(0, 2, 1)[None]
-    weights = jnp.ones((1, DEGREE + 1, 2 * width, pairs))
-    rotations = bond_rotations(jnp.asarray(vectors), DEGREE)
+    features = np.concatenate([tensors, pseudotensors], axis=2).transpose(0, 2, 1)[None]
+    weights = np.ones((1, DEGREE + 1, 2 * width, pairs), np.float32)
+    rotations = rotations_of(vectors, DEGREE)
     orbital_order = components(DEGREE).orbital_order
-    found = rotate_to_bond_frame(features[:, orbital_order], weights, rotations, width, DEGREE)
+    found = turn(features[:, orbital_order], weights, rotations, width, DEGREE)
     even = np.asarray(found[0]).reshape(1, -1, width, pairs)
     odd = np.asarray(found[1]).reshape(1, -1, width, pairs)
     parts = [(even, np.pad(odd, ((0, 0), (1, 0), (0, 0), (0, 0))))]
@@ -60,9 +67,8 @@ def rotated(tensors, pseudotensors, vectors):
 
 
 def test_harmonics_of_the_bond_have_no_other_order_than_zero(vectors):
-    harmonics = e3x.so3.spherical_harmonics(vectors, DEGREE, cartesian_order=False)
-    harmonics = jnp.asarray(harmonics).T[:, :, None]
-    found = rotated(harmonics, jnp.zeros_like(harmonics), vectors)
+    harmonics = np.asarray(harmonics_of(vectors, DEGREE)).T[:, :, None]
+    found = rotated(harmonics, np.zeros_like(harmonics), vectors)
     np.testing.assert_allclose(found[0][0], 1.0, **ROUNDING)  # Racah's normalisation
     for tensors, _ in found[1:]:
         np.testing.assert_allclose(tensors, 0.0, **ROUNDING)
@@ -71,10 +77,12 @@ def test_harmonics_of_the_bond_have_no_other_order_than_zero(vectors):
 def rotations(vectors, max_degree):
     """Matrices of each degree, from unit features that are rotated."""
     size, pairs = (max_degree + 1) ** 2, len(vectors)
-    units = jnp.broadcast_to(jnp.eye(size)[None, :, :, None], (1, size, size, pairs))
-    weights = jnp.ones((1, max_degree + 1, size, pairs))
-    rotations = bond_rotations(jnp.asarray(vectors), max_degree)
-    found = rotate_to_bond_frame(
+    units = np.broadcast_to(
+        np.eye(size, dtype=np.float32)[None, :, :, None], (1, size, size, pairs)
+    )
+    weights = np.ones((1, max_degree + 1, size, pairs), np.float32)
+    rotations = rotations_of(vectors, max_degree)
+    found = turn(
         units[:, components(max_degree).orbital_order], weights, rotations, size, max_degree
     )
     matrices = [
@@ -115,22 +123,26 @@ def test_the_order_of_components_reversed_exchanges_m_and_minus_m(max_degree):
 def test_gradients_of_rotating_are_those_of_the_sums(vectors, rng):
     """Written out by hand for speed: against JAX's own, of features, weights and rotations."""
     size, pairs = (DEGREE + 1) ** 2, len(vectors)
-    features = jnp.asarray(rng.normal(size=(2, size, 3, pairs)), jnp.float32)
-    weights = jnp.asarray(rng.normal(size=(2, DEGREE + 1, 3, pairs)), jnp.float32)
-    rotations = bond_rotations(jnp.asarray(vectors), DEGREE)
+    features = rng.normal(size=(2, size, 3, pairs)).astype(np.float32)
+    weights = rng.normal(size=(2, DEGREE + 1, 3, pairs)).astype(np.float32)
+    rotations = rotations_of(vectors, DEGREE)
     cases = (
         (rotate_azimuth, (features, weights, rotations.cosine, rotations.sine), ()),
         (rotate_polar, (features, rotations.polar), (2, 3)),
     )
     for function, arguments, static in cases:
         plain = function.fun  # the function without its gradient
-        shapes = [part.shape for part in jax.tree.leaves(plain(*arguments, *static))]
-        factors = [jnp.asarray(rng.normal(size=shape), jnp.float32) for shape in shapes]
 
-        def total(function, arguments=arguments, static=static, factors=factors):
+        def parts(function, *arguments, static=static):
+            return jax.tree.leaves(function(*arguments, *static))
+
+        shapes = [part.shape for part in jax.eval_shape(partial(parts, plain), *arguments)]
+        factors = [rng.normal(size=shape).astype(np.float32) for shape in shapes]
+
+        def total(function, arguments=arguments, parts=parts, factors=factors):
             def of(*arguments):
-                parts = jax.tree.leaves(function(*arguments, *static))
-                return sum((w * p).sum() for w, p in zip(factors, parts, strict=True))
+                each = parts(function, *arguments)
+                return sum((w * p).sum() for w, p in zip(factors, each, strict=True))
 
             everything = tuple(range(len(arguments)))
             return jax.jit(jax.grad(of, argnums=everything))(*arguments)
@@ -150,8 +162,8 @@ def test_a_product_with_the_bond_is_one_number_for_each_order(l1, l2, vectors, r
     block = slice(l1**2, (l1 + 1) ** 2)
     x = np.zeros(((DEGREE + 1) ** 2, len(vectors), 3), np.float32)
     x[block] = rng.normal(size=x[block].shape)
-    harmonics = e3x.so3.spherical_harmonics(vectors, l2, cartesian_order=False)[:, l2**2 :]
-    before_product = rotated(jnp.asarray(x), jnp.zeros_like(x), vectors)
+    harmonics = np.asarray(harmonics_of(vectors, l2))[:, l2**2 :]
+    before_product = rotated(x, np.zeros_like(x), vectors)
     for l3, table in clebsch_gordan(l1, l2).items():
         if l3 > DEGREE:
             continue
@@ -160,7 +172,7 @@ def test_a_product_with_the_bond_is_one_number_for_each_order(l1, l2, vectors, r
         product[out] = np.einsum("apf,pb,abc->cpf", x[block], harmonics, table)
         pseudo = (l1 + l2 + l3) % 2
         both = [product, np.zeros_like(x)]
-        found = rotated(*(jnp.asarray(both[part ^ pseudo]) for part in (0, 1)), vectors)
+        found = rotated(*(both[part ^ pseudo] for part in (0, 1)), vectors)
         for m in range(min(l1, l3) + 1):
             # (c, s) of the tensor x_m and of the product; for a pseudotensor the table takes c to s.
             factor = table[l1 + m, l2, l3 - m if pseudo else l3 + m]
@@ -174,13 +186,13 @@ def test_a_product_with_the_bond_is_one_number_for_each_order(l1, l2, vectors, r
 
 
 def test_products_are_e3xs(rng):
-    x = jnp.asarray(rng.normal(size=(9, 4, 5)), jnp.float32)
+    x = rng.normal(size=(9, 4, 5)).astype(np.float32)
     layer = Product(3)
     shapes = jax.eval_shape(layer.init, jax.random.key(0), x)
     parameters = jax.tree.map(
-        lambda leaf: jnp.asarray(rng.normal(size=leaf.shape), jnp.float32), nn.meta.unbox(shapes)
+        lambda leaf: rng.normal(size=leaf.shape).astype(np.float32), nn.meta.unbox(shapes)
     )
-    tensors, pseudotensors = np.split(np.asarray(layer.apply(parameters, x)), 2)
+    tensors, pseudotensors = np.split(np.asarray(jax.jit(layer.apply)(parameters, x)), 2)
     kernel = parameters["params"]["factors"]["kernel"]
     factors = [
         np.einsum("mfa,gf->mga", x[degree**2 : (degree + 1) ** 2], kernel[degree])
@@ -203,21 +215,24 @@ def test_gradients_of_sorting_are_those_of_indexing(rng):
         target = np.array([[1, 0, 0, 0], [0, 0, 0, 0]])
         value_sign = np.array([[-1.0, 0.0, 0.0, 1.0], [0.0, -1.0, 0.0, 0.0]])
 
-    values = jnp.asarray(rng.normal(size=(2, 4, 3)), jnp.float32)
-    row_type = jnp.asarray([[1.0, 0.0, 0.0], [0.0, 1.0, 1.0]])
-    weight = jnp.asarray(rng.normal(size=(2, 3)), jnp.float32)
+    values = rng.normal(size=(2, 4, 3)).astype(np.float32)
+    row_type = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 1.0]], np.float32)
+    weight = rng.normal(size=(2, 3)).astype(np.float32)
 
     def indexed(values):
         parts = [values[t][Table.source[t]] * Table.sign[t][:, None] * row_type[t] for t in (0, 1)]
         return sum(parts)
 
-    np.testing.assert_array_equal(select(values, row_type, Table), indexed(values))
-    expected = jax.grad(lambda v: (indexed(v) * weight).sum())(values)
-    found = jax.grad(lambda v: (select(v, row_type, Table) * weight).sum())(values)
+    sort = jax.jit(lambda values: select(values, row_type, Table))
+    np.testing.assert_array_equal(sort(values), jax.jit(indexed)(values))
+    expected = jax.jit(jax.grad(lambda v: (indexed(v) * weight).sum()))(values)
+    found = jax.jit(jax.grad(lambda v: (sort(v) * weight).sum()))(values)
     np.testing.assert_array_equal(found, expected)
     partner = np.array([2, 1, 0, 4, 3])
-    weight = jnp.asarray(rng.normal(size=5), jnp.float32)
-    found = jax.grad(lambda v: (exchange(v, partner) * weight).sum())(jnp.ones(5))
+    weight = rng.normal(size=5).astype(np.float32)
+    found = jax.jit(jax.grad(lambda v: (exchange(v, partner) * weight).sum()))(
+        np.ones(5, np.float32)
+    )
     np.testing.assert_array_equal(found, weight[partner])
 
 
@@ -294,7 +309,7 @@ def test_more_species_pairs_than_foreseen_are_seen(molecule):
     network = Network(CONFIGS["bond-frame"])
     graph = network.batch([network.graph(molecule)])
     model = build_model(network.config, network.basis, n_pair_types=2)
-    pairs = np.asarray(model.apply(network.parameters, graph).pairs)
+    pairs = np.asarray(jax.jit(model.apply)(network.parameters, graph).pairs)
     pair_types, lost = np.unique(graph.pair_type), np.isnan(pairs).all(axis=1)
     assert len(pair_types) == 3
     assert [lost[graph.pair_type == pair_type].all() for pair_type in pair_types] == [

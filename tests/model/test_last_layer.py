@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ase
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
@@ -45,21 +46,24 @@ def test_deviations_of_predictions_are_those_of_the_regression(network, monkeypa
     noise = dict.fromkeys(("onsite_readout", "bond_readout", "pair_readout"), 1.0)
     drawn = draw_last_layers(model, params, grams, noise, DRAWS, seed=0)
     names = sorted(drawn)
-    mean, back = ravel_pytree({name: params["params"][name] for name in names})
+    mean = {name: params["params"][name] for name in names}
+    back = ravel_pytree(jax.tree.map(np.asarray, mean))[1]
+    flatten = jax.jit(lambda member: ravel_pytree(member)[0])
+    mean = flatten(mean)
 
     @jax.jit
     def predict(vector):
         last = back(vector)
         prediction = model.apply({"params": {**params["params"], **last}}, graph)
-        return jax.numpy.concatenate([part.ravel() for part in prediction])
+        return jnp.concatenate([part.ravel() for part in prediction])
 
-    jacobian = np.asarray(jax.jacrev(predict)(mean), float)
+    jacobian = np.asarray(jax.jit(jax.jacrev(predict))(mean), float)
     # Linear: what is drawn moves predictions by the Jacobian.
-    flat = jax.vmap(lambda member: ravel_pytree(member)[0])({name: drawn[name] for name in names})
-    deviations = np.asarray(flat, float) - np.asarray(mean, float)
+    flat = np.asarray(jax.jit(jax.vmap(flatten))({name: drawn[name] for name in names}))
+    deviations = flat.astype(float) - np.asarray(mean, float)
     np.testing.assert_allclose(deviations.mean(axis=0), 0, atol=1e-4 * np.abs(deviations).max())
     np.testing.assert_allclose(
-        predict(flat[0]) - predict(mean),
+        np.asarray(predict(flat[0])) - np.asarray(predict(mean)),
         jacobian @ deviations[0],
         atol=1e-4 * np.abs(flat[0]).max(),
     )
@@ -71,7 +75,7 @@ def test_deviations_of_predictions_are_those_of_the_regression(network, monkeypa
     some = wanted > 0.05
     if "pair_readout" in drawn:
         # Pairs of like atoms, whose weights are read twice, are approximate in this network.
-        prediction = model.apply(params, graph)
+        prediction = jax.jit(model.apply)(params, graph)
         like = np.isin(graph.pair_type, (0, 2))[:, None] & np.ones(prediction.pairs.shape, bool)
         some &= ~np.concatenate([np.zeros(prediction.onsite.size, bool), like.ravel()])
     assert some.sum() > 50
