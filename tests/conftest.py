@@ -109,7 +109,7 @@ def _tiny_labels(path: Path) -> None:
     from gh_tools.structures import registry
     from gh_tools.structures.generate import generate
 
-    recipe = registry.get("wse2")
+    recipe = registry.get_recipe("wse2")
     config = recipe.config(size=(1, 1), orthogonal=False, se_vacancies=0, rattle=0.04)
     source = path.with_name("tiny.structures.zarr")
     structures = generate(recipe, config, 4, seed=0)

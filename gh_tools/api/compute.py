@@ -131,7 +131,7 @@ def label(atoms: ase.Atoms, text: Path | str = "/dev/null", **settings: Any) -> 
     config = LabelConfig(**settings)
     basis = basis_table(config, atoms.numbers)
     charge = float(charged(_single(atoms), config.charge, basis).charges[0])
-    blocks = scf.label(atoms, config.model_copy(update={"charge": charge}), basis, text)
+    blocks = scf.label_structure(atoms, config.model_copy(update={"charge": charge}), basis, text)
     if blocks is None:
         raise DataError("under MPI only the first process gets labels; use gh-label there")
     return Matrices(blocks, str(atoms.info.get("name", "")))

@@ -16,7 +16,7 @@ from gh_tools.api.matrices import Matrices
 from gh_tools.errors import DataError
 from gh_tools.store.read import Store
 from gh_tools.store.structures import CHARGE, Structures, read_structures
-from gh_tools.store.summary import summarize
+from gh_tools.store.summary import summarize_store
 from gh_tools.store.text import render
 from gh_tools.tables import counted
 
@@ -58,7 +58,7 @@ class Opened:
         return self._store.keys()
 
     def __repr__(self) -> str:
-        return render(summarize(self._store))
+        return render(summarize_store(self._store))
 
     def _repr_html_(self) -> str:
         return f"<pre>{html.escape(repr(self))}</pre>"

@@ -12,8 +12,8 @@ from gh_tools.bayes.formula import Formula
 from gh_tools.bayes.posterior import write_posterior
 from gh_tools.bayes.priors import Prior, complete_priors
 from gh_tools.bayes.regression import Sampling, sample_posterior
-from gh_tools.bayes.summary import Estimate, faults, rounded, summarize
-from gh_tools.bayes.table import Table, read_table
+from gh_tools.bayes.summary import Estimate, faults, rounded, summarize_posterior
+from gh_tools.bayes.table import Table, read_columns
 from gh_tools.console import log, table
 from gh_tools.errors import DataError
 from gh_tools.store.provenance import Provenance
@@ -71,7 +71,7 @@ def prepare(
         UsageError: a prior fits no parameter.
     """
     names = (formula.response, *formula.predictors, *([error] if error else []))
-    data = read_table(stores, names)
+    data = read_columns(stores, names)
     design = make_design(formula, data, error)
     return Regression(data, design, complete_priors(design, priors))
 
@@ -101,7 +101,7 @@ def regress(
         DataError: ``strict``, and the sampling cannot be trusted.
     """
     groups = sample_posterior(regression.design, regression.priors, sampling)
-    estimates = summarize(groups["posterior"], probability)
+    estimates = summarize_posterior(groups["posterior"], probability)
     result = Result(groups, estimates, probability, faults(groups, estimates))
     if strict and result.faults:
         report(result)

@@ -88,7 +88,7 @@ def rounded(value: float, sd: float) -> str:
     return f"{value:.{digits}e}"
 
 
-def summarize(posterior: xarray.Dataset, probability: float = 0.94) -> list[Estimate]:
+def summarize_posterior(posterior: xarray.Dataset, probability: float = 0.94) -> list[Estimate]:
     """Summarise each parameter of a posterior.
 
     Args:

@@ -31,7 +31,7 @@ class Table:
     source: str
 
 
-def read_table(stores: Sequence[Store], names: Iterable[str]) -> Table:
+def read_columns(stores: Sequence[Store], names: Iterable[str]) -> Table:
     """Read columns and per-structure scalars of stores that carry structures, one store after another.
 
     Args:

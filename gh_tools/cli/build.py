@@ -113,7 +113,7 @@ def main(
 
     if list_recipes:
         for name in registry.NAMES:
-            print(f"{name:<12}{registry.get(name).summary}")
+            print(f"{name:<12}{registry.get_recipe(name).summary}")
         return
     sources, earlier = take_up("gh-build", sources, output, resume)
     recorded = dict(earlier.config) if earlier else {}
@@ -124,7 +124,7 @@ def main(
         recorded = {k: v for k, v in recorded.items() if k not in ("every", "files")}
     else:
         name, files = _choose(sources, config)
-    recipe = registry.get(name)
+    recipe = registry.get_recipe(name)
     settings = as_settings(
         settings, {"paths": files or None, "anneal.calculator": anneal, "anneal.relax": relax}
     )
@@ -140,10 +140,10 @@ def main(
     from gh_tools.labels.periodicity import warn_if_mixed
     from gh_tools.store.structures import read_structures, write_structures
     from gh_tools.structures.generate import generate
-    from gh_tools.structures.reading import check_file
+    from gh_tools.structures.reading import check_input_file
 
     for file in getattr(options, "paths", []):
-        check_file(file)
+        check_input_file(file)
     path = output or _default_output(name, getattr(options, "paths", []))
     claim_stores([path], [], overwrite=overwrite, resume=resume)
     annealed = options.anneal.calculator is not None

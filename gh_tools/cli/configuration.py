@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from gh_tools.aliases import renamed_keys
-from gh_tools.cli.settings import DEEPEST, as_tables, parse_setting, within
+from gh_tools.cli.settings import DEEPEST, as_tables, names_place, parse_setting
 from gh_tools.errors import UsageError
 from gh_tools.files import read_text
 
@@ -86,7 +86,7 @@ def _load_config(
             # is of the first reading, or of the one that fits best, whose fault lies deeper.
             place = error.errors()[0]["loc"]
             told = error if told is None or len(place) > len(told.errors()[0]["loc"]) else told
-            about = [n for n, (parts, _) in enumerate(given) if within(parts, place)]
+            about = [n for n, (parts, _) in enumerate(given) if names_place(parts, place)]
             if not about or chosen[about[-1]] + 1 == len(given[about[-1]][1]):
                 raise UsageError(_explain(told, model, file)) from None
             chosen[about[-1]] += 1

@@ -126,7 +126,7 @@ def main(
     if about or errors or larger:
         raise UsageError("--about, --errors and --larger make a model's card, with --to zip alone")
     points = [_parse_kpoint(text) for text in kpoint or []]
-    formats = None if form in TABLES else table.get(form)
+    formats = None if form in TABLES else table.get_format(form)
     store = open_store(source, KINDS if formats is None else "hamiltonians")
     held = claim(output)
     check_export(output, overwrite)
@@ -162,7 +162,7 @@ def _export_model(
     from gh_tools.console import log
     from gh_tools.errors import UsageError
     from gh_tools.outputs.claim import claim
-    from gh_tools.outputs.publish import check_file, sweep
+    from gh_tools.outputs.publish import check_output_file, sweep
     from gh_tools.store.read import open_store
     from gh_tools.trained_model.card import Words, make_card
     from gh_tools.trained_model.packing import pack_model
@@ -179,7 +179,7 @@ def _export_model(
     words = load_config(Words, about, None)
     card = make_card(store, words, [*map(_read_errors, errors)], [*map(_read_errors, larger or ())])
     held = claim(output)
-    check_file(output, overwrite)
+    check_output_file(output, overwrite)
     if held.certain:
         sweep(output)
     if dry_run:

@@ -150,11 +150,11 @@ def main(
         sources = [stored(source, in_vacuum) for source in sources]
     stores = [open_store(source, KINDS) for source in sources]
     sets = [read_structures(store) for store in stores]
-    from gh_tools.inference.checks import charged_like, check_structures, select_part
+    from gh_tools.inference.checks import charged_like, check_model_covers, select_part
 
     basis = Basis.from_arrays(model_store)
     for store, found in zip(stores, sets, strict=True):
-        check_structures(store, found, basis)
+        check_model_covers(store, found, basis)
     sets = [charged_like(model_store, found) for found in sets]
     if part is not None:
         sets = select_part(model_store, stores, sets, part.value)

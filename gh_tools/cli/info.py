@@ -108,7 +108,7 @@ def main(
         _list_models(as_json)
         return
     from gh_tools.store.read import open_store
-    from gh_tools.store.rows import joined, read_rows
+    from gh_tools.store.rows import join_rows, read_rows
     from gh_tools.trained_model.shipped import model_path
 
     if as_csv and as_json:
@@ -158,7 +158,7 @@ def main(
             plot_outside(plot, store)
     if tables:
         # Of several stores one table, so that a spreadsheet or a script reads one.
-        rows = tables[0][1] if len(tables) == 1 else joined(tables)
+        rows = tables[0][1] if len(tables) == 1 else join_rows(tables)
         if as_json:
             print("\n".join(json.dumps(record) for record in rows.records()))
         else:
@@ -202,11 +202,11 @@ def _drawn(paths: Sequence[Path]) -> str:
 
 def _show(store: Store, checked: str, as_json: bool, weights: bool) -> None:
     """Print what a store holds."""
-    from gh_tools.store.summary import summarize
+    from gh_tools.store.summary import summarize_store
     from gh_tools.store.text import render
 
     if store.kind != "model":
-        summary = {**summarize(store), "checked": checked}
+        summary = {**summarize_store(store), "checked": checked}
         print(json.dumps(summary) if as_json else render(printable(summary), columns()))
         return
     from gh_tools.training.model_summary import render_model, summarize_model

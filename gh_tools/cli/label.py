@@ -207,7 +207,7 @@ def _describe(structures, options, path: Path, jobs: int, timed: bool) -> None:
     from gh_tools.dft.basis_sets import basis_table
     from gh_tools.dft.charged import charged
     from gh_tools.dft.forecast import describe_conditioning, measure, sampling, warn_of_gamma
-    from gh_tools.dft.scf import describe
+    from gh_tools.dft.scf import basis_rows
     from gh_tools.errors import DataError
     from gh_tools.labels.periodicity import describe_kinds
 
@@ -215,7 +215,7 @@ def _describe(structures, options, path: Path, jobs: int, timed: bool) -> None:
     basis = basis_table(options, structures.numbers)
     charges = charged(structures, options.charge, basis).charges
     console.table(
-        describe(basis),
+        basis_rows(basis),
         ["element", "basis", "setup", "orbitals", "shells (cutoff in Å)"],
         title=f"Basis of {path}",
     )

@@ -153,7 +153,7 @@ def claim_files(paths: Sequence[Path | None], *, overwrite: bool, data: Sequence
         CannotCreateError: something is there already, or cannot be written.
         TryAgainError: another run is at work on one of them.
     """
-    from gh_tools.outputs.publish import check_file, sweep
+    from gh_tools.outputs.publish import check_output_file, sweep
     from gh_tools.plotting import check_picture
 
     seen = set()
@@ -164,7 +164,7 @@ def claim_files(paths: Sequence[Path | None], *, overwrite: bool, data: Sequence
             raise UsageError(f"{path}: is named for two files; give each a name of its own")
         seen.add(os.path.realpath(path))
         held = claim(path)
-        check_file(path, overwrite)
+        check_output_file(path, overwrite)
         if held.certain:
             sweep(path)
 

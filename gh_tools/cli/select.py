@@ -65,16 +65,16 @@ def main(
     sets = [read_structures(store) for store in stores]
     claim_stores(paths, [*sources, model], overwrite=overwrite)
 
-    from gh_tools.inference.checks import check_structures
+    from gh_tools.inference.checks import check_model_covers
     from gh_tools.inference.predict import Predictor
-    from gh_tools.inference.select import select, uncertainties
+    from gh_tools.inference.select import select_structures, uncertainties
     from gh_tools.store.hamiltonians import HamiltonianReader
     from gh_tools.trained_model.store import load_model
     from gh_tools.units import MEV
 
     for store, known, structures, path in zip(stores, models, sets, paths, strict=True):
         predictor = Predictor(load_model(known))
-        check_structures(store, structures, predictor.basis)
+        check_model_covers(store, structures, predictor.basis)
         if predictor.environments is None:
             raise DataError(
                 f"{known.path}: does not tell the environments of its training set, being made by an earlier version or of "
@@ -83,7 +83,9 @@ def main(
         uncertainty = (
             uncertainties(HamiltonianReader(store)) if store.kind == "hamiltonians" else None
         )
-        found = select(predictor, predictor.environments, structures, number, uncertainty)
+        found = select_structures(
+            predictor, predictor.environments, structures, number, uncertainty
+        )
         if len(found.indices) < number:
             held = counted(len(structures), "structure")
             log.warning("%s: holds %s: all are chosen", store.path, held)

@@ -62,7 +62,7 @@ def _toml_value(text: str) -> Any:
         return None
 
 
-def within(parts: Sequence[str], location: Sequence[Any]) -> bool:
+def names_place(parts: Sequence[str], location: Sequence[Any]) -> bool:
     """Tell whether a key's parts are among those of an error's place, which names kinds of sections, too."""
     places = iter(map(str, location))
     return all(part in places for part in parts)

@@ -41,7 +41,7 @@ def stored(path: Path, in_vacuum: bool = False) -> Path:
     from gh_tools.structures.generate import generate
     from gh_tools.structures.recipes.file import FileConfig
 
-    recipe = registry.get("file")
+    recipe = registry.get_recipe("file")
     options = FileConfig(paths=[str(path)])
     structures = generate(recipe, options)
     if in_vacuum and (pbc := _without_vacuum(structures)) is not None:

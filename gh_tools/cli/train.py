@@ -165,10 +165,10 @@ def main(
         return
     from gh_tools.training.learning_curve import plot_learning_curve
     from gh_tools.training.model_summary import metric_rows
-    from gh_tools.training.report import history_of, summarize
+    from gh_tools.training.report import history_of, summarize_training
 
     store = open_store(path, "model")
-    report = summarize(store)
+    report = summarize_training(store)
     trained, metrics = store.attributes, store.attributes["validation"]
     seconds = store.history[-1]["notes"]["seconds"]
     table(

@@ -13,10 +13,10 @@ from gh_tools.dft.basis_sets import basis_table
 from gh_tools.dft.charged import charged
 from gh_tools.dft.config import LabelConfig
 from gh_tools.dft.forecast import warn_of_gamma
-from gh_tools.dft.scf import label
+from gh_tools.dft.scf import label_structure
 from gh_tools.errors import CannotCreateError, NoInputError
 from gh_tools.orbitals.basis import Basis
-from gh_tools.store.hamiltonian_parts import to_part
+from gh_tools.store.hamiltonian_parts import hamiltonian_to_part
 from gh_tools.store.hamiltonian_writer import HamiltonianWriter
 from gh_tools.store.parts import Parts
 from gh_tools.store.provenance import Provenance
@@ -138,9 +138,9 @@ def label_part(
     parts.check()
     if parts.has_part(index):
         return
-    result = label(atoms, config, basis, text)
+    result = label_structure(atoms, config, basis, text)
     if result is not None:
-        parts.write_part(index, to_part(result))
+        parts.write_part(index, hamiltonian_to_part(result))
         if not keep_text:
             text.unlink(missing_ok=True)
 

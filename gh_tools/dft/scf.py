@@ -38,7 +38,7 @@ class SCFNotConverged(DataError):
     """A self-consistent cycle that its limit of steps ended."""
 
 
-def label(
+def label_structure(
     atoms: ase.Atoms, config: LabelConfig, basis: Basis, log: Path | str
 ) -> Hamiltonian | None:
     """Run GPAW on a structure and extract its Hamiltonian; see `run` and `extract`.
@@ -239,7 +239,7 @@ def _eigenvalues(hamiltonian: Hamiltonian, k, spin: int) -> Float[np.ndarray, " 
     return scipy.linalg.eigh(matrix, bloch_matrix(hamiltonian, k, "overlap"), eigvals_only=True)
 
 
-def describe(basis: Basis) -> list[tuple[str, str, str, str, str]]:
+def basis_rows(basis: Basis) -> list[tuple[str, str, str, str, str]]:
     """Rows of a table of the basis: element, set, setup, orbitals, and shells with cutoffs in Å."""
     return [
         (

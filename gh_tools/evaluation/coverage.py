@@ -17,7 +17,7 @@ from gh_tools.spectra.config import SamplingConfig
 from gh_tools.spectra.dos import share_in_window
 from gh_tools.spectra.eigen import Eigenvalues
 from gh_tools.spectra.fermi import fermi_level
-from gh_tools.spectra.members import of_members
+from gh_tools.spectra.members import spectra_of_members
 from gh_tools.spectra.scalars import edge_uncertainties
 
 # Probabilities of the intervals that are looked at; a normal error is in the one of so many standard deviations with it.
@@ -148,7 +148,7 @@ def add_spectra(
         refined_edges(hamiltonian, solved, n_electrons)
         for hamiltonian, solved in zip(matrices, eigenvalues, strict=True)
     ]
-    members = of_members(predicted, fermi[0], matrices[0].calibration)
+    members = spectra_of_members(predicted, fermi[0], matrices[0].calibration)
     deviation = np.std([member.energies for member in members], axis=0, ddof=1)
     near = share_in_window(reference.energies, (fermi[1] - WINDOW, fermi[1] + WINDOW))
     difference = predicted.energies - reference.energies

@@ -19,7 +19,7 @@ from gh_tools.formats.files import number_of
 _SAME = 2e-3
 
 
-def read_structure(
+def read_abacus_structure(
     stru: Mapping[str, list[str]], settings: Mapping[str, str], header: Sequence[str], log: str
 ) -> tuple[ase.Atoms, dict[str, str]]:
     """Return the structure of the matrices, and the element of each label, in the order of types.

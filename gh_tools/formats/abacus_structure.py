@@ -14,7 +14,7 @@ from ase.data import chemical_symbols
 from ase.units import Bohr
 
 from gh_tools.errors import DataError
-from gh_tools.formats.abacus_atoms import read_structure
+from gh_tools.formats.abacus_atoms import read_abacus_structure
 from gh_tools.formats.files import number_of
 from gh_tools.formats.outgoing import shells_text
 
@@ -66,7 +66,7 @@ def read_setting(folder: Path, header: Sequence[str]) -> Setting:
     above = [folder, folder.parent, folder.parent.parent]
     settings = _settings(above)
     stru = _sections(above, settings)
-    atoms, labels = read_structure(stru, settings, header, log)
+    atoms, labels = read_abacus_structure(stru, settings, header, log)
     orbital_files = dict(zip(labels, stru.get("NUMERICAL_ORBITAL", []), strict=False))
     places = [
         *above,

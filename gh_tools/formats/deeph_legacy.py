@@ -19,9 +19,9 @@ from gh_tools.formats.files import (
     existing,
     open_hdf5,
     read_number,
+    read_number_table,
     read_object,
-    read_table,
-    write_table,
+    write_number_table,
 )
 from gh_tools.formats.format import Format, Source, extra
 from gh_tools.formats.matrices import CodeMatrices, Entries, Orbitals, entries_of_blocks
@@ -69,9 +69,9 @@ def _read(source: Source) -> CodeMatrices:
 
 
 def _structure(folder: Path) -> ase.Atoms:
-    cell = read_table(existing(folder, "lat.dat")).T
-    positions = read_table(existing(folder, "site_positions.dat")).T
-    numbers = read_table(existing(folder, "element.dat")).ravel()
+    cell = read_number_table(existing(folder, "lat.dat")).T
+    positions = read_number_table(existing(folder, "site_positions.dat")).T
+    numbers = read_number_table(existing(folder, "element.dat")).ravel()
     check_length("element.dat: elements", numbers, len(positions))
     return ase.Atoms(as_elements(numbers), positions, cell=cell)
 
@@ -115,9 +115,9 @@ def _write(path: Path, hamiltonian: Hamiltonian) -> None:
     atoms = aim.atoms
     cell = atoms.cell.complete().array
     path.mkdir()
-    write_table(path / "lat.dat", cell.T)
-    write_table(path / "rlat.dat", 2 * np.pi * np.linalg.inv(cell))
-    write_table(path / "site_positions.dat", atoms.positions.T)
+    write_number_table(path / "lat.dat", cell.T)
+    write_number_table(path / "rlat.dat", 2 * np.pi * np.linalg.inv(cell))
+    write_number_table(path / "site_positions.dat", atoms.positions.T)
     (path / "element.dat").write_text("".join(f"{z}\n" for z in atoms.numbers))
     (path / "orbital_types.dat").write_text(
         "".join("  ".join(map(str, aim.degrees[int(z)])) + "\n" for z in atoms.numbers)

@@ -19,8 +19,8 @@ from gh_tools.formats.files import (
     existing,
     number_of,
     open_hdf5,
-    read_table,
-    write_table,
+    read_number_table,
+    write_number_table,
 )
 from gh_tools.formats.format import Format, Source, extra
 from gh_tools.formats.matrices import CodeMatrices, Orbitals, entries_of_blocks
@@ -99,8 +99,8 @@ def _structure(folder: Path, index: int, n_frames: int) -> ase.Atoms:
             )
         return table[index * rows : (index + 1) * rows]
 
-    numbers = read_table(existing(folder, "atomic_numbers.dat")).ravel()
-    positions = read_table(existing(folder, "positions.dat"))
+    numbers = read_number_table(existing(folder, "atomic_numbers.dat")).ravel()
+    positions = read_number_table(existing(folder, "positions.dat"))
     if len(positions) % n_frames:
         raise DataError(
             f"positions.dat: expected as many rows for each of {n_frames} frames, found {len(positions)}"
@@ -108,11 +108,11 @@ def _structure(folder: Path, index: int, n_frames: int) -> ase.Atoms:
     n_atoms = len(positions) // n_frames
     cell = np.zeros((3, 3))
     if (folder / "cell.dat").is_file():
-        table = read_table(folder / "cell.dat")
+        table = read_number_table(folder / "cell.dat")
         cell = part(table, 3) if table.shape[1] == 3 else table[index % len(table)].reshape(3, 3)
     pbc = np.ones(3, dtype=bool)
     if (folder / "pbc.dat").is_file():
-        pbc = read_table(folder / "pbc.dat").ravel()[:3].astype(bool)
+        pbc = read_number_table(folder / "pbc.dat").ravel()[:3].astype(bool)
     pbc = np.broadcast_to(pbc, 3) & cell.any(axis=1)
     return ase.Atoms(
         as_elements(part(numbers, n_atoms)),
@@ -153,8 +153,8 @@ def _write(path: Path, hamiltonian: Hamiltonian) -> None:
     aim = target(hamiltonian, "gh-tools", by_degree=True)
     atoms = aim.atoms
     path.mkdir()
-    write_table(path / "positions.dat", atoms.positions)
-    write_table(path / "cell.dat", atoms.cell.array)
+    write_number_table(path / "positions.dat", atoms.positions)
+    write_number_table(path / "cell.dat", atoms.cell.array)
     (path / "atomic_numbers.dat").write_text("".join(f"{z}\n" for z in atoms.numbers))
     (path / "pbc.dat").write_text("".join(f"{int(p)}\n" for p in atoms.pbc))
     basis = {chemical_symbols[z]: shells_text(degrees) for z, degrees in aim.degrees.items()}

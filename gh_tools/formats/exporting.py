@@ -14,7 +14,7 @@ from gh_tools.formats import npz
 from gh_tools.formats.format import Format
 from gh_tools.formats.tables import write_csv, write_extxyz, write_json
 from gh_tools.orbitals.blocks import Hamiltonian
-from gh_tools.outputs.publish import NEW, describe, new_file, publish, staging
+from gh_tools.outputs.publish import NEW, describe_path, new_file, publish, staging
 from gh_tools.store.hamiltonians import HamiltonianReader
 from gh_tools.store.read import Store, read_json
 from gh_tools.version import __version__
@@ -42,7 +42,7 @@ def check_export(path: Path, overwrite: bool) -> None:
     own = path.is_dir() and isinstance(read_json(path / _MANIFEST), dict)
     if path.is_symlink() or not (own or path.is_file()):
         raise CannotCreateError(
-            f"{path}: {describe(path)} is there that gh-export did not write; move it away, or name another --output"
+            f"{path}: {describe_path(path)} is there that gh-export did not write; move it away, or name another --output"
         )
 
 

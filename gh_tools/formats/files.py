@@ -28,7 +28,7 @@ def existing(folder: Path, *names: str) -> Path:
     raise DataError(f"expected the file {' or '.join(names)}, found none")
 
 
-def read_table(file: Path) -> Float[np.ndarray, "rows columns"]:
+def read_number_table(file: Path) -> Float[np.ndarray, "rows columns"]:
     """Read a table of numbers.
 
     Raises:
@@ -40,7 +40,7 @@ def read_table(file: Path) -> Float[np.ndarray, "rows columns"]:
         raise DataError(f"{file.name}: expected a table of numbers ({error})") from None
 
 
-def write_table(file: Path, table: Num[np.ndarray, "rows columns"]) -> None:
+def write_number_table(file: Path, table: Num[np.ndarray, "rows columns"]) -> None:
     """Write a table of numbers with all their digits."""
     file.write_text(
         "".join(" ".join(repr(value) for value in row) + "\n" for row in table.tolist())

@@ -18,11 +18,11 @@ from gh_tools.errors import DataError
 from gh_tools.formats.assemble import assemble, with_reach
 from gh_tools.formats.format import Format, Source, read_source
 from gh_tools.formats.search import fingerprint
-from gh_tools.formats.table import get
+from gh_tools.formats.table import get_format
 from gh_tools.orbitals.basis import Basis, ElementBasis, Shell
 from gh_tools.orbitals.bloch import bloch_matrix
 from gh_tools.orbitals.blocks import Hamiltonian
-from gh_tools.store.hamiltonian_parts import to_part
+from gh_tools.store.hamiltonian_parts import hamiltonian_to_part
 from gh_tools.store.hamiltonian_writer import HamiltonianWriter
 from gh_tools.store.hamiltonians import HamiltonianReader
 from gh_tools.store.parts import Parts
@@ -185,7 +185,7 @@ def import_part(
         TryAgainError: this machine does not see the unfinished store.
     """
     parts.check()
-    matrices = read_source(get(form), source)
+    matrices = read_source(get_format(form), source)
     try:
         hamiltonian, findings = assemble(matrices, spin_independent)
     except DataError as error:
@@ -210,7 +210,7 @@ def import_part(
         },
     }
     text = np.frombuffer(json.dumps(facts).encode(), dtype=np.uint8)
-    parts.write_part(index, {**to_part(hamiltonian), _FACTS: text})
+    parts.write_part(index, {**hamiltonian_to_part(hamiltonian), _FACTS: text})
 
 
 def printed_eigenvalue_error(hamiltonian: Hamiltonian) -> float | None:

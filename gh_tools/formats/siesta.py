@@ -22,7 +22,7 @@ from gh_tools.formats.siesta_beside import (
     printed_bands,
     valence_electrons,
 )
-from gh_tools.formats.siesta_radial import radial_functions
+from gh_tools.formats.siesta_radial import read_siesta_functions
 from gh_tools.formats.sisl import geometry_of_shells, stored_shells
 
 # Best first: only some tell l and m of the orbitals.
@@ -81,7 +81,7 @@ def _read(source: Source) -> CodeMatrices:
     atoms = ase.Atoms(numbers, geometry.xyz, cell=geometry.cell, pbc=True)
     spins, overlap = _entries(h, 0.0 if _unshifted(sile) else fermi)
     scalars = {} if fermi is None else {"fermi_level": fermi}
-    cutoffs, radial = radial_functions(file, keys)
+    cutoffs, radial = read_siesta_functions(file, keys)
     bands = printed_bands(file, atoms, spinor=len(spins) == 4)
     charges, total = hsx_facts(file)
     electrons = nc_charge(file) or total

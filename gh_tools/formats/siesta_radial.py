@@ -36,7 +36,7 @@ class _Shell(NamedTuple):
     cutoff: float
 
 
-def radial_functions(
+def read_siesta_functions(
     file: Path, keys: Mapping[int, Sequence[tuple[int, int, int]]]
 ) -> tuple[dict[int, tuple[float, ...]], dict[int, str]]:
     """Read the radial functions that lie beside a file of H and S, or in it.

@@ -27,7 +27,7 @@ NAMES = (
 AUTO = "auto"
 
 
-def get(name: str) -> Format:
+def get_format(name: str) -> Format:
     """Return the format of that name.
 
     Raises:
@@ -44,4 +44,4 @@ def chosen(name: str) -> Sequence[Format]:
     Raises:
         UsageError: there is no such format.
     """
-    return [get(each) for each in NAMES] if name == AUTO else [get(name)]
+    return [get_format(each) for each in NAMES] if name == AUTO else [get_format(name)]

@@ -14,8 +14,8 @@ from jaxtyping import Float, Int
 from gh_tools.errors import DataError
 from gh_tools.formats.format import Format, Source
 from gh_tools.formats.matrices import CodeMatrices, Entries, Orbitals
-from gh_tools.formats.wannier90_sites import assign_sites, plain, read_centres, read_structure
-from gh_tools.formats.wannier90_writing import write
+from gh_tools.formats.wannier90_sites import assign_sites, plain, read_centres, read_win_structure
+from gh_tools.formats.wannier90_writing import write_wannier90
 
 _ENDINGS = ("_tb.dat", "_hr.dat")  # the first has more digits
 
@@ -91,7 +91,7 @@ def _read_channel(file: Path) -> CodeMatrices:
     spinor = bool(re.search(r"(?m)^\s*spinors\s*[=:]?\s*\.?t", text))
     n = found.h.shape[1]
     centres = found.centres if found.centres is not None else read_centres(file, seed, n)
-    atoms = read_structure(text, found.lattice, centres)
+    atoms = read_win_structure(text, found.lattice, centres)
     sites, offset, atoms = assign_sites(atoms, centres, text, n)
     counts = np.bincount(sites, minlength=len(atoms))
     components = 2 if spinor else 1
@@ -206,4 +206,4 @@ def _distribute(found: _Elements, row, column, vector, value, file: Path):
     return unique[:, 3], unique[:, 4], unique[:, :3], summed
 
 
-FORMAT = Format("wannier90", "wannier90", _find, _read, write, spinors=True)
+FORMAT = Format("wannier90", "wannier90", _find, _read, write_wannier90, spinors=True)

@@ -36,7 +36,7 @@ def _section(text: str, name: str) -> tuple[list[list[str]], float] | None:
     return rows, unit
 
 
-def read_structure(
+def read_win_structure(
     text: str,
     lattice: Float[np.ndarray, "3 3"] | None,
     centres: Float[np.ndarray, "functions 3"] | None,

@@ -12,7 +12,7 @@ from gh_tools.formats.lowdin import Orthogonal, orthogonalised
 from gh_tools.orbitals.blocks import Hamiltonian
 
 
-def write(path: Path, hamiltonian: Hamiltonian) -> None:
+def write_wannier90(path: Path, hamiltonian: Hamiltonian) -> None:
     """Write SEED_hr.dat, SEED_tb.dat, SEED_centres.xyz and SEED.win into a new folder, of two spin channels for each.
 
     Raises:

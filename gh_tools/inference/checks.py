@@ -15,7 +15,7 @@ from gh_tools.store.read import Store
 from gh_tools.store.structures import CHARGE, Structures, read_structures
 
 
-def check_structures(store: Store, structures: Structures, basis: Basis) -> None:
+def check_model_covers(store: Store, structures: Structures, basis: Basis) -> None:
     """Make sure that a model's basis serves for structures.
 
     Args:

@@ -15,7 +15,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from gh_tools.inference.chunks import AtomChunk, PairChunk
-from gh_tools.model.ensemble import of_last_layers, of_members, with_last_layers
+from gh_tools.model.ensemble import of_last_layers, vectorised_over_members, with_last_layers
 from gh_tools.model.graph import Graph
 from gh_tools.orbitals.basis import SpeciesPair
 from gh_tools.orbitals.bond_frame import from_frame
@@ -69,7 +69,7 @@ class Programs:
 
         # Outside of the network, atoms come first, and then the members of an ensemble.
         swap = partial(jax.tree.map, lambda array: jnp.moveaxis(array, 0, 1))
-        each = of_members(atoms, members), of_members(pairs, members)
+        each = vectorised_over_members(atoms, members), vectorised_over_members(pairs, members)
         if last_layers is not None:
             self._atoms = self._on_all_devices(
                 of_last_layers(atoms, single, last_layers, out_axes=(None, 1))

@@ -19,7 +19,7 @@ from gh_tools.inference.domain_size import PLAN, choose_size, memory_for_domains
 from gh_tools.inference.predict import Predictor
 from gh_tools.inference.structure import StructureWork
 from gh_tools.overlap.source import overlap_source, warn_of_overlap
-from gh_tools.store.hamiltonian_parts import to_part, write_piece
+from gh_tools.store.hamiltonian_parts import hamiltonian_to_part, write_piece
 from gh_tools.store.hamiltonian_writer import HamiltonianWriter
 from gh_tools.store.parts import Parts
 from gh_tools.store.provenance import Provenance
@@ -226,7 +226,7 @@ def _predict(
         return
     blocks = work.blocks(number, todo)
     if piece is None:
-        parts.write_part(index, to_part(replace(blocks, scalars=work.head().scalars)))
+        parts.write_part(index, hamiltonian_to_part(replace(blocks, scalars=work.head().scalars)))
     else:
         write_piece(parts, index, piece, blocks)
 

@@ -45,7 +45,7 @@ class Selection:
     uncertainty: Float[np.ndarray, " n"]
 
 
-def select(
+def select_structures(
     predictor: Predictor,
     environments: Environments,
     structures: Structures,

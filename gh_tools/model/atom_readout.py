@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 from gh_tools.model.initial import normal
 from gh_tools.model.last_layer import draw_rows, gram
-from gh_tools.model.rearrange import select
+from gh_tools.model.rearrange import select_components
 from gh_tools.orbitals.irreps import Irreps
 
 
@@ -57,7 +57,7 @@ class AtomReadout(nn.Module):
             kernel = (broadcast @ kernel).reshape(size, -1, width)
             out = (kernel @ features).reshape(size, -1, n_elements, n_atoms)
             values.append(out.reshape(-1, n_elements, n_atoms))
-        return select(jnp.concatenate(values).swapaxes(0, 1), species, table)
+        return select_components(jnp.concatenate(values).swapaxes(0, 1), species, table)
 
     def grams(
         self,

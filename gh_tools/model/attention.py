@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from gh_tools.model.config import AttentionConfig, RadialBasisConfig
 from gh_tools.model.graph import Graph
-from gh_tools.model.radial import harmonics, radial_functions
+from gh_tools.model.radial import harmonics, radial_basis_functions
 
 
 class NeighbourAttention(nn.Module):
@@ -37,7 +37,9 @@ class NeighbourAttention(nn.Module):
         basis = self.radial_basis
         distance = jnp.linalg.norm(graph.vector, axis=-1)
         envelope = getattr(e3x.nn, basis.cutoff_function)(distance, self.cutoff) * graph.edge_mask
-        radial = radial_functions(basis.radial_function, distance, self.cutoff, basis.n_radial)
+        radial = radial_basis_functions(
+            basis.radial_function, distance, self.cutoff, basis.n_radial
+        )
         angular = harmonics(graph.vector, basis.max_degree)
         expansion = angular[:, None, :, None] * (envelope[:, None] * radial)[:, None, None, :]
 

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Int
 from gh_tools.model.config import BondCenteredConfig
 from gh_tools.model.dense import DegreeDense
 from gh_tools.model.perceptron import NonlinearBlock
-from gh_tools.model.radial import degree_matrix, harmonics, radial_functions
+from gh_tools.model.radial import degree_matrix, harmonics, radial_basis_functions
 from gh_tools.model.tensor_dense import tensor_product
 
 
@@ -57,7 +57,7 @@ class BondCentered(nn.Module):
 
         # Targets are scaled to order one at all distances: so are these functions, without a cutoff.
         distance = jnp.linalg.norm(vector, axis=-1)
-        radial = radial_functions(config.radial_function, distance, cutoff, config.n_radial)
+        radial = radial_basis_functions(config.radial_function, distance, cutoff, config.n_radial)
         n_degrees = config.max_degree + 1
         weights = nn.Dense(n_degrees * width, use_bias=False, name="radial")(radial)
         gates = nn.Embed(

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int
 from gh_tools.model.bond_rotation import bond_rotations, components, rotate_to_bond_frame
 from gh_tools.model.config import BondFrameConfig
 from gh_tools.model.initial import matrices
-from gh_tools.model.radial import radial_functions
+from gh_tools.model.radial import radial_basis_functions
 
 Features = Float[Array, "m swap bond_features 2 pairs"]
 
@@ -61,7 +61,7 @@ class BondLayers(nn.Module):
         width, n_orders = config.bond_features, self.max_order + 1
 
         distance = jnp.linalg.norm(vector, axis=-1)
-        radial = radial_functions("basic_fourier", distance, cutoff, config.n_radial).T
+        radial = radial_basis_functions("basic_fourier", distance, cutoff, config.n_radial).T
         bond = nn.silu(self._dense("radial", jnp.concatenate([radial, pair_type]), config.hidden))
         bond = jnp.concatenate([bond, pair_type])
         weights = 1.0 + self._dense("weights", bond, 2 * (max_degree + 1) * n_features)

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 from gh_tools.model.bond_columns import BondColumns
 from gh_tools.model.initial import normal
 from gh_tools.model.last_layer import draw_rows, gram
-from gh_tools.model.rearrange import exchange, select
+from gh_tools.model.rearrange import exchange, select_components
 from gh_tools.orbitals.irreps import IrrepLayout
 
 
@@ -77,7 +77,7 @@ class BondReadout(nn.Module):
                 out = jnp.stack([even, out[:, :, 1]], axis=2)
             columns.append(out)
         values = jnp.concatenate(columns, axis=1).reshape(len(pair_type), -1, n_pairs)
-        irreps = select(values, pair_type, table, types)
+        irreps = select_components(values, pair_type, table, types)
         return irreps if types is None else jnp.where(pair_type.any(axis=0), irreps, jnp.nan)
 
     def grams(

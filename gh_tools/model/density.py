@@ -12,7 +12,7 @@ from gh_tools.model.atom_dense import broadcast
 from gh_tools.model.config import RadialBasisConfig
 from gh_tools.model.graph import Graph
 from gh_tools.model.initial import matrices, normal
-from gh_tools.model.radial import harmonics, radial_functions
+from gh_tools.model.radial import harmonics, radial_basis_functions
 
 
 class Density(nn.Module):
@@ -49,7 +49,9 @@ class Density(nn.Module):
         )
 
         distance = jnp.linalg.norm(graph.vector, axis=-1)
-        radial = radial_functions(config.radial_function, distance, self.cutoff, config.n_radial)
+        radial = radial_basis_functions(
+            config.radial_function, distance, self.cutoff, config.n_radial
+        )
         envelope = getattr(e3x.nn, config.cutoff_function)(distance, self.cutoff)
         radial *= (envelope * graph.edge_mask)[:, None]
         # To concatenate is a fusion barrier: else radial functions are evaluated anew for each harmonic.

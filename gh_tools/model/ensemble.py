@@ -8,7 +8,7 @@ from typing import Any
 import jax
 
 
-def of_members(function: Callable[..., Any], count: int) -> Callable[..., Any]:
+def vectorised_over_members(function: Callable[..., Any], count: int) -> Callable[..., Any]:
     """Turn a function of a network's weights into one of the weights of all members of an ensemble.
 
     Weights of an ensemble, and what is computed of them, have a leading axis of members; those of a

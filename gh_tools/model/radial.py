@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 SWITCH_START = 0.8
 
 
-def radial_functions(
+def radial_basis_functions(
     name: str,
     distance: Float[Array, " vectors"],
     cutoff: Float[Array, " vectors"] | float,

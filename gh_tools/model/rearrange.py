@@ -29,7 +29,7 @@ class Rearrangement(Protocol):
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
-def select(
+def select_components(
     values: Float[Array, "types values rows"],
     row_type: Float[Array, "types rows"],
     table: Rearrangement,
@@ -65,9 +65,9 @@ def _sorted(values, place, sign, row_type):
     return found * jnp.asarray(sign, values.dtype)[:, :, None] * row_type[:, None]
 
 
-select.defvjp(
+select_components.defvjp(
     lambda values, row_type, table, types: (
-        select(values, row_type, table, types),
+        select_components(values, row_type, table, types),
         (row_type, types),
     ),
     _select_backward,

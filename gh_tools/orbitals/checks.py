@@ -33,13 +33,13 @@ GENERIC_K = np.array([0.137, 0.291, 0.419])
 
 def check_blocks(hamiltonian: Hamiltonian) -> Iterator[str]:
     """Run the checks that cost no more than reading the blocks did: values, pairs, on-site blocks, sizes of S."""
-    yield from check_values(hamiltonian)
+    yield from check_block_values(hamiltonian)
     yield from check_pairs(hamiltonian)
     yield from check_onsite(hamiltonian)
     yield from check_overlap_bound(hamiltonian)
 
 
-def check_values(hamiltonian: Hamiltonian) -> Iterator[str]:
+def check_block_values(hamiltonian: Hamiltonian) -> Iterator[str]:
     """Find numbers that are not finite, energies that cannot be, and uncertainties below zero."""
     for key, blocks in hamiltonian.groups():
         for field in MATRICES:

@@ -111,24 +111,24 @@ def new_file(path: Path, overwrite: bool = True) -> Iterator[Path]:
     Raises:
         CannotCreateError: something is at ``path`` that is not to be replaced, or cannot be.
     """
-    check_file(path, overwrite)
+    check_output_file(path, overwrite)
     with staging(path) as folder:
         new = folder / NEW
         yield new
         _sync(new)
-        check_file(path, overwrite)
+        check_output_file(path, overwrite)
         if overwrite:
             os.replace(new, path)
         else:
             try:
                 rename_new(new, path)
             except FileExistsError:
-                check_file(path, overwrite)
+                check_output_file(path, overwrite)
                 raise
         _sync(path.absolute().parent)
 
 
-def check_file(path: Path, overwrite: bool) -> None:
+def check_output_file(path: Path, overwrite: bool) -> None:
     """Raise `CannotCreateError` if writing the file ``path`` would destroy something or cannot work."""
     check_folder(path)
     try:
@@ -137,13 +137,13 @@ def check_file(path: Path, overwrite: bool) -> None:
         return
     if not stat.S_ISREG(found):
         raise CannotCreateError(
-            f"{path}: cannot be created: {describe(path)} is there; name another file"
+            f"{path}: cannot be created: {describe_path(path)} is there; name another file"
         )
     if not overwrite:
         raise CannotCreateError(f"{path}: exists already; use --overwrite or another --output")
 
 
-def describe(path: Path) -> str:
+def describe_path(path: Path) -> str:
     """Say what stands at a path: ``a symbolic link``, ``a file``, ``a folder``, or ``a special file``."""
     mode = os.stat(path, follow_symlinks=False).st_mode
     if stat.S_ISLNK(mode):

@@ -216,7 +216,7 @@ def _held_out(found: _Pairs, distance: np.ndarray, values: np.ndarray) -> float:
     return _largest(found, distance[second], values[second], functions)
 
 
-def described(fit: OverlapFit) -> Mapping[str, object]:
+def fit_attributes(fit: OverlapFit) -> Mapping[str, object]:
     """Return what a store says of a fit: an attribute of its root."""
     return {
         "source": fit.source,

@@ -16,10 +16,10 @@ from gh_tools.labels.split import PARTS, Split, make_split, read_split
 from gh_tools.orbitals.basis import Basis
 from gh_tools.orbitals.bond_frame import FRAMES
 from gh_tools.orbitals.irreps import IrrepLayout
-from gh_tools.overlap.fit import described, fit_overlap, tell
+from gh_tools.overlap.fit import fit_attributes, fit_overlap, tell
 from gh_tools.scaleshift.fit_terms import fit_scaleshift
 from gh_tools.scaleshift.scaleshift import shift_only
-from gh_tools.store.io import write
+from gh_tools.store.io import write_arrays
 from gh_tools.store.provenance import Provenance
 from gh_tools.store.structures import column_attributes, structure_arrays
 from gh_tools.units import MEV
@@ -114,7 +114,7 @@ def fit_store(
             means = {frame: errors[frame].means() for frame in FRAMES}
             explained[part] = {name: MEV * mae for name, mae in means["global"].items()}
             explained[part]["pairs_bond_frame"] = MEV * means["bond"]["pairs"]
-    path = write(
+    path = write_arrays(
         output,
         "scaleshift",
         {
@@ -149,4 +149,4 @@ def _with_overlap(labels: Labels, split: Split) -> tuple[Basis, Mapping[str, obj
         log.warning("%s; models of these labels predict no new structures", error)
         return labels.basis, {"refused": str(error)}
     tell(fit, codes)
-    return replace(labels.basis, overlap=fit.arrays), described(fit)
+    return replace(labels.basis, overlap=fit.arrays), fit_attributes(fit)

@@ -199,7 +199,9 @@ def fit_onsite_energies(
     inverse = np.linalg.inv(columns @ columns.T + NOISE**2 * np.eye(len(columns)))
     wanted = v - mean[of_species]
     dual = inverse @ wanted
-    explained = 1.0 - np.mean(left_out(inverse, dual, stops.tolist()) ** 2) / np.mean(wanted**2)
+    explained = 1.0 - np.mean(left_out_residuals(inverse, dual, stops.tolist()) ** 2) / np.mean(
+        wanted**2
+    )
     log.info(
         "the on-site energy model explains %.0f%% of the variance of atoms' mean on-site energies in structures left out",
         100 * max(explained, 0.0),
@@ -214,7 +216,7 @@ def fit_onsite_energies(
     return OnsiteEnergyModel(basis, r_min, local, neighbour / norm)
 
 
-def left_out(
+def left_out_residuals(
     inverse: Float[np.ndarray, "atoms atoms"],
     dual: Float[np.ndarray, " atoms"],
     stops: Sequence[int],

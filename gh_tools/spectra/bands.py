@@ -21,7 +21,7 @@ from gh_tools.spectra.fermi import electrons_of, fermi_level_of
 from gh_tools.spectra.gap import Gap
 from gh_tools.spectra.groups import check_elements, groups_of
 from gh_tools.spectra.kpoints import KPoints
-from gh_tools.spectra.members import of_members
+from gh_tools.spectra.members import spectra_of_members
 from gh_tools.spectra.scalars import edge_uncertainties
 from gh_tools.spectra.spectrum import prepared
 
@@ -171,7 +171,7 @@ def band_structure(
         special = {name: path.special_points[name] for name in named.points}
         gap = with_directional_masses(hamiltonian, gap, special)
     fermi = fermi_level_of(hamiltonian, eigenvalues, config)
-    members = of_members(eigenvalues, fermi, hamiltonian.calibration)
+    members = spectra_of_members(eigenvalues, fermi, hamiltonian.calibration)
     deviations = None
     if members:
         apart = [m.energies - fermi_level_of(hamiltonian, m, config) for m in members]

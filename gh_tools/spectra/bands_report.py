@@ -14,7 +14,7 @@ from gh_tools.errors import DataError
 from gh_tools.outputs.publish import new_file
 from gh_tools.plotting import shortened
 from gh_tools.spectra.bands import BandStructure
-from gh_tools.spectra.bands_table import write_table
+from gh_tools.spectra.bands_table import write_band_table
 from gh_tools.spectra.dos import share_in_window
 from gh_tools.spectra.plot import Zero, describe_gap
 from gh_tools.spectra.plot_bands import plot_bands, zero_of_bands
@@ -93,7 +93,7 @@ def write_bands(
         with new_file(path) as new:
             new.write_text(json.dumps(data) + "\n")
     elif path.suffix.lower() == ".csv":
-        write_table(path, bands)
+        write_band_table(path, bands)
     elif bands.weights is not None:
         plot_fat_bands(path, bands, title="\n".join(title), window=window, zero=zero)
     else:

@@ -13,7 +13,7 @@ from gh_tools.outputs.publish import new_file
 from gh_tools.spectra.bands import BandStructure
 
 
-def write_table(path: Path, bands: BandStructure) -> None:
+def write_band_table(path: Path, bands: BandStructure) -> None:
     """Write a row for each state along the path: where it is, its energy, velocity, spin and weights of groups.
 
     Args:

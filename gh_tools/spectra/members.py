@@ -20,7 +20,7 @@ from gh_tools.spectra.kpoints import KPoints
 NEAR = 5.0
 
 
-def of_members(
+def spectra_of_members(
     eigenvalues: Eigenvalues, fermi: float, calibration: Mapping[str, float]
 ) -> list[Eigenvalues]:
     """Return the eigenvalues of each member of an ensemble, ascending; none where they are not known.

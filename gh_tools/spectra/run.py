@@ -26,7 +26,7 @@ from gh_tools.spectra.spectrum import (
     kpoints_for,
     prepared,
 )
-from gh_tools.spectra.store import SpectraWriter, to_part
+from gh_tools.spectra.store import SpectraWriter, spectrum_to_part
 from gh_tools.spectra.window import whole_window
 from gh_tools.store.hamiltonians import HamiltonianReader
 from gh_tools.store.identity import match
@@ -160,7 +160,7 @@ def spectrum_part(
     if not parts.has_part(index):
         kept = Pieces(parts, index)
         spectrum = one_spectrum(source, source_id, index, config, memory, kept)
-        parts.write_part(index, to_part(spectrum))
+        parts.write_part(index, spectrum_to_part(spectrum))
 
 
 def one_spectrum(

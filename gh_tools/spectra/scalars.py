@@ -20,7 +20,7 @@ from gh_tools.spectra.fermi import (
     fermi_level_of,
 )
 from gh_tools.spectra.kpoints import KPoints
-from gh_tools.spectra.members import of_members, standard_deviations, with_kpoints
+from gh_tools.spectra.members import spectra_of_members, standard_deviations, with_kpoints
 from gh_tools.units import CM
 
 # Unit and definition of each number that `compute_spectrum` gives.
@@ -67,7 +67,7 @@ UNCERTAIN = tuple(name for name in SCALARS if name not in ("n_electrons", "gap_i
 UNCERTAINTY = "_uncertainty"
 
 
-def described(name: str) -> tuple[str, str]:
+def unit_and_definition(name: str) -> tuple[str, str]:
     """Return unit and definition of a number of a spectrum.
 
     Args:
@@ -113,7 +113,9 @@ def edge_uncertainties(
         own = fermi_level_of(hamiltonian, member, config)
         return {"fermi_level": own, **edge_scalars(band_edges(member, electrons))}
 
-    return standard_deviations(numbers, of_members(eigenvalues, fermi, hamiltonian.calibration))
+    return standard_deviations(
+        numbers, spectra_of_members(eigenvalues, fermi, hamiltonian.calibration)
+    )
 
 
 def tell_members_differ(hamiltonian: Hamiltonian) -> None:
@@ -184,7 +186,7 @@ def scalar_uncertainties(
         Of scalars, by the names of `UNCERTAIN` and in their units, and of the total density in states/eV. Both are empty or
         None where no ensemble predicted H, and where a member's Fermi level is beyond the window of its eigenvalues.
     """
-    members = of_members(eigenvalues, fermi, hamiltonian.calibration)
+    members = spectra_of_members(eigenvalues, fermi, hamiltonian.calibration)
     if not members:
         return {}, None
     assert config.window is not None  # chosen before

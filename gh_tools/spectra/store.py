@@ -14,7 +14,7 @@ from jaxtyping import Float
 from gh_tools.errors import DataError, TryAgainError
 from gh_tools.spectra.config import DosConfig
 from gh_tools.spectra.dos import energy_grid
-from gh_tools.spectra.scalars import SCALARS, UNCERTAIN, UNCERTAINTY, described
+from gh_tools.spectra.scalars import SCALARS, UNCERTAIN, UNCERTAINTY, unit_and_definition
 from gh_tools.spectra.sparse.solver import Certificate
 from gh_tools.spectra.spectra import n_spins_of
 from gh_tools.spectra.spectrum import Spectrum
@@ -93,7 +93,7 @@ class SpectraWriter:
 
     def write(self, index: int, spectrum: Spectrum) -> None:
         """Write one structure's spectrum."""
-        self.partial.write_part(index, to_part(spectrum))
+        self.partial.write_part(index, spectrum_to_part(spectrum))
 
     def publish(self) -> Path:
         """Join the spectra into the store; structures that failed are left out and listed.
@@ -150,7 +150,7 @@ class SpectraWriter:
                         column = scalars.setdefault(name, np.full(len(present), np.nan))
                         column[row] = part[f"scalar/{name}"]
         for name, values in scalars.items():
-            unit, description = described(name)
+            unit, description = unit_and_definition(name)
             put(group, f"scalar/{name}", values, {"unit": unit, "description": description})
 
         for name, numbers in solver.items():
@@ -195,7 +195,7 @@ class SpectraWriter:
             return part[key][None] if key in part else absent
 
 
-def to_part(spectrum: Spectrum) -> dict[str, np.ndarray]:
+def spectrum_to_part(spectrum: Spectrum) -> dict[str, np.ndarray]:
     """Return one structure's spectrum as the flat arrays of a part."""
     eigenvalues, certificate = spectrum.eigenvalues, spectrum.certificate
     below = np.zeros(eigenvalues.energies.shape[:2], np.int64)

@@ -30,7 +30,7 @@ from gh_tools.spectra.fermi import (
     fermi_level_of,
 )
 from gh_tools.spectra.kpoints import KPoints
-from gh_tools.spectra.members import of_members, with_kpoints
+from gh_tools.spectra.members import spectra_of_members, with_kpoints
 from gh_tools.spectra.perturbation import differences, first_order
 from gh_tools.spectra.scalars import edge_uncertainties, tell_members_differ
 from gh_tools.spectra.sites import Sites
@@ -275,7 +275,7 @@ def _uncertainties(
     try:
         of_edges = edge_uncertainties(hamiltonian, on_grid, edges, fermi, config)
         whole = with_kpoints(on_grid, along)
-        members = of_members(whole, fermi, hamiltonian.calibration)
+        members = spectra_of_members(whole, fermi, hamiltonian.calibration)
         origins = [fermi_level_of(hamiltonian, member, config) for member in members]
     except OutsideWindow:
         tell_members_differ(hamiltonian)

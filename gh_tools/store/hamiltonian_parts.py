@@ -86,7 +86,7 @@ def pointer_key(key: str) -> str | None:
     return f"{group}/{owners[name]}" if name in owners else None
 
 
-def to_part(hamiltonian: Hamiltonian) -> dict[str, np.ndarray]:
+def hamiltonian_to_part(hamiltonian: Hamiltonian) -> dict[str, np.ndarray]:
     """Return one structure's Hamiltonian as the flat arrays of a part."""
     atoms = hamiltonian.atoms
     arrays = {

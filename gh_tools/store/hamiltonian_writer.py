@@ -14,7 +14,7 @@ from gh_tools.console import log
 from gh_tools.errors import TryAgainError
 from gh_tools.orbitals.basis import Basis
 from gh_tools.orbitals.blocks import Hamiltonian
-from gh_tools.store.hamiltonian_parts import JoinedPart, pointer_key, to_part
+from gh_tools.store.hamiltonian_parts import JoinedPart, hamiltonian_to_part, pointer_key
 from gh_tools.store.hamiltonians import HamiltonianReader
 from gh_tools.store.io import put, put_stream, row_axis
 from gh_tools.store.partial import PartialStore
@@ -78,7 +78,7 @@ class HamiltonianWriter:
 
     def write(self, index: int, hamiltonian: Hamiltonian) -> None:
         """Write one structure's blocks; safe against interruption and other writers."""
-        self.partial.write_part(index, to_part(hamiltonian))
+        self.partial.write_part(index, hamiltonian_to_part(hamiltonian))
 
     def join_pieces(self, index: int, hamiltonian: Hamiltonian, n_pieces: int) -> bool:
         """Declare a structure finished, unless a piece is missing.
@@ -94,7 +94,8 @@ class HamiltonianWriter:
         if not all(self.partial.has_part(index, piece) for piece in range(n_pieces)):
             return False
         self.partial.write_part(
-            index, {**to_part(hamiltonian), "pieces": np.array(n_pieces, dtype=np.int64)}
+            index,
+            {**hamiltonian_to_part(hamiltonian), "pieces": np.array(n_pieces, dtype=np.int64)},
         )
         return True
 

@@ -41,7 +41,7 @@ _CHUNK = 128 * 1024  # elements
 _SHARD = 32  # chunks
 
 
-def write(
+def write_arrays(
     path: Path | str,
     kind: str,
     arrays: Mapping[str, Shaped[np.ndarray, "..."]],
@@ -88,7 +88,7 @@ def write_with(
     overwrite: bool = False,
     resume: bool = False,
 ) -> Path:
-    """Write a whole store at once by a function that fills its root group; arguments and errors are those of `write`.
+    """Write a whole store at once by a function that fills its root group; see `write_arrays` for arguments and errors.
 
     Args:
         path: of the store.

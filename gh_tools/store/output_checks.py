@@ -9,7 +9,7 @@ from typing import Any
 from gh_tools.errors import CannotCreateError
 from gh_tools.outputs.claim import check_folder
 from gh_tools.outputs.publish import (
-    describe,
+    describe_path,
 )
 from gh_tools.store.provenance import Provenance
 from gh_tools.store.read import RUN, partial_path, read_json
@@ -32,7 +32,7 @@ def check_output(path: Path, overwrite: bool = False, resume: bool = False) -> N
     partial = partial_path(path)
     if os.path.lexists(partial) and not is_partial(partial):
         raise CannotCreateError(
-            f"{partial}: {describe(partial)} is where the unfinished store would be, and no run of gh-tools "
+            f"{partial}: {describe_path(partial)} is where the unfinished store would be, and no run of gh-tools "
             "left it; move it away, or name another --output"
         )
     if overwrite or resume:
@@ -59,7 +59,7 @@ def check_replaceable(path: Path) -> None:
     """Raise `CannotCreateError` if anything but a store of gh-tools, as a folder of its own, is at ``path``."""
     if os.path.lexists(path) and (path.is_symlink() or root_attributes(path) is None):
         raise CannotCreateError(
-            f"{path}: {describe(path)} is there, and no store of gh-tools, which alone would be replaced; "
+            f"{path}: {describe_path(path)} is there, and no store of gh-tools, which alone would be replaced; "
             "move it away, or name another --output"
         )
 

@@ -103,7 +103,7 @@ def read_rows(store: Store) -> StructureRows:
     return StructureRows(names, columns, {key: units.get(key, "") for key in columns})
 
 
-def joined(tables: Sequence[tuple[str, StructureRows]]) -> StructureRows:
+def join_rows(tables: Sequence[tuple[str, StructureRows]]) -> StructureRows:
     """Return the rows of several stores as one table, whose first column ``store`` tells them apart.
 
     Args:

@@ -14,7 +14,7 @@ from jaxtyping import Float, Num
 
 from gh_tools.errors import DataError
 from gh_tools.orbitals.geometry import structure_fault
-from gh_tools.store.io import write
+from gh_tools.store.io import write_arrays
 from gh_tools.store.provenance import Provenance
 from gh_tools.store.read import Store, open_store
 
@@ -153,7 +153,7 @@ def write_structures(
     overwrite: bool = False,
     resume: bool = False,
 ) -> Path:
-    """Write a store of kind ``structures``; errors are those of `write`.
+    """Write a store of kind ``structures``; errors are those of `write_arrays`.
 
     Args:
         path: of the store.
@@ -162,7 +162,7 @@ def write_structures(
         overwrite: replace a store of ours that is there.
         resume: leave one that the same command made as it is.
     """
-    return write(
+    return write_arrays(
         path,
         "structures",
         structure_arrays(structures),

@@ -13,7 +13,7 @@ import numpy as np
 from gh_tools.store.read import Store
 
 
-def summarize(store: Store) -> dict[str, Any]:
+def summarize_store(store: Store) -> dict[str, Any]:
     """Describe a store, reading metadata and small arrays only.
 
     Args:

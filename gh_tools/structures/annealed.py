@@ -24,7 +24,7 @@ from gh_tools.store.structures import (
 from gh_tools.structures import registry
 from gh_tools.structures.anneal import Annealing, Snapshot, Watch
 from gh_tools.structures.calculators import RELAXES, make_calculator
-from gh_tools.structures.generate import build_one, how_many, joined, too_close
+from gh_tools.structures.generate import build_one, how_many, join_built, too_close
 from gh_tools.structures.geometry import geometry_columns
 from gh_tools.structures.recipe import BuiltStructure, Quantity, Recipe, RecipeConfig
 from gh_tools.structures.schedule import Dynamics, stages
@@ -102,7 +102,7 @@ def build_annealed(
         reasons = "; ".join(failure["reason"] for failure in failures)
         raise TryAgainError(f"{path}: no structure was finished ({reasons}); try --resume")
     samples.sort(key=lambda sample: sample.columns["trajectory"].value)  # stable
-    structures = joined(samples)
+    structures = join_built(samples)
     _publish(partial, structures, failures)
     _say_unrelaxed(structures, config)
     return path, len(structures), failures
@@ -189,7 +189,7 @@ def anneal_one(
     Returns:
         Snapshots as the arrays of a part.
     """
-    sample = build_one(registry.get(name), config, seed, index)
+    sample = build_one(registry.get_recipe(name), config, seed, index)
     calculator, *relaxer = calculators or _calculators(config)
     stream = np.random.SeedSequence(seed, spawn_key=(index, _THERMOSTAT))
     folder = _folder(directory, index)

@@ -96,7 +96,7 @@ def generate(
             shown.advance()
     if any("initial_magmoms" in sample.atoms.arrays for sample in samples):
         log.warning("initial magnetic moments are not kept; give them to gh-label")
-    return joined(samples)
+    return join_built(samples)
 
 
 def how_many(recipe: Recipe, config: RecipeConfig, n: int | None) -> int:
@@ -116,7 +116,7 @@ def how_many(recipe: Recipe, config: RecipeConfig, n: int | None) -> int:
     return n or available or 1
 
 
-def joined(samples: Sequence[BuiltStructure]) -> Structures:
+def join_built(samples: Sequence[BuiltStructure]) -> Structures:
     """Join samples; a column that some lack holds nan there, and repeated names are numbered."""
     return Structures(
         atoms=[sample.atoms for sample in samples],

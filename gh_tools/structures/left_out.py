@@ -10,7 +10,7 @@ from ase.data import atomic_masses
 _OF_SYMMETRY = ("spacegroup", "unit_cell", "occupancy", "spacegroup_kinds")
 
 
-def left_out(atoms: Atoms) -> set[str]:
+def unread_entries(atoms: Atoms) -> set[str]:
     """Return the names of what a file holds about a structure and a store of structures has no place for.
 
     Args:

@@ -49,7 +49,7 @@ def read_file(path: str, images: str, file_format: str | None) -> list[Atoms]:
             structure, symmetry that it does not list, names of atoms that fit two elements, or types without
             elements, so that ASE would read something else than what is meant.
     """
-    check_file(path)
+    check_input_file(path)
     found, name = _read(path, images, file_format)
     if name == "proteindatabank":
         # The record END behind that of the last model begins another, which has no atoms.
@@ -73,7 +73,7 @@ def read_file(path: str, images: str, file_format: str | None) -> list[Atoms]:
     return found
 
 
-def check_file(path: str) -> None:
+def check_input_file(path: str) -> None:
     """Raise `NoInputError` unless there is a regular file to be read."""
     try:
         mode = Path(path).stat().st_mode

@@ -11,7 +11,7 @@ from gh_tools.structures.recipe import Recipe
 NAMES = ("file", "litfsi", "wse2", "tmd", "agau", "sio2", "hfo2", "hfo2-wse2")
 
 
-def get(name: str) -> Recipe:
+def get_recipe(name: str) -> Recipe:
     """Return the recipe of that name.
 
     Raises:

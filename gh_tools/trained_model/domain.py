@@ -29,7 +29,7 @@ from gh_tools.trained_model.departures import (
 )
 from gh_tools.trained_model.environments import Environments
 from gh_tools.trained_model.measures import Key, Measures, Range
-from gh_tools.trained_model.ranges import DENSITY_UNITS, Group, group_of, joined, percent
+from gh_tools.trained_model.ranges import DENSITY_UNITS, Group, group_of, join_ranges, percent
 
 
 @dataclass
@@ -96,7 +96,7 @@ class Domain:
             coordination[number] = _added(coordination.get(number, np.zeros(0, int)), counts)
         groups = dict(self.groups)
         for key, group in other.groups.items():
-            groups[key] = joined(groups[key], group) if key in groups else group
+            groups[key] = join_ranges(groups[key], group) if key in groups else group
         return Domain(distances, coordination, groups)
 
     @property

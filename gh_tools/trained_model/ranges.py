@@ -50,7 +50,7 @@ def group_of(rows: Sequence[Measures]) -> Group:
     )
 
 
-def joined(one: Group, other: Group) -> Group:
+def join_ranges(one: Group, other: Group) -> Group:
     """Return the ranges of two sets together."""
 
     def widest(a: Range, b: Range) -> Range:

@@ -39,7 +39,7 @@ class Display:
         """Show the record of an epoch that has ended."""
         timed = self._pace.config.budget is not None
         done = round(self._pace.elapsed) if timed else int(record["epoch"])
-        text = describe(record)
+        text = describe_epoch(record)
         if sys.stderr.isatty():  # else lines of the log tell more
             self._bar.update(*self._on_bar(record))
         if done > self._bar.done:
@@ -79,7 +79,7 @@ def display(pace: Pace) -> Iterator[Display]:
         yield Display(bar, pace)
 
 
-def describe(record: dict[str, float]) -> str:
+def describe_epoch(record: dict[str, float]) -> str:
     """Put a record of metrics into one line of a log."""
     text = f"epoch {record['epoch']:.0f}"
     if "loss" in record:

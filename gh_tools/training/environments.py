@@ -11,7 +11,7 @@ import numpy as np
 
 from gh_tools.model.build import build_model
 from gh_tools.model.config import ModelConfig
-from gh_tools.model.ensemble import of_members
+from gh_tools.model.ensemble import vectorised_over_members
 from gh_tools.model.graph import Graph, concatenate, graph_of_pairs, pad
 from gh_tools.orbitals.irreps import IrrepLayout
 from gh_tools.orbitals.pairs import wrapped
@@ -48,7 +48,9 @@ def learn_environments(
     def predict(params: Any, graph: Graph) -> Any:
         return module.apply(params, graph, method="predict_atoms")[0]
 
-    predict_all = jax.jit(of_members(predict, members), compiler_options=compiler_options())
+    predict_all = jax.jit(
+        vectorised_over_members(predict, members), compiler_options=compiler_options()
+    )
     cutoff = config.cutoffs(layout.basis).descriptor
     found: list[Described | None] = [None] * (len(train) + len(validation))
     for index, numbers, embedding in _embeddings(

@@ -17,7 +17,7 @@ from gh_tools.console import log
 from gh_tools.errors import DataError, UsageError
 from gh_tools.evaluation.matrix_errors import HamiltonianErrors, hamiltonian_errors
 from gh_tools.model.build import build_model
-from gh_tools.model.ensemble import of_members
+from gh_tools.model.ensemble import vectorised_over_members
 from gh_tools.orbitals.irreps import IrrepLayout
 from gh_tools.trained_model.calibration import Calibration
 from gh_tools.trained_model.runtime import compiler_options
@@ -106,7 +106,9 @@ class Training:
             weights = Weights.of(load_weights(self.state.params.tree, weights), axes=int(count > 1))
             self.state = fresh_state(weights, optimizer, config.ema, count)
         self.best = {metric: self.state.evaluated.tree for metric in BEST}
-        predict = jax.jit(of_members(model.apply, count), compiler_options=compiler_options())
+        predict = jax.jit(
+            vectorised_over_members(model.apply, count), compiler_options=compiler_options()
+        )
         self.validation, self.training_subset = (
             Validation(part, members, size, layout, predict, config.metrics, config.model.frame)
             for part, members in (

@@ -7,7 +7,7 @@ from typing import Any
 
 from gh_tools.store import text
 from gh_tools.store.read import Store
-from gh_tools.store.summary import summarize
+from gh_tools.store.summary import summarize_store
 from gh_tools.tables import aligned
 from gh_tools.trained_model.card import render_card
 from gh_tools.trained_model.outside import read_domain
@@ -21,13 +21,13 @@ def summarize_model(store: Store) -> dict[str, Any]:
         store: of kind ``model``.
 
     Returns:
-        As `gh_tools.store.summary.summarize`, and ``training`` (see `gh_tools.training.report.summarize`) and ``domain``,
+        As `gh_tools.store.summary.summarize_store`, and ``training`` (see `gh_tools.training.report.summarize_training`) and ``domain``,
         lines that say what it was trained on; None where it does not tell.
     """
     domain = read_domain(store)
     return {
-        **summarize(store),
-        "training": report.summarize(store),
+        **summarize_store(store),
+        "training": report.summarize_training(store),
         "domain": None if domain is None else domain.describe(),
     }
 

@@ -167,7 +167,7 @@ def thin_clock(
     return [[history[index]["step"], clock[index]] for index in kept]
 
 
-def summarize(store: Store) -> dict[str, Any]:
+def summarize_training(store: Store) -> dict[str, Any]:
     """Report on a model.
 
     Args:

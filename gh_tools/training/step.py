@@ -13,7 +13,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int
 
-from gh_tools.model.ensemble import of_members
+from gh_tools.model.ensemble import vectorised_over_members
 from gh_tools.model.initial import draw_weights
 from gh_tools.trained_model.runtime import compiler_options
 from gh_tools.training.config import LossConfig
@@ -84,7 +84,7 @@ def fresh_state(
     # Copies of their own: a step reuses the memory of the state.
     params = jax.device_put(replace(weights, vector=weights.vector.copy()))
     average = jax.device_put(replace(weights, vector=weights.vector.copy())) if ema else ()
-    inner = jax.jit(of_members(optimizer.init, members))(params)
+    inner = jax.jit(vectorised_over_members(optimizer.init, members))(params)
     return TrainState(params, inner, average, jnp.zeros((), jnp.int32))
 
 
@@ -110,7 +110,7 @@ def make_step(
         the loss, the members' mean.
     """
 
-    @functools.partial(of_members, count=members)
+    @functools.partial(vectorised_over_members, count=members)
     def learn(own, batch: Batch, rate: Float[Array, ""], done: Int[Array, ""]):
         params, inner, average = own
 

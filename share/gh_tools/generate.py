@@ -119,7 +119,7 @@ def _models_of(name: str) -> list[tuple[str, type]]:
     """Return the configuration models of a command, with the word that chooses between several."""
     if name == "gh-build":
         registry = import_module("gh_tools.structures.registry")
-        return [(recipe, registry.get(recipe).config) for recipe in registry.NAMES]
+        return [(recipe, registry.get_recipe(recipe).config) for recipe in registry.NAMES]
     if name not in CONFIGURATIONS:
         return []
     module, attribute = CONFIGURATIONS[name].split(":")

@@ -3,7 +3,7 @@
 import ase
 import numpy as np
 
-from gh_tools.store.io import write
+from gh_tools.store.io import write_arrays
 from gh_tools.store.provenance import Provenance
 from gh_tools.store.structures import Column, Structures, column_attributes, structure_arrays
 from tests.bayes.data import planted
@@ -40,7 +40,7 @@ def write_spectra(path, n=36, seed=0, **changes):
             attributes[key.removeprefix("unit/")] = {"unit": value}
         else:
             arrays[key] = value
-    return write(
+    return write_arrays(
         path,
         "spectra",
         arrays,

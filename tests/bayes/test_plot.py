@@ -4,7 +4,7 @@ import pytest
 import xarray
 
 from gh_tools.bayes.plot import plot_data, plot_posterior
-from gh_tools.bayes.summary import summarize
+from gh_tools.bayes.summary import summarize_posterior
 from tests.bayes.data import planted
 
 
@@ -25,7 +25,7 @@ def test_posterior_of_any_size(tmp_path, names):
             for k, name in enumerate(names)
         }
     )
-    plot_posterior(tmp_path / "x.png", posterior, summarize(posterior))
+    plot_posterior(tmp_path / "x.png", posterior, summarize_posterior(posterior))
     assert ink(tmp_path / "x.png") > 0.02
 
 

@@ -16,7 +16,7 @@ from gh_tools.bayes.formula import parse
 from gh_tools.bayes.measured import MeasuredConditional
 from gh_tools.bayes.priors import complete_priors, parse_priors
 from gh_tools.bayes.regression import Conditional, Sampling, sample_posterior
-from gh_tools.bayes.summary import faults, summarize
+from gh_tools.bayes.summary import faults, summarize_posterior
 from gh_tools.errors import DataError
 from tests.bayes.data import SIGMA, SLOPES, planted
 
@@ -33,7 +33,7 @@ def sample(formula, table, priors=(), sampling=FEW, error=None):
 
 
 def estimates(groups):
-    return {estimate.name: estimate for estimate in summarize(groups["posterior"])}
+    return {estimate.name: estimate for estimate in summarize_posterior(groups["posterior"])}
 
 
 @pytest.fixture(scope="module")
@@ -259,7 +259,7 @@ def test_terms_that_nearly_depend_on_each_other():
     assert float(both.std()) == pytest.approx(float(alone["density"].std()), rel=0.1)
     wide = 2.5 * table.columns["holes"].std() / density.std() / np.sqrt(2)
     assert float(posterior["density"].std()) == pytest.approx(wide, rel=0.1)
-    assert faults(groups, summarize(posterior)) == []
+    assert faults(groups, summarize_posterior(posterior)) == []
     assert int(groups["sample_stats"]["tree_depth"].max()) <= 5
 
 
@@ -328,7 +328,7 @@ def test_seed_decides_alone():
 
 def test_bad_sampling_is_noticed():
     groups = sample(FORMULA, planted(), sampling=Sampling(chains=1, draws=100, tune=100))
-    found = faults(groups, summarize(groups["posterior"]))
+    found = faults(groups, summarize_posterior(groups["posterior"]))
     assert any("density: R-hat is nan" in fault for fault in found)
     assert any("density: the effective sample size is" in fault for fault in found)
     groups["sample_stats"]["diverging"][0, :3] = True
@@ -336,7 +336,7 @@ def test_bad_sampling_is_noticed():
     # One chain that sits elsewhere.
     two = sample("holes ~ density", planted())
     two["posterior"]["density"][0] += 20
-    assert any("density: R-hat is" in f for f in faults(two, summarize(two["posterior"])))
+    assert any("density: R-hat is" in f for f in faults(two, summarize_posterior(two["posterior"])))
 
 
 @pytest.mark.parametrize("jobs", [1, 2])

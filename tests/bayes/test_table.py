@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from gh_tools.bayes.table import read_table
+from gh_tools.bayes.table import read_columns
 from gh_tools.errors import DataError
 from gh_tools.store.read import open_store
 from tests.bayes.data import planted
@@ -18,7 +18,7 @@ def store(tmp_path):
 
 def test_stores_are_joined_in_order(store):
     names = ("holes", "density", "holes")
-    table = read_table([store("a", n=5), store("b", n=3, seed=1)], names)
+    table = read_columns([store("a", n=5), store("b", n=3, seed=1)], names)
     assert list(table.columns) == ["holes", "density"]
     assert table.units == {"holes": "1/nm^2", "density": "g/cm^3"}
     assert table.rows == [f"0-s{k}" for k in range(5)] + [f"1-s{k}" for k in range(3)]
@@ -30,7 +30,7 @@ def test_stores_are_joined_in_order(store):
 def test_truth_values_and_counts_are_numbers(store):
     count = np.arange(36, dtype=np.int32)
     made = store(column__count=count, column__doped=count % 2 == 0)
-    table = read_table([made], ["count", "doped"])
+    table = read_columns([made], ["count", "doped"])
     assert table.columns["count"].dtype == table.columns["doped"].dtype == np.float64
     np.testing.assert_array_equal(table.columns["doped"], (count + 1) % 2)
 
@@ -61,7 +61,7 @@ def test_truth_values_and_counts_are_numbers(store):
 def test_what_cannot_be_joined_is_refused(store, names, stores, complaint):
     opened = [store(name, **changes) for name, changes in zip("ab", stores, strict=False)]
     with pytest.raises(DataError) as caught:
-        read_table(opened, names)
+        read_columns(opened, names)
     assert complaint in str(caught.value)
 
 
@@ -73,7 +73,7 @@ def test_a_structure_counts_once(store):
     with pytest.raises(
         DataError, match=r"b.spectra.zarr: 's' is the same structure as '0-s0' of .*a.spec"
     ):
-        read_table([first, other], ["holes"])
-    assert len(read_table([other], ["holes"]).rows) == 8
+        read_columns([first, other], ["holes"])
+    assert len(read_columns([other], ["holes"]).rows) == 8
     shifted = store("c", n=8, scalar__holes=np.ones(8), column__density=np.arange(8.0))
-    assert len(read_table([first, shifted], ["holes"]).rows) == 16
+    assert len(read_columns([first, shifted], ["holes"]).rows) == 16

@@ -15,7 +15,7 @@ import pytest
 
 from gh_tools.dft.basis_sets import basis_table
 from gh_tools.dft.config import LabelConfig
-from gh_tools.dft.scf import label
+from gh_tools.dft.scf import label_structure
 from gh_tools.store.hamiltonians import HamiltonianReader
 from gh_tools.store.provenance import Provenance
 from gh_tools.store.read import open_store
@@ -62,7 +62,7 @@ def test_several_at_once_through_a_pipe(labelled, tmp_path):
 
     config = LabelConfig(h=0.3, vacuum=3.0)
     atoms = ase.Atoms("H2", [(0, 0, 0), (0, 0, BONDS[2])])
-    alone = label(atoms, config, basis_table(config, [1]), tmp_path / "gpaw.txt")
+    alone = label_structure(atoms, config, basis_table(config, [1]), tmp_path / "gpaw.txt")
     stored = reader.read(2)
     # The same program on the same numbers: what remains is the order of floating-point sums.
     for key, blocks in alone.groups():

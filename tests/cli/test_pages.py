@@ -164,9 +164,9 @@ def failed(tiny_labels, one_label, random_bond_model, tmp_path_factory):
     (root / "other-codes/runs").mkdir()
     for seed in range(6):
         label = gaussian_label(silicon(seed=seed))
-        table.get("deeph").write(root / f"other-codes/runs/{seed}", label)
+        table.get_format("deeph").write(root / f"other-codes/runs/{seed}", label)
     write(root / "other-codes/silicon.cif", silicon(seed=9))
-    table.get("deeptb").write(root / "other-codes/frames", sample())
+    table.get_format("deeptb").write(root / "other-codes/frames", sample())
     write(root / "structures/sic.cif", bulk("SiC", "zincblende", 4.35, cubic=True))
     write(root / "spectra/wse2.cif", mx2("WSe2", a=3.32, vacuum=7))
     mx2("WSe2", a=3.32, vacuum=7).write(root / "shipped-models/my.cif")

@@ -11,7 +11,7 @@ from gh_tools.dft.basis_sets import basis_table, gpaw_arguments
 from gh_tools.dft.config import LabelConfig
 from gh_tools.dft.run_cell import with_reduced_cell
 from gh_tools.dft.sampling import kpoint_sampling
-from gh_tools.dft.scf import label
+from gh_tools.dft.scf import label_structure
 from gh_tools.orbitals.bloch import bloch_matrix
 from gh_tools.structures import registry
 from gh_tools.structures.generate import generate
@@ -43,7 +43,9 @@ def in_cell(atoms, matrix):
 
 
 def labelled(atoms, config, tmp_path):
-    result = label(atoms, config, basis_table(config, atoms.numbers), tmp_path / "gpaw.txt")
+    result = label_structure(
+        atoms, config, basis_table(config, atoms.numbers), tmp_path / "gpaw.txt"
+    )
     np.testing.assert_array_equal(result.atoms.cell.array, atoms.cell.array)
     assert result.scalars["eigenvalue_error"] < 0.01
     return result
@@ -170,7 +172,7 @@ def test_a_rhombohedral_crystal_against_its_hexagonal_cell(tmp_path):
 )
 def test_cells_of_recipes_are_left_as_they_are(name, options):
     """Strained ones, too: labels are those of earlier versions to the last digit."""
-    recipe = registry.get(name)
+    recipe = registry.get_recipe(name)
     config = recipe.config(**options)
     for atoms in generate(recipe, config, 10).atoms:
         np.testing.assert_array_equal(with_reduced_cell(atoms).cell.array, atoms.cell.array)

@@ -11,7 +11,7 @@ from gh_tools.dft.basis_sets import basis_table
 from gh_tools.dft.charged import charged
 from gh_tools.dft.config import LabelConfig
 from gh_tools.dft.label import label_structures
-from gh_tools.dft.scf import label
+from gh_tools.dft.scf import label_structure
 from gh_tools.errors import DataError
 from gh_tools.spectra.eigen import solve
 from gh_tools.spectra.fermi import band_edges
@@ -34,7 +34,7 @@ def hydroxide(periodic=False) -> ase.Atoms:
 
 def labelled(atoms, folder, **settings):
     config = LabelConfig(**COARSE, **settings)
-    return label(atoms, config, basis_table(config, atoms.numbers), folder / "gpaw.txt")
+    return label_structure(atoms, config, basis_table(config, atoms.numbers), folder / "gpaw.txt")
 
 
 @pytest.mark.parametrize(
@@ -157,4 +157,6 @@ def test_what_cannot_be_is_refused_before_anything_is_written(tmp_path, charge, 
     assert list(tmp_path.iterdir()) == []
     config = LabelConfig(**COARSE, charge=charge)
     with pytest.raises(DataError, match=said):
-        label(structures.atoms[1], config, basis_table(config, [1, 8]), tmp_path / "gpaw.txt")
+        label_structure(
+            structures.atoms[1], config, basis_table(config, [1, 8]), tmp_path / "gpaw.txt"
+        )

@@ -10,7 +10,7 @@ from gh_tools.dft.config import LabelConfig
 from gh_tools.dft.forecast import warn_of_gamma
 from gh_tools.dft.run_cell import boxed
 from gh_tools.dft.sampling import kpoint_sampling
-from gh_tools.dft.scf import label
+from gh_tools.dft.scf import label_structure
 from gh_tools.errors import DataError
 
 
@@ -66,7 +66,7 @@ def test_a_run_that_does_not_converge_says_so(tmp_path):
     config = LabelConfig(h=0.35, vacuum=2.5, max_iterations=2)
     atoms = ase.Atoms("H2", [(0, 0, 0), (0, 0, 0.74)])
     with pytest.raises(DataError, match="not self-consistent after 2 iterations"):
-        label(atoms, config, basis_table(config, [1]), tmp_path / "gpaw.txt")
+        label_structure(atoms, config, basis_table(config, [1]), tmp_path / "gpaw.txt")
     assert "iter:" in (tmp_path / "gpaw.txt").read_text()
 
 
@@ -81,7 +81,7 @@ def test_a_run_that_does_not_converge_says_so(tmp_path):
 def test_grids_that_fit_no_memory_are_refused(atoms, tmp_path):
     config = LabelConfig(kpts=(1, 1, 1))
     with pytest.raises(DataError, match=r"(1\.5|3\.4)e\+12 points .* GiB are free; .* raise h"):
-        label(atoms, config, basis_table(config, [2]), tmp_path / "gpaw.txt")
+        label_structure(atoms, config, basis_table(config, [2]), tmp_path / "gpaw.txt")
 
 
 @pytest.mark.parametrize("options", [{"kpts": (1000, 1000, 2)}, {"kpoint_density": 100}])

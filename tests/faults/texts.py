@@ -104,7 +104,7 @@ def write_texts(folder: Path) -> None:
     for name in PROGRAMS:
         # Few functions where files hold all elements of many lattice vectors
         degrees = {6: (0, 1), 42: (0,)} if name == "wannier90" else SHELLS
-        table.get(name).write(folder / "programs" / name, sample(degrees=degrees))
+        table.get_format(name).write(folder / "programs" / name, sample(degrees=degrees))
     (folder / "split.json").write_text(json.dumps({"train": [0], "validation": [1], "test": []}))
 
 

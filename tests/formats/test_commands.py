@@ -35,8 +35,8 @@ def tree(tmp_path):
     ham = small()
     (tmp_path / "runs" / "a group").mkdir(parents=True)
     for name in ("deeph", "deeph-legacy"):
-        table.get(name).write(tmp_path / "runs" / "a group" / name, ham)
-    table.get("deeph").write(tmp_path / "runs" / "b", ham)
+        table.get_format(name).write(tmp_path / "runs" / "a group" / name, ham)
+    table.get_format("deeph").write(tmp_path / "runs" / "b", ham)
     (tmp_path / "runs" / "notes").mkdir()
     (tmp_path / "runs" / "notes" / "info.json").write_text("{}")
     return tmp_path
@@ -63,7 +63,7 @@ def test_a_tree_of_several_formats_becomes_one_store(call, tree):  # noqa: F811
 
 def test_neighbours_in_an_orthonormal_basis_need_not_overlap(call, tmp_path):  # noqa: F811
     """Of a store without S, gh-info --deep asks for none."""
-    table.get("deeptb").write(tmp_path / "frames", sample())
+    table.get_format("deeptb").write(tmp_path / "frames", sample())
     (tmp_path / "frames" / "overlaps.h5").unlink()
     done = call("gh-import frames --valence C=4,Mo=6 -o a.hamiltonians.zarr -q", tmp_path)
     assert done.returncode == 0, done.stderr
@@ -136,7 +136,7 @@ def test_where_nothing_can_be_read_nothing_is_left(call, tree):  # noqa: F811
 
 def test_bases_that_differ_are_named(call, tree):  # noqa: F811
     other = tree / "runs" / "other"
-    table.get("deeph").write(other, small())
+    table.get_format("deeph").write(other, small())
     info = json.loads((other / "info.json").read_text())
     info["elements_orbital_map"]["C"] = [1, 0, 0]
     (other / "info.json").write_text(json.dumps(info))
@@ -147,7 +147,7 @@ def test_bases_that_differ_are_named(call, tree):  # noqa: F811
 
 def test_a_killed_run_goes_on_and_gives_the_same(tmp_path, shell):  # noqa: F811
     for index in range(8):
-        table.get("abacus").write(tmp_path / f"runs-{index}", sample(seed=index))
+        table.get_format("abacus").write(tmp_path / f"runs-{index}", sample(seed=index))
     runs = (f"runs-{index}" for index in range(8))
     line = ["gh-import", *runs, "--valence", "C=4,Mo=6", "-j", "2", "-q"]
     environment = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}"}
@@ -173,7 +173,7 @@ def test_a_killed_run_goes_on_and_gives_the_same(tmp_path, shell):  # noqa: F811
 
 
 def test_valence_electrons_that_no_file_tells(call, tmp_path):  # noqa: F811
-    table.get("deeptb").write(tmp_path / "frames", sample())
+    table.get_format("deeptb").write(tmp_path / "frames", sample())
     done = call("gh-import frames --valence C=4,Mo=6 -o a.hamiltonians.zarr -q", tmp_path)
     assert done.returncode == 0, done.stderr
     basis = HamiltonianReader(tmp_path / "a.hamiltonians.zarr").basis
@@ -204,7 +204,7 @@ def test_exports_are_folders_or_files_and_are_replaced_only_where_asked(call, tr
 
 def test_matrices_of_another_structure_are_refused(call, tmp_path):  # noqa: F811
     """One atom is moved by 3 Å, or to where no atom can be: neighbours of the files have no overlap then."""
-    table.get("deeph-legacy").write(tmp_path / "program", sample())
+    table.get_format("deeph-legacy").write(tmp_path / "program", sample())
     file = tmp_path / "program/site_positions.dat"
     text = file.read_text()
     positions = np.loadtxt(file)

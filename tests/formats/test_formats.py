@@ -86,7 +86,7 @@ class Contract:
         return sample(spins)
 
     def make(self, place, ham):
-        table.get(self.name).write(place, ham)
+        table.get_format(self.name).write(place, ham)
 
     def make_dense(self, place, found):
         """Write matrices in the program's order, without any part of gh-tools."""
@@ -97,7 +97,7 @@ class Contract:
         return getattr(readers, self.name.replace("-", "_"))(place, k)
 
     def read(self, place):
-        form = table.get(self.reader or self.name)
+        form = table.get_format(self.reader or self.name)
         sources = form.find(place)
         if not sources:
             raise NoInputError(f"{place}: nothing was found")
@@ -406,7 +406,7 @@ class TestSisl(Contract):
 
     def make(self, place, ham):
         place.mkdir()
-        table.get("sisl").write(place / "x.nc", ham)
+        table.get_format("sisl").write(place / "x.nc", ham)
 
     def read_dense(self, place, k):
         return readers.sisl(place / "x.nc", k)
@@ -438,7 +438,7 @@ class TestWannier90(Contract):
 
     def test_the_spectrum_is_that_of_h_and_s(self, tmp_path):
         ham = self.sample()
-        form = table.get("wannier90")
+        form = table.get_format("wannier90")
         form.write(tmp_path / "x", ham)
         for ending in ("tb", "hr"):
             source = Source(tmp_path / "x" / f"wannier90_{ending}.dat")
@@ -450,7 +450,7 @@ class TestWannier90(Contract):
     def test_an_independent_reader_finds_the_same_bands(self, tmp_path):
         """The definition of the file: H_mn(R) by R and degeneracy, H(k) = Σ_R exp(2πi k·R) H(R) / degeneracy."""
         ham = self.sample()
-        table.get("wannier90").write(tmp_path / "x", ham)
+        table.get_format("wannier90").write(tmp_path / "x", ham)
         lines = (tmp_path / "x" / "wannier90_hr.dat").read_text().splitlines()
         n, n_cells = int(lines[1]), int(lines[2])
         rows = -(-n_cells // 15)
@@ -473,7 +473,7 @@ class TestWannier90(Contract):
             "begin atoms_frac\nN 0 0 0\nC 0.5 0 0\nend atoms_frac\n"
             "begin projections\nC:s\nend projections\n"
         )
-        form = table.get("wannier90")
+        form = table.get_format("wannier90")
         found, _ = assemble(read_source(form, form.find(tmp_path)[0]))
         assert found.atoms.get_chemical_formula() == "C"
         k = np.array([0.2, 0, 0])
@@ -488,7 +488,7 @@ class TestWannier90(Contract):
             "begin unit_cell_cart\nbohr\n4 0 0\n0 20 0\n0 0 20\nend unit_cell_cart\n"
             "begin atoms_frac\nC 0 0 0 ! first\nC 0.5 0 0\nend atoms_frac\n"
         )
-        form = table.get("wannier90")
+        form = table.get_format("wannier90")
         found, _ = assemble(read_source(form, form.find(tmp_path)[0]))
         k = np.array([0.2, 0, 0])
         assert np.isclose(eigenvalues(found, k=k)[0], 0.2 - np.cos(0.4 * np.pi))
@@ -532,7 +532,7 @@ def test_orders_of_programs_are_permutations():
 def test_matrices_of_the_gamma_point_are_refused(tmp_path):
     """Blocks of several images added up stand at R = 0, far from where the nearest image is."""
     ham = sample()
-    deeph = table.get("deeph")
+    deeph = table.get_format("deeph")
     summed = Hamiltonian(ham.atoms, ham.basis, ham.onsite, {}, {})
     for key, b in ham.pairs.items():
         first = np.unique(np.column_stack([b.i, b.j]), axis=0, return_index=True)[1]
@@ -553,7 +553,7 @@ def test_matrices_of_the_gamma_point_are_refused(tmp_path):
 
 def test_hamgnn_is_refused_with_the_way_round(tmp_path):
     (tmp_path / "graph_data.npz").write_bytes(b"PK")
-    form = table.get("hamgnn")
+    form = table.get_format("hamgnn")
     with pytest.raises(DataError, match=r"pickle.*scfout"):
         read_source(form, form.find(tmp_path)[0])
 
@@ -566,7 +566,7 @@ class TestRealFiles:
     """Files that the programs themselves wrote; their licences forbid keeping them here."""
 
     def read(self, name, path):
-        form = table.get(name)
+        form = table.get_format(name)
         return assemble(read_source(form, form.find(Path(FILES) / path)[0]))[0]
 
     def test_both_layouts_of_deeph_differ_by_a_constant_times_s(self):

@@ -33,7 +33,7 @@ def spectra(call, folder, source, count):  # noqa: F811
 
 def test_two_spin_channels(call, tmp_path):  # noqa: F811
     ham = sample(2, degrees=DEGREES, overlap=0.03)
-    table.get("abacus").write(tmp_path / "run", ham)
+    table.get_format("abacus").write(tmp_path / "run", ham)
     kpoints, found, fermi = spectra(call, tmp_path, "run", 2)
     wanted = np.array([[eigenvalues(ham, s, np.array(k)) for k in kpoints] for s in range(2)])
     assert np.abs(found - wanted).max() < 1e-8
@@ -45,7 +45,7 @@ def test_two_spin_channels(call, tmp_path):  # noqa: F811
 
 def test_orthonormal_functions_have_the_spectrum_of_h_and_s(call, tmp_path):  # noqa: F811
     ham = sample(degrees=DEGREES, overlap=0.03)
-    table.get("wannier90").write(tmp_path / "run", ham)
+    table.get_format("wannier90").write(tmp_path / "run", ham)
     kpoints, found, _ = spectra(call, tmp_path, "run/wannier90_hr.dat", 1)
     wanted = np.array([eigenvalues(ham, k=np.array(k)) for k in kpoints])
     assert np.abs(found[0] - wanted).max() < 1e-6

@@ -54,17 +54,17 @@ def eigenvalues(ham, k=K):
 
 
 def read(name, place, **options):
-    form = table.get(name)
+    form = table.get_format(name)
     return assemble(read_source(form, form.find(place)[0]), **options)[0]
 
 
 def test_deeph_comes_back(tmp_path):
     ham = spinor_sample()
-    table.get("deeph").write(tmp_path / "x", ham)
+    table.get_format("deeph").write(tmp_path / "x", ham)
     assert json.loads((tmp_path / "x" / "info.json").read_text())["spinful"] is True
     found = read("deeph", tmp_path / "x")
     assert found.spinor and np.abs(eigenvalues(found) - eigenvalues(ham)).max() < 1e-9
-    table.get("deeph").write(tmp_path / "y", found)
+    table.get_format("deeph").write(tmp_path / "y", found)
     assert_same(found, read("deeph", tmp_path / "y"), 0)
     mean = read("deeph", tmp_path / "x", spin_independent=True)
     assert not mean.spinor and mean.n_spins == 1 and 2 * mean.n_orbitals == found.n_orbitals
@@ -128,8 +128,8 @@ def test_wannier90(tmp_path):
 def test_commands(call, tmp_path):  # noqa: F811
     ham = spinor_sample()
     ham.scalars["n_electrons"] = 20.0
-    table.get("deeph").write(tmp_path / "run", ham)
-    table.get("deeph").write(tmp_path / "paired", sample(degrees=DEGREES))
+    table.get_format("deeph").write(tmp_path / "run", ham)
+    table.get_format("deeph").write(tmp_path / "paired", sample(degrees=DEGREES))
     line = "gh-import run --valence C=4,Mo=6 -o x.hamiltonians.zarr -q"
     done = call(line, tmp_path)
     assert done.returncode == 0, done.stderr

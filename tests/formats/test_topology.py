@@ -86,7 +86,7 @@ def test_haldanes_model_by_pythtb(tmp_path, monkeypatch, mass, expected):
     """One spin is Haldane's model with t2 = 0.1 eV at 90°, nontrivial below a mass of 3√3 t2; the other lies 20 eV higher."""
     pythtb = pytest.importorskip("pythtb")
     model = honeycomb(mass, 0.1 * np.diag([1.0, 0]), np.diag([0.0, 20.0]), overlap=0.05)
-    table.get("wannier90").write(tmp_path / "topology", model)
+    table.get_format("wannier90").write(tmp_path / "topology", model)
     read = pythtb.w90(str(tmp_path / "topology"), "wannier90").model(
         min_hopping_norm=1e-6, max_distance=None
     )

@@ -26,7 +26,7 @@ from gh_tools.training.environments import learn_environments
 def predictor(request):
     """A network of random weights that knows the environments of twelve cells."""
     loaded = load_model(request.getfixturevalue(request.param))
-    recipe = registry.get("wse2")
+    recipe = registry.get_recipe("wse2")
     config = recipe.config(size=(1, 1), orthogonal=False, se_vacancies=0, rattle=0.04)
     atoms = generate(recipe, config, 12, seed=3).atoms
     known = learn_environments(

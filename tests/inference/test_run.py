@@ -17,7 +17,7 @@ import pytest
 from gh_tools.dft.overlap import Overlap
 from gh_tools.errors import CannotCreateError, DataError, UsageError
 from gh_tools.inference import domain_size, run
-from gh_tools.inference.checks import check_structures
+from gh_tools.inference.checks import check_model_covers
 from gh_tools.inference.predict import Predictor
 from gh_tools.inference.run import predict_structures
 from gh_tools.inference.structure import StructureWork, predict_structure
@@ -119,13 +119,13 @@ def test_resume_keeps_what_is_done(predictor, tiny_labels, result, tmp_path, mon
 def test_elements_and_bases_that_the_model_lacks(predictor, tiny_labels):
     source = open_store(tiny_labels)
     structures = read_structures(source)
-    check_structures(source, structures, predictor.basis)
+    check_model_covers(source, structures, predictor.basis)
     only_selenium = Basis({34: predictor.basis[34]})
     with pytest.raises(DataError, match=r"tiny\.hamiltonians\.zarr.* W, only for Se"):
-        check_structures(source, structures, only_selenium)
+        check_model_covers(source, structures, only_selenium)
     other = Basis({**predictor.basis.elements, 74: replace(predictor.basis[74], setup="14")})
     with pytest.raises(DataError, match="the basis of W differs in setup"):
-        check_structures(source, structures, other)
+        check_model_covers(source, structures, other)
 
 
 # Larger than one domain of DOMAIN_BYTES, so that there are some ten

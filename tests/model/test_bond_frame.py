@@ -22,14 +22,14 @@ from gh_tools.model.bond_rotation import (
 from gh_tools.model.build import build_model
 from gh_tools.model.config import BondFrameConfig
 from gh_tools.model.product import Product
-from gh_tools.model.rearrange import exchange, select
+from gh_tools.model.rearrange import exchange, select_components
 from gh_tools.orbitals.basis import Basis, ElementBasis, Shell
 from gh_tools.orbitals.order import clebsch_gordan, wigner_d
 from tests.equivariance.conftest import CONFIGS, Network
 
 DEGREE = 4
 # As programs: operation by operation, each would be compiled for itself.
-turn = jax.jit(rotate_to_bond_frame, static_argnums=(3, 4))
+rotate = jax.jit(rotate_to_bond_frame, static_argnums=(3, 4))
 rotations_of = jax.jit(bond_rotations, static_argnums=1)
 harmonics_of = jax.jit(
     partial(e3x.so3.spherical_harmonics, cartesian_order=False), static_argnums=1
@@ -56,7 +56,7 @@ def rotated(tensors, pseudotensors, vectors):
     weights = np.ones((1, DEGREE + 1, 2 * width, pairs), np.float32)
     rotations = rotations_of(vectors, DEGREE)
     orbital_order = components(DEGREE).orbital_order
-    found = turn(features[:, orbital_order], weights, rotations, width, DEGREE)
+    found = rotate(features[:, orbital_order], weights, rotations, width, DEGREE)
     even = np.asarray(found[0]).reshape(1, -1, width, pairs)
     odd = np.asarray(found[1]).reshape(1, -1, width, pairs)
     parts = [(even, np.pad(odd, ((0, 0), (1, 0), (0, 0), (0, 0))))]
@@ -82,7 +82,7 @@ def rotations(vectors, max_degree):
     )
     weights = np.ones((1, max_degree + 1, size, pairs), np.float32)
     rotations = rotations_of(vectors, max_degree)
-    found = turn(
+    found = rotate(
         units[:, components(max_degree).orbital_order], weights, rotations, size, max_degree
     )
     matrices = [
@@ -223,7 +223,7 @@ def test_gradients_of_sorting_are_those_of_indexing(rng):
         parts = [values[t][Table.source[t]] * Table.sign[t][:, None] * row_type[t] for t in (0, 1)]
         return sum(parts)
 
-    sort = jax.jit(lambda values: select(values, row_type, Table))
+    sort = jax.jit(lambda values: select_components(values, row_type, Table))
     np.testing.assert_array_equal(sort(values), jax.jit(indexed)(values))
     expected = jax.jit(jax.grad(lambda v: (indexed(v) * weight).sum()))(values)
     found = jax.jit(jax.grad(lambda v: (sort(v) * weight).sum()))(values)

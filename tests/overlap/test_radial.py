@@ -65,9 +65,9 @@ def table(degree, r):
 def read_one(name, place):
     from gh_tools.formats.assemble import assemble
     from gh_tools.formats.format import read_source
-    from gh_tools.formats.table import get
+    from gh_tools.formats.table import get_format
 
-    form = get(name)
+    form = get_format(name)
     return assemble(read_source(form, form.find(place)[0]))[0]
 
 
@@ -84,9 +84,9 @@ def assert_exact(ham, radius):
 
 def test_orb_files_of_abacus(tmp_path):
     """7 Bohr in steps of 0.01."""
-    from gh_tools.formats.table import get
+    from gh_tools.formats.table import get_format
 
-    get("abacus").write(tmp_path / "si", gaussian_label(silicon()))
+    get_format("abacus").write(tmp_path / "si", gaussian_label(silicon()))
     r = 0.01 * np.arange(701)
     lines = ["Element Si", "Radius Cutoff(a.u.)         7", "Mesh 701", "dr 0.01"]
     for degree in (0, 1):
@@ -187,14 +187,14 @@ def test_one_structures_files_hold_for_all(tmp_path):
     """Whichever is imported first."""
     from gh_tools.formats.importing import import_structures
     from gh_tools.formats.search import find_sources
-    from gh_tools.formats.table import get
+    from gh_tools.formats.table import get_format
     from gh_tools.store.hamiltonians import HamiltonianReader
     from gh_tools.store.provenance import Provenance
 
     for name in ("a", "b", "c"):
         siesta_run(tmp_path / name)
     write_ion_xml(tmp_path / "b" / "Si.ion.xml")
-    sources, names = find_sources([str(tmp_path)], [get("siesta")])
+    sources, names = find_sources([str(tmp_path)], [get_format("siesta")])
     store = tmp_path / "x.hamiltonians.zarr"
     import_structures(store, sources, names, Provenance(program="test"))
     element = HamiltonianReader(store).basis[14]

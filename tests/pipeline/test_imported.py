@@ -70,8 +70,10 @@ def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("imported")
     (folder / "frames").mkdir()
     for seed in range(6):
-        table.get("deeptb").write(folder / f"frames/{seed}", gaussian_label(silicon(seed=seed)))
-    table.get("deeptb").write(folder / "large", gaussian_label(silicon((2, 1, 1), seed=20)))
+        table.get_format("deeptb").write(
+            folder / f"frames/{seed}", gaussian_label(silicon(seed=seed))
+        )
+    table.get_format("deeptb").write(folder / "large", gaussian_label(silicon((2, 1, 1), seed=20)))
     (folder / "tiny.toml").write_text(TINY)
     done = run(LINES, folder)
     assert done.returncode == 0, done.stderr

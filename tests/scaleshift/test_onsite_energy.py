@@ -20,7 +20,7 @@ from gh_tools.scaleshift.fit_terms import fit_scaleshift
 from gh_tools.scaleshift.onsite_energy import (
     OnsiteEnergyModel,
     fit_onsite_energies,
-    left_out,
+    left_out_residuals,
     mean_onsite_energies,
     shifted,
 )
@@ -118,7 +118,7 @@ def test_what_is_left_out_is_what_fits_without_it_leave():
     columns, values, stops = random.normal(size=(9, 5)), random.normal(size=9), [2, 6]
     kernel, ridge = columns @ columns.T, 0.3
     inverse = np.linalg.inv(kernel + ridge * np.eye(9))
-    found = left_out(inverse, inverse @ values, stops)
+    found = left_out_residuals(inverse, inverse @ values, stops)
     for own in np.split(np.arange(9), stops):
         rest = np.setdiff1d(np.arange(9), own)
         fit = np.linalg.solve(

@@ -7,7 +7,7 @@ from ase.build import bulk, mx2
 
 from gh_tools.dft.basis_sets import basis_table
 from gh_tools.dft.config import LabelConfig
-from gh_tools.dft.scf import label
+from gh_tools.dft.scf import label_structure
 from gh_tools.spectra.config import DosConfig
 from gh_tools.spectra.eigen import solve
 from gh_tools.spectra.kpoints import KPoints, monkhorst_pack
@@ -61,7 +61,7 @@ def extremum(hamiltonian, band, sign, start):
 )
 def test_every_grid_gives_the_same_gap(atoms, settings, start, insulator):
     config = LabelConfig(h=0.3, basis="szp(dzp)", convergence={"density": 1e-3}, **settings)
-    hamiltonian = label(atoms, config, basis_table(config, atoms.numbers), "/dev/null")
+    hamiltonian = label_structure(atoms, config, basis_table(config, atoms.numbers), "/dev/null")
     grids = ([4, 4], [5, 5], [6, 6], [5, 7])
     found = []
     for grid in (None, *grids):

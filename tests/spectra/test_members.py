@@ -14,7 +14,7 @@ from gh_tools.spectra.dos import energy_grid, projected_dos
 from gh_tools.spectra.eigen import solve
 from gh_tools.spectra.fermi import fermi_level
 from gh_tools.spectra.kpoints import monkhorst_pack
-from gh_tools.spectra.members import of_members
+from gh_tools.spectra.members import spectra_of_members
 from gh_tools.spectra.perturbation import differences, first_order
 from gh_tools.spectra.scalars import UNCERTAIN, UNCERTAINTY
 from gh_tools.spectra.sites import find_sites
@@ -74,7 +74,7 @@ def test_eigenvalues_are_moved_as_far_as_the_first_order_goes(spins):
     for size in (1e-3, 5e-4):
         whole = ensemble(sample(spins), 3, size)
         found = solve(whole, kpoints, with_members=True)
-        members = of_members(found, 0.0, {})
+        members = spectra_of_members(found, 0.0, {})
         assert len(members) == 3
         missed.append(0.0)
         for own, member in zip(exact_members(whole), members, strict=True):
@@ -89,7 +89,7 @@ def test_a_multiplet_is_split_as_it_is_by_the_perturbation(chain):
     """States at ±k of a ring are degenerate; any combination of them is an eigenvector."""
     whole = ensemble(chain(8), 2, 1e-5, seed=3)
     kpoints = monkhorst_pack((1, 1, 1))
-    members = of_members(solve(whole, kpoints, with_members=True), 0.0, {})
+    members = spectra_of_members(solve(whole, kpoints, with_members=True), 0.0, {})
     for own, member in zip(exact_members(whole), members, strict=True):
         exact = solve(own, kpoints, projected=False).energies
         assert np.ptp(exact[0, 0, 1:3]) > 1e-6

@@ -13,7 +13,7 @@ from gh_tools.errors import CannotCreateError, DataError, NoInputError
 from gh_tools.store import io, read
 from gh_tools.store.checks.arrays import check_arrays
 from gh_tools.store.hashes import content_id, verify_id
-from gh_tools.store.io import write
+from gh_tools.store.io import write_arrays
 from gh_tools.store.partial import PartialStore
 from gh_tools.store.provenance import Provenance, find_inputs
 from gh_tools.store.read import open_store
@@ -120,7 +120,7 @@ def test_schema_1_is_read_and_hashed_as_it_was_written(tmp_path, monkeypatch):
     monkeypatch.setattr(read, "HASHED_BYTES", 0)
     arrays = structure_arrays(structures())
     arrays["column/nothing"] = np.zeros(3)
-    path = write(tmp_path / "old.zarr", "structures", arrays, provenance=MADE)
+    path = write_arrays(tmp_path / "old.zarr", "structures", arrays, provenance=MADE)
     shutil.rmtree(path / "column/nothing/c")
     root = json.loads((path / "zarr.json").read_text())
     del root["attributes"]["metadata_id"]
@@ -137,7 +137,9 @@ def test_schema_1_is_read_and_hashed_as_it_was_written(tmp_path, monkeypatch):
 def test_history_is_copied_forward_and_inputs_found_after_a_move(tmp_path, store):
     source = open_store(store)
     made = Provenance("second", ["-x"], seed=3, config={"a": 1}, inputs=[source])
-    write(tmp_path / "d.zarr", "structures", structure_arrays(structures(4)), provenance=made)
+    write_arrays(
+        tmp_path / "d.zarr", "structures", structure_arrays(structures(4)), provenance=made
+    )
     moved = tmp_path / "elsewhere"
     moved.mkdir()
     for name in ("d.zarr", store.name):
@@ -170,7 +172,7 @@ def test_existing_output_is_refused_and_kept(store):
 
 def test_a_write_that_fails_leaves_nothing(tmp_path):
     with pytest.raises(ValueError, match="object"):
-        write(
+        write_arrays(
             tmp_path / "x.zarr",
             "structures",
             {"a": np.zeros(3, complex).astype("O")},
@@ -224,11 +226,11 @@ def test_wrong_kind_missing_and_foreign_stores_are_refused(tmp_path, store):
 )
 def test_check_names_the_fault(tmp_path, key, values, fault):
     arrays = {**structure_arrays(structures()), key: values}
-    path = write(tmp_path / "x.zarr", "structures", arrays, provenance=MADE)
+    path = write_arrays(tmp_path / "x.zarr", "structures", arrays, provenance=MADE)
     with pytest.raises(DataError, match=fault):
         open_store(path)
     arrays.pop(key)
-    path = write(tmp_path / "y.zarr", "structures", arrays, provenance=MADE)
+    path = write_arrays(tmp_path / "y.zarr", "structures", arrays, provenance=MADE)
     with pytest.raises(DataError, match=f"{key} is missing"):
         open_store(path)
 

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from gh_tools.errors import DataError
 from gh_tools.structures.anneal import Annealing
-from gh_tools.structures.registry import get
+from gh_tools.structures.registry import get_recipe
 from gh_tools.structures.schedule import AnnealConfig, Dynamics, Optimisation, stages, time_step
 
 from .springs import Springs
@@ -35,7 +35,7 @@ def annealing(folder, config=SHORT, atoms=None, calculator=None, seed=1, every=0
 
 
 def stages_of(name):
-    return stages(get(name).config().anneal, np.array(MASSES.get(name, [1.0])))
+    return stages(get_recipe(name).config().anneal, np.array(MASSES.get(name, [1.0])))
 
 
 # --- schedules
@@ -55,7 +55,7 @@ def test_schedule_of_hafnia_and_the_interface(name):
         (500, 800, 2.0),
         (400, 400, 2.0),
     ]
-    assert get(name).config().anneal.coupling == 100
+    assert get_recipe(name).config().anneal.coupling == 100
 
 
 def test_schedule_of_silica():
@@ -69,7 +69,7 @@ def test_schedule_of_litfsi():
     first, dynamics = stages_of("litfsi")
     assert first.fmax == 0.05
     assert (dynamics.temperature, dynamics.steps * dynamics.time_step) == (100, 2000)
-    assert get("litfsi").config().anneal.coupling == 50
+    assert get_recipe("litfsi").config().anneal.coupling == 50
 
 
 def test_schedule_of_alloys_and_its_adaptive_time_step():

@@ -8,9 +8,9 @@ from gh_tools.errors import DataError
 from gh_tools.structures.generate import generate
 from gh_tools.structures.recipe import BuiltStructure, Recipe, RecipeConfig
 from gh_tools.structures.recipes.wse2 import WSe2Config
-from gh_tools.structures.registry import get
+from gh_tools.structures.registry import get_recipe
 
-WSE2 = get("wse2")
+WSE2 = get_recipe("wse2")
 SMALL = WSe2Config(size=(2, 1))
 
 

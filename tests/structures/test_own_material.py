@@ -12,7 +12,7 @@ from gh_tools.structures import registry
 from gh_tools.structures.generate import generate
 from gh_tools.structures.geometry import empty_heights
 
-RECIPE = registry.get("file")
+RECIPE = registry.get_recipe("file")
 
 
 @pytest.fixture

@@ -17,9 +17,9 @@ from gh_tools.console import log
 from gh_tools.errors import DataError, NoInputError
 from gh_tools.structures.generate import generate
 from gh_tools.structures.recipes.file import FileConfig
-from gh_tools.structures.registry import get
+from gh_tools.structures.registry import get_recipe
 
-FILE = get("file")
+FILE = get_recipe("file")
 WATER = "3\n{}\nO 0 0 0\nH 0.96 0 0\nH -0.24 0.93 0\n"
 
 

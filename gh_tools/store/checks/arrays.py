@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from gh_tools.store.checks.limits import shortened
+from gh_tools.store.checks.limits import shortened_value
 from gh_tools.store.contents import Store
 from gh_tools.store.schema import KINDS, Field
 
@@ -58,7 +58,7 @@ def _check_array(
     attributes = store.array_attributes(key)
     for name in ("unit", "description"):
         if not isinstance(attributes.get(name, ""), str):
-            yield f"{key}: expected a text as its {name}, found {shortened(attributes[name])}"
+            yield f"{key}: expected a text as its {name}, found {shortened_value(attributes[name])}"
             return
     if field.unit and attributes.get("unit", field.unit) != field.unit:
         yield f"{key}: expected values in {field.unit}, found them in {attributes['unit']!r}"

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from gh_tools.store.checks.limits import shortened
+from gh_tools.store.checks.limits import shortened_value
 from gh_tools.store.contents import Store
 
 
@@ -26,7 +26,7 @@ def check_attributes(store: Store) -> Iterator[str]:
     attributes = store.attributes
     for name, kind, expected, sound in _ATTRIBUTES:
         if kind in (None, store.kind) and name in attributes and not sound(attributes[name]):
-            yield f"{name}: expected {expected}, found {shortened(attributes[name])}"
+            yield f"{name}: expected {expected}, found {shortened_value(attributes[name])}"
     needed = {"model": "config", "spectra": "width"}.get(store.kind)
     if needed is not None and needed not in attributes:
         yield f"{needed}: expected of a store of kind {store.kind}, found none"
@@ -34,11 +34,13 @@ def check_attributes(store: Store) -> Iterator[str]:
 
 def _entry_fault(entry: Any) -> str | None:
     if not isinstance(entry, dict):
-        return f"expected an object, found {shortened(entry)}"
+        return f"expected an object, found {shortened_value(entry)}"
     expected = {"program": str, "version": str, "time": str, "argv": list, "config": dict}
     for name, kind in {**expected, "inputs": list}.items():
         if not isinstance(entry.get(name), kind):
-            return f"expected {name} to be a {kind.__name__}, found {shortened(entry.get(name))}"
+            return (
+                f"expected {name} to be a {kind.__name__}, found {shortened_value(entry.get(name))}"
+            )
     if not all(isinstance(argument, str) for argument in entry["argv"]):
         return "expected argv to be words, found others"
     if "seed" not in entry:
@@ -46,13 +48,13 @@ def _entry_fault(entry: Any) -> str | None:
     for source in entry["inputs"]:
         names = ("path", "id", "kind")
         if not isinstance(source, dict) or not all(isinstance(source.get(n), str) for n in names):
-            return f"expected inputs with path, id and kind, found {shortened(source)}"
+            return f"expected inputs with path, id and kind, found {shortened_value(source)}"
     notes = entry.get("notes", {})
     if not isinstance(notes, dict):
-        return f"expected notes by name, found {shortened(notes)}"
+        return f"expected notes by name, found {shortened_value(notes)}"
     clock = notes.get("clock", [])
     if not _list_of(clock, lambda row: _list_of(row, _number) and len(row) == 2):
-        return f"expected notes.clock to be pairs of numbers, found {shortened(clock)}"
+        return f"expected notes.clock to be pairs of numbers, found {shortened_value(clock)}"
     return None
 
 

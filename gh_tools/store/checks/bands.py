@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from gh_tools.store.checks.limits import LARGEST_LENGTH, within
+from gh_tools.store.checks.limits import LARGEST_LENGTH, check_limits
 from gh_tools.store.contents import Store
 from gh_tools.store.schema import SPECTRA
 
@@ -17,8 +17,8 @@ def check_bands(store: Store) -> Iterator[str]:
         if f"bands/{name}" not in store:
             yield f"bands/{name} is missing"
             return
-    yield from within(store, "bands/kpoint", -LARGEST_LENGTH, LARGEST_LENGTH)
-    yield from within(store, "bands/weight", 0.0, 1.0 + 1e-6)
+    yield from check_limits(store, "bands/kpoint", -LARGEST_LENGTH, LARGEST_LENGTH)
+    yield from check_limits(store, "bands/weight", 0.0, 1.0 + 1e-6)
     pointer = store["bands/kpoint_ptr"].astype(np.int64)
     weight = np.r_[0.0, np.cumsum(store["bands/weight"])]
     sums = np.diff(weight[pointer])
@@ -42,7 +42,7 @@ def check_spectra(store: Store) -> Iterator[str]:
     if not (np.isfinite(energy).all() and (np.diff(energy) > 0).all()):
         yield "dos/energy: expected finite energies in ascending order, found others"
     for key in store.keys("dos/"):
-        yield from within(store, key)
+        yield from check_limits(store, key)
     if np.isnan(store["bands/eigenvalue"]).any():
         yield "bands/eigenvalue: expected numbers, found NaN"
     yield from _check_local(store)
@@ -68,7 +68,7 @@ def _check_local(store: Store) -> Iterator[str]:
                 yield f"{key}: expected numbers, found infinity"
     for key in ("groups/density", "positions/density", "states/sharing", "positions/position"):
         if key in store:
-            yield from within(store, key)
+            yield from check_limits(store, key)
     if "states/atom" in store and "states/ptr" in store:
         sizes = np.diff(store["structures/atom_ptr"])
         most = np.repeat(sizes, np.diff(store["states/ptr"]))

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from gh_tools.orbitals.blocks import MATRICES
-from gh_tools.store.checks.limits import LARGEST_CUTOFF, LARGEST_DEGREE, N_ELEMENTS, within
+from gh_tools.store.checks.limits import LARGEST_CUTOFF, LARGEST_DEGREE, N_ELEMENTS, check_limits
 from gh_tools.store.contents import Store
 
 
@@ -27,7 +27,7 @@ def check_basis(store: Store) -> Iterator[str]:
     degree = store["basis/l"]
     if degree.size and (degree.min() < 0 or degree.max() > LARGEST_DEGREE):
         yield f"basis/l: expected degrees from 0 to {LARGEST_DEGREE}, found others"
-    yield from within(store, "basis/cutoff", 0.0, LARGEST_CUTOFF, open_below=True)
+    yield from check_limits(store, "basis/cutoff", 0.0, LARGEST_CUTOFF, open_below=True)
     valence = store["basis/element/n_valence"]
     fit = (valence > 0) & (valence <= element)
     if "basis/element/code" in store:

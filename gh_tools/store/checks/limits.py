@@ -19,7 +19,7 @@ N_ELEMENTS = 118
 LONGEST_NAME = 1000
 
 
-def within(
+def check_limits(
     store: Store,
     key: str,
     low: float = -np.inf,
@@ -53,7 +53,7 @@ def within(
         yield f"{key}: expected {expected}, found {values[~fit].flat[0]:g}"
 
 
-def shortened(value: Any, most: int = 60) -> str:
+def shortened_value(value: Any, most: int = 60) -> str:
     """Return a value as Python writes it, of at most so many characters."""
     text = repr(value)
     return text if len(text) <= most else text[: most - 3] + "..."

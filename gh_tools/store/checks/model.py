@@ -7,7 +7,12 @@ from collections.abc import Iterator
 import numpy as np
 
 from gh_tools.store.checks.basis import n_orbitals
-from gh_tools.store.checks.limits import LARGEST_CUTOFF, LARGEST_ENERGY, LARGEST_LENGTH, within
+from gh_tools.store.checks.limits import (
+    LARGEST_CUTOFF,
+    LARGEST_ENERGY,
+    LARGEST_LENGTH,
+    check_limits,
+)
 from gh_tools.store.contents import Store
 
 
@@ -48,7 +53,7 @@ def check_scaleshift(store: Store, group: str) -> Iterator[str]:
         low, high, open_below = limits[parts[-1]]
         if parts[0] == "onsite" and parts[-1] == "scale":
             low, open_below = 0.0, True
-        yield from within(store, key, low, high, open_below=open_below)
+        yield from check_limits(store, key, low, high, open_below=open_below)
         if parts[0] == "onsite_energy":
             if parts[-1] != "r_min" and store.shape(key)[0] != len(orbitals):
                 yield f"{key}: expected a row for each of {len(orbitals)} elements"
@@ -77,7 +82,7 @@ def check_weights(store: Store) -> Iterator[str]:
             if store.dtype(key).kind != "f":
                 yield f"{key}: expected float values, found {store.dtype(key)}"
             else:
-                yield from within(store, key)
+                yield from check_limits(store, key)
     lengths = set()
     for key in store.keys("history/"):
         if store.dtype(key).kind not in "if" or len(store.shape(key)) != 1:
@@ -92,7 +97,7 @@ def check_calibration(store: Store) -> Iterator[str]:
     """Find factors of uncertainties that are not positive, or not as many as the blocks have irreps."""
     orbitals, spins = n_orbitals(store), store.attributes.get("spins", 1)
     for key in store.keys("calibration/"):
-        yield from within(store, key, 0.0, open_below=True)
+        yield from check_limits(store, key, 0.0, open_below=True)
         kind, elements = key.split("/")[1:3]
         numbers = [int(z) for z in elements.split("-")]
         if not set(numbers) <= orbitals.keys():
@@ -111,7 +116,7 @@ def check_environments(store: Store) -> Iterator[str]:
     for key in keys:
         name = key.rsplit("/", 1)[1]
         low = 0.0 if name in ("scale", "left_out", "atoms") else -np.inf
-        yield from within(store, key, low, open_below=name in ("scale", "atoms"))
+        yield from check_limits(store, key, low, open_below=name in ("scale", "atoms"))
     alone = ("left_out", "atoms")
     names: dict[str, tuple[str, ...]] = {"": alone} if keys else {}
     for place in store.group_names(group):

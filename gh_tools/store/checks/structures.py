@@ -11,8 +11,8 @@ from gh_tools.store.checks.limits import (
     LARGEST_LENGTH,
     LONGEST_NAME,
     N_ELEMENTS,
-    shortened,
-    within,
+    check_limits,
+    shortened_value,
 )
 from gh_tools.store.contents import Store
 
@@ -28,25 +28,27 @@ def name_fault(name: str) -> str | None:
     return None
 
 
-def check_structures(store: Store) -> Iterator[str]:
+def check_structure_arrays(store: Store) -> Iterator[str]:
     """Find names, elements, coordinates (Å), design variables and scalars that no structure has."""
     names = [str(name) for name in store["structures/name"]]
     if len(set(names)) < len(names):
         yield "structures/name: expected a name for each structure, found one that stands twice"
     for name in names:
         if fault := name_fault(name):
-            yield f"structures/name: {shortened(name)!r}: {fault}"
+            yield f"structures/name: {shortened_value(name)!r}: {fault}"
     number = store["atoms/number"]
     if number.size and not (number.min() >= 1 and number.max() <= N_ELEMENTS):
         wrong = number[(number < 1) | (number > N_ELEMENTS)][0]
         yield f"atoms/number: expected atomic numbers from 1 to {N_ELEMENTS}, found {wrong}"
-    yield from within(store, "atoms/position", -LARGEST_LENGTH, LARGEST_LENGTH)
-    yield from within(store, "structures/cell", -LARGEST_LENGTH, LARGEST_LENGTH)
+    yield from check_limits(store, "atoms/position", -LARGEST_LENGTH, LARGEST_LENGTH)
+    yield from check_limits(store, "structures/cell", -LARGEST_LENGTH, LARGEST_LENGTH)
     if np.any(np.diff(store["structures/atom_ptr"]) == 0):
         yield "structures/atom_ptr: expected structures of atoms, found one without"
     for key in (*store.keys("column/"), *store.keys("scalar/")):
-        yield from within(store, key, missing=True)
-    yield from within(store, "scalar/fermi_level", -LARGEST_ENERGY, LARGEST_ENERGY, missing=True)
+        yield from check_limits(store, key, missing=True)
+    yield from check_limits(
+        store, "scalar/fermi_level", -LARGEST_ENERGY, LARGEST_ENERGY, missing=True
+    )
     if "scalar/n_electrons" in store:
         # An ion has other electrons than protons, but not twice as many.
         pointer = store["structures/atom_ptr"]

@@ -12,7 +12,7 @@ from gh_tools.store.checks.model import (
     check_scaleshift,
     check_weights,
 )
-from gh_tools.store.checks.structures import check_split, check_structures
+from gh_tools.store.checks.structures import check_split, check_structure_arrays
 from gh_tools.store.contents import Store
 
 
@@ -25,7 +25,7 @@ def check_values(store: Store) -> Iterator[str]:
         One sentence for each fault, naming the array.
     """
     if "structures/atom_ptr" in store:
-        yield from check_structures(store)
+        yield from check_structure_arrays(store)
     if "basis/number" in store:
         yield from check_basis(store)
         yield from check_overlap_functions(store)

@@ -20,7 +20,7 @@ from gh_tools.console import log
 from gh_tools.errors import DataError, NoInputError
 from gh_tools.store.structures import CHARGE
 from gh_tools.structures.geometry import empty_heights
-from gh_tools.structures.left_out import finite_number, left_out
+from gh_tools.structures.left_out import finite_number, unread_entries
 from gh_tools.structures.reading import read_file
 from gh_tools.structures.recipe import BuiltStructure, Quantity, Recipe, RecipeConfig
 from gh_tools.structures.transform import Transformations, transform
@@ -62,7 +62,7 @@ def _read_all(paths: tuple[str, ...], images: str, file_format: str | None) -> l
             default = _stem(path) if len(found) == 1 else f"{_stem(path)}-{number:04d}"
             name = atoms.info.get("name")
             columns = _columns(atoms, path, key_of)
-            omitted |= left_out(atoms) | (columns.keys() & set(COMPUTED))
+            omitted |= unread_entries(atoms) | (columns.keys() & set(COMPUTED))
             columns = {key: value for key, value in columns.items() if key not in COMPUTED}
             samples.append(
                 BuiltStructure(atoms, columns, name if isinstance(name, str) else default)

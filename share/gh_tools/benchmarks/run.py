@@ -34,7 +34,7 @@ def sheet(n: int):
     from gh_tools.structures import registry
     from gh_tools.structures.generate import generate
 
-    recipe = registry.get("wse2")
+    recipe = registry.get_recipe("wse2")
     config = recipe.config(size=(n, n), orthogonal=False, se_vacancies=0)
     return generate(recipe, config, 1, seed=0).atoms[0]
 

@@ -40,7 +40,7 @@ def timed(what: str, function, repeats: int = 1) -> None:
 
 def main() -> None:
     """Measure all."""
-    interface, alloy = registry.get("hfo2-wse2"), registry.get("agau")
+    interface, alloy = registry.get_recipe("hfo2-wse2"), registry.get_recipe("agau")
     large = interface.config(size=(12, 7), molecules=1000)
     timed("interface of 360 atoms", lambda: build_one(interface, interface.config(), 1, 0))
     timed("interface of 3500 atoms", lambda: build_one(interface, large, 1, 0))

@@ -8,9 +8,9 @@ from ase.io import write
 from gh_tools.errors import DataError, NoInputError, UsageError
 from gh_tools.structures.generate import generate
 from gh_tools.structures.recipes.file import FileConfig
-from gh_tools.structures.registry import NAMES, get
+from gh_tools.structures.registry import NAMES, get_recipe
 
-FILE = get("file")
+FILE = get_recipe("file")
 
 
 def read(*paths, n=None, **options):
@@ -95,10 +95,10 @@ def test_overlapping_atoms_are_refused(tmp_path):
 
 def test_every_recipe_of_the_registry_loads():
     for name in NAMES:
-        recipe = get(name)
+        recipe = get_recipe(name)
         assert recipe.name == name
         assert recipe.summary
         for field, info in recipe.config.model_fields.items():
             assert info.description, f"{name}: {field} has no docstring"
     with pytest.raises(UsageError, match="no recipe"):
-        get("unobtainium")
+        get_recipe("unobtainium")

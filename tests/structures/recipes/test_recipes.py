@@ -17,7 +17,7 @@ from gh_tools.structures.modify import Poisson, replace_atoms
 from gh_tools.structures.packing import bent, draw_density, pack
 from gh_tools.structures.recipes import hfo2, hfo2_wse2, sio2
 from gh_tools.structures.recipes.tmd import unit_cell
-from gh_tools.structures.registry import get
+from gh_tools.structures.registry import get_recipe
 
 FALSE_ALARM = 1e-3
 NAMES = ("litfsi", "wse2", "tmd", "agau", "sio2", "hfo2", "hfo2-wse2")
@@ -32,7 +32,7 @@ SMALL = {
 
 
 def make(name, n, seed=0, **options):
-    recipe = get(name)
+    recipe = get_recipe(name)
     config = recipe.config(**{**SMALL.get(name, {}), **options})
     return [build_one(recipe, config, seed, k) for k in range(n)]
 
@@ -73,7 +73,7 @@ def poisson_p(counts, mean):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_structures_are_their_own_and_keep_their_distances(name):
-    recipe = get(name)
+    recipe = get_recipe(name)
     config = recipe.config(**SMALL.get(name, {}))
     two, three = generate(recipe, config, 2, 5), generate(recipe, config, 3, 5)
     for a, b in zip(two.atoms, three.atoms, strict=False):
@@ -93,7 +93,7 @@ def test_structures_are_their_own_and_keep_their_distances(name):
 
 
 def test_nine_crystals_take_turns():
-    recipe = get("tmd")
+    recipe = get_recipe("tmd")
     found = generate(recipe, recipe.config(size=(1, 1)), 19)
     formulae = [atoms.get_chemical_formula("metal") for atoms in found.atoms]
     materials = recipe.config().materials
@@ -119,7 +119,7 @@ BONDS = {
 }
 
 
-@pytest.mark.parametrize("material", get("tmd").config().materials)
+@pytest.mark.parametrize("material", get_recipe("tmd").config().materials)
 def test_bonds_of_the_perfect_crystals(material):
     atoms = unit_cell(material).repeat((3, 3, 1))
     i, j, distance = neighbor_list("ijd", atoms, 1.15 * BONDS[material])
@@ -191,7 +191,7 @@ def test_densities_are_uniform_within_the_paper_s_limits(recipe, low, high):
 def test_packed_oxides(name, centre, bond, radii, mass):
     samples = make(name, 12)
     molecules = SMALL[name]["molecules"]
-    config = get(name).config()
+    config = get_recipe(name).config()
     for sample in samples:
         atoms = sample.atoms
         assert (count(sample, centre), count(sample, "O")) == (molecules, 2 * molecules)
@@ -218,8 +218,8 @@ def test_packed_oxides(name, centre, bond, radii, mass):
 
 def test_molecules_at_the_paper_s_size_fill_twice_the_reach():
     for name, reach, density in (("sio2", 8.4, 2.2), ("hfo2", 8.0, 7.0)):
-        config = get(name).config(density=(density, density))
-        atoms = get(name).build(config, np.random.default_rng(0), 0).atoms
+        config = get_recipe(name).config(density=(density, density))
+        atoms = get_recipe(name).build(config, np.random.default_rng(0), 0).atoms
         assert atoms.cell.lengths()[0] == pytest.approx(2 * reach, rel=0.01)
 
 
@@ -351,7 +351,7 @@ def test_litfsi():
 @pytest.mark.parametrize("name, per_cell", [("wse2", 6), ("tmd", None), ("agau", 4)])
 def test_recipes_of_crystals_vary_the_shapes_of_their_cells(name, per_cell):
     """Numbers of cells are within the limits, and of one number several shapes come."""
-    recipe = get(name)
+    recipe = get_recipe(name)
     options = {"size": "varied", "cells": (3, 4), "rattle": 0.0}
     options |= {"wse2": {"se_vacancies": 0}, "tmd": {"materials": ["MoS2"]}}.get(name, {})
     options |= {} if name == "agau" else {"strain": 0.0}
@@ -368,9 +368,9 @@ def test_recipes_of_crystals_vary_the_shapes_of_their_cells(name, per_cell):
 
 def test_a_layer_on_an_oxide_has_a_rectangular_cell():
     with pytest.raises(ValueError, match="size"):
-        get("hfo2-wse2").config(size="varied")
+        get_recipe("hfo2-wse2").config(size="varied")
 
 
 def test_limits_of_varied_cells_ascend():
     with pytest.raises(ValueError, match="ascend"):
-        get("wse2").config(size="varied", cells=(5, 3))
+        get_recipe("wse2").config(size="varied", cells=(5, 3))

@@ -21,7 +21,7 @@ from gh_tools.structures.generate import build_one
 from gh_tools.structures.geometry import closest_approach
 from gh_tools.structures.packing import draw_density, pack, volume
 from gh_tools.structures.recipes import hfo2, sio2
-from gh_tools.structures.registry import get
+from gh_tools.structures.registry import get_recipe
 
 # Logarithm of an edge over the cube's, and displacement of one face over the distance of the faces.
 STRETCH, SHEAR = 0.25, 0.2
@@ -59,7 +59,7 @@ def oxide(recipe, molecule: Atoms, molecules: int, rng: np.random.Generator) -> 
 
 def interface(options: dict, seed: int, index: int) -> Atoms:
     """Return structure number ``index`` of the recipe hfo2-wse2, with its columns as numbers of info."""
-    recipe = get("hfo2-wse2")
+    recipe = get_recipe("hfo2-wse2")
     sample = build_one(recipe, recipe.config(**options), seed, index)
     sample.atoms.info = {name: float(column.value) for name, column in sample.columns.items()}
     return sample.atoms
