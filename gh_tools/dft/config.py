@@ -52,7 +52,7 @@ class LabelConfig(BaseModel):
     """Hubbard U_eff in eV by element and shell, such as Ni = {d = 4.5}."""
     h: float = Field(0.2, ge=0.01)
     """Grid spacing in Å."""
-    kpoint_density: float = Field(2.0, gt=0.0, le=1000.0)
+    kpoint_density: float = Field(3.0, gt=0.0, le=1000.0)
     """Points of the Γ-centred k grid per Å⁻¹ along each periodic direction of the reduced cell, where ``kpts`` is not given. All cells of a lattice get the same points."""
     kpts: tuple[GridSize, GridSize, GridSize] | None = None
     """Size of the Γ-centred k grid along the reciprocal vectors of the structure's own cell; directions that are not periodic count as 1."""
