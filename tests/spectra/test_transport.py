@@ -250,3 +250,32 @@ def test_blocks_are_enough_for_another_program(tight_binding, graphene, tmp_path
             total[place] += weight * np.trace(gammas[0] @ green @ gammas[1] @ green.conj().T).real
     assert_allclose(total, expected.transmission[0], atol=1e-4)
     assert total.min() > 0.05
+
+
+def test_devices_of_real_labels():
+    """A wire of carbon by GPAW, device and lead each with a self-consistent run of its own; then with an atom displaced."""
+    import gh_tools as gh
+
+    # 8 points of the grid in a cell of 2.6 Å, in the device as well.
+    settings = {"h": 0.325, "vacuum": 4.0, "smearing": 0.2}
+    cell = ase.Atoms("C2", [[0, 0, 0], [1.3, 0, 0]], cell=[2.6, 0, 0], pbc=[True, False, False])
+    lead = gh.label(cell, kpts=(24, 1, 1), **settings).blocks
+    wire = gh.label(cell * (8, 1, 1), kpts=(3, 1, 1), **settings).blocks
+    energy = np.array([-9.3, -3.6, -1.9, 0.0, 1.1, 2.7])
+    found = transmission(wire, lead, lead, 0, energy, GAMMA)
+    # GPAW's is that of a smearing of 0.2 eV.
+    assert found.fermi_level == pytest.approx(lead.scalars["fermi_level"], abs=0.05)
+    whole = channels(lead, 0, energy + found.fermi_level)
+    assert set(whole) == {0, 2}  # between the bands of σ and π, and two of π
+    # The two runs agree within some meV, which reflects a part of order (meV / eV)² of each channel.
+    assert max(abs(contact.shift) for contact in found.contacts) < 0.01
+    assert_allclose(found.conductance, whole, atol=1e-3)
+    bent = cell * (8, 1, 1)
+    bent.positions[7, 1] += 0.5
+    scattered = transmission(
+        gh.label(bent, kpts=(3, 1, 1), **settings).blocks, lead, lead, 0, energy, GAMMA
+    )
+    some = whole > 0
+    assert_allclose(scattered.conductance[~some], 0, atol=1e-3)
+    assert np.all(scattered.conductance[some] < whole[some] - 0.01)
+    assert np.all(scattered.conductance[some] > 0.1)
