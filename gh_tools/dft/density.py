@@ -20,7 +20,8 @@ def add_kpoints_at_once() -> None:
 
         ρ_μν(R, R') = Σ_k Re[ρ_μν(k) exp(2πi k·(R - R'))].
 
-    Nothing changes for one k-point a spin, where that matrix is too large, and where processes share orbitals.
+    Nothing changes for one k-point a spin, where that matrix is too large, and where processes of MPI share the orbitals or the
+    grid of a k-point.
     """
     from gpaw.new.lcao.ibzwfs import LCAOIBZWaveFunctions
 
@@ -33,7 +34,8 @@ def _add_to_density(waves, pseudo_density, atomic_density_matrices) -> None:
     from gpaw.new.ibzwfs import IBZWaveFunctions
 
     basis = next(iter(waves)).basis
-    one_by_one = len(waves.ibz) == 1 or waves.band_comm.size > 1
+    divided = waves.band_comm.size > 1 or waves.domain_comm.size > 1
+    one_by_one = len(waves.ibz) == 1 or divided
     images = None if one_by_one else Images.of(basis)
     if images is None:
         IBZWaveFunctions.add_to_density(waves, pseudo_density, atomic_density_matrices)

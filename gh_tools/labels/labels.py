@@ -12,6 +12,7 @@ from jaxtyping import Int
 from gh_tools.console import log
 from gh_tools.errors import DataError
 from gh_tools.labels.periodicity import check_one_zero
+from gh_tools.labels.settings import check_settings
 from gh_tools.orbitals.basis import Basis
 from gh_tools.orbitals.blocks import Hamiltonian
 from gh_tools.store.hamiltonians import HamiltonianReader
@@ -57,7 +58,7 @@ def open_labels(stores: Sequence[Store]) -> Labels:
         stores: of kind ``hamiltonians``.
 
     Raises:
-        DataError: an element's basis or the number of spin channels differs between two of them, one
+        DataError: an element's basis, the number of spin channels or the functional differs between two of them, one
             holds predictions, one structure was labelled with two charges, or energies count from two zeros of the
             potential, see `periodicity`.
     """
@@ -68,6 +69,7 @@ def open_labels(stores: Sequence[Store]) -> Labels:
                 f"{reader.store.path}: holds predictions of a model, not labels; "
                 "name a store that gh-label made"
             )
+    check_settings(readers)  # first: another functional has other setups, which says less
     basis = reduce(
         lambda basis, reader: basis.merge(reader.basis, str(reader.store.path)),
         readers[1:],
