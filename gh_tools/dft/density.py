@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Complex, Float, Int
 
-# Of the density matrix of images; where it would be larger, k-points are few and are added one by one (bytes).
-_LARGEST_MATRIX = 2**30
+# Bytes of density matrices; where they would take more, k-points are few and are added one by one.
+_LARGEST = 2**30
 
 
 def add_kpoints_at_once() -> None:
@@ -20,8 +20,8 @@ def add_kpoints_at_once() -> None:
 
         ρ_μν(R, R') = Σ_k Re[ρ_μν(k) exp(2πi k·(R - R'))].
 
-    Nothing changes for one k-point a spin, where that matrix is too large, and where processes of MPI share the orbitals or the
-    grid of a k-point.
+    Nothing changes for one k-point a spin, where that matrix is too large, and where processes of MPI share the
+    orbitals or the grid of a k-point.
     """
     from gpaw.new.lcao.ibzwfs import LCAOIBZWaveFunctions
 
@@ -95,11 +95,13 @@ class Images:
 
     @classmethod
     def of(cls, basis) -> Images | None:
-        """Return those of GPAW's basis functions, made once for their positions; None if they are too many."""
+        """Return those of GPAW's basis functions, made once for their positions; None if they would take too much memory."""
         known = vars(basis).get("_gh_tools_images")
         if known is None or known[0] is not basis.lfc:
-            count = sum(values.shape[1] for values in basis.A_Wgm)
-            known = basis.lfc, cls(basis) if 8 * count**2 <= _LARGEST_MATRIX else None
+            images = cls(basis)
+            # That of the images, and twice that of the orbitals for each translation.
+            numbers = len(images.orbital) ** 2 + 2 * len(images.translation) * basis.Mmax**2
+            known = basis.lfc, images if 8 * numbers <= _LARGEST else None
             basis._gh_tools_images = known
         return known[1]
 

@@ -29,7 +29,17 @@ class Words(Section):
 
 
 # Settings of labels that a card shows; the others stand in the model's history.
-_SETTINGS = ("xc", "basis", "energy_shift", "setups", "hubbard", "h", "kpoint_density", "kpts", "kpts_shift")
+_SETTINGS = (
+    "xc",
+    "basis",
+    "energy_shift",
+    "setups",
+    "hubbard",
+    "h",
+    "kpoint_density",
+    "kpts",
+    "kpts_shift",
+)
 # Options of gh-build that say nothing of the structures, each with a value.
 _VALUED = ("-o", "--output", "-j", "--jobs")
 _PLURALS = {"hamiltonian": "H", "fermi_level": "E_F", "band_gap": "gaps"}

@@ -68,7 +68,7 @@ def test_one_by_one_where_the_matrix_would_be_too_large(tmp_path, monkeypatch):
     config = LabelConfig(h=0.3, kpts=(2, 1, 1))
     basis = basis_table(config, atoms.numbers)
     energy = run(atoms, config, basis, tmp_path / "gpaw.txt").results["energy"]
-    monkeypatch.setattr(density, "_LARGEST_MATRIX", 1)
+    monkeypatch.setattr(density, "_LARGEST", 1)
     alone = run(atoms, config, basis, tmp_path / "gpaw.txt")
     assert density.Images.of(next(iter(alone.dft.ibzwfs)).basis) is None
     assert alone.results["energy"] == pytest.approx(energy, abs=1e-9)
