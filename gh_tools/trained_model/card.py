@@ -6,7 +6,9 @@ Words come from whoever made it; every number is counted in the model's store or
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 from gh_tools.errors import DataError
@@ -118,8 +120,8 @@ def render_card(card: Mapping[str, Any], width: int | None = None) -> Iterator[s
 
 
 def _built(store: Store) -> list[str]:
-    """Return the commands that built the structures, from the model's history; without what they wrote, and how fast."""
-    found = []
+    """Return the commands that built the structures, without what they wrote and how fast; those of batches once."""
+    found: dict[tuple[str, ...], list[str]] = {}
     for entry in store.history:
         if entry["program"] != "gh-build":
             continue
@@ -128,8 +130,22 @@ def _built(store: Store) -> list[str]:
             if not skip and word not in (*_VALUED, "--overwrite", "--resume"):
                 words.append(word)
             skip = word in _VALUED
-        found.append(shlex.join(words))
-    return list(dict.fromkeys(found))
+        # Batches of one kind are told once.
+        kind = tuple(
+            "" if before == "--seed" or (not before.startswith("-") and Path(word).suffix) else word
+            for before, word in pairwise(words)
+        )
+        found.setdefault(kind, []).append(shlex.join(words))
+    return [_first(dict.fromkeys(lines)) for lines in found.values()]
+
+
+def _first(lines: Collection[str]) -> str:
+    first = next(iter(lines))
+    return (
+        first
+        if len(lines) == 1
+        else f"{first} ({len(lines)} such runs, with other seeds and files)"
+    )
 
 
 def _labels(store: Store) -> dict[str, Any]:

@@ -55,6 +55,11 @@ def test_a_model_is_held_to_its_card(name, tmp_path):
     assert len(list(render_card(card))) > 5
 
 
+def test_batches_that_were_built_alike_are_told_once():
+    built = read_card("hfo2")["built"]
+    assert len(built) == 1 and built[0].endswith("(8 such runs, with other seeds and files)")
+
+
 @pytest.fixture(scope="module")
 def packed(random_bond_model, tiny_labels, tmp_path_factory, shell):
     """A packed model, and the errors that its card was made of."""

@@ -16,7 +16,7 @@ from tests.commands.server import forked
 DOCS = Path(__file__).parents[2] / "share/gh_tools/docs"
 # What makes minutes of DFT seconds; of a command of the page whatever else it has stays.
 SMALLER = (
-    (r"(gh-build \S+) -n (44|20|12)\b", r"\1 -n 3 --set cells=[1,2]"),
+    (r"(gh-build \S+) -n (44|40|12)\b", r"\1 -n 3 --set cells=[1,2]"),
     (r" --set cells=\[5,8\]", " --set cells=[2,2]"),
     (r" -n 5\b", " -n 1"),
     (r"size=\[2,2,1\]", "size=[2,1,1]"),
