@@ -28,13 +28,15 @@ def check_settings(readers: Sequence[HamiltonianReader]) -> None:
     known = [
         (str(r.store.path), r.attributes["label"]) for r in readers if r.attributes.get("label")
     ]
-    for path, settings in known[1:]:
+    for path, settings in known[1:]:  # all of them, before anything is warned of
         first, expected = known[0]
         if settings.get("xc") != expected.get("xc"):
             raise DataError(
                 f"{path}: expected labels of {expected.get('xc')} as in {first}, found {settings.get('xc')}: Hamiltonians of "
                 "two functionals differ by a function that no model can tell from structures; train a model for each"
             )
+    for path, settings in known[1:]:
+        first, expected = known[0]
         found, wanted = _numerical(settings), _numerical(expected)
         differences = [
             f"{key} {wanted[key]:g} and {found[key]:g}"

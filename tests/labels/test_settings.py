@@ -44,6 +44,11 @@ def test_two_functionals_are_refused(stores):
         open_labels([stores["pbe"], stores["lda"]])
 
 
+def test_another_functional_is_refused_behind_a_store_that_is_warned_of(stores):
+    with pytest.raises(DataError, match="found LDA"):
+        open_labels([stores["pbe"], stores["coarse"], stores["lda"]])
+
+
 def test_settings_that_make_noise_are_named(stores, caplog):
     open_labels([stores["pbe"], stores["coarse"]])
     assert "h 0.35 and 0.4, kpoint_density 1 and 1.5; a model" in caplog.text
