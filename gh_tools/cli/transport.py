@@ -73,8 +73,8 @@ def main(
         typer.Option(
             "--output",
             "-o",
-            help="Picture (.png, .pdf, .svg) or numbers (.json, .csv); .npz for H and S of device and leads, without T(E). By "
-            "default a .png named after the input.",
+            help="Picture (.png, .pdf, .svg) or numbers (.json, .csv); without T(E), .npz for H and S of device and leads, or .fdf for "
+            "an input of TBtrans, with the files that it reads beside it. By default a .png named after the input.",
         ),
     ] = None,
     overwrite: OverwriteOption = False,
@@ -103,7 +103,9 @@ def main(
     import numpy as np
 
     from gh_tools.errors import DataError
+    from gh_tools.spectra.device_blocks import write_blocks
     from gh_tools.spectra.structure_names import index_of
+    from gh_tools.spectra.tbtrans import tbtrans_files, write_tbtrans
     from gh_tools.spectra.transport import ballistic, kpoints_across, transmission
     from gh_tools.spectra.transport_report import write_transmission
     from gh_tools.store.hamiltonians import HamiltonianReader
@@ -114,7 +116,13 @@ def main(
         HamiltonianReader(path, spinors=True) for path in (left, right or left) if path is not None
     ]
     number = list(Axis).index(axis)
-    claim_files([target], overwrite=overwrite, data=(".json", ".csv", ".npz"))
+    ending = target.suffix.lower()
+    if ending in (".npz", ".fdf") and not leads:
+        raise UsageError(
+            f"{ending} holds a device and its leads: give them with --left and --right"
+        )
+    targets = tbtrans_files(target) if ending == ".fdf" else [target]
+    claim_files(targets, overwrite=overwrite, data=(".json", ".csv", ".npz", ".fdf", ".tshs"))
     if dry_run:
         log.info("would write the transmission of %s to %s", reader.names[index], target)
         return
@@ -125,15 +133,13 @@ def main(
         device, *ends = (with_spin_orbit(one) for one in (device, *ends))
     energy = np.linspace(*window, points)
     kpoints = kpoints_across(device, number, kpts)
-    if target.suffix.lower() == ".npz":
-        from gh_tools.spectra.device_blocks import write_blocks
-
-        if not ends:
-            raise UsageError(
-                ".npz holds the blocks of a device and its leads: give them with --left and --right"
-            )
+    if ending == ".npz":
         blocks = write_blocks(target, device, ends[0], ends[1], number, kpoints)
         emit(target, as_json, structure=reader.names[index], **blocks)
+        return
+    if ending == ".fdf":
+        written = write_tbtrans(target, device, ends[0], ends[1], number, energy, kpts)
+        emit(target, as_json, structure=reader.names[index], **written)
         return
     if ends:
         found = transmission(device, ends[0], ends[1], number, energy, kpoints)

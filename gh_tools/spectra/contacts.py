@@ -27,6 +27,7 @@ class Contact:
 
     Attributes:
         lead: its layers.
+        atoms: of the device, for each of the lead's principal layer.
         orbitals: of the device, for each of the lead's principal layer.
         cells: lattice vector, across the axis, from the cell of each of these orbitals to that of the layer's.
         shift: energy that is added to the lead, so that its atoms have the device's energies, eV.
@@ -35,11 +36,23 @@ class Contact:
     """
 
     lead: Layers
+    atoms: Int[np.ndarray, " atoms"]
     orbitals: Int[np.ndarray, " n"]
     cells: Int[np.ndarray, "n 3"]
     shift: float
     mismatch: float
     fermi_level: float
+
+
+def check_alike(device: Hamiltonian, left: Hamiltonian, right: Hamiltonian) -> None:
+    """Raise `DataError` if a device and its leads have other numbers of spins, or spinors not in all of them."""
+    if not device.spinor == left.spinor == right.spinor:
+        raise DataError("expected spinors in the device and in both leads, or in none of them")
+    if not device.n_spins == left.n_spins == right.n_spins:
+        raise DataError(
+            f"the device has {device.n_spins} spin channels and the leads {left.n_spins} and {right.n_spins}: expected equal "
+            "numbers; label all with the same spin"
+        )
 
 
 def find_contact(
@@ -97,6 +110,7 @@ def find_contact(
     eigenvalues = solve(hamiltonian, grid, projected=False)
     return Contact(
         lead,
+        matched,
         orbitals,
         np.repeat(steps, counts, axis=0),
         shift,

@@ -9,11 +9,10 @@ import numpy as np
 import scipy.sparse
 from jaxtyping import Complex, Float, Int
 
-from gh_tools.errors import DataError
 from gh_tools.orbitals.blocks import Hamiltonian
 from gh_tools.outputs.publish import new_file
 from gh_tools.spectra.config import SamplingConfig
-from gh_tools.spectra.contacts import Contact, find_contact
+from gh_tools.spectra.contacts import Contact, check_alike, find_contact
 from gh_tools.spectra.kpoints import KPoints
 from gh_tools.spectra.layers import Layers
 
@@ -78,8 +77,7 @@ def device_blocks(
     Raises:
         DataError: the leads do not fit the device.
     """
-    if not device.spinor == left.spinor == right.spinor:
-        raise DataError("expected spinors in the device and in both leads, or in none of them")
+    check_alike(device, left, right)
     middle, config = Layers(device, axis, spin), config or SamplingConfig()
     before = find_contact(middle, left, spin, -1, config)
     behind = find_contact(middle, right, spin, 1, config)

@@ -22,6 +22,7 @@ class Layers:
     Attributes:
         hamiltonian: H(R) and S(R).
         axis: the direction.
+        cells: lattice vector by which each atom is moved, along the axis, from where the structure has it.
         positions: of the atoms, Å, of which none lies at the end of the cell by rounding.
         reach: largest number of cells between which there are elements.
         start: first orbital of each atom, and the end.
@@ -49,7 +50,8 @@ class Layers:
         fractions = atoms.positions @ along + moved
         if first is not None:
             moved += fractions < fractions[first]
-        self.positions = atoms.positions + moved[:, None] * cell[axis]
+        self.cells = moved[:, None] * np.eye(3, dtype=int)[axis]
+        self.positions = atoms.positions + self.cells @ cell
         self.start = hamiltonian.orbital_ptr
         of = np.repeat(moved, hamiltonian.orbitals_of_atoms)
         self._elements = []

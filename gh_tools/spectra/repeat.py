@@ -1,4 +1,4 @@
-"""H and S of a cell repeated along one of its vectors."""
+"""H and S of a cell repeated along one of its vectors, and of one whose atoms have another order and stand in other cells."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import ase
 import numpy as np
+from jaxtyping import Int
 
 from gh_tools.orbitals.blocks import Hamiltonian, OnsiteBlocks, PairBlocks, canonical
 
@@ -51,19 +52,58 @@ def repeated_along(hamiltonian: Hamiltonian, axis: int, count: int) -> Hamiltoni
             parts.append((one.i + n * c, one.j + n * (there % count), cell_offset))
         i, j, cell_offset = (np.concatenate(part) for part in zip(*parts, strict=True))
         h, s = (stack(matrix, np.arange(len(i))) for matrix in (one.hamiltonian, one.overlap))
-        # Of like atoms the direction that is stored may be the other one now.
-        exchanged = ~canonical(i, j, cell_offset, large.numbers)
-        i, j = np.where(exchanged, j, i), np.where(exchanged, i, j)
-        cell_offset = np.where(exchanged[:, None], -cell_offset, cell_offset)
-        h, s = (
-            None if m is None else np.where(exchanged[:, None, None], m.swapaxes(-1, -2).conj(), m)
-            for m in (h, s)
-        )
-        pairs[pair] = PairBlocks(i, j, cell_offset, h, s)
+        pairs[pair] = _as_stored(PairBlocks(i, j, cell_offset, h, s), large.numbers)
     scalars = {
         name: value * (count if name in ("n_electrons", "energy") else 1)
         for name, value in hamiltonian.scalars.items()
     }
     return replace(
         hamiltonian, atoms=large, onsite=onsite, pairs=pairs, scalars=scalars, bands=None
+    )
+
+
+def rearranged(
+    hamiltonian: Hamiltonian, order: Int[np.ndarray, " atoms"], cells: Int[np.ndarray, "atoms 3"]
+) -> Hamiltonian:
+    """Return the same H and S with atoms in another order, and in other cells: H(k) of the same states.
+
+    Args:
+        hamiltonian: H(R) and S(R).
+        order: our atom that stands at each place.
+        cells: lattice vector by which each of our atoms is moved, from where the structure has it.
+    """
+    rank = np.argsort(order)
+    atoms = hamiltonian.atoms.copy()
+    atoms.positions += cells @ atoms.cell.array
+    atoms = atoms[order]
+    onsite = {}
+    for z, blocks in hamiltonian.onsite.items():
+        places = rank[blocks.atom]
+        rows = np.argsort(places)
+        h, s = (
+            None if m is None else m[..., rows, :, :] for m in (blocks.hamiltonian, blocks.overlap)
+        )
+        onsite[z] = OnsiteBlocks(places[rows], h, s)
+    pairs = {}
+    for pair, one in hamiltonian.pairs.items():
+        offset = one.cell_offset + cells[one.i] - cells[one.j]
+        moved = PairBlocks(rank[one.i], rank[one.j], offset, one.hamiltonian, one.overlap)
+        pairs[pair] = _as_stored(moved, atoms.numbers)
+    return replace(hamiltonian, atoms=atoms, onsite=onsite, pairs=pairs, bands=None)
+
+
+def _as_stored(pairs: PairBlocks, numbers: Int[np.ndarray, " atoms"]) -> PairBlocks:
+    """Return pairs whose atoms were numbered anew: of like atoms the direction that is stored may be the other one."""
+    i, j, cell_offset = pairs.i, pairs.j, pairs.cell_offset
+    exchanged = ~canonical(i, j, cell_offset, numbers)
+    h, s = (
+        None if m is None else np.where(exchanged[:, None, None], m.swapaxes(-1, -2).conj(), m)
+        for m in (pairs.hamiltonian, pairs.overlap)
+    )
+    return PairBlocks(
+        np.where(exchanged, j, i),
+        np.where(exchanged, i, j),
+        np.where(exchanged[:, None], -cell_offset, cell_offset),
+        h,
+        s,
     )

@@ -17,11 +17,10 @@ import scipy.sparse.linalg
 from jaxtyping import Float
 
 from gh_tools.console import progress
-from gh_tools.errors import DataError
 from gh_tools.formats.format import extra
 from gh_tools.orbitals.blocks import Hamiltonian
 from gh_tools.spectra.config import SamplingConfig
-from gh_tools.spectra.contacts import Contact, find_contact
+from gh_tools.spectra.contacts import Contact, check_alike, find_contact
 from gh_tools.spectra.kpoints import KPoints, monkhorst_pack
 from gh_tools.spectra.layers import Layers
 from gh_tools.spectra.repeat import repeated_along
@@ -95,13 +94,7 @@ def transmission(
         MissingExtraError: sisl is not installed.
     """
     extra("sisl")
-    if not device.spinor == left.spinor == right.spinor:
-        raise DataError("expected spinors in the device and in both leads, or in none of them")
-    if not device.n_spins == left.n_spins == right.n_spins:
-        raise DataError(
-            f"the device has {device.n_spins} spin channels and the leads {left.n_spins} and {right.n_spins}: expected equal "
-            "numbers; label all with the same spin"
-        )
+    check_alike(device, left, right)
     config = config or SamplingConfig()
     values = np.zeros((device.n_spins, len(energy)))
     first: tuple[Contact, Contact] | None = None
@@ -197,8 +190,14 @@ def kpoints_across(hamiltonian: Hamiltonian, axis: int, counts: tuple[int, int, 
         axis: index of the cell's vector along which electrons go.
         counts: points along each of the cell's vectors; those along the axis and where nothing repeats do not count.
     """
-    grid = [
+    return monkhorst_pack(
+        counts_across(hamiltonian, axis, counts), time_reversal=not hamiltonian.spinor
+    )
+
+
+def counts_across(hamiltonian: Hamiltonian, axis: int, counts: tuple[int, int, int]) -> list[int]:
+    """Return the numbers of k-points of `kpoints_across` along each of the cell's vectors, 1 where they do not count."""
+    return [
         count if periodic and n != axis else 1
         for n, (count, periodic) in enumerate(zip(counts, hamiltonian.atoms.pbc, strict=True))
     ]
-    return monkhorst_pack(grid, time_reversal=not hamiltonian.spinor)

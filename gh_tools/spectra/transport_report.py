@@ -12,6 +12,7 @@ import numpy as np
 from gh_tools.console import log, table
 from gh_tools.outputs.publish import new_file
 from gh_tools.plotting import INK, PALETTE, picture, shortened
+from gh_tools.spectra.contacts import Contact
 from gh_tools.spectra.transport import Transmission
 from gh_tools.units import MEV
 
@@ -43,22 +44,8 @@ def write_transmission(path: Path, found: Transmission, name: str) -> dict[str, 
             writer.writerows(zip(found.energy.tolist(), *found.transmission.tolist(), strict=True))
     else:
         _draw(path, found, name)
-    for side, contact in zip(("left", "right"), found.contacts, strict=True):
-        if contact.mismatch > _MISMATCH:
-            log.warning(
-                "the %s lead's atoms have other energies than those of the device, by %.2f eV (rms) after a shift: its ends "
-                "are not like the lead; make them longer",
-                side,
-                contact.mismatch,
-            )
+    tell_contacts(found.contacts)
     at = int(np.argmin(np.abs(found.energy)))
-    table(
-        [
-            [side, f"{c.shift:+.4f}", f"{MEV * c.mismatch:.1f}", f"{c.fermi_level:.4f}"]
-            for side, c in zip(("left", "right"), found.contacts, strict=True)
-        ],
-        ["lead", "shifted by (eV)", "left over, rms (meV)", "E_F (eV)"],
-    )
     return {
         "fermi_level": found.fermi_level,
         "conductance": float(found.conductance[at]),
@@ -66,6 +53,25 @@ def write_transmission(path: Path, found: Transmission, name: str) -> dict[str, 
         "shifts": [contact.shift for contact in found.contacts],
         "mismatches": [contact.mismatch for contact in found.contacts],
     }
+
+
+def tell_contacts(contacts: tuple[Contact, Contact]) -> None:
+    """Show how the leads fit the device, with a warning where they do not."""
+    for side, contact in zip(("left", "right"), contacts, strict=True):
+        if contact.mismatch > _MISMATCH:
+            log.warning(
+                "the %s lead's atoms have other energies than those of the device, by %.2f eV (rms) after a shift: its ends "
+                "are not like the lead; make them longer",
+                side,
+                contact.mismatch,
+            )
+    table(
+        [
+            [side, f"{c.shift:+.4f}", f"{MEV * c.mismatch:.1f}", f"{c.fermi_level:.4f}"]
+            for side, c in zip(("left", "right"), contacts, strict=True)
+        ],
+        ["lead", "shifted by (eV)", "left over, rms (meV)", "E_F (eV)"],
+    )
 
 
 def _draw(path: Path, found: Transmission, name: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import ase
@@ -72,6 +73,18 @@ def build_tight_binding(
 def tight_binding():
     """The function that builds them."""
     return build_tight_binding
+
+
+@pytest.fixture(scope="session")
+def with_onsite():
+    """A function that returns a chain with other energies of its atoms, energy times S as the rest has none."""
+
+    def change(hamiltonian, energies):
+        blocks = hamiltonian.onsite[1]
+        values = np.asarray(energies, dtype=float)[:, None, None]
+        return replace(hamiltonian, onsite={1: OnsiteBlocks(blocks.atom, values, blocks.overlap)})
+
+    return change
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,6 @@ from numpy.testing import assert_allclose
 
 from gh_tools.errors import DataError
 from gh_tools.orbitals.bloch import bloch_matrix
-from gh_tools.orbitals.blocks import OnsiteBlocks
 from gh_tools.spectra.device_blocks import LeadBlocks, write_blocks
 from gh_tools.spectra.kpoints import KPoints
 from gh_tools.spectra.repeat import repeated_along
@@ -20,13 +19,6 @@ from gh_tools.spectra.transport import ballistic, kpoints_across, transmission
 
 pytest.importorskip("sisl")
 GAMMA = KPoints(np.zeros((1, 3)), np.ones(1))
-
-
-def with_onsite(hamiltonian, energies):
-    """Return a chain with other energies of its atoms, energy times S as the rest has none."""
-    blocks = hamiltonian.onsite[1]
-    values = np.asarray(energies, dtype=float)[:, None, None]
-    return replace(hamiltonian, onsite={1: OnsiteBlocks(blocks.atom, values, blocks.overlap)})
 
 
 def channels(lead, axis, energies, k=(0.0, 0.0, 0.0)):
@@ -43,7 +35,7 @@ def channels(lead, axis, energies, k=(0.0, 0.0, 0.0)):
     return (below[1:] != below[:-1]).sum(axis=(0, 1)) / 2
 
 
-def test_a_barrier_in_a_chain(chain):
+def test_a_barrier_in_a_chain(chain, with_onsite):
     lead, barrier = chain(1, hopping=-1.5), 1.2
     device = with_onsite(chain(7, hopping=-1.5), [0, 0, 0, barrier, 0, 0, 0])
     energy = np.linspace(-3.5, 3.5, 29)
@@ -55,7 +47,7 @@ def test_a_barrier_in_a_chain(chain):
     assert found.fermi_level == pytest.approx(0, abs=1e-9)
 
 
-def test_a_step_between_two_leads(chain):
+def test_a_step_between_two_leads(chain, with_onsite):
     left, right = chain(1), with_onsite(chain(1), [0.7])
     device = with_onsite(chain(6), [0, 0, 0, 0.7, 0.7, 0.7])
     energy = np.linspace(-2.53, 2.97, 23)
@@ -177,7 +169,7 @@ def doubled(hamiltonian, angle=0.0):
     )
 
 
-def test_spinors_count_both_spins(chain):
+def test_spinors_count_both_spins(chain, with_onsite):
     """A hopping that rotates the spin alike everywhere changes the spin's axis along the chain, and no transmission."""
     lead = chain(1, hopping=-1.5)
     device = with_onsite(chain(7, hopping=-1.5), [0, 0, 0, 1.2, 0, 0, 0])
@@ -193,7 +185,7 @@ def test_spinors_count_both_spins(chain):
     assert len(kpoints_across(doubled(chain(1)), 1, (4, 1, 1))) == 4
 
 
-def test_a_large_device_is_solved_by_sparse_matrices(chain):
+def test_a_large_device_is_solved_by_sparse_matrices(chain, with_onsite):
     """Two barriers far apart: T = |t₁ t₂ / (1 - r₁ r₂ exp(2ikd))|² of the amplitudes of each."""
     n, barrier, first, second = 1200, 0.8, 100, 1100
     onsite = np.zeros(n)
