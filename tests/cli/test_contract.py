@@ -168,6 +168,19 @@ def test_existing_output_is_refused_and_left_alone(shell, stores, tmp_path, name
     assert (tmp_path / output).read_text() == "precious"
 
 
+def test_what_is_no_device_for_another_program(fails, stores, call, tmp_path):
+    line = "gh-transport hamiltonians.zarr"
+    for ending in (".npz", ".fdf"):
+        fails(f"{line} -o x{ending}", 2, f"{ending} holds a device and its leads")
+    line += " --left hamiltonians.zarr"
+    fails(f"{line} -o 'my device.fdf'", 2, "have names of letters")
+    (tmp_path / "x.left.TSHS").write_text("precious")
+    done = call(f"{line} -o {tmp_path}/x.fdf", stores)
+    assert (done.returncode, done.stdout) == (73, "")
+    assert f"{tmp_path}/x.left.TSHS: exists already" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["x.left.TSHS"]
+
+
 def test_failure_runs_down_a_pipe(shell, tmp_path):
     """Every command of a pipe whose first one failed says so, and the first names the cause."""
     done = shell("gh-build missing.xyz | gh-label | gh-fit-scaleshift | gh-train", tmp_path)

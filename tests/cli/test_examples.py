@@ -79,8 +79,8 @@ def snippets(folder):
         if document.stem == "your-own-material":  # has a test of its own
             continue
         blocks = re.findall(r"^```python\n(.*?)^```", document.read_text(), re.M | re.S)
-        # A cluster's queue is nothing that a test has; tests/formats/test_topology.py runs the two libraries.
-        elsewhere = re.compile("dask_jobqueue|import (pythtb|z2pack)")
+        # A cluster's queue is nothing that a test has; test_topology.py and test_kwant.py run the libraries.
+        elsewhere = re.compile("dask_jobqueue|import (pythtb|z2pack|kwant)")
         blocks = [block for block in blocks if not elsewhere.search(block)]
         if not blocks:
             continue

@@ -15,7 +15,9 @@ from gh_tools.orbitals.bloch import bloch_matrix
 from gh_tools.spectra.device_blocks import LeadBlocks, write_blocks
 from gh_tools.spectra.kpoints import KPoints
 from gh_tools.spectra.repeat import repeated_along
+from gh_tools.spectra.tbtrans import write_tbtrans
 from gh_tools.spectra.transport import ballistic, kpoints_across, transmission
+from tests.spectra.tbtrans_reader import as_tbtrans
 
 pytest.importorskip("sisl")
 GAMMA = KPoints(np.zeros((1, 3)), np.ones(1))
@@ -244,7 +246,7 @@ def test_blocks_are_enough_for_another_program(tight_binding, graphene, tmp_path
     assert total.min() > 0.05
 
 
-def test_devices_of_real_labels():
+def test_devices_of_real_labels(tmp_path):
     """A wire of carbon by GPAW, device and lead each with a self-consistent run of its own; then with an atom displaced."""
     import gh_tools as gh
 
@@ -264,10 +266,13 @@ def test_devices_of_real_labels():
     assert_allclose(found.conductance, whole, atol=1e-3)
     bent = cell * (8, 1, 1)
     bent.positions[7, 1] += 0.5
-    scattered = transmission(
-        gh.label(bent, kpts=(3, 1, 1), **settings).blocks, lead, lead, 0, energy, GAMMA
-    )
+    device = gh.label(bent, kpts=(3, 1, 1), **settings).blocks
+    scattered = transmission(device, lead, lead, 0, energy, GAMMA)
     some = whole > 0
     assert_allclose(scattered.conductance[~some], 0, atol=1e-3)
     assert np.all(scattered.conductance[some] < whole[some] - 0.01)
     assert np.all(scattered.conductance[some] > 0.1)
+    even = np.linspace(-3.6, 2.7, 4)
+    write_tbtrans(tmp_path / "bent.fdf", device, lead, lead, 0, even, (1, 1, 1))
+    again = transmission(device, lead, lead, 0, even, GAMMA)
+    assert_allclose(as_tbtrans(tmp_path / "bent.fdf")[1], again.conductance, atol=1e-6)

@@ -275,7 +275,7 @@ complete -c gh-transport -l window -x -d 'First and last energy, eV from E_F of 
 complete -c gh-transport -l points -x -d 'Number of energies.'
 complete -c gh-transport -l kpts -x -d 'k-points across; that of the axis does not count.'
 complete -c gh-transport -l soc -d 'Add spin-orbit coupling, from the PAW setups of the basis.'
-complete -c gh-transport -s o -l output -r -d 'Picture (.png, .pdf, .svg) or numbers (.json, .csv); .npz for H and S of device and leads, without T(E). By default a .png named after the input.'
+complete -c gh-transport -s o -l output -r -d 'Picture (.png, .pdf, .svg) or numbers (.json, .csv); without T(E), .npz for H and S of device and leads, or .fdf for an input of TBtrans, with the files that it reads beside it. By default a .png named after the input.'
 complete -c gh-transport -l overwrite -d 'Replace an existing output.'
 complete -c gh-transport -l dry-run -d 'Say what would be done, and stop.'
 complete -c gh-transport -l json -d 'Print results as JSON, one object a line.'
