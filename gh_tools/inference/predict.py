@@ -73,6 +73,7 @@ class Predictor:
         calibration: of the members' differences; None without error bars.
         environments: of its training set; None where the model does not tell.
         atom_bytes: memory for the descriptors of an atom.
+        n_members: of an ensemble, that are predicted; 0 without error bars.
         n_matrices: how many are predicted: H of each spin, and of an ensemble its uncertainty and its members.
     """
 
@@ -112,6 +113,7 @@ class Predictor:
         # An ensemble's members are evaluated for their mean alone, too.
         self.calibration = None if error_bars is False else factors
         self._fields = _FIELDS[:1] if self.calibration is None else _FIELDS
+        self.n_members = 0 if self.calibration is None else self._members
         of_spin = 1 if self.calibration is None else 2 + self._members
         self.n_matrices = self.layout.n_spins * of_spin
         self._programs = Programs(

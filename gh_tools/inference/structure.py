@@ -91,6 +91,7 @@ class StructureWork:
             else max(predictor.reach, overlap.reach(self.atoms.numbers)),
         )
         self._energies = np.zeros(len(self.atoms))
+        self._differences = np.zeros((predictor.n_members, len(self.atoms)))
         # All in single precision; half of all pairs are stored
         block = 4 * (1 + predictor.n_matrices) * predictor.basis.n_orbitals(atoms.numbers) ** 2
         weight = self._neighbours.count(cutoff) / 2 * block.max()
@@ -124,7 +125,8 @@ class StructureWork:
                 blocks[key] = replace(blocks[key], overlap=found.pop(key).astype(np.float32))
         if self._predictor.onsite_energy is None:
             return predicted
-        return shifted(predicted, self._energies)
+        differences = self._differences if self._predictor.n_members else None
+        return shifted(predicted, self._energies, differences)
 
     def overlap(self, number: int) -> tuple[OnsiteMatrices, PairMatrices]:
         """Compute a domain's blocks of S in double precision: on-site, and pairs."""
@@ -159,7 +161,9 @@ class StructureWork:
             needed = np.unique(np.concatenate([self._halo(self.domains[n]) for n in numbers]))
         onsite_energy = self._predictor.onsite_energy
         if onsite_energy is not None:
-            self._energies[needed] = onsite_energy(self.atoms, self._neighbours, needed)
+            self._energies[needed], self._differences[:, needed] = onsite_energy.with_members(
+                self.atoms, self._neighbours, needed, self._predictor.n_members
+            )
         return self._predictor.describe(self.atoms, self._neighbours, needed)
 
     def _halo(self, domain: Int[np.ndarray, " some"]) -> Int[np.ndarray, " more"]:

@@ -10,6 +10,9 @@ So v is fitted beforehand, by a linear model that a few structures suffice for:
 
 with descriptors x of an atom's surroundings (sums over neighbours and over pairs of neighbours), and
 coefficients a and b by ridge regression on each atom's mean on-site energy tr H_ii / tr S_ii.
+
+The fit is linear, so the posterior of a and b is Gaussian and known exactly. What draws from it differ by gives the
+members of an ensemble, of which each has a v of its own, the shift of whole structures that no network of theirs knows of.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from dataclasses import dataclass, replace
 import ase
 import numpy as np
 from jaxtyping import Float, Int
+from scipy.sparse import csr_array
 
 from gh_tools.console import log
 from gh_tools.orbitals.basis import Arrays, Basis
@@ -43,6 +47,8 @@ THREE_BODY_WEIGHT, NOISE = 0.5, 0.1
 LEAST_EXPLAINED = 0.5
 # The fit uses structures with about so many atoms: its time goes with the cube of their number.
 MOST_ATOMS = 4000
+# Draws from the posterior: as many as last layers are drawn. Their random numbers are the same in each fit.
+DRAWS, _SEED = 8, 0
 _TINY = 1e-9
 
 
@@ -55,12 +61,14 @@ class OnsiteEnergyModel:
         r_min: Shortest distance in Å of the data: closer neighbours count as that far.
         local: a in eV by element and descriptor; the first descriptor is one.
         neighbour: b in eV, likewise.
+        draws: what a and b of draws from their posterior differ by in eV; None in models of earlier versions.
     """
 
     basis: Basis
     r_min: float
     local: Float[np.ndarray, "elements descriptors"]
     neighbour: Float[np.ndarray, "elements descriptors"]
+    draws: Float[np.ndarray, "draws 2 elements descriptors"] | None = None
 
     @property
     def reach(self) -> float:
@@ -80,33 +88,65 @@ class OnsiteEnergyModel:
         Returns:
             v in eV.
         """
-        species = np.searchsorted(self.basis.numbers, atoms.numbers)
-        near = np.zeros(len(atoms), dtype=bool)
-        near[chosen] = True
-        for part in in_parts(chosen):
-            near[neighbours.of(part, RANGE)[1]] = True
-        energy, contribution = np.zeros((2, len(atoms)))
-        for part in in_parts(np.flatnonzero(near)):
-            x = descriptors(species, len(self.basis.numbers), neighbours, part, self.r_min)
-            energy[part] = np.einsum("ad,ad->a", x, self.local[species[part]])
-            contribution[part] = np.einsum("ad,ad->a", x, self.neighbour[species[part]])
-        for part in in_parts(chosen):
-            i, j, weight = range_weights(neighbours, part)
-            weighted = np.bincount(i, weight * contribution[j], len(atoms))
-            energy[part] += contribution[part] + weighted[part]
-        return energy[chosen]
+        return self.with_members(atoms, neighbours, chosen, 0)[0]
 
     def of_structure(self, atoms: ase.Atoms) -> Float[np.ndarray, " atoms"]:
         """Return the on-site energies v in eV of all atoms of a structure, wrapped."""
         return self(atoms, Neighbours(atoms, self.reach), np.arange(len(atoms)))
 
+    def with_members(
+        self,
+        atoms: ase.Atoms,
+        neighbours: Neighbours,
+        chosen: Int[np.ndarray, " some"],
+        members: int,
+    ) -> tuple[Float[np.ndarray, " some"], Float[np.ndarray, "members some"]]:
+        """Evaluate the on-site energies of some atoms, and those of the members of an ensemble.
+
+        Args:
+            atoms: The structure, wrapped.
+            neighbours: Of the structure, up to at least `reach`.
+            chosen: The atoms.
+            members: How many.
+
+        Returns:
+            v in eV, and what the v of each member differs by: zero on average, and zero where the posterior is not known.
+        """
+        species = np.searchsorted(self.basis.numbers, atoms.numbers)
+        coefficients = np.stack([self.local, self.neighbour])[None]
+        if members and self.draws is not None:
+            coefficients = np.concatenate([coefficients, differences_of(self.draws, members)])
+        near = np.zeros(len(atoms), dtype=bool)
+        near[chosen] = True
+        for part in in_parts(chosen):
+            near[neighbours.of(part, RANGE)[1]] = True
+        energy, contribution = np.zeros((2, len(coefficients), len(atoms)))
+        for part in in_parts(np.flatnonzero(near)):
+            x = descriptors(species, len(self.basis.numbers), neighbours, part, self.r_min)
+            for element in np.unique(species[part]):
+                own = species[part] == element
+                found = coefficients[:, :, element] @ x[own].T
+                energy[:, part[own]], contribution[:, part[own]] = found[:, 0], found[:, 1]
+        for part in in_parts(chosen):
+            i, j, weight = range_weights(neighbours, part)
+            window = csr_array((weight, (i, j)), shape=(len(atoms), len(atoms)))
+            energy[:, part] += (contribution + (window @ contribution.T).T)[:, part]
+        energy = energy[:, chosen]
+        differences = np.zeros((members, len(chosen)))
+        if len(energy) > 1:
+            differences[:] = energy[1:]
+        return energy[0], differences
+
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Give all parameters but the elements as arrays for a store."""
-        return {
+        arrays = {
             "onsite_energy/r_min": np.array([self.r_min]),
             "onsite_energy/local": self.local,
             "onsite_energy/neighbour": self.neighbour,
         }
+        if self.draws is not None:
+            arrays["onsite_energy/draws"] = self.draws
+        return arrays
 
     @classmethod
     def from_arrays(cls, arrays: Arrays, basis: Basis, prefix: str) -> OnsiteEnergyModel:
@@ -121,7 +161,17 @@ class OnsiteEnergyModel:
             np.asarray(arrays[f"{prefix}onsite_energy/{name}"])
             for name in ("r_min", "local", "neighbour")
         )
-        return cls(basis, float(r_min[0]), local, neighbour)
+        key = f"{prefix}onsite_energy/draws"
+        draws = np.asarray(arrays[key]) if key in arrays else None
+        return cls(basis, float(r_min[0]), local, neighbour, draws)
+
+
+def differences_of(
+    draws: Float[np.ndarray, " draws *rest"], members: int
+) -> Float[np.ndarray, " members *rest"]:
+    """Return what members differ by, zero on average: a draw each, in turns where there are more of them."""
+    chosen = draws[np.arange(members) % len(draws)]
+    return chosen - chosen.mean(axis=0)
 
 
 def mean_onsite_energies(hamiltonian: Hamiltonian) -> Float[np.ndarray, " atoms"]:
@@ -135,23 +185,42 @@ def mean_onsite_energies(hamiltonian: Hamiltonian) -> Float[np.ndarray, " atoms"
     return mean
 
 
-def shifted(hamiltonian: Hamiltonian, energies: Float[np.ndarray, " atoms"]) -> Hamiltonian:
+def shifted(
+    hamiltonian: Hamiltonian,
+    energies: Float[np.ndarray, " atoms"],
+    differences: Float[np.ndarray, "members atoms"] | None = None,
+) -> Hamiltonian:
     """Return H + ½ (v_i + v_j) S_ij.
 
     Args:
-        hamiltonian: H and S.
+        hamiltonian: H and S; of an ensemble with its members.
         energies: v in eV of each atom.
+        differences: what the v of each member of the ensemble differs by, eV, zero on average. With them the members differ
+            by more, and the uncertainty of each element follows.
     """
 
-    def moved(blocks, energy):
+    def moved(blocks, energy, difference):
         by = energy[:, None, None] * blocks.overlap
-        return replace(
-            blocks, hamiltonian=(blocks.hamiltonian + by).astype(blocks.hamiltonian.dtype)
-        )
+        dtype = blocks.hamiltonian.dtype
+        found = replace(blocks, hamiltonian=(blocks.hamiltonian + by).astype(dtype))
+        if difference is None:
+            return found
+        # Members, spins, blocks.
+        members = blocks.members + (difference[:, :, None, None] * blocks.overlap)[:, None]
+        uncertainty = members.std(axis=0, ddof=1).reshape(blocks.uncertainty.shape)
+        return replace(found, members=members.astype(dtype), uncertainty=uncertainty.astype(dtype))
 
-    onsite = {z: moved(blocks, energies[blocks.atom]) for z, blocks in hamiltonian.onsite.items()}
+    def of(values, i, j):
+        return None if values is None else 0.5 * (values[..., i] + values[..., j])
+
+    onsite = {
+        z: moved(
+            blocks, *(of(values, blocks.atom, blocks.atom) for values in (energies, differences))
+        )
+        for z, blocks in hamiltonian.onsite.items()
+    }
     pairs = {
-        key: moved(blocks, 0.5 * (energies[blocks.i] + energies[blocks.j]))
+        key: moved(blocks, *(of(values, blocks.i, blocks.j) for values in (energies, differences)))
         for key, blocks in hamiltonian.pairs.items()
     }
     return replace(hamiltonian, onsite=onsite, pairs=pairs)
@@ -172,11 +241,11 @@ def fit_onsite_energies(
         `LEAST_EXPLAINED` of their variance in structures left out of the fit.
     """
     n_species = len(basis.numbers)
-    found = [Neighbours(atoms, max(RANGE, TWO_BODY[0])) for atoms in structures]
-    shortest = [neighbours.nearest(1).min(initial=np.inf) for neighbours in found]
+    surroundings = [Neighbours(atoms, max(RANGE, TWO_BODY[0])) for atoms in structures]
+    shortest = [neighbours.nearest(1).min(initial=np.inf) for neighbours in surroundings]
     r_min = min(*shortest, THREE_BODY[0] / 2)
     species, rows, windows = [], [], []
-    for atoms, neighbours in zip(structures, found, strict=True):
+    for atoms, neighbours in zip(structures, surroundings, strict=True):
         everyone = np.arange(len(atoms))
         species.append(np.searchsorted(basis.numbers, atoms.numbers))
         rows.append(descriptors(species[-1], n_species, neighbours, everyone, r_min))
@@ -199,9 +268,8 @@ def fit_onsite_energies(
     inverse = np.linalg.inv(columns @ columns.T + NOISE**2 * np.eye(len(columns)))
     wanted = v - mean[of_species]
     dual = inverse @ wanted
-    explained = 1.0 - np.mean(left_out_residuals(inverse, dual, stops.tolist()) ** 2) / np.mean(
-        wanted**2
-    )
+    left_out, variances = left_out_residuals(inverse, dual, stops.tolist())
+    explained = 1.0 - np.mean(left_out**2) / np.mean(wanted**2)
     log.info(
         "the on-site energy model explains %.0f%% of the variance of atoms' mean on-site energies in structures left out",
         100 * max(explained, 0.0),
@@ -209,18 +277,32 @@ def fit_onsite_energies(
     if explained < LEAST_EXPLAINED:
         log.info("less than %.0f%%: the model does without", 100 * LEAST_EXPLAINED)
         return None
-    local, neighbour = (columns.T @ dual).reshape(2, n_species, -1) / scale
-    for coefficients in (local, neighbour):
-        coefficients[:, 0] -= coefficients[:, 1:] @ centre[1:]
+    # The prior's width is such that residuals of structures left out are as large as they are said to be.
+    width = np.sqrt(np.mean(left_out**2) / np.mean(variances))
+    rows = np.concatenate([(columns.T @ dual)[None], width * _posterior_draws(columns, inverse)])
+    found = rows.reshape(1 + DRAWS, 2, n_species, -1) / scale
+    found[..., 0] -= found[..., 1:] @ centre[1:]
+    found[:, 1] /= norm
+    (local, neighbour), draws = found[0], found[1:]
     local[:, 0] += mean
-    return OnsiteEnergyModel(basis, r_min, local, neighbour / norm)
+    return OnsiteEnergyModel(basis, r_min, local, neighbour, draws)
+
+
+def _posterior_draws(
+    columns: Float[np.ndarray, "atoms coefficients"], inverse: Float[np.ndarray, "atoms atoms"]
+) -> Float[np.ndarray, "draws coefficients"]:
+    """Draw what coefficients of a prior of width one differ by, given what was fitted: prior draws, less their own fits."""
+    random = np.random.default_rng(_SEED)
+    prior = random.standard_normal((columns.shape[1], DRAWS))
+    noise = NOISE * random.standard_normal((len(columns), DRAWS))
+    return (prior - columns.T @ (inverse @ (columns @ prior + noise))).T
 
 
 def left_out_residuals(
     inverse: Float[np.ndarray, "atoms atoms"],
     dual: Float[np.ndarray, " atoms"],
     stops: Sequence[int],
-) -> Float[np.ndarray, " atoms"]:
+) -> tuple[Float[np.ndarray, " atoms"], Float[np.ndarray, " atoms"]]:
     """Return what ridge regression leaves of each structure if fitted to all others, in closed form.
 
     Args:
@@ -229,10 +311,14 @@ def left_out_residuals(
         stops: Where structures end, but the last.
 
     Returns:
-        What is fitted, less what the others say of it, in eV.
+        What is fitted, less what the others say of it, in eV; and its variance with the noise, of a prior of width one.
     """
-    structures = map(slice, [0, *stops], [*stops, len(dual)])
-    return np.concatenate([np.linalg.solve(inverse[part, part], dual[part]) for part in structures])
+    structures = list(map(slice, [0, *stops], [*stops, len(dual)]))
+    covariances = [np.linalg.inv(inverse[part, part]) for part in structures]
+    residuals = [
+        covariance @ dual[part] for covariance, part in zip(covariances, structures, strict=True)
+    ]
+    return np.concatenate(residuals), np.concatenate([np.diag(c) for c in covariances])
 
 
 def _standard(x: Float[np.ndarray, "atoms descriptors"], n_species: int):

@@ -247,6 +247,7 @@ def _scaleshift(group: str = "") -> tuple[Field, ...]:
             "eV",
             "coefficients of an atom's contribution to the energies of its neighbours",
         ),
+        ("draws", "M 2 E D", "eV", "what both of draws from their posterior differ by"),
     )
     return (
         *(

@@ -15,7 +15,7 @@ from gh_tools.inference.structure import StructureWork, predict_structure
 from gh_tools.labels.labels import read_labels
 from gh_tools.orbitals.irreps import IrrepLayout
 from gh_tools.orbitals.pairs import Cutoffs, Neighbours, wrapped
-from gh_tools.scaleshift import atomic_descriptors
+from gh_tools.scaleshift import atomic_descriptors, onsite_energy
 from gh_tools.scaleshift.fit_terms import fit_scaleshift
 from gh_tools.scaleshift.onsite_energy import (
     OnsiteEnergyModel,
@@ -27,6 +27,7 @@ from gh_tools.scaleshift.onsite_energy import (
 from gh_tools.scaleshift.scaleshift import ScaleShift
 from gh_tools.trained_model.store import load_model
 from gh_tools.training.data.samples import SampleMaker, predicted_hamiltonian
+from gh_tools.training.objective.calibration import with_members
 
 N_DESCRIPTORS = (
     1 + 2 * atomic_descriptors.TWO_BODY[1] + 3 * 21
@@ -118,13 +119,83 @@ def test_what_is_left_out_is_what_fits_without_it_leave():
     columns, values, stops = random.normal(size=(9, 5)), random.normal(size=9), [2, 6]
     kernel, ridge = columns @ columns.T, 0.3
     inverse = np.linalg.inv(kernel + ridge * np.eye(9))
-    found = left_out_residuals(inverse, inverse @ values, stops)
+    found, variances = left_out_residuals(inverse, inverse @ values, stops)
     for own in np.split(np.arange(9), stops):
         rest = np.setdiff1d(np.arange(9), own)
         fit = np.linalg.solve(
             columns[rest].T @ columns[rest] + ridge * np.eye(5), columns[rest].T @ values[rest]
         )
         np.testing.assert_allclose(found[own], values[own] - columns[own] @ fit, atol=1e-12)
+        # Of a prior of width one and noise whose variance is the ridge.
+        posterior = np.linalg.inv(columns[rest].T @ columns[rest] / ridge + np.eye(5))
+        expected = np.einsum("rc,cd,rd->r", columns[own], posterior, columns[own]) + ridge
+        np.testing.assert_allclose(variances[own], expected, atol=1e-12)
+
+
+def test_draws_have_the_covariance_of_the_posterior(monkeypatch):
+    monkeypatch.setattr(onsite_energy, "DRAWS", 40_000)
+    random = np.random.default_rng(5)
+    columns = random.normal(size=(7, 5)) * np.array([1.0, 1.0, 0.1, 0.01, 0.0])
+    inverse = np.linalg.inv(columns @ columns.T + onsite_energy.NOISE**2 * np.eye(7))
+    draws = onsite_energy._posterior_draws(columns, inverse)
+    posterior = np.linalg.inv(columns.T @ columns / onsite_energy.NOISE**2 + np.eye(5))
+    unit = np.sqrt(np.diag(posterior))
+    # Of so many draws each element of a correlation is known to 1 / 200.
+    np.testing.assert_allclose(
+        np.cov(draws.T) / np.outer(unit, unit), posterior / np.outer(unit, unit), atol=0.03
+    )
+
+
+def test_draws_tell_how_far_unseen_structures_are_off(planted, inputs):
+    structures = [sheet(seed) for seed in range(60)]
+    energies = [planted.of_structure(atoms) for atoms in structures]
+    ratios = []
+    for seen in (10, 50):
+        fitted = fit_onsite_energies(inputs.basis, structures[:seen], energies[:seen])
+        errors, deviations = [], []
+        for atoms, v in zip(structures[50:], energies[50:], strict=True):
+            every = np.arange(len(atoms))
+            found, moved = fitted.with_members(
+                atoms, Neighbours(atoms, fitted.reach), every, onsite_energy.DRAWS
+            )
+            np.testing.assert_array_equal(found, fitted.of_structure(atoms))
+            np.testing.assert_allclose(moved.mean(axis=0), 0.0, atol=1e-12)
+            errors.append(found - v)
+            deviations.append(moved.std(axis=0, ddof=1))
+        ratios.append(
+            [np.sqrt(np.mean(np.square(np.concatenate(x)))) for x in (errors, deviations)]
+        )
+    (few, few_told), (many, many_told) = ratios
+    assert few > 1.5 * many
+    assert 0.5 < few_told / few < 2
+    assert 0.5 < many_told / many < 2
+
+
+def test_members_differ_by_their_own_energies_too(inputs):
+    [label] = read_labels(inputs.readers, [1])
+    random = np.random.default_rng(6)
+    energies = random.normal(size=len(label.atoms))
+    differences = random.normal(size=(3, len(label.atoms)))
+    differences -= differences.mean(axis=0)
+    noise = {
+        key: random.normal(size=(3, *blocks.hamiltonian.shape)) for key, blocks in label.groups()
+    }
+    members = []
+    for m in range(3):
+        own = [
+            {
+                key: replace(b, hamiltonian=b.hamiltonian + noise[key][m])
+                for key, b in blocks.items()
+            }
+            for blocks in (label.onsite, label.pairs)
+        ]
+        members.append(replace(label, onsite=own[0], pairs=own[1]))
+    found = shifted(with_members(members), energies, differences)
+    each = zip(members, differences, strict=True)
+    wanted = with_members([shifted(own, energies + moved) for own, moved in each])
+    for (_, mine), (_, theirs) in zip(found.groups(), wanted.groups(), strict=True):
+        for name in ("hamiltonian", "uncertainty", "members"):
+            np.testing.assert_allclose(getattr(mine, name), getattr(theirs, name), atol=1e-10)
 
 
 @pytest.fixture(scope="module")
@@ -172,7 +243,7 @@ def test_pairs_beyond_the_pair_cutoff_stay_zero(inputs, scaleshift):
 def test_stores_hold_it(inputs, scaleshift):
     arrays = {f"scaleshift/{key}": values for key, values in scaleshift.to_arrays().items()}
     again = ScaleShift.from_arrays(arrays, inputs.basis, "scaleshift/", "bond").onsite_energy
-    for name in ("r_min", "local", "neighbour"):
+    for name in ("r_min", "local", "neighbour", "draws"):
         np.testing.assert_array_equal(getattr(again, name), getattr(scaleshift.onsite_energy, name))
 
 

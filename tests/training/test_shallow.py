@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import jax
 import numpy as np
 import pytest
@@ -70,6 +72,26 @@ def test_factors_are_found_again(training, samples):
         values = np.concatenate([np.ravel(own) for own in table.values()])
         assert abs(np.median(values) / wanted - 1) < 0.1
         assert np.all(abs(np.log(values / wanted)) < 1.0)
+
+
+def test_what_is_known_to_deviate_is_not_asked_of_the_factors(training, samples):
+    """Errors of members' deviations times a factor and, in quadrature, of what on-site energies are known to deviate by."""
+    validation = training.validation
+    errors = IrrepErrors(validation.layout, validation.frame)
+    random = np.random.default_rng(1)
+    for sample in samples * 4:
+        members, known = [], []
+        for wanted in (sample.onsite, sample.pairs):
+            size, more = random.lognormal(size=(2, *wanted.shape))
+            error = np.hypot(3.0 * size, more) * random.standard_normal(wanted.shape)
+            deviations = size * random.standard_normal((200, *wanted.shape))
+            members.append(wanted + error + deviations - deviations.mean(axis=0))
+            known.append(more)
+        told = replace(sample, onsite_deviation=known[0], pairs_deviation=known[1])
+        errors.add(told, *members)
+    found = errors.calibration()
+    values = np.concatenate([np.ravel(t) for t in [*found.onsite.values(), *found.pairs.values()]])
+    assert abs(np.median(values) / 3.0 - 1) < 0.1
 
 
 def test_members_that_agree_have_no_deviation(training, samples):

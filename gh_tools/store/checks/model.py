@@ -45,6 +45,7 @@ def check_scaleshift(store: Store, group: str) -> Iterator[str]:
         "range": (0.0, 2 * LARGEST_CUTOFF, False),
         "local": (*energies, False),
         "neighbour": (*energies, False),
+        "draws": (*energies, False),
     }
     for key in store.keys(group):
         parts = key.removeprefix(group).split("/")
@@ -55,7 +56,7 @@ def check_scaleshift(store: Store, group: str) -> Iterator[str]:
             low, open_below = 0.0, True
         yield from check_limits(store, key, low, high, open_below=open_below)
         if parts[0] == "onsite_energy":
-            if parts[-1] != "r_min" and store.shape(key)[0] != len(orbitals):
+            if parts[-1] != "r_min" and store.shape(key)[-2] != len(orbitals):
                 yield f"{key}: expected a row for each of {len(orbitals)} elements"
             continue
         elements = [int(z) for z in parts[1].split("-")]
@@ -94,10 +95,10 @@ def check_weights(store: Store) -> Iterator[str]:
 
 
 def check_calibration(store: Store) -> Iterator[str]:
-    """Find factors of uncertainties that are not positive, or not as many as the blocks have irreps."""
+    """Find factors of uncertainties that are negative, or not as many as the blocks have irreps."""
     orbitals, spins = n_orbitals(store), store.attributes.get("spins", 1)
     for key in store.keys("calibration/"):
-        yield from check_limits(store, key, 0.0, open_below=True)
+        yield from check_limits(store, key, 0.0)
         kind, elements = key.split("/")[1:3]
         numbers = [int(z) for z in elements.split("-")]
         if not set(numbers) <= orbitals.keys():

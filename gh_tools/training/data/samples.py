@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from gh_tools.orbitals.basis import SpeciesPair
 from gh_tools.orbitals.blocks import Hamiltonian, OnsiteBlocks, PairBlocks
 from gh_tools.orbitals.bond_frame import Frame, from_frame, to_frame
 from gh_tools.orbitals.irreps import IrrepLayout
-from gh_tools.orbitals.pairs import Cutoffs
+from gh_tools.orbitals.pairs import Cutoffs, Neighbours
 from gh_tools.scaleshift.onsite_energy import shifted
 from gh_tools.scaleshift.scaleshift import ScaleShift
 from gh_tools.training.data.eigenvalue_rows import EigenvalueRows, make_eigenvalue_rows
@@ -58,6 +58,9 @@ class LabelledSample(Sample):
         onsite_terms: shift and scale of the atoms' irreps in eV.
         pairs_terms: shift and scale of the pairs' irreps in eV.
         onsite_energies: in eV, of the atoms, subtracted from the references; None if there is no model of them.
+        onsite_draws: what draws from the posterior of that model differ by, eV; none where it is not known.
+        onsite_deviation: standard deviation of the atoms' scaled irreps between these draws; zero without.
+        pairs_deviation: likewise, of the graph's pairs.
     """
 
     label: Hamiltonian
@@ -65,6 +68,9 @@ class LabelledSample(Sample):
     onsite_terms: tuple[Float[np.ndarray, "atoms Ko"], Float[np.ndarray, "atoms Ko"]]
     pairs_terms: tuple[Float[np.ndarray, "pairs Kp"], Float[np.ndarray, "pairs Kp"]]
     onsite_energies: Float[np.ndarray, " atoms"] | None = None
+    onsite_draws: Float[np.ndarray, "draws atoms"] | None = None
+    onsite_deviation: Float[np.ndarray, "atoms Ko"] | float = 0.0
+    pairs_deviation: Float[np.ndarray, "pairs Kp"] | float = 0.0
 
 
 class SampleMaker:
@@ -125,14 +131,6 @@ class SampleMaker:
         energies, rest = self._onsite_energies(label), label
         if energies is not None:
             rest = shifted(label, -energies)
-        onsite = np.zeros((len(label.atoms), self.layout.onsite_size))
-        exists = np.zeros(onsite.shape, dtype=bool)
-        for number, blocks in rest.onsite.items():
-            irreps = self.layout.onsite[number]
-            assert blocks.hamiltonian is not None
-            onsite[blocks.atom, : irreps.size] = irreps.to_irreps(blocks.hamiltonian.astype(float))
-            exists[blocks.atom, : irreps.size] = True
-
         # Only the label's own pairs: what it does not store cannot be learned.
         kept = self._kept(label)
         graph = graph_of_pairs(
@@ -145,23 +143,11 @@ class SampleMaker:
                 for b in [label.pairs[key]]
             },
         )
-        pairs = np.zeros((len(graph.i), self.layout.pair_size))
-        pairs_exist = np.zeros(pairs.shape, dtype=bool)
-        start, dropped = 0, 0.0
+        onsite, pairs = self._irreps(rest, graph, kept)
+        dropped = 0.0
         for key, near in kept.items():
-            irreps = self.layout.pair[key]
-            rows = slice(start, start := start + int(near.sum()))
-            wanted, stored = rest.pairs[key].hamiltonian, label.pairs[key].hamiltonian
-            assert wanted is not None and stored is not None
-            values = wanted.astype(float)
-            # Of the network's vectors, so that both mean the same frame.
-            pairs[rows, : irreps.size] = to_frame(
-                self.scaleshift.frame,
-                irreps,
-                irreps.to_irreps(values[..., near, :, :]),
-                graph.pair_vector[rows],
-            )
-            pairs_exist[rows, : irreps.size] = True
+            stored = label.pairs[key].hamiltonian
+            assert stored is not None
             far = stored[..., ~near, :, :]
             dropped = max(dropped, float(np.abs(far).max(initial=0.0)))
 
@@ -174,8 +160,8 @@ class SampleMaker:
             )
         return Sample(
             Graph(*(_cast(field, self.dtype) for field in graph)),
-            *self._scaled(onsite, exists, onsite_terms),
-            *self._scaled(pairs, pairs_exist, pairs_terms),
+            *self._scaled(onsite, onsite_terms),
+            *self._scaled(pairs, pairs_terms),
             np.array(dropped),
             moved,
         )
@@ -183,14 +169,43 @@ class SampleMaker:
     def labelled(self, sample: Sample, label: Hamiltonian) -> LabelledSample:
         """Put a sample and its label together, to compare predictions with."""
         onsite_terms, pairs_terms = self._terms(sample.graph)
-        return LabelledSample(
+        kept = self._kept(label)
+        found = LabelledSample(
             **vars(sample),
             label=label,
-            kept=self._kept(label),
+            kept=kept,
             onsite_terms=onsite_terms,
             pairs_terms=pairs_terms,
-            onsite_energies=self._onsite_energies(label),
         )
+        model = self.scaleshift.onsite_energy
+        if model is None:
+            return found
+        draws = 0 if model.draws is None else len(model.draws)
+        everyone = np.arange(len(label.atoms))
+        neighbours = Neighbours(label.atoms, model.reach)
+        found.onsite_energies, found.onsite_draws = model.with_members(
+            label.atoms, neighbours, everyone, draws
+        )
+        if draws:
+            found.onsite_deviation, found.pairs_deviation = self._deviations(found)
+        return found
+
+    def _deviations(self, sample: LabelledSample) -> tuple[np.ndarray, np.ndarray]:
+        """Return standard deviations of scaled irreps between draws of v: of ½ (v_i + v_j) S_ij."""
+        graph, draws = sample.graph, sample.onsite_draws
+        assert draws is not None
+        overlap = _overlap_in_place(sample.label)
+        of_pairs = 0.5 * (draws[:, graph.i] + draws[:, graph.j])
+        both = []
+        for moved, irreps, (_, scale) in zip(
+            (draws, of_pairs),
+            self._irreps(overlap, graph, sample.kept),
+            (sample.onsite_terms, sample.pairs_terms),
+            strict=True,
+        ):
+            deviation = moved.std(axis=0, ddof=1)
+            both.append(np.nan_to_num(deviation[:, None] * np.abs(irreps) / scale))
+        return both[0], both[1]
 
     def _onsite_energies(self, label: Hamiltonian) -> Float[np.ndarray, " atoms"] | None:
         model = self.scaleshift.onsite_energy
@@ -209,11 +224,50 @@ class SampleMaker:
             graph.pair_type, distance
         )
 
-    def _scaled(self, irreps, exists, terms) -> tuple[np.ndarray, np.ndarray]:
+    def _irreps(self, ham: Hamiltonian, graph: Graph, kept: dict) -> tuple[np.ndarray, np.ndarray]:
+        """Return the irreps of atoms and of the graph's pairs in eV; NaN where a species lacks the component."""
+        onsite = np.full((len(ham.atoms), self.layout.onsite_size), np.nan)
+        for number, blocks in ham.onsite.items():
+            irreps = self.layout.onsite[number]
+            assert blocks.hamiltonian is not None
+            onsite[blocks.atom, : irreps.size] = irreps.to_irreps(blocks.hamiltonian.astype(float))
+        pairs = np.full((len(graph.i), self.layout.pair_size), np.nan)
+        start = 0
+        for key, near in kept.items():
+            irreps = self.layout.pair[key]
+            rows = slice(start, start := start + int(near.sum()))
+            wanted = ham.pairs[key].hamiltonian
+            assert wanted is not None
+            # Of the network's vectors, so that both mean the same frame.
+            pairs[rows, : irreps.size] = to_frame(
+                self.scaleshift.frame,
+                irreps,
+                irreps.to_irreps(wanted[..., near, :, :].astype(float)),
+                graph.pair_vector[rows],
+            )
+        return onsite, pairs
+
+    def _scaled(self, irreps, terms) -> tuple[np.ndarray, np.ndarray]:
         shift, scale = terms
+        exists = np.isfinite(irreps)
         reference = np.where(exists, (irreps - shift) / scale, 0.0)
         weight = np.where(exists, scale**self.scale_power, 0.0)
         return reference.astype(self.dtype), weight.astype(self.dtype)
+
+
+def _overlap_in_place(ham: Hamiltonian) -> Hamiltonian:
+    """Return a Hamiltonian whose H is S, for both spins."""
+
+    def of(blocks):
+        return replace(
+            blocks, hamiltonian=np.broadcast_to(blocks.overlap, blocks.hamiltonian.shape)
+        )
+
+    return replace(
+        ham,
+        onsite={z: of(blocks) for z, blocks in ham.onsite.items()},
+        pairs={key: of(blocks) for key, blocks in ham.pairs.items()},
+    )
 
 
 def _cast(field: np.ndarray, dtype: type) -> np.ndarray:
@@ -226,6 +280,7 @@ def predicted_hamiltonian(
     pairs: Float[np.ndarray, "pairs Kp"],
     layout: IrrepLayout,
     frame: Frame = "global",
+    differences: Float[np.ndarray, " atoms"] | None = None,
 ) -> Hamiltonian:
     """Compose blocks from predicted scaled irreps, for the pairs of the label.
 
@@ -235,6 +290,7 @@ def predicted_hamiltonian(
         pairs: predictions for its graph's pairs.
         layout: irreps of the basis.
         frame: that the pairs' irreps are in.
+        differences: what the on-site energies of a member of an ensemble differ by, eV; not at all by default.
 
     Returns:
         H in eV in double precision; zero for pairs beyond the pair cutoffs; S is the label's.
@@ -270,7 +326,8 @@ def predicted_hamiltonian(
     found = Hamiltonian(label.atoms, label.basis, atoms, bonds, label.scalars, label.bands)
     if sample.onsite_energies is None:
         return found
-    found = shifted(found, sample.onsite_energies)
+    energies = sample.onsite_energies
+    found = shifted(found, energies if differences is None else energies + differences)
     for key, near in sample.kept.items():
         shown = found.pairs[key].hamiltonian
         assert shown is not None

@@ -22,7 +22,7 @@ from gh_tools.spectra.eigen import solve
 from gh_tools.spectra.fermi import fermi_level
 from gh_tools.spectra.members import NEAR, shared_part
 from gh_tools.trained_model.calibration import STEP, Calibration, of_ensemble
-from gh_tools.training.data.samples import Sample
+from gh_tools.training.data.samples import LabelledSample
 from gh_tools.training.objective.metrics import Reference
 
 HELD = 0.9
@@ -71,21 +71,21 @@ class IrrepErrors:
 
     def add(
         self,
-        sample: Sample,
+        sample: LabelledSample,
         onsite: Float[np.ndarray, "members atoms Ko"],
         pairs: Float[np.ndarray, "members pairs Kp"],
     ) -> None:
         """Count a structure.
 
         Args:
-            sample: the structure, with the irreps of its label.
+            sample: the structure, with the irreps of its label, and what its on-site energies deviate by.
             onsite: scaled irreps by each member.
             pairs: likewise.
         """
-        ratio = _ratio(sample.onsite, onsite, sample.onsite_weight)
+        ratio = _ratio(sample.onsite, onsite, sample.onsite_weight, sample.onsite_deviation)
         for index, (z, groups) in enumerate(self._onsite.items()):
             self._count(z, ratio[sample.graph.species == index], groups, None)
-        ratio = _ratio(sample.pairs, pairs, sample.pairs_weight)
+        ratio = _ratio(sample.pairs, pairs, sample.pairs_weight, sample.pairs_deviation)
         bins = np.rint(np.linalg.norm(sample.graph.pair_vector, axis=1) / STEP).astype(int)
         for index, (key, groups) in enumerate(self._pairs.items()):
             chosen = sample.graph.pair_type == index
@@ -134,9 +134,15 @@ def _ratio(
     wanted: Float[np.ndarray, "rows K"],
     members: Float[np.ndarray, "members rows K"],
     weight: Float[np.ndarray, "rows K"],
+    known: Float[np.ndarray, "rows K"] | float,
 ) -> Float[np.ndarray, "rows K"]:
-    """Return errors over deviations; NaN where a component does not exist, or the members do not differ in it."""
+    """Return errors over deviations; NaN where a component does not exist, or the members do not differ in it.
+
+    The interval is of the deviation times the factor and, in quadrature, of what is known to deviate: of the error, the rest
+    is left to the factor.
+    """
     error = np.abs(members.mean(axis=0) - wanted)
+    error = np.sqrt(np.maximum(error**2 - (_LIMIT * known) ** 2, 0.0))
     deviation = members.std(axis=0, ddof=1)
     counts = (weight > 0) & (deviation > _NOTHING)
     return np.where(counts, error / np.maximum(deviation, _NOTHING), np.nan)
@@ -158,7 +164,7 @@ def _factor(ratios: Sequence[np.ndarray], fallback: float) -> float:
         return fallback
     # Of n errors that are as likely as the next one, this many hold it with that probability.
     held = min(1.0, np.ceil((count + 1) * HELD) / count)
-    return float(np.quantile(np.concatenate(ratios), held)) / _LIMIT or fallback
+    return float(np.quantile(np.concatenate(ratios), held)) / _LIMIT
 
 
 def eigenvalue_calibration(ensembles: Iterable[tuple[Hamiltonian, Reference]]) -> dict[str, float]:

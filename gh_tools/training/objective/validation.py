@@ -15,6 +15,7 @@ from gh_tools.console import log, track
 from gh_tools.orbitals.blocks import Hamiltonian
 from gh_tools.orbitals.bond_frame import Frame
 from gh_tools.orbitals.irreps import IrrepLayout
+from gh_tools.scaleshift.onsite_energy import differences_of
 from gh_tools.trained_model.calibration import Calibration
 from gh_tools.training.config import MetricsConfig
 from gh_tools.training.data.batches import Bucket, collate
@@ -130,8 +131,10 @@ class Validation:
             chosen = np.flatnonzero(sample.graph.pair_type == index)
             part = np.ix_(np.arange(len(pairs)), chosen, np.arange(irreps.size))
             pairs[part] = calibration.calibrated_pairs(key, pairs[part], distance[chosen])
+        draws = sample.onsite_draws
+        moved = [None] * len(onsite) if draws is None else differences_of(draws, len(onsite))
         return with_members(
-            [self._composed(sample, *both) for both in zip(onsite, pairs, strict=True)]
+            [self._composed(sample, *own) for own in zip(onsite, pairs, moved, strict=True)]
         )
 
     def _irreps(
@@ -156,8 +159,8 @@ class Validation:
                     )
                     atom, pair = atom + n_atoms, pair + n_pairs
 
-    def _composed(self, sample: LabelledSample, onsite, pairs) -> Hamiltonian:
-        return predicted_hamiltonian(sample, onsite, pairs, self.layout, self.frame)
+    def _composed(self, sample: LabelledSample, onsite, pairs, differences=None) -> Hamiltonian:
+        return predicted_hamiltonian(sample, onsite, pairs, self.layout, self.frame, differences)
 
     def _load(self, planned: tuple[tuple[int, int, int], Sequence[int]]):
         size, members = planned
