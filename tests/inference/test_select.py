@@ -7,11 +7,12 @@ import json
 import numpy as np
 import pytest
 
-from gh_tools.inference.select import most_novel
+from gh_tools.inference.select import most_novel, uncertainties
+from gh_tools.store.hamiltonians import HamiltonianReader
 from gh_tools.store.provenance import Provenance
 from gh_tools.store.read import open_store
 from gh_tools.store.structures import Structures, read_structures, write_structures
-from tests.cli.conftest import call  # noqa: F401
+from tests.cli.conftest import call, shell  # noqa: F401
 from tests.conftest import tiny_configuration
 
 
@@ -47,8 +48,8 @@ def test_copies_of_what_is_chosen_come_last():
     assert chosen.tolist() == [0, 2, 1] and novelty[-1] == 0
 
 
-def test_a_pipe_chooses_what_the_model_has_not_seen(call, tiny_scaleshift, tmp_path):  # noqa: F811
-    (tmp_path / "t.toml").write_text(tiny_configuration(1))
+def test_what_the_model_has_not_seen_is_chosen(call, shell, tiny_scaleshift, tmp_path):
+    (tmp_path / "t.toml").write_text(tiny_configuration(1, last_layers=3))
     call(f"gh-train {tiny_scaleshift} -c t.toml -o x.model.zarr -q", tmp_path)
     learned = read_structures(open_store(tmp_path / "x.model.zarr"))
     moved = learned.atoms[0].copy()
@@ -68,6 +69,23 @@ def test_a_pipe_chooses_what_the_model_has_not_seen(call, tiny_scaleshift, tmp_p
     call("gh-infer pool.structures.zarr -m x.model.zarr -o p.zarr -q", tmp_path)
     done = call("gh-select p.zarr -n 9 -o z.zarr --json", tmp_path)
     assert json.loads(done.stdout)["n"] == 5 and "all are chosen" in done.stderr
+    # From structures to labels of those that are worth them, by what members differ in.
+    done = shell(
+        "gh-build wse2 -n 4 --set size=[1,1] --set orthogonal=false --seed 3 | gh-infer -m x.model.zarr --error-bars "
+        "| gh-select -n 1 | gh-label --set setups.W=6 --set kpts=[1,1,1] --set h=0.3",
+        tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    labels = open_store(tmp_path / done.stdout.strip(), "hamiltonians")
+    programs = [entry["program"] for entry in labels.history]
+    assert programs[-1] == "gh-label" and "gh-select" in programs
+    [name] = read_structures(labels).names
+    predicted = HamiltonianReader(open_store(tmp_path / "wse2.predicted.zarr"))
+    unsure = uncertainties(predicted)
+    # Three times as many as are wanted are looked at, those that the members differ most about.
+    assert name in set(predicted.structures.names) - {
+        predicted.structures.names[int(np.argmin(unsure))]
+    }
 
 
 def test_a_model_without_environments_is_refused(call, random_model, tiny_labels, tmp_path):  # noqa: F811
