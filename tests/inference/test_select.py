@@ -48,7 +48,7 @@ def test_copies_of_what_is_chosen_come_last():
     assert chosen.tolist() == [0, 2, 1] and novelty[-1] == 0
 
 
-def test_what_the_model_has_not_seen_is_chosen(call, shell, tiny_scaleshift, tmp_path):
+def test_what_the_model_has_not_seen_is_chosen(call, shell, tiny_scaleshift, tmp_path):  # noqa: F811
     (tmp_path / "t.toml").write_text(tiny_configuration(1, last_layers=3))
     call(f"gh-train {tiny_scaleshift} -c t.toml -o x.model.zarr -q", tmp_path)
     learned = read_structures(open_store(tmp_path / "x.model.zarr"))
