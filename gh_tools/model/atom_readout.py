@@ -76,11 +76,11 @@ class AtomReadout(nn.Module):
         for name, features in (("tensors", tensors), ("pseudotensors", pseudotensors)):
             if features is None:
                 continue
-            degrees = range(round(len(features) ** 0.5))
+            matrices = gram(features, weight)
             found[name] = jnp.stack(
                 [
-                    sum(gram(one, weight) for one in features[degree**2 : (degree + 1) ** 2])
-                    for degree in degrees
+                    matrices[degree**2 : (degree + 1) ** 2].sum(axis=0)
+                    for degree in range(round(len(features) ** 0.5))
                 ]
             )
         return found

@@ -95,17 +95,13 @@ class BondReadout(nn.Module):
             weight: of each pair, at the index of its species pair.
         """
         n_orders, n_pairs = len(features), features.shape[-1]
-        orders = features.reshape(n_orders, -1, 2, n_pairs)
-        found = {
-            f"order_{m}": gram(order[:, 0], weight) + gram(order[:, 1], weight)
-            for m, order in enumerate(orders)
-            if m
-        }
-        even = jnp.concatenate([orders[0][:, 0], scalars])
+        orders = features.reshape(n_orders, -1, 2, n_pairs).swapaxes(1, 2)
+        matrices = gram(orders, weight)
+        even = jnp.concatenate([orders[0, 0], scalars])
         return {
             "order_0": gram(even, weight),
-            "order_0_odd": gram(orders[0][:, 1], weight),
-            **found,
+            "order_0_odd": matrices[0, 1],
+            **{f"order_{m}": matrices[m].sum(axis=0) for m in range(1, n_orders)},
         }
 
     def draw(

@@ -42,15 +42,17 @@ def keep_grams(network: nn.Module, name: str, grams: dict[str, jax.Array]) -> No
 
 
 def gram(
-    features: Float[jax.Array, "features rows"], weight: Float[jax.Array, "types rows"]
-) -> Float[jax.Array, "types features features"]:
+    features: Float[jax.Array, "*several features rows"], weight: Float[jax.Array, "types rows"]
+) -> Float[jax.Array, "*several types features features"]:
     """Return the Gram matrices Σ_r w_tr x_r x_rᵀ of each type t, sums over rows r.
 
     Args:
-        features: x.
+        features: x; of several kinds at once, because each product is a program to compile.
         weight: w; one at the type of each row, zero in the padding.
     """
-    return (weight[:, None] * features) @ features.T
+    return (weight[:, None] * features[..., None, :, :]) @ features[..., None, :, :].swapaxes(
+        -1, -2
+    )
 
 
 def draw_rows(

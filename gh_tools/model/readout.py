@@ -71,14 +71,14 @@ class Readout(nn.Module):
             features: as they are read.
             weight: of each row, at the index of its type.
         """
-        found = {}
-        for parity, degree, _ in _channels(self.block_types):
-            x = features[:, parity, degree**2 : (degree + 1) ** 2]
-            if degree == 0 and parity == 0:
-                x = jnp.concatenate([x, jnp.ones_like(x[..., :1])], axis=-1)
-            found[f"{parity}_{degree}"] = jnp.sum(
-                jnp.stack([gram(one.T, weight) for one in x.swapaxes(0, 1)]), axis=0
-            )
+        matrices = gram(jnp.moveaxis(features, 0, -1), weight)
+        found = {
+            f"{parity}_{degree}": matrices[parity, degree**2 : (degree + 1) ** 2].sum(axis=0)
+            for parity, degree, _ in _channels(self.block_types)
+        }
+        if "0_0" in found:
+            x = features[:, 0, 0]
+            found["0_0"] = gram(jnp.concatenate([x, jnp.ones_like(x[:, :1])], axis=-1).T, weight)
         return found
 
     def draw(
