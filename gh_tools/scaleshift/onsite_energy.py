@@ -49,6 +49,8 @@ LEAST_EXPLAINED = 0.5
 MOST_ATOMS = 4000
 # Draws from the posterior: as many as last layers are drawn. Their random numbers are the same in each fit.
 DRAWS, _SEED = 8, 0
+# Draws leave descriptors alone whose width is a smaller part of the median.
+HARDLY = 1e-3
 _TINY = 1e-9
 
 
@@ -281,6 +283,8 @@ def fit_onsite_energies(
     width = np.sqrt(np.mean(left_out**2) / np.mean(variances))
     rows = np.concatenate([(columns.T @ dual)[None], width * _posterior_draws(columns, inverse)])
     found = rows.reshape(1 + DRAWS, 2, n_species, -1) / scale
+    # What hardly varies was not learned: unlike structures are for scores of environments to tell, not for draws.
+    found[1:, ..., scale < HARDLY * np.median(scale[np.isfinite(scale)])] = 0.0
     found[..., 0] -= found[..., 1:] @ centre[1:]
     found[:, 1] /= norm
     (local, neighbour), draws = found[0], found[1:]
