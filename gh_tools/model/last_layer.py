@@ -47,7 +47,7 @@ def gram(
     """Return the Gram matrices Σ_r w_tr x_r x_rᵀ of each type t, sums over rows r.
 
     Args:
-        features: x; of several kinds at once, because each product is a program to compile.
+        features: x; of several orders or degrees at once, because each product is a program to compile.
         weight: w; one at the type of each row, zero in the padding.
     """
     return (weight[:, None] * features[..., None, :, :]) @ features[..., None, :, :].swapaxes(
