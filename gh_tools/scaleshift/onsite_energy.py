@@ -281,8 +281,8 @@ def fit_onsite_energies(
         return None
     # The prior's width is such that residuals of structures left out are as large as they are said to be.
     width = np.sqrt(np.mean(left_out**2) / np.mean(variances))
-    rows = np.concatenate([(columns.T @ dual)[None], width * _posterior_draws(columns, inverse)])
-    found = rows.reshape(1 + DRAWS, 2, n_species, -1) / scale
+    fitted = np.concatenate([(columns.T @ dual)[None], width * _posterior_draws(columns, inverse)])
+    found = fitted.reshape(1 + DRAWS, 2, n_species, -1) / scale
     # What hardly varies was not learned: unlike structures are for scores of environments to tell, not for draws.
     found[1:, ..., scale < HARDLY * np.median(scale[np.isfinite(scale)])] = 0.0
     found[..., 0] -= found[..., 1:] @ centre[1:]
