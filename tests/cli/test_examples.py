@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import tiny_configuration
+
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = ROOT / "share/gh_tools/docs"
 CELL = "--set size=[1,1] --set orthogonal=false --set se_vacancies=0"
@@ -17,7 +19,7 @@ REDUCED = {
     "-n 40": "-n 2",
     "-n 100": "-n 6",
     "size=[2,2]": "size=[1,1]",
-    "--budget 10m": "--budget 8s",
+    "--budget 10m": "--budget 1s",
     "--preset wse2": "--preset wse2 --set kpts=[2,2,1] --set h=0.32",
     "kpts=[3,3,1]": "kpts=[1,1,1]",
     "--kpts 1 12 1": "--kpts 1 2 1 --points 5",
@@ -98,6 +100,8 @@ def test_the_chain_of_the_readme_runs(installed, tmp_path):
     )
     lines = block[1].replace("|\n", "|").splitlines()
     assert len(lines) == 3
+    # Of the default network, which the example of gh-train trains, one is enough.
+    (tmp_path / "tiny.toml").write_text(tiny_configuration(epochs=1, last_layers=2))
     for whole in (
         reduced(lines[0]).replace(
             "| gh-fit-scaleshift", "| gh-fit-scaleshift --fractions 0.5,0.5,0"
@@ -105,7 +109,7 @@ def test_the_chain_of_the_readme_runs(installed, tmp_path):
         *map(reduced, lines[1:]),
     ):
         if "gh-train" in whole:
-            whole = whole.replace("gh-train", "gh-train --budget 8s")
+            whole = whole.replace("gh-train", "gh-train -c tiny.toml")
         if "gh-bayes" in whole:
             whole = whole.replace("se_vacancy_rate + ", "") + " --chains 2 --draws 200 --tune 200"
         run(installed, whole, tmp_path)

@@ -15,11 +15,11 @@ from gh_tools.resources import share_path
 from gh_tools.store.hamiltonians import HamiltonianReader
 from gh_tools.store.read import open_store
 from tests.commands.server import forked
+from tests.conftest import tiny_configuration
 
 BIN = Path(sys.executable).parent
 CELLS = "--set size=[1,1] --set orthogonal=false --set se_vacancies=0"
 COARSE = "--preset wse2 --set kpts=[1,1,1] --set h=0.32"
-TINY = "epochs = 3\n"
 MAKEFILE = f"""
 include {{make}}
 LABEL_FLAGS = {COARSE} -j 2
@@ -52,7 +52,7 @@ def shell(command, folder, path=None):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("make")
-    (folder / "tiny.toml").write_text(TINY)
+    (folder / "tiny.toml").write_text(tiny_configuration(epochs=3, last_layers=2))
     (folder / "Makefile").write_text(MAKEFILE.format(make=share_path("make/gh.mk")))
     return folder
 

@@ -1,4 +1,5 @@
-"""What the documents tell to type runs as it stands there, in order, but for sizes: fewer and smaller cells, a coarse grid."""
+"""What the documents tell to type runs as it stands there, in order, but for sizes: fewer and smaller cells, a coarse
+grid, a small network. The default one is trained by tests/cli/test_examples.py."""
 
 import json
 import os
@@ -12,9 +13,10 @@ import pytest
 
 import gh_tools as gh
 from tests.commands.server import forked
+from tests.conftest import tiny_configuration
 
 DOCS = Path(__file__).parents[2] / "share/gh_tools/docs"
-# What makes minutes of DFT seconds; of a command of the page whatever else it has stays.
+# What makes minutes of DFT and training seconds; of a command of the page whatever else it has stays.
 SMALLER = (
     (r"(gh-build \S+) -n (44|40|12)\b", r"\1 -n 3 --set cells=[1,2]"),
     (r" --set cells=\[5,8\]", " --set cells=[2,2]"),
@@ -23,7 +25,7 @@ SMALLER = (
     (r"size=\[4,4,1\]", "size=[2,2,1]"),
     (r"size=\[2,2,2\]", "size=[2,1,1]"),
     (r"gh-label ", "gh-label --set h=0.3 --set kpoint_density=0.5 --set basis=sz(dzp) "),
-    (r"--budget \d+m", "--set epochs=2"),
+    (r"--budget \d+m", "-c tiny.toml"),
     (r"sz\(dzp\)", "'sz(dzp)'"),
     (r"--kpts 3 3 [13]", "--kpts 2 1 1"),
 )
@@ -46,6 +48,7 @@ def test_your_own_material(example, tmp_path):
     bulk = next(n for n, (_, text) in enumerate(found) if "ase.build" in text)
     chosen = found[:bulk] if example == "layer" else found[bulk:]
     assert len(chosen) > 1
+    (tmp_path / "tiny.toml").write_text(tiny_configuration(epochs=2, last_layers=2))
     path = f"{forked()}:{Path(sys.executable).parent}:{os.environ['PATH']}"
     environment = os.environ | {"PATH": path}
     for language, text in chosen:
