@@ -25,7 +25,8 @@ for stamp in $stamps; do
     if [ ! -e "$stamp" ] || [ pyproject.toml -nt "$stamp" ]; then
         echo "Installing into .venv (GPAW is compiled; two to three minutes) ..." >&2
         python -m pip install --quiet --upgrade pip
-        python -m pip install --quiet --editable "$1"
+        # Python compiles what is imported when it is, which is a small part of what libraries have.
+        python -m pip install --quiet --no-compile --editable "$1"
         touch $stamps
         break
     fi

@@ -207,10 +207,11 @@ def shifted(
         found = replace(blocks, hamiltonian=(blocks.hamiltonian + by).astype(dtype))
         if difference is None:
             return found
-        # Members, spins, blocks.
-        members = blocks.members + (difference[:, :, None, None] * blocks.overlap)[:, None]
+        members = blocks.members.copy()
+        for of_spins, own in zip(members, difference, strict=True):
+            of_spins += (own[:, None, None] * blocks.overlap).astype(dtype)
         uncertainty = members.std(axis=0, ddof=1).reshape(blocks.uncertainty.shape)
-        return replace(found, members=members.astype(dtype), uncertainty=uncertainty.astype(dtype))
+        return replace(found, members=members, uncertainty=uncertainty)
 
     def of(values, i, j):
         return None if values is None else 0.5 * (values[..., i] + values[..., j])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import jax
 import numpy as np
 import pytest
 from ase.build import mx2
@@ -25,6 +26,7 @@ from gh_tools.scaleshift.onsite_energy import (
     shifted,
 )
 from gh_tools.scaleshift.scaleshift import ScaleShift
+from gh_tools.trained_model.calibration import Calibration
 from gh_tools.trained_model.store import load_model
 from gh_tools.training.data.samples import SampleMaker, predicted_hamiltonian
 from gh_tools.training.objective.calibration import with_members
@@ -277,3 +279,47 @@ def test_predictions_hold_it_whole_or_in_domains(random_bond_model, planted):
         expected = v[blocks.atom][:, None, None] * blocks.overlap
         difference = blocks.hamiltonian - bare.onsite[key].hamiltonian
         np.testing.assert_allclose(difference, expected, atol=1e-5)
+
+
+def test_members_of_predictions_have_their_own_whole_or_in_domains(random_bond_model, planted):
+    model = load_model(random_bond_model)
+    random = np.random.default_rng(7)
+    last_layers = {
+        name: jax.tree.map(
+            lambda weight: weight + 0.1 * random.normal(size=(3, *np.shape(weight))),
+            model.params["params"][name],
+        )
+        for name in ("onsite_readout", "bond_readout")
+    }
+    draws = 0.1 * random.normal(size=(2, 2, 2, N_DESCRIPTORS)) * planted.local
+    with_it, without = (
+        model._replace(
+            last_layers=last_layers,
+            calibration=Calibration(),
+            scaleshift=replace(model.scaleshift, onsite_energy=energies),
+        )
+        for energies in (replace(planted, draws=draws), planted)
+    )
+    atoms = sheet(3)
+    predictor = Predictor(with_it, error_bars=True)
+    whole = predict_structure(predictor, atoms)
+    bare = predict_structure(Predictor(without, error_bars=True), atoms)
+    every = np.arange(len(atoms))
+    neighbours = Neighbours(atoms, planted.reach)
+    _, moved = with_it.scaleshift.onsite_energy.with_members(atoms, neighbours, every, 3)
+    assert moved.std() > 0.01
+    work = StructureWork(predictor, Overlap(model.basis, atoms.numbers), atoms, 1.0)
+    parts = [work.blocks(number, range(len(work.domains))) for number in range(len(work.domains))]
+    for key, blocks in whole.onsite.items():
+        added = blocks.members - bare.onsite[key].members
+        expected = moved[:, blocks.atom][:, None, :, None, None] * blocks.overlap
+        np.testing.assert_allclose(added, expected, atol=1e-5)
+        joined = np.concatenate([p.onsite[key].members for p in parts if key in p.onsite], axis=2)
+        order = np.argsort(np.concatenate([p.onsite[key].atom for p in parts if key in p.onsite]))
+        np.testing.assert_allclose(joined[:, :, order], blocks.members, atol=1e-5)
+    for key, blocks in whole.pairs.items():
+        added = blocks.members - bare.pairs[key].members
+        of_pairs = 0.5 * (moved[:, blocks.i] + moved[:, blocks.j])
+        expected = of_pairs[:, None, :, None, None] * blocks.overlap
+        np.testing.assert_allclose(added, expected, atol=1e-5)
+        np.testing.assert_array_equal(blocks.hamiltonian, bare.pairs[key].hamiltonian)
