@@ -83,7 +83,7 @@ BEFORE = {
     "evaluation": [
         "gh-fit-scaleshift train.hamiltonians.zarr --fractions 0.5,0.25,0.25 --no-onsite-fit -o train.scaleshift.zarr"
     ],
-    "labels": [f"{CELL} -o train.structures.zarr"],
+    "labels": ["gh-build bn.cif --set pbc=[true,true,false] -o train.structures.zarr"],
     "large-structures": [f"{CELL} -o device.structures.zarr"],
     "other-codes": ["gh-build silicon.cif -o large.structures.zarr"],
     # A device and its leads of one layer: as many cells as S couples at both ends.
@@ -176,6 +176,8 @@ def failed(tiny_labels, one_label, random_bond_model, tmp_path_factory):
     layer = graphene("BN", 2.5, vacuum=7.5)
     layer.pbc = True  # as files of crystals have it
     write(root / "structures/bn.cif", layer)
+    layer.center(3, axis=2)  # that it is labelled with several settings takes moments
+    write(root / "labels/bn.cif", layer)
     work = {
         name: [(str(root / name), line) for line in [*BEFORE.get(name, []), *lines(page)]]
         for name, page in PAGES.items()
