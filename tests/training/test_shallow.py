@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from gh_tools.model.ensemble import of_last_layers, with_last_layers
-from gh_tools.training.objective.calibration import IrrepErrors, with_members
+from gh_tools.training.objective.calibration import IrrepErrors, _cautious, with_members
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +92,12 @@ def test_what_is_known_to_deviate_is_not_asked_of_the_factors(training, samples)
     found = errors.calibration()
     values = np.concatenate([np.ravel(t) for t in [*found.onsite.values(), *found.pairs.values()]])
     assert abs(np.median(values) / 3.0 - 1) < 0.1
+
+
+def test_few_structures_do_not_narrow_intervals_by_much():
+    assert _cautious(2.0, 3) == 2.0
+    few, many = _cautious(0.5, 2), _cautious(0.5, 2000)
+    assert 0.85 < few < 0.9 and abs(many - 0.5) < 0.002
 
 
 def test_members_that_agree_have_no_deviation(training, samples):

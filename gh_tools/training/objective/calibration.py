@@ -30,6 +30,8 @@ HELD = 0.9
 _LIMIT = float(ndtri(0.5 + 0.5 * HELD))
 # Components that a factor is found from, at least: of fewer, none can be the limit of an interval that holds nine tenths.
 _ENOUGH = 10
+# Structures that the calibration of elements counts as, where spectra of the members are calibrated.
+_PRIOR = 8
 # Scaled irreps in which members differ by less are zero by symmetry, or beyond the reach of what is learned: no factor helps.
 _NOTHING = 1e-6
 
@@ -176,7 +178,8 @@ def eigenvalue_calibration(ensembles: Iterable[tuple[Hamiltonian, Reference]]) -
     Returns:
         ``shift``: of the part that all eigenvalues within 5 eV of E_F share, the root mean square of errors over deviations of
         members; ``eigenvalues``: of what is left, such that the interval holds its part. Both times what Student's distribution adds
-        for so few structures, because a structure's eigenvalues err together. 1 where members do not deviate.
+        for so few structures, because a structure's eigenvalues err together, and nearer to 1 where they are below it. 1 where
+        members do not deviate.
     """
     shifts: list[float] = []
     ratios: list[Float[np.ndarray, " _n"]] = []
@@ -201,4 +204,14 @@ def eigenvalue_calibration(ensembles: Iterable[tuple[Hamiltonian, Reference]]) -
     rms = float(np.sqrt(np.mean(np.square(shifts)))) if shifts else 0.0
     every = np.concatenate(ratios) if ratios else np.zeros(0)
     factor = float(np.quantile(every, HELD)) / _LIMIT if every.size else 0.0
-    return {"shift": float(student * rms) or 1.0, "eigenvalues": float(student * factor) or 1.0}
+    factors = {"shift": student * rms, "eigenvalues": student * factor}
+    return {name: _cautious(found, len(ratios)) or 1.0 for name, found in factors.items()}
+
+
+def _cautious(factor: float, count: int) -> float:
+    """Return a factor found from so many structures; below 1 it is drawn towards 1, as if `_PRIOR` more had said that.
+
+    Elements of the members are calibrated already. That spectra of few structures err by less than members differ may be
+    luck; that they err by more is a warning.
+    """
+    return float(factor ** (count / (count + _PRIOR)) if factor < 1 else factor)
