@@ -59,5 +59,6 @@ def _bytes(sample: LabelledSample) -> int:
         for _, group in sample.label.groups()
         for name in ("hamiltonian", "overlap")
     ]
-    arrays = [*blocks, *sample.onsite_terms, *sample.pairs_terms]
+    deviations = map(np.asarray, (sample.onsite_deviation, sample.pairs_deviation))
+    arrays = [*blocks, *sample.onsite_terms, *sample.pairs_terms, *deviations]
     return sum(array.nbytes for array in arrays if array is not None)
