@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import jax
 import numpy as np
 import pytest
@@ -65,7 +63,7 @@ def test_factors_are_found_again(training, samples):
             # Many members know their own deviation.
             deviations = size * random.standard_normal((200, *wanted.shape))
             members.append(wanted + error + deviations - deviations.mean(axis=0))
-        errors.add(sample, *members)
+        errors.add(sample, *members, (0.0, 0.0))
     found = errors.calibration()
     # Each from 50 errors at least: a quantile of so few is known to 20 %, and there are a hundred of them.
     for table, wanted in ((found.onsite, 4.0), (found.pairs, 0.5)):
@@ -87,8 +85,7 @@ def test_what_is_known_to_deviate_is_not_asked_of_the_factors(training, samples)
             deviations = size * random.standard_normal((200, *wanted.shape))
             members.append(wanted + error + deviations - deviations.mean(axis=0))
             known.append(more)
-        told = replace(sample, onsite_deviation=known[0], pairs_deviation=known[1])
-        errors.add(told, *members)
+        errors.add(sample, *members, (known[0], known[1]))
     found = errors.calibration()
     values = np.concatenate([np.ravel(t) for t in [*found.onsite.values(), *found.pairs.values()]])
     assert abs(np.median(values) / 3.0 - 1) < 0.1

@@ -59,6 +59,5 @@ def _bytes(sample: LabelledSample) -> int:
         for _, group in sample.label.groups()
         for name in ("hamiltonian", "overlap")
     ]
-    deviations = map(np.asarray, (sample.onsite_deviation, sample.pairs_deviation))
-    arrays = [*blocks, *sample.onsite_terms, *sample.pairs_terms, *deviations]
+    arrays = [*blocks, *sample.onsite_terms, *sample.pairs_terms, sample.onsite_draws]
     return sum(array.nbytes for array in arrays if array is not None)

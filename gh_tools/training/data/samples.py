@@ -59,8 +59,6 @@ class LabelledSample(Sample):
         pairs_terms: shift and scale of the pairs' irreps in eV.
         onsite_energies: in eV, of the atoms, subtracted from the references; None if there is no model of them.
         onsite_draws: what draws from the posterior of that model differ by, eV; none where it is not known.
-        onsite_deviation: standard deviation of the atoms' scaled irreps between these draws; zero without.
-        pairs_deviation: likewise, of the graph's pairs.
     """
 
     label: Hamiltonian
@@ -69,8 +67,6 @@ class LabelledSample(Sample):
     pairs_terms: tuple[Float[np.ndarray, "pairs Kp"], Float[np.ndarray, "pairs Kp"]]
     onsite_energies: Float[np.ndarray, " atoms"] | None = None
     onsite_draws: Float[np.ndarray, "draws atoms"] | None = None
-    onsite_deviation: Float[np.ndarray, "atoms Ko"] | float = 0.0
-    pairs_deviation: Float[np.ndarray, "pairs Kp"] | float = 0.0
 
 
 class SampleMaker:
@@ -143,7 +139,7 @@ class SampleMaker:
                 for b in [label.pairs[key]]
             },
         )
-        onsite, pairs = self._irreps(rest, graph, kept)
+        onsite, pairs = _irreps(rest, graph, kept, self.layout, self.scaleshift.frame)
         dropped = 0.0
         for key, near in kept.items():
             stored = label.pairs[key].hamiltonian
@@ -186,26 +182,7 @@ class SampleMaker:
         found.onsite_energies, found.onsite_draws = model.with_members(
             label.atoms, neighbours, everyone, draws
         )
-        if draws:
-            found.onsite_deviation, found.pairs_deviation = self._deviations(found)
         return found
-
-    def _deviations(self, sample: LabelledSample) -> tuple[np.ndarray, np.ndarray]:
-        """Return standard deviations of scaled irreps between draws of v: of ½ (v_i + v_j) S_ij."""
-        graph, draws = sample.graph, sample.onsite_draws
-        assert draws is not None
-        overlap = _overlap_in_place(sample.label)
-        of_pairs = 0.5 * (draws[:, graph.i] + draws[:, graph.j])
-        both = []
-        for moved, irreps, (_, scale) in zip(
-            (draws, of_pairs),
-            self._irreps(overlap, graph, sample.kept),
-            (sample.onsite_terms, sample.pairs_terms),
-            strict=True,
-        ):
-            deviation = moved.std(axis=0, ddof=1)
-            both.append(np.nan_to_num(deviation[:, None] * np.abs(irreps) / scale))
-        return both[0], both[1]
 
     def _onsite_energies(self, label: Hamiltonian) -> Float[np.ndarray, " atoms"] | None:
         model = self.scaleshift.onsite_energy
@@ -224,35 +201,68 @@ class SampleMaker:
             graph.pair_type, distance
         )
 
-    def _irreps(self, ham: Hamiltonian, graph: Graph, kept: dict) -> tuple[np.ndarray, np.ndarray]:
-        """Return the irreps of atoms and of the graph's pairs in eV; NaN where a species lacks the component."""
-        onsite = np.full((len(ham.atoms), self.layout.onsite_size), np.nan)
-        for number, blocks in ham.onsite.items():
-            irreps = self.layout.onsite[number]
-            assert blocks.hamiltonian is not None
-            onsite[blocks.atom, : irreps.size] = irreps.to_irreps(blocks.hamiltonian.astype(float))
-        pairs = np.full((len(graph.i), self.layout.pair_size), np.nan)
-        start = 0
-        for key, near in kept.items():
-            irreps = self.layout.pair[key]
-            rows = slice(start, start := start + int(near.sum()))
-            wanted = ham.pairs[key].hamiltonian
-            assert wanted is not None
-            # Of the network's vectors, so that both mean the same frame.
-            pairs[rows, : irreps.size] = to_frame(
-                self.scaleshift.frame,
-                irreps,
-                irreps.to_irreps(wanted[..., near, :, :].astype(float)),
-                graph.pair_vector[rows],
-            )
-        return onsite, pairs
-
     def _scaled(self, irreps, terms) -> tuple[np.ndarray, np.ndarray]:
         shift, scale = terms
         exists = np.isfinite(irreps)
         reference = np.where(exists, (irreps - shift) / scale, 0.0)
         weight = np.where(exists, scale**self.scale_power, 0.0)
         return reference.astype(self.dtype), weight.astype(self.dtype)
+
+
+def onsite_energy_deviations(
+    sample: LabelledSample, layout: IrrepLayout, frame: Frame
+) -> tuple[Float[np.ndarray, "atoms Ko"] | float, Float[np.ndarray, "pairs Kp"] | float]:
+    """Find what the on-site energies of a structure are not known by, as its scaled irreps have it.
+
+    Args:
+        sample: the structure.
+        layout: irreps of the basis.
+        frame: that the pairs' irreps are in.
+
+    Returns:
+        Standard deviation of the scaled irreps of ½ (v_i + v_j) S_ij between the draws of v, of the atoms and of the graph's
+        pairs; zero where there are no draws.
+    """
+    draws = sample.onsite_draws
+    if draws is None or not len(draws):
+        return 0.0, 0.0
+    graph = sample.graph
+    both = []
+    for moved, irreps, (_, scale) in zip(
+        (draws, 0.5 * (draws[:, graph.i] + draws[:, graph.j])),
+        _irreps(_overlap_in_place(sample.label), graph, sample.kept, layout, frame),
+        (sample.onsite_terms, sample.pairs_terms),
+        strict=True,
+    ):
+        deviation = moved.std(axis=0, ddof=1)
+        both.append(np.nan_to_num(deviation[:, None] * np.abs(irreps) / scale))
+    return both[0], both[1]
+
+
+def _irreps(
+    ham: Hamiltonian, graph: Graph, kept: dict, layout: IrrepLayout, frame: Frame
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the irreps of atoms and of the graph's pairs in eV; NaN where a species lacks the component."""
+    onsite = np.full((len(ham.atoms), layout.onsite_size), np.nan)
+    for number, blocks in ham.onsite.items():
+        irreps = layout.onsite[number]
+        assert blocks.hamiltonian is not None
+        onsite[blocks.atom, : irreps.size] = irreps.to_irreps(blocks.hamiltonian.astype(float))
+    pairs = np.full((len(graph.i), layout.pair_size), np.nan)
+    start = 0
+    for key, near in kept.items():
+        irreps = layout.pair[key]
+        rows = slice(start, start := start + int(near.sum()))
+        wanted = ham.pairs[key].hamiltonian
+        assert wanted is not None
+        # Of the network's vectors, so that both mean the same frame.
+        pairs[rows, : irreps.size] = to_frame(
+            frame,
+            irreps,
+            irreps.to_irreps(wanted[..., near, :, :].astype(float)),
+            graph.pair_vector[rows],
+        )
+    return onsite, pairs
 
 
 def _overlap_in_place(ham: Hamiltonian) -> Hamiltonian:

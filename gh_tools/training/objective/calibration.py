@@ -76,18 +76,20 @@ class IrrepErrors:
         sample: LabelledSample,
         onsite: Float[np.ndarray, "members atoms Ko"],
         pairs: Float[np.ndarray, "members pairs Kp"],
+        known: tuple[Float[np.ndarray, "..."] | float, Float[np.ndarray, "..."] | float],
     ) -> None:
         """Count a structure.
 
         Args:
-            sample: the structure, with the irreps of its label, and what its on-site energies deviate by.
+            sample: the structure, with the irreps of its label.
             onsite: scaled irreps by each member.
             pairs: likewise.
+            known: standard deviations that the irreps of atoms and of pairs have besides, as of `onsite_energy_deviations`.
         """
-        ratio = _ratio(sample.onsite, onsite, sample.onsite_weight, sample.onsite_deviation)
+        ratio = _ratio(sample.onsite, onsite, sample.onsite_weight, known[0])
         for index, (z, groups) in enumerate(self._onsite.items()):
             self._count(z, ratio[sample.graph.species == index], groups, None)
-        ratio = _ratio(sample.pairs, pairs, sample.pairs_weight, sample.pairs_deviation)
+        ratio = _ratio(sample.pairs, pairs, sample.pairs_weight, known[1])
         bins = np.rint(np.linalg.norm(sample.graph.pair_vector, axis=1) / STEP).astype(int)
         for index, (key, groups) in enumerate(self._pairs.items()):
             chosen = sample.graph.pair_type == index

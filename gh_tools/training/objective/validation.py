@@ -20,7 +20,11 @@ from gh_tools.trained_model.calibration import Calibration
 from gh_tools.training.config import MetricsConfig
 from gh_tools.training.data.batches import Bucket, collate
 from gh_tools.training.data.prefetch import prefetch
-from gh_tools.training.data.samples import LabelledSample, predicted_hamiltonian
+from gh_tools.training.data.samples import (
+    LabelledSample,
+    onsite_energy_deviations,
+    predicted_hamiltonian,
+)
 from gh_tools.training.objective.calibration import (
     IrrepErrors,
     eigenvalue_calibration,
@@ -107,7 +111,8 @@ class Validation:
         errors = IrrepErrors(self.layout, self.frame)
         for index, sample, onsite, pairs in self._irreps(params, predict):
             if index < CALIBRATED:
-                errors.add(sample, onsite, pairs)
+                known = onsite_energy_deviations(sample, self.layout, self.frame)
+                errors.add(sample, onsite, pairs, known)
         found = errors.calibration()
         ensembles = (
             (self._ensemble(sample, onsite, pairs, found), Reference.of(sample.label, KPOINTS))

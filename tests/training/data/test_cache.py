@@ -167,7 +167,7 @@ def test_an_error_in_making_leaves_nothing(bare, tmp_path):
 def test_memory_does_not_grow_with_the_number_of_structures(inputs, maker, tmp_path):
     """Making samples, an epoch of batches, and validation, of 4 and of 16 structures."""
 
-    def peak(count: int, again: int = 1) -> tuple[int, int]:
+    def peak(count: int, again: int) -> tuple[int, int]:
         def label(index):
             return next(read_labels(inputs.readers, [index % 4]))
 
@@ -193,8 +193,10 @@ def test_memory_does_not_grow_with_the_number_of_structures(inputs, maker, tmp_p
         tracemalloc.stop()
         return most, sum(array.nbytes for s in samples for array in jax.tree.leaves(vars(s)))
 
-    peak(4, again=0)  # what is kept after a first call
-    (few, small), (many, large) = peak(4), peak(16)
+    # Tables of the libraries double in one call or another: the least of several is that of the samples alone.
+    (few, small), (many, large) = (
+        min(peak(count, again) for again in range(3)) for count in (4, 16)
+    )
     assert large == 4 * small
     # All data of the larger set would be 12 samples more; lists of sizes and plans are far less.
     assert many - few < 0.1 * (large - small)
