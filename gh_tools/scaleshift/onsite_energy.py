@@ -6,18 +6,20 @@ moment of their charge over the area, shifts the on-site energies of all of them
 neighbours' places, but not what their neighbours see, learns such shifts of whole structures by heart.
 So v is fitted beforehand, by a linear model that a few structures suffice for:
 
-    v_i = a_Zi · x_i + Σ_j w(r_ij) b_Zj · x_j,    w(r) = (1 - (r/R)²)²
+    v_i = a_Zi · x_i + Σ_j w(r_ij) b_Zj · x_j + Σ_j Φ_ij c_Zj · x_j,    w(r) = (1 - (r/R)²)²
 
 with descriptors x of an atom's surroundings (sums over neighbours and over pairs of neighbours), and
-coefficients a and b by ridge regression on each atom's mean on-site energy tr H_ii / tr S_ii.
+coefficients a, b and c by ridge regression on each atom's mean on-site energy tr H_ii / tr S_ii. The last sum is the
+electrostatic potential of charges c_Zj · x_j, which depend on what surrounds an atom; it is there if it makes
+structures left out of the fit more exact.
 
-The fit is linear, so the posterior of a and b is Gaussian and known exactly. What draws from it differ by gives the
+The fit is linear, so the posterior of all coefficients is Gaussian and known exactly. What draws from it differ by gives the
 members of an ensemble, of which each has a v of its own, the shift of whole structures that no network of theirs knows of.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import ase
@@ -25,7 +27,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.sparse import csr_array
 
-from gh_tools.console import log
+from gh_tools.console import log, track
 from gh_tools.orbitals.basis import Arrays, Basis
 from gh_tools.orbitals.blocks import Hamiltonian
 from gh_tools.orbitals.pairs import Neighbours
@@ -37,11 +39,14 @@ from gh_tools.scaleshift.atomic_descriptors import (
     in_parts,
     range_weights,
 )
+from gh_tools.scaleshift.electrostatics import electrostatic_potential
 
 # Weight of sums over pairs of neighbours, against those over neighbours, and the ridge's square root. On
 # WSe2 (37 cells, 20 or 30 of them fitted to, chosen at random) half and twice of each give larger errors of
 # the mean over a structure, or the same.
 THREE_BODY_WEIGHT, NOISE = 0.5, 0.1
+# Width in e of what is thought of charges before the fit. Half as much explains the same of SiO2, HfO2 and SiC, to a tenth.
+CHARGE_WEIGHT = 0.2
 # Part of the variance that it has to explain of structures that it was not fitted to. With less it only
 # keeps the network from learning: seven cells of hfo2-wse2 (0.13) lose by it, seven of sio2 (0.65) gain.
 LEAST_EXPLAINED = 0.5
@@ -63,14 +68,16 @@ class OnsiteEnergyModel:
         r_min: Shortest distance in Å of the data: closer neighbours count as that far.
         local: a in eV by element and descriptor; the first descriptor is one.
         neighbour: b in eV, likewise.
-        draws: what a and b of draws from their posterior differ by in eV; None in models of earlier versions.
+        charge: c in e, likewise; None where there are no charges.
+        draws: what a, b and, if there is one, c of draws from their posterior differ by; None in models of earlier versions.
     """
 
     basis: Basis
     r_min: float
     local: Float[np.ndarray, "elements descriptors"]
     neighbour: Float[np.ndarray, "elements descriptors"]
-    draws: Float[np.ndarray, "draws 2 elements descriptors"] | None = None
+    charge: Float[np.ndarray, "elements descriptors"] | None = None
+    draws: Float[np.ndarray, "draws kinds elements descriptors"] | None = None
 
     @property
     def reach(self) -> float:
@@ -115,24 +122,31 @@ class OnsiteEnergyModel:
             v in eV, and what the v of each member differs by: zero on average, and zero where the posterior is not known.
         """
         species = np.searchsorted(self.basis.numbers, atoms.numbers)
-        coefficients = np.stack([self.local, self.neighbour])[None]
+        kinds = [self.local, self.neighbour, *([] if self.charge is None else [self.charge])]
+        coefficients = np.stack(kinds)[None]
         if members and self.draws is not None:
             coefficients = np.concatenate([coefficients, differences_of(self.draws, members)])
-        near = np.zeros(len(atoms), dtype=bool)
+        # The charges of all atoms count, however far they are.
+        near = np.full(len(atoms), self.charge is not None)
         near[chosen] = True
         for part in in_parts(chosen):
             near[neighbours.of(part, RANGE)[1]] = True
-        energy, contribution = np.zeros((2, len(coefficients), len(atoms)))
+        energy, contribution, *charges = np.zeros((len(kinds), len(coefficients), len(atoms)))
         for part in in_parts(np.flatnonzero(near)):
             x = descriptors(species, len(self.basis.numbers), neighbours, part, self.r_min)
             for element in np.unique(species[part]):
                 own = species[part] == element
                 found = coefficients[:, :, element] @ x[own].T
-                energy[:, part[own]], contribution[:, part[own]] = found[:, 0], found[:, 1]
+                for values, of_kind in zip(
+                    (energy, contribution, *charges), np.moveaxis(found, 1, 0), strict=True
+                ):
+                    values[:, part[own]] = of_kind
         for part in in_parts(chosen):
             i, j, weight = range_weights(neighbours, part)
             window = csr_array((weight, (i, j)), shape=(len(atoms), len(atoms)))
             energy[:, part] += (contribution + (window @ contribution.T).T)[:, part]
+        for found in charges:
+            energy += electrostatic_potential(atoms, found)
         energy = energy[:, chosen]
         differences = np.zeros((members, len(chosen)))
         if len(energy) > 1:
@@ -146,6 +160,8 @@ class OnsiteEnergyModel:
             "onsite_energy/local": self.local,
             "onsite_energy/neighbour": self.neighbour,
         }
+        if self.charge is not None:
+            arrays["onsite_energy/charge"] = self.charge
         if self.draws is not None:
             arrays["onsite_energy/draws"] = self.draws
         return arrays
@@ -163,9 +179,11 @@ class OnsiteEnergyModel:
             np.asarray(arrays[f"{prefix}onsite_energy/{name}"])
             for name in ("r_min", "local", "neighbour")
         )
-        key = f"{prefix}onsite_energy/draws"
-        draws = np.asarray(arrays[key]) if key in arrays else None
-        return cls(basis, float(r_min[0]), local, neighbour, draws)
+        charge, draws = (
+            np.asarray(arrays[key]) if (key := f"{prefix}onsite_energy/{name}") in arrays else None
+            for name in ("charge", "draws")
+        )
+        return cls(basis, float(r_min[0]), local, neighbour, charge, draws)
 
 
 def differences_of(
@@ -266,31 +284,84 @@ def fit_onsite_energies(
     norm = np.mean(np.concatenate([window.sum(axis=1) for window in windows]))
     stops = np.cumsum([len(window) for window in windows])[:-1]
     split = np.split(local_columns, stops)
-    neighbour_columns = [w @ part for w, part in zip(windows, split, strict=True)]
-    columns = np.concatenate([local_columns, np.concatenate(neighbour_columns) / norm], axis=1)
-    inverse = np.linalg.inv(columns @ columns.T + NOISE**2 * np.eye(len(columns)))
+
+    def summed(matrices: Iterable[np.ndarray]) -> Float[np.ndarray, "atoms columns"]:
+        return np.concatenate([m @ part for m, part in zip(matrices, split, strict=True)])
+
+    # Columns of each kind of coefficients, and what these are multiplied with.
+    kinds = [(local_columns, 1.0), (summed(windows) / norm, 1 / norm)]
     wanted = v - mean[of_species]
-    dual = inverse @ wanted
-    left_out, variances = left_out_residuals(inverse, dual, stops.tolist())
-    explained = 1.0 - np.mean(left_out**2) / np.mean(wanted**2)
+    fit = _Fit(np.concatenate([columns for columns, _ in kinds], axis=1), wanted, stops)
+    shown = track(structures, "electrostatic potentials", len(structures))
+    potentials = (electrostatic_potential(atoms, np.eye(len(atoms))).T for atoms in shown)
+    kinds.append((CHARGE_WEIGHT * summed(potentials), CHARGE_WEIGHT))
+    with_charges = _Fit(np.concatenate([columns for columns, _ in kinds], axis=1), wanted, stops)
+    if with_charges.better_than(fit):
+        fit = with_charges
+    else:
+        kinds.pop()
+    explained = 1.0 - np.mean(fit.left_out**2) / np.mean(wanted**2)
     log.info(
-        "the on-site energy model explains %.0f%% of the variance of atoms' mean on-site energies in structures left out",
+        "the on-site energy model, %s charges, explains %.0f%% of the variance of atoms' mean on-site energies in structures "
+        "left out",
+        "with" if fit is with_charges else "without",
         100 * max(explained, 0.0),
     )
     if explained < LEAST_EXPLAINED:
         log.info("less than %.0f%%: the model does without", 100 * LEAST_EXPLAINED)
         return None
     # The prior's width is such that residuals of structures left out are as large as they are said to be.
-    width = np.sqrt(np.mean(left_out**2) / np.mean(variances))
-    fitted = np.concatenate([(columns.T @ dual)[None], width * _posterior_draws(columns, inverse)])
-    found = fitted.reshape(1 + DRAWS, 2, n_species, -1) / scale
+    width = np.sqrt(np.mean(fit.left_out**2) / np.mean(fit.variances))
+    draws = width * _posterior_draws(fit.columns, fit.inverse)
+    fitted = np.concatenate([(fit.columns.T @ fit.dual)[None], draws])
+    found = fitted.reshape(1 + DRAWS, len(kinds), n_species, -1) / scale
     # What hardly varies was not learned: unlike structures are for scores of environments to tell, not for draws.
     found[1:, ..., scale < HARDLY * np.median(scale[np.isfinite(scale)])] = 0.0
     found[..., 0] -= found[..., 1:] @ centre[1:]
-    found[:, 1] /= norm
-    (local, neighbour), draws = found[0], found[1:]
+    found *= np.array([factor for _, factor in kinds])[:, None, None]
+    (local, neighbour, *charges), draws = found[0], found[1:]
     local[:, 0] += mean
-    return OnsiteEnergyModel(basis, r_min, local, neighbour, draws)
+    charge = charges[0] if charges else None
+    return OnsiteEnergyModel(basis, r_min, local, neighbour, charge, draws)
+
+
+class _Fit:
+    """Ridge regression, and what it leaves of structures left out of it.
+
+    Args:
+        columns: what coefficients of a prior of width one are multiplied with.
+        wanted: what is fitted, in eV.
+        stops: where structures end, but the last.
+
+    Attributes:
+        inverse: of the kernel with its ridge; no unit.
+        dual: the inverse times what is fitted, in eV.
+        left_out: what is fitted, less what the other structures say of it, in eV.
+        variances: of what is left out, of a prior of width one.
+    """
+
+    def __init__(
+        self,
+        columns: Float[np.ndarray, "atoms coefficients"],
+        wanted: Float[np.ndarray, " atoms"],
+        stops: Int[np.ndarray, " structures_less_one"],
+    ):
+        self.columns, self._stops = columns, stops
+        self.inverse = np.linalg.inv(columns @ columns.T + NOISE**2 * np.eye(len(columns)))
+        self.dual = self.inverse @ wanted
+        self.left_out, self.variances = left_out_residuals(self.inverse, self.dual, stops.tolist())
+
+    def better_than(self, other: _Fit) -> bool:
+        """Tell whether it leaves less of atoms and of the means of structures, by which all eigenvalues are off."""
+        mine, others = (
+            [np.mean(fit.left_out**2), np.mean([m.mean() ** 2 for m in fit.of_structures()])]
+            for fit in (self, other)
+        )
+        return all(a < b for a, b in zip(mine, others, strict=True))
+
+    def of_structures(self) -> list[Float[np.ndarray, " _atoms"]]:
+        """Return what is left out of each structure, in eV."""
+        return np.split(self.left_out, self._stops)
 
 
 def _posterior_draws(

@@ -247,7 +247,13 @@ def _scaleshift(group: str = "") -> tuple[Field, ...]:
             "eV",
             "coefficients of an atom's contribution to the energies of its neighbours",
         ),
-        ("draws", "M 2 E D", "eV", "what both of draws from their posterior differ by"),
+        (
+            "charge",
+            "E D",
+            "e",
+            "coefficients of an atom's charge, of which the potential counts; there if it helps",
+        ),
+        ("draws", "M N E D", "", "what draws of all these from their posterior differ by"),
     )
     return (
         *(

@@ -45,6 +45,7 @@ def check_scaleshift(store: Store, group: str) -> Iterator[str]:
         "range": (0.0, 2 * LARGEST_CUTOFF, False),
         "local": (*energies, False),
         "neighbour": (*energies, False),
+        "charge": (*energies, False),
         "draws": (*energies, False),
     }
     for key in store.keys(group):
