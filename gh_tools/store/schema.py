@@ -253,7 +253,7 @@ def _scaleshift(group: str = "") -> tuple[Field, ...]:
             "e",
             "coefficients of an atom's charge, of which the potential counts; there if it helps",
         ),
-        ("draws", "M N E D", "", "what draws of all these from their posterior differ by"),
+        ("draws", "M Q E D", "", "what draws of all these from their posterior differ by"),
     )
     return (
         *(

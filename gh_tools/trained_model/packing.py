@@ -55,8 +55,9 @@ def pack_model(
             if key.startswith(_LEFT_OUT):
                 continue
             values = store[key]
-            # Cells decide which images are neighbours, and are few.
-            if values.dtype == np.float64 and key != "structures/cell":
+            # Cells decide which images are neighbours, and the basis table which labels belong to the model.
+            exact = key == "structures/cell" or key.startswith("basis/")
+            if values.dtype == np.float64 and not exact:
                 values = values.astype(np.float32)
             put(group, key, values, store.array_attributes(key))
 

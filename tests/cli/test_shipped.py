@@ -45,6 +45,7 @@ def test_a_model_is_held_to_its_card(name, tmp_path):
     for index, known in enumerate(labels.names):
         label = labels.read(index)
         predicted = model(labels.structures.atoms[index]).blocks
+        predicted.basis.check_same(label.basis, name)
         h, eigenvalues = told["by_structure"][known]
         assert MEV * hamiltonian_errors(predicted, label).all.mae == pytest.approx(
             h, rel=0.02, abs=0.01
@@ -86,6 +87,18 @@ def test_a_packed_model_predicts_what_it_did(packed, random_bond_model):
     kept = open_model(packed[0])
     assert not kept.keys("history/") and not kept.keys("parameters_eigenvalue/")
     assert all(kept.dtype(key) != np.float64 for key in kept.keys("parameters/"))
+
+
+def test_predictions_of_a_packed_model_are_compared_with_labels(
+    packed, tiny_labels, shell, tmp_path
+):
+    done = shell(
+        f"gh-infer {tiny_labels} -m {packed[0]} --part test -o p.zarr && gh-eval --json p.zarr {tiny_labels} > p.json",
+        tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    found, expected = json.loads((tmp_path / "p.json").read_text())["mean"], packed[1]["mean"]
+    assert found["hamiltonian"]["all"] == pytest.approx(expected["hamiltonian"]["all"], rel=1e-3)
 
 
 def test_the_card_has_the_numbers_that_were_found(packed, random_bond_model):
