@@ -7,7 +7,7 @@ from dataclasses import replace
 import jax
 import numpy as np
 import pytest
-from ase.build import mx2
+from ase.build import bulk, mx2
 from scipy.spatial.transform import Rotation
 
 from gh_tools.dft.overlap import Overlap
@@ -45,6 +45,14 @@ def planted(inputs):
     return OnsiteEnergyModel(inputs.basis, 2.0, local, neighbour)
 
 
+@pytest.fixture(scope="module", params=["without charges", "with charges"])
+def either(planted, request):
+    if request.param == "without charges":
+        return planted
+    charge = 0.02 * np.random.default_rng(1).normal(size=(2, N_DESCRIPTORS))
+    return replace(planted, charge=charge)
+
+
 def sheet(seed: int):
     atoms = mx2("WSe2", a=3.32, thickness=3.2, size=(2, 2, 1), vacuum=6.0)
     atoms.pbc = [True, True, False]
@@ -52,30 +60,30 @@ def sheet(seed: int):
     return wrapped(atoms)
 
 
-def test_rotated_moved_and_reordered_structures_have_the_same(planted):
+def test_rotated_moved_and_reordered_structures_have_the_same(either):
     atoms = sheet(1)
-    expected = planted.of_structure(atoms)
+    expected = either.of_structure(atoms)
     assert np.ptp(expected) > 0.1
     rotation = Rotation.from_rotvec([0.3, -0.5, 0.8]).as_matrix()
     order = np.random.default_rng(2).permutation(len(atoms))
     other = atoms[order]
     other.set_cell(atoms.cell.array @ rotation.T)
     other.positions = other.positions @ rotation.T + 0.7
-    np.testing.assert_allclose(planted.of_structure(wrapped(other)), expected[order], atol=1e-9)
+    np.testing.assert_allclose(either.of_structure(wrapped(other)), expected[order], atol=2e-5)
     mirrored = atoms.copy()
     mirrored.positions[:, 2] *= -1
-    np.testing.assert_allclose(planted.of_structure(mirrored), expected, atol=1e-9)
+    np.testing.assert_allclose(either.of_structure(mirrored), expected, atol=2e-5)
 
 
-def test_supercells_and_parts_have_the_same(planted, monkeypatch):
+def test_supercells_and_parts_have_the_same(either, monkeypatch):
     atoms = sheet(1)
-    expected = planted.of_structure(atoms)
+    expected = either.of_structure(atoms)
     large = wrapped(atoms.repeat((2, 3, 1)))
-    np.testing.assert_allclose(planted.of_structure(large), np.tile(expected, 6), atol=1e-9)
+    np.testing.assert_allclose(either.of_structure(large), np.tile(expected, 6), atol=2e-5)
     monkeypatch.setattr(atomic_descriptors, "_LISTED", 5)
     chosen = np.array([3, 17, 40])
-    part = planted(large, Neighbours(large, planted.reach), chosen)
-    np.testing.assert_allclose(part, expected[chosen % 12], atol=1e-9)
+    part = either(large, Neighbours(large, either.reach), chosen)
+    np.testing.assert_allclose(part, expected[chosen % 12], atol=2e-5)
 
 
 def test_nothing_beyond_the_stated_reach_counts(planted):
@@ -101,6 +109,43 @@ def test_few_structures_tell_what_was_planted(planted, inputs):
     v = np.concatenate(energies[50:])
     deviation = np.concatenate([v[species == z] - v[species == z].mean() for z in (34, 74)]).std()
     assert np.sqrt(np.mean(error**2)) < 0.25 * deviation
+
+
+def crystal(seed: int):
+    atoms = bulk("WSe", "rocksalt", a=5.4, cubic=True)
+    atoms.set_cell(
+        atoms.cell * np.random.default_rng(seed).uniform(0.95, 1.05, 3), scale_atoms=True
+    )
+    atoms.rattle(0.2, seed=seed)
+    return wrapped(atoms)
+
+
+def test_charges_are_found_where_there_are_any(planted, inputs):
+    """Charges that depend on the surroundings, and charge alike all atoms of an element as well."""
+    charge = 0.05 * np.random.default_rng(6).normal(size=(2, N_DESCRIPTORS))
+    charge[:, 0] = 0.5, -0.5
+    charged = replace(planted, charge=charge)
+    structures = [crystal(seed) for seed in range(50)]
+    energies = [charged.of_structure(atoms) for atoms in structures]
+    fitted = fit_onsite_energies(inputs.basis, structures[:40], energies[:40])
+    assert fitted.charge is not None
+    assert fitted.draws.shape == (onsite_energy.DRAWS, 3, 2, N_DESCRIPTORS)
+    errors = [
+        fitted.of_structure(a) - v for a, v in zip(structures[40:], energies[40:], strict=True)
+    ]
+    deviation = np.concatenate([v - v.mean() for v in np.array(energies).T]).std()
+    assert np.sqrt(np.mean(np.square(errors))) < 0.25 * deviation
+    means = np.mean(energies, axis=1)
+    assert np.std([e.mean() for e in errors]) < 0.25 * means.std()
+    arrays = fitted.to_arrays()
+    again = OnsiteEnergyModel.from_arrays(arrays, inputs.basis, "")
+    np.testing.assert_array_equal(
+        again.of_structure(structures[0]), fitted.of_structure(structures[0])
+    )
+    atoms = structures[45]
+    everyone = np.arange(len(atoms))
+    _, members = fitted.with_members(atoms, Neighbours(atoms, fitted.reach), everyone, 4)
+    assert members.std(axis=0).min() > 0
 
 
 def test_energies_without_deviation_have_no_model(inputs):
