@@ -17,6 +17,8 @@ from ase.units import Bohr, Hartree
 from jaxtyping import Float
 
 from gh_tools.dft.run_cell import boxed, with_reduced_cell
+from gh_tools.errors import DataError
+from gh_tools.resources import free_memory
 
 # σ in Å: from 0.4 to 1 Å it hardly matters to what a model of charges explains.
 WIDTH = 0.7
@@ -24,6 +26,8 @@ WIDTH = 0.7
 _VACUUM = 6.0
 # Waves count up to this over σ: the rest is 1e-5 eV of a charge of e.
 _LARGEST_WAVE = 5.0
+# Of weights and amplitudes, and of the grids of both transforms, which are finer by 1.25 along each axis.
+_BYTES_A_WAVE = 48 + 2 * 16 * 1.25**3
 # Relative accuracy of the Fourier transforms.
 _ACCURACY = 1e-8
 
@@ -41,12 +45,16 @@ def electrostatic_potential(
 
     Returns:
         The potential times e, in eV, of each set at each atom, that of its own charge included.
+
+    Raises:
+        DataError: the waves of its cell do not fit into memory.
     """
     from finufft import Plan  # is loaded where it is needed: it takes a moment
 
     atoms = with_reduced_cell(atoms)
     if not atoms.pbc.all():
         charges = charges - charges.mean(axis=1, keepdims=True)
+        atoms.cell[~atoms.pbc] = 0.0  # a larger box changes nothing, but for what it costs
         atoms = boxed(atoms, _VACUUM)
     cell = atoms.cell.array.copy()
     fractions = np.linalg.solve(cell.T, atoms.positions.T).T
@@ -62,8 +70,10 @@ def electrostatic_potential(
 
     largest = _LARGEST_WAVE / width
     counts = [2 * int(np.ceil(largest * length / (2 * np.pi))) + 1 for length in _lengths(cell)]
+    _check_memory(atoms, float(np.prod(counts, dtype=float)))
     weights = _weights(cell, counts, width, largest)
-    options = {"eps": _ACCURACY, "upsampfac": 1.25, "dtype": "complex128"}
+    # One thread, because several add up in another order each time.
+    options = {"eps": _ACCURACY, "upsampfac": 1.25, "dtype": "complex128", "nthreads": 1}
     of_charges, at_atoms = (
         Plan(kind, tuple(counts), isign=sign, **options) for kind, sign in ((1, -1), (2, 1))
     )
@@ -74,6 +84,16 @@ def electrostatic_potential(
         sources = np.concatenate([sign * own for sign in signs]).astype(complex)
         found[:] = at_atoms.execute(weights * of_charges.execute(sources)).real
     return potential
+
+
+def _check_memory(atoms: ase.Atoms, waves: float) -> None:
+    needed, free = waves * _BYTES_A_WAVE, free_memory()
+    if needed > free:
+        box = " x ".join(f"{length:.4g}" for length in atoms.cell.lengths())
+        raise DataError(
+            f"the electrostatic potential in a cell of {box} Å takes {needed / 2**30:.3g} GiB, where {free / 2**30:.3g} GiB are "
+            "free; leave out empty space, or make structures of their own of atoms that are far apart"
+        )
 
 
 def _lengths(cell: Float[np.ndarray, "3 3"]) -> Float[np.ndarray, "3"]:

@@ -9,6 +9,7 @@ from ase.build import bulk
 from ase.units import Bohr, Hartree
 from scipy.special import erf
 
+from gh_tools.errors import DataError
 from gh_tools.scaleshift.electrostatics import electrostatic_potential
 
 COULOMB = Hartree * Bohr  # eV Å
@@ -94,3 +95,14 @@ def test_potentials_are_of_the_structure_not_of_its_description(pbc):
         np.testing.assert_allclose(
             electrostatic_potential(oblique, charges)[0], expected, atol=2e-5
         )
+
+
+def test_boxes_do_not_count_and_cells_beyond_memory_are_refused():
+    atoms = ase.Atoms("HF", positions=[[0, 0, 0], [0, 0, 1.5]])
+    charges = np.array([[0.2, -0.2]])
+    expected = electrostatic_potential(atoms, charges)
+    atoms.cell = [1e4] * 3
+    np.testing.assert_allclose(electrostatic_potential(atoms, charges), expected, atol=1e-9)
+    atoms.pbc = True
+    with pytest.raises(DataError, match=r"1e\+04 x 1e\+04 x 1e\+04 Å takes .* GiB"):
+        electrostatic_potential(atoms, charges)
