@@ -3,9 +3,10 @@
     V_i = e²/(4π ε₀) (4π/Ω) Σ_{G≠0} exp(-G²σ²/2)/(G² + κ²) exp(iG·r_i) Σ_j q_j exp(-iG·r_j)
 
 Screening ends the potential of a charge after some 1/κ, so that what charges model does not grow with the size of a structure. The
-mean over the cell of a crystal is zero, as GPAW's, with a background of what charges it holds; of all else the faces of a box
-about the atoms are at zero: it is half of a cell in which mirror images of the opposite charge stand beside it. Both sums over
-atoms are non-uniform Fourier transforms, whose work goes with the number of atoms.
+mean over the cell of a crystal is zero, as GPAW's, with a background of what charges it holds. Other structures stand in a box whose
+faces are at zero: it is half of a cell in which mirror images of the opposite charge stand beside it; of layers and wires, which have
+no end either, the mean over the atoms is zero. Both sums over atoms are non-uniform Fourier transforms, whose work goes with the
+number of atoms.
 """
 
 from __future__ import annotations
@@ -87,6 +88,8 @@ def electrostatic_potential(
     for found, own in zip(potential, charges, strict=True):
         sources = np.concatenate([sign * own for sign in signs]).astype(complex)
         found[:] = at_atoms.execute(weights * of_charges.execute(sources)).real
+    if 0 < len(mirrored) < 3:
+        potential -= potential.mean(axis=1, keepdims=True)
     return potential
 
 

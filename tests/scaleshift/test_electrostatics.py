@@ -80,6 +80,9 @@ def test_potentials_are_of_the_structure_not_of_its_description(pbc):
         atoms.cell[1, 0] = 0.0
     atoms.set_scaled_positions(random.uniform(size=(4, 3)))
     matrix = electrostatic_potential(atoms, np.eye(4))
+    if 0 < sum(pbc) < 3:  # each potential is zero on average
+        np.testing.assert_allclose(matrix.mean(axis=1), 0.0, atol=1e-9)
+        matrix -= matrix.mean(axis=0)
     np.testing.assert_allclose(matrix, matrix.T, atol=2e-6)
     charges = random.normal(size=(1, 4))
     expected = electrostatic_potential(atoms, charges)[0]
@@ -111,7 +114,7 @@ def test_boxes_do_not_count_and_cells_beyond_memory_are_refused():
 
 @pytest.mark.parametrize("pbc", [(1, 1, 1), (1, 1, 0), (0, 0, 0)])
 def test_screened_charges_have_the_sum_over_neighbours(pbc):
-    """Screened Gaussians added up one by one; of a crystal less their mean, 4π/(κ²Ω) each."""
+    """Screened Gaussians added up one by one; of a crystal less their mean, 4π/(κ²Ω) each, of a layer less that over its atoms."""
     random = np.random.default_rng(2)
     atoms = ase.Atoms("Si3", cell=np.diag([4.0, 5.0, 6.0]), pbc=pbc)
     atoms.set_scaled_positions(random.uniform(size=(3, 3)))
@@ -130,6 +133,8 @@ def test_screened_charges_have_the_sum_over_neighbours(pbc):
     expected = COULOMB * (np.bincount(i, charges[j] * far, 3) + itself * charges)
     if all(pbc):
         expected -= 4 * np.pi * COULOMB * charges.sum() / screening**2 / atoms.get_volume()
+    elif any(pbc):
+        expected -= expected.mean()
     found = electrostatic_potential(atoms, charges[None], width, screening)[0]
     # Images of what is not periodic are 12 Å away: exp(-12)/12 e²; waves that are left out 2e-5 eV.
     np.testing.assert_allclose(found, expected, atol=5e-5 if all(pbc) else 2e-3)
