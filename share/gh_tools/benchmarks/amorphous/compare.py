@@ -128,7 +128,7 @@ def main() -> None:
                 height, edges = np.histogram(values, np.arange(60, 181, 3.0), density=True)
                 middle = 0.5 * (edges[1:] + edges[:-1])
                 right.plot(middle, height, color=color, ls=style, lw=1.2, label=f"{angle}, {name}")
-        left.set(xlabel="r (Å)", ylabel="g(r)", xlim=(1, FARTHEST), ylim=(0, 8))
+        left.set(xlabel="r (Å)", ylabel="g(r)", xlim=(1, FARTHEST - 5 * SMOOTH), ylim=(0, 8))
         right.set(xlabel="angle (°)", ylabel="probability (1/°)", xlim=(60, 180), ylim=(0, None))
         for axes in (left, right):
             axes.legend(frameon=False, fontsize=6)
