@@ -58,7 +58,7 @@ def test_a_model_is_held_to_its_card(name, tmp_path):
 
 def test_batches_that_were_built_alike_are_told_once():
     built = read_card("hfo2")["built"]
-    assert len(built) == 1 and built[0].endswith("(13 such runs, with other seeds and files)")
+    assert len(built) == 1 and built[0].endswith("(15 such runs, with other seeds and files)")
 
 
 @pytest.fixture(scope="module")
