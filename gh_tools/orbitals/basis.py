@@ -255,8 +255,8 @@ def _agree(a: ElementBasis, b: ElementBasis, field: str) -> bool:
     first, second = getattr(a, field), getattr(b, field)
     if field == "shells" and a.degrees == b.degrees:
         # Packed models were once written in single precision.
-        reaches = [[shell.cutoff for shell in element.shells] for element in (a, b)]
-        return bool(a.code and b.code) or np.allclose(*reaches, rtol=1e-6, atol=0.0)
+        first, second = ([shell.cutoff for shell in element.shells] for element in (a, b))
+        return bool(a.code and b.code) or np.allclose(first, second, rtol=1e-6, atol=0.0)
     if not (a.code and b.code):
         return first == second
     if field == "n_valence":
