@@ -97,7 +97,7 @@ def report(name: str, found: Distributions) -> Table:
     table.add_column("found", justify="right")
     for pair, g in found.pairs.items():
         table.add_row(
-            f"first peak of {pair} (Å)", f"{found.distance[g[found.distance < 4.2].argmax()]:.2f}"
+            f"highest peak of {pair} (Å)", f"{found.distance[g[found.distance < 4.2].argmax()]:.2f}"
         )
     for symbol, part in found.coordination.items():
         mean = np.arange(len(part)) @ part
