@@ -107,19 +107,27 @@ def _single(atoms: ase.Atoms) -> Structures:
         ) from None
 
 
-def label(atoms: ase.Atoms, text: Path | str = "/dev/null", **settings: Any) -> Matrices:
+def label(
+    atoms: ase.Atoms,
+    text: Path | str = "/dev/null",
+    start: Matrices | None = None,
+    **settings: Any,
+) -> Matrices:
     """Compute H(R) and S(R) of a structure with GPAW.
 
     Args:
         atoms: the structure; lengths in Å. ``atoms.info["charge"]`` is its charge in |e|, if it has any.
         text: file for GPAW's own text.
+        start: H and S of the structure, such as those that a model predicts, in the same basis: the self-consistent cycle begins
+            from their density instead of from that of free atoms.
         **settings: keys of the configuration of `gh-label`, such as ``kpts=(3, 3, 1), setups={"W": "6"}``.
 
     Returns:
         The labels; ``scalars`` hold ``fermi_level`` and ``energy`` in eV, and more.
 
     Raises:
-        DataError: the structure cannot be computed, or the calculation did not converge.
+        DataError: the structure cannot be computed, the calculation did not converge, or H and S are those of another structure,
+            basis or number of spin channels.
     """
     from gh_tools.dft import scf
     from gh_tools.dft.basis_sets import basis_table
@@ -131,7 +139,9 @@ def label(atoms: ase.Atoms, text: Path | str = "/dev/null", **settings: Any) -> 
     config = LabelConfig(**settings)
     basis = basis_table(config, atoms.numbers)
     charge = float(charged(_single(atoms), config.charge, basis).charges[0])
-    blocks = scf.label_structure(atoms, config.model_copy(update={"charge": charge}), basis, text)
+    config = config.model_copy(update={"charge": charge})
+    known = None if start is None else start.blocks
+    blocks = scf.label_structure(atoms, config, basis, text, known)
     if blocks is None:
         raise DataError("under MPI only the first process gets labels; use gh-label there")
     return Matrices(blocks, str(atoms.info.get("name", "")))

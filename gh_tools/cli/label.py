@@ -148,6 +148,7 @@ def main(
                     read_structures(store),
                     options,
                     describe_run(config=options, inputs=[store]),
+                    starts=store,
                     executor=executor,
                     shard=share,
                     keep_logs=logs,

@@ -14,12 +14,14 @@ from gh_tools.dft.charged import charged
 from gh_tools.dft.config import LabelConfig
 from gh_tools.dft.forecast import warn_of_gamma
 from gh_tools.dft.scf import label_structure
+from gh_tools.dft.start import Start, starts_in
 from gh_tools.errors import CannotCreateError, NoInputError
 from gh_tools.orbitals.basis import Basis
 from gh_tools.store.hamiltonian_parts import hamiltonian_to_part
 from gh_tools.store.hamiltonian_writer import HamiltonianWriter
 from gh_tools.store.parts import Parts
 from gh_tools.store.provenance import Provenance
+from gh_tools.store.read import Store
 from gh_tools.store.structures import Structures
 from gh_tools.workers.processes import Processes
 from gh_tools.workers.task import Executor
@@ -31,6 +33,7 @@ def label_structures(
     config: LabelConfig,
     provenance: Provenance,
     *,
+    starts: Store | None = None,
     executor: Executor | None = None,
     shard: tuple[int, int] = (1, 1),
     keep_logs: bool = False,
@@ -47,6 +50,8 @@ def label_structures(
         structures: what to label.
         config: the calculation.
         provenance: how the store is being made.
+        starts: the store of the structures; where it holds their H, predicted or of other settings, in the same basis,
+            self-consistent cycles begin with the densities of those.
         executor: who works; one process of this machine if not given.
         shard: number I of N runs that share the work. They may go on at once, on several machines; none
             of them joins the store: a last run with ``resume`` does.
@@ -86,11 +91,16 @@ def label_structures(
         log.info("%d of %d structures are there already", len(mine) - len(left), len(mine))
     warn_of_gamma([structures.atoms[index] for index in left], config)
     logs.mkdir(exist_ok=True)
+    known = starts is not None and bool(left) and starts_in(starts, config, basis)
     tasks = [
-        (index, (writer.partial.parts, index, structures.atoms[index], own, basis, file, keep_logs))
+        (index, (parts, index, structures.atoms[index], own, basis, file, start, keep_logs))
+        for parts in [writer.partial.parts]
         for index in left
         for own in [config.model_copy(update={"charge": float(charges[index])})]
         for file in [logs / _log_name(structures.names[index], index)]
+        for start in [
+            Start(starts.path.absolute(), index) if starts is not None and known else None
+        ]
     ]
     with progress("labelling", len(tasks)) as shown:
         for index, result in (executor or Processes(1)).run(label_part, tasks):
@@ -118,6 +128,7 @@ def label_part(
     config: LabelConfig,
     basis: Basis,
     text: Path,
+    start: Start | None = None,
     keep_text: bool = False,
 ) -> None:
     """Label one structure into the unfinished store.
@@ -129,6 +140,7 @@ def label_part(
         config: the calculation, with the charge of this structure.
         basis: the basis table.
         text: file for GPAW's own text; removed if all goes well, unless it is to be kept.
+        start: the Hamiltonian from whose density the cycle begins; free atoms' without one.
         keep_text: whether it is.
 
     Raises:
@@ -138,7 +150,7 @@ def label_part(
     parts.check()
     if parts.has_part(index):
         return
-    result = label_structure(atoms, config, basis, text)
+    result = label_structure(atoms, config, basis, text, start.read() if start else None)
     if result is not None:
         parts.write_part(index, hamiltonian_to_part(result))
         if not keep_text:

@@ -19,6 +19,7 @@ from gh_tools.dft.density import add_kpoints_at_once
 from gh_tools.dft.realspace import calculation_cell, realspace_blocks
 from gh_tools.dft.run_cell import boxed, with_reduced_cell
 from gh_tools.dft.sampling import kpoint_sampling
+from gh_tools.dft.start import check_start, start_from
 from gh_tools.errors import DataError
 from gh_tools.orbitals.basis import Basis
 from gh_tools.orbitals.bloch import bloch_matrix
@@ -39,7 +40,11 @@ class SCFNotConverged(DataError):
 
 
 def label_structure(
-    atoms: ase.Atoms, config: LabelConfig, basis: Basis, log: Path | str
+    atoms: ase.Atoms,
+    config: LabelConfig,
+    basis: Basis,
+    log: Path | str,
+    start: Hamiltonian | None = None,
 ) -> Hamiltonian | None:
     """Run GPAW on a structure and extract its Hamiltonian; see `run` and `extract`.
 
@@ -53,15 +58,25 @@ def label_structure(
         config: the calculation.
         basis: the basis table, at least of the species present.
         log: file for GPAW's own text.
+        start: H and S of the structure, from whose density the cycle begins; free atoms' by default, and where a
+            run from a given one does not converge.
 
     Raises:
-        DataError: the run did not converge, or the structure cannot have the charge.
+        DataError: the run did not converge, the structure cannot have the charge, or the start cannot be its H and S.
     """
     atoms = wrapped(atoms)
     basis.check_covers(atoms.numbers, "label")
     check_charge(atoms, config.charge or 0.0, basis, atoms.get_chemical_formula())
     basis = Basis({z: basis[z] for z in set(atoms.numbers.tolist())})
-    return extract(atoms, run(atoms, config, basis, log), config, basis)
+    if start is not None:
+        check_start(start, atoms, config, basis)
+    try:
+        calculator = run(atoms, config, basis, log, start)
+    except SCFNotConverged:
+        if start is None:
+            raise
+        calculator = run(atoms, config, basis, log)
+    return extract(atoms, calculator, config, basis)
 
 
 def extract(atoms: ase.Atoms, calculator, config: LabelConfig, basis: Basis) -> Hamiltonian | None:
@@ -114,7 +129,13 @@ def extract(atoms: ase.Atoms, calculator, config: LabelConfig, basis: Basis) -> 
     return result
 
 
-def run(atoms: ase.Atoms, config: LabelConfig, basis: Basis, log: Path | str):
+def run(
+    atoms: ase.Atoms,
+    config: LabelConfig,
+    basis: Basis,
+    log: Path | str,
+    start: Hamiltonian | None = None,
+):
     """Converge a GPAW calculation (new interface) in LCAO mode and return it.
 
     Its cell is the reduced one, see `with_reduced_cell`, with a box as `boxed` gives it.
@@ -124,10 +145,11 @@ def run(atoms: ase.Atoms, config: LabelConfig, basis: Basis, log: Path | str):
         config: functional, k-points, grid and convergence.
         basis: orbitals of each element, as GPAW reads them.
         log: file of GPAW's text output, or "-" for standard output.
+        start: see `label_structure`.
 
     Raises:
         SCFNotConverged: it did not converge.
-        DataError: it would have more points of its grid than fit into memory.
+        DataError: it would have more points of its grid than fit into memory, or S of the start is another one.
     """
     from gpaw import KohnShamConvergenceError
     from gpaw.new.ase_interface import GPAW
@@ -155,6 +177,9 @@ def run(atoms: ase.Atoms, config: LabelConfig, basis: Basis, log: Path | str):
         **arguments,
         **gpaw_arguments(basis),
     )
+    if start is not None:
+        atoms.calc.create_new_calculation(atoms)
+        start_from(atoms.calc, start)
     try:
         atoms.get_potential_energy()
     except KohnShamConvergenceError:

@@ -125,6 +125,21 @@ def test_labels_from_atoms():
     assert found.scalars["fermi_level"] > found.eigenvalues()[0, 0, 0]
 
 
+def test_labels_from_a_density_that_is_known(tmp_path):
+    hydrogen = molecule("H2", vacuum=4.0)
+    found = gh.label(hydrogen, h=0.3)
+    again = gh.label(hydrogen, tmp_path / "gpaw.txt", start=found, h=0.3)
+    assert "Converged in 3 steps" in (tmp_path / "gpaw.txt").read_text()
+    np.testing.assert_allclose(again.H(), found.H(), atol=1e-4)
+    for other, settings, told in [
+        (molecule("H2", vacuum=5.0), {}, "start: the cells differ"),
+        (hydrogen, {"basis": "dzp"}, "start: the basis of H differs in shells"),
+        (hydrogen, {"spin": "collinear", "magmoms": {"H": 1.0}}, "start: expected H of 2 spin"),
+    ]:
+        with pytest.raises(DataError, match=told):
+            gh.label(other, start=found, h=0.3, **settings)
+
+
 def test_structures_are_ase_atoms(tmp_path, labels):
     from gh_tools.store.provenance import Provenance
     from gh_tools.store.structures import write_structures

@@ -177,6 +177,38 @@ def test_text_of_gpaw_is_kept_where_it_is_asked_for(call, tmp_path):
     assert "fermi level" in text.lower()
 
 
+def test_cycles_begin_from_the_densities_of_a_store_of_hamiltonians(labelled, call, tmp_path):
+    """Predictions and labels alike; the labels are the same as from free atoms, and sooner there."""
+    store = labelled[0] / "h2.hamiltonians.zarr"
+    done = call(f"gh-label {store} {COARSE} --logs -o again.zarr", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert f"cycles begin from the densities of the H in {store}" in " ".join(done.stderr.split())
+    before, after = HamiltonianReader(store), HamiltonianReader(tmp_path / "again.zarr")
+    for index, name in enumerate(before.names):
+        text = (tmp_path / f"again.zarr.logs/{name}.txt").read_text()
+        assert "Converged in 3 steps" in text
+        for one, other in zip(before.read(index).groups(), after.read(index).groups(), strict=True):
+            np.testing.assert_allclose(one[1].hamiltonian, other[1].hamiltonian, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ("--set basis=dzp", "the basis of H differs in shells"),
+        ("--set spin=collinear --set magmoms.H=0.5", "expected H of 2 spin channels, found 1"),
+    ],
+)
+def test_hamiltonians_of_other_calculations_are_not_begun_from(
+    labelled, call, tmp_path, settings, says
+):
+    store = labelled[0] / "h2.hamiltonians.zarr"
+    done = call(f"gh-label {store} {COARSE} {settings} -o other.zarr", tmp_path)
+    assert done.returncode == 0, done.stderr
+    told = " ".join(done.stderr.split())
+    assert "cycles begin from the densities of free atoms, not of the H in it: " in told
+    assert says in told
+
+
 def test_nothing_is_written_if_all_fail(gh):
     write_molecules(gh.folder)
     done = gh(f"gh-label h2.structures.zarr {COARSE} --set max_iterations=1 -j 2")

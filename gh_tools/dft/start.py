@@ -1,0 +1,163 @@
+"""Where the self-consistent cycle begins: with the density of a Hamiltonian that is known, such as a predicted one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import ase
+import numpy as np
+import scipy.linalg
+from ase.units import Ha
+from jaxtyping import Complex, Float
+
+from gh_tools.console import log
+from gh_tools.dft.config import LabelConfig
+from gh_tools.dft.realspace import calculation_cell
+from gh_tools.errors import DataError
+from gh_tools.orbitals.basis import Basis
+from gh_tools.orbitals.bloch import bloch_matrices
+from gh_tools.orbitals.blocks import Hamiltonian
+from gh_tools.orbitals.lattice import change_of_basis, kpoints_in_cell
+from gh_tools.store.hamiltonians import HamiltonianReader
+from gh_tools.store.identity import difference
+from gh_tools.store.read import Store
+
+# S of stores is in single precision and without its smallest blocks; another order or sign of orbitals is off by 0.1.
+_LARGEST_ERROR_OF_S = 1e-3
+
+
+@dataclass(frozen=True)
+class Start:
+    """A Hamiltonian of a store, from whose density the cycle begins.
+
+    Attributes:
+        path: of the store.
+        index: of the structure in it.
+    """
+
+    path: Path
+    index: int
+
+    def read(self) -> Hamiltonian:
+        """Read the blocks.
+
+        Raises:
+            DataError: as `HamiltonianReader.read` says.
+        """
+        return HamiltonianReader(self.path).read(self.index)
+
+
+def starts_in(store: Store, config: LabelConfig, basis: Basis) -> bool:
+    """Tell whether the structures' H that a store holds are those of a calculation; say why not, where it holds some.
+
+    Args:
+        store: of any kind.
+        config: the calculation.
+        basis: its basis table.
+    """
+    if store.kind != "hamiltonians":
+        return False
+    try:
+        reader = HamiltonianReader(store)
+        _check_kind(
+            reader.basis, int(reader.attributes.get("spins", 1)), config, basis, str(store.path)
+        )
+    except DataError as error:
+        log.warning(
+            "%s: cycles begin from the densities of free atoms, not of the H in it: %s",
+            *(store.path, str(error).removeprefix(f"{store.path}: ")),
+        )
+        return False
+    log.info("cycles begin from the densities of the H in %s", store.path)
+    return True
+
+
+def check_start(
+    hamiltonian: Hamiltonian, atoms: ase.Atoms, config: LabelConfig, basis: Basis
+) -> None:
+    """Make sure that H and S can be those of a calculation.
+
+    Args:
+        hamiltonian: H and S.
+        atoms: the structure of the calculation.
+        config: the calculation.
+        basis: its basis table.
+
+    Raises:
+        DataError: they are of another structure, basis or number of spin channels.
+    """
+    if unlike := difference(hamiltonian.atoms, atoms):
+        raise DataError(f"start: {unlike}; give H and S of the structure itself")
+    _check_kind(hamiltonian.basis, hamiltonian.n_spins, config, basis, "start")
+    if hamiltonian.spinor:
+        raise DataError("start: H is one of spinors, which no label is")
+
+
+def _check_kind(found: Basis, spins: int, config: LabelConfig, basis: Basis, where: str) -> None:
+    basis.check_same(found, where)
+    expected = 2 if config.spin == "collinear" else 1
+    if spins != expected:
+        raise DataError(f"{where}: expected H of {expected} spin channels, found {spins}")
+
+
+def start_from(calculator, hamiltonian: Hamiltonian) -> bool:
+    """Give a GPAW calculation that has not begun the density of the states of a Hamiltonian.
+
+    H(k) of the run's k-points is diagonalised, and states are filled up to the Fermi level as in a step of the
+    cycle. What it converges to is what it would converge to anyway, where that is unique.
+
+    Args:
+        calculator: GPAW (new interface) in LCAO mode, made for the structure.
+        hamiltonian: the structure's H(R) and S(R), with as many spin channels as the run.
+
+    Returns:
+        Whether it was done: not where processes of MPI share the orbitals or the grid of a k-point.
+
+    Raises:
+        DataError: S is not that of the run, so H cannot be, either.
+    """
+    dft, atoms = calculator.dft, hamiltonian.atoms
+    waves = dft.ibzwfs
+    if waves.band_comm.size > 1 or waves.domain_comm.size > 1:
+        return False
+    run = calculation_cell(calculator)
+    kpoints = np.array(calculator.get_ibz_k_points())
+    own = kpoints_in_cell(kpoints, change_of_basis(atoms.cell.array, run, atoms.pbc))
+    # Of GPAW's cell, into which it has wrapped the atoms anew; see `realspace`.
+    scaled = np.linalg.solve(run.T, atoms.positions.T).T
+    cell = np.where(atoms.pbc, np.rint(scaled - dft.relpos_ac), 0)
+    cell_of_orbital = np.repeat(cell, hamiltonian.orbitals_of_atoms, axis=0)
+    for state in waves:
+        phase = np.exp(2j * np.pi * cell_of_orbital @ kpoints[state.k])
+        of_run = _hermitian(state.S_MM.data)
+        matrices = [
+            bloch_matrices(hamiltonian, own[[state.k]], field, state.spin)[0]
+            for field in ("hamiltonian", "overlap")
+        ]
+        h, s = (phase.conj()[:, None] * matrix * phase for matrix in matrices)
+        error = float(np.abs(s - of_run).max())
+        if error > _LARGEST_ERROR_OF_S:
+            raise DataError(
+                f"S of the given Hamiltonian is not that of the run: elements differ by up to {error:.2g}"
+            )
+        if of_run.dtype == float:
+            h = h.real
+        energies, states = scipy.linalg.eigh(h / Ha, of_run)
+        state._eig_n = energies
+        state.C_nM = state.C_nM.create()
+        state.C_nM.data[:] = states.T
+        state._P_ani = None
+    electrons = dft.density.nvalence - dft.density.charge + dft.pot_calc.environment.charge
+    waves.calculate_occs(dft.scf_loop.occ_calc, electrons)
+    dft.density.update(waves)
+    dft.potential, dft.energies, _ = dft.pot_calc.calculate(dft.density, waves, dft.potential.vHt_x)
+    return True
+
+
+def _hermitian(
+    lower: Complex[np.ndarray, "n n"] | Float[np.ndarray, "n n"],
+) -> Complex[np.ndarray, "n n"] | Float[np.ndarray, "n n"]:
+    """Return a matrix of whose triangles the lower one alone is sure to be filled."""
+    strictly = np.tril(lower, -1)
+    return np.tril(lower) + strictly.conj().T
