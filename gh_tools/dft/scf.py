@@ -169,6 +169,7 @@ def run(
         nbands="nao",
         occupations={"name": "fermi-dirac", "width": config.smearing},
         convergence=config.convergence.model_dump(),
+        mixer={} if config.mixing is None else {"beta": config.mixing},
         maxiter=config.max_iterations,
         spinpol=spin_polarised,
         magmoms=moments if spin_polarised else None,
@@ -185,7 +186,7 @@ def run(
     except KohnShamConvergenceError:
         raise SCFNotConverged(
             f"not self-consistent after {config.max_iterations} iterations; look at {log}, and raise "
-            "max_iterations or the smearing"
+            "max_iterations or the smearing, or lower mixing"
         ) from None
     return atoms.calc
 

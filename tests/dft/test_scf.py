@@ -70,6 +70,22 @@ def test_a_run_that_does_not_converge_says_so(tmp_path):
     assert "iter:" in (tmp_path / "gpaw.txt").read_text()
 
 
+def test_mixing_changes_the_steps_and_not_the_labels(tmp_path):
+    """In a crystal, where GPAW's own is small."""
+    atoms = bulk("LiF", "rocksalt", a=4.0)
+    found = {}
+    for mixing in (None, 0.25):
+        config = LabelConfig(h=0.25, kpts=(2, 2, 2), mixing=mixing)
+        log = tmp_path / f"{mixing}.txt"
+        found[mixing] = label_structure(atoms, config, basis_table(config, atoms.numbers), log)
+        assert f"Linear mixing parameter: {mixing or 0.05}\n" in log.read_text()
+    for key, blocks in found[None].onsite.items():
+        other = found[0.25].onsite[key]
+        np.testing.assert_allclose(other.hamiltonian, blocks.hamiltonian, atol=2e-3)
+    steps = [(tmp_path / f"{m}.txt").read_text().count("iter:") for m in found]
+    assert steps[1] < steps[0]
+
+
 @pytest.mark.parametrize(
     "atoms",
     [

@@ -50,7 +50,7 @@ _gh_tools() {
     gh-label)
       options="-o --output --preset -c --config --set --print-config --logs -j --jobs --scheduler --shard --resume --overwrite --dry-run --convergence --json -q --quiet -v --verbose --debug --version -h --help"
       words=""
-      keys="xc basis basis_by_element energy_shift confined_type setups hubbard h kpoint_density kpts kpts_shift smearing convergence.density convergence.energy max_iterations spin magmoms charge vacuum threshold pair_cutoff"
+      keys="xc basis basis_by_element energy_shift confined_type setups hubbard h kpoint_density kpts kpts_shift smearing convergence.density convergence.energy mixing max_iterations spin magmoms charge vacuum threshold pair_cutoff"
       case "$3" in
         --preset) words="agau hfo2 hfo2-wse2 litfsi sio2 tmd wse2" ;;
         --set) words=$keys; keys="=" ;;

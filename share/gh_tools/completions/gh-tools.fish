@@ -51,7 +51,7 @@ complete -c gh-build -a 'file litfsi wse2 tmd agau sio2 hfo2 hfo2-wse2' -d 'reci
 complete -c gh-label -s o -l output -r -d 'Store to write; by default named after the input, beside it.'
 complete -c gh-label -l preset -x -a 'agau hfo2 hfo2-wse2 litfsi sio2 tmd wse2' -d 'Settings for a kind of material, below --config and --set: agau, hfo2, hfo2-wse2, litfsi, sio2, tmd or wse2.'
 complete -c gh-label -s c -l config -r -d 'Configuration in a TOML file.'
-complete -c gh-label -l set -x -a '(__gh_tools_keys "xc= basis= basis_by_element= energy_shift= confined_type= setups= hubbard= h= kpoint_density= kpts= kpts_shift= smearing= convergence.density= convergence.energy= max_iterations= spin= magmoms= charge= vacuum= threshold= pair_cutoff=" "spin=paired spin=collinear")' -d 'Set a key of the configuration, as in a.b=c.'
+complete -c gh-label -l set -x -a '(__gh_tools_keys "xc= basis= basis_by_element= energy_shift= confined_type= setups= hubbard= h= kpoint_density= kpts= kpts_shift= smearing= convergence.density= convergence.energy= mixing= max_iterations= spin= magmoms= charge= vacuum= threshold= pair_cutoff=" "spin=paired spin=collinear")' -d 'Set a key of the configuration, as in a.b=c.'
 complete -c gh-label -l print-config -d 'Print the whole configuration as TOML, and stop.'
 complete -c gh-label -l logs -d 'Keep GPAW\'s text output of all structures, in OUTPUT.logs; that of failed ones is always kept.'
 complete -c gh-label -s j -l jobs -x -d 'Structures that are worked on at once.'
