@@ -16,7 +16,7 @@ from gh_tools.dft.config import LabelConfig
 from gh_tools.dft.realspace import calculation_cell
 from gh_tools.errors import DataError
 from gh_tools.orbitals.basis import Basis
-from gh_tools.orbitals.bloch import bloch_matrices
+from gh_tools.orbitals.bloch import BlochSum
 from gh_tools.orbitals.blocks import Hamiltonian
 from gh_tools.orbitals.lattice import change_of_basis, kpoints_in_cell
 from gh_tools.store.hamiltonians import HamiltonianReader
@@ -101,18 +101,16 @@ def _check_kind(found: Basis, spins: int, config: LabelConfig, basis: Basis, whe
         raise DataError(f"{where}: expected H of {expected} spin channels, found {spins}")
 
 
-def start_from(calculator, hamiltonian: Hamiltonian) -> bool:
+def start_from(calculator, hamiltonian: Hamiltonian) -> None:
     """Give a GPAW calculation that has not begun the density of the states of a Hamiltonian.
 
     H(k) of the run's k-points is diagonalised, and states are filled up to the Fermi level as in a step of the
-    cycle. What it converges to is what it would converge to anyway, where that is unique.
+    cycle. What it converges to is what it would converge to anyway, where that is unique. Where processes of MPI share
+    the orbitals or the grid of a k-point, the cycle begins as without.
 
     Args:
         calculator: GPAW (new interface) in LCAO mode, made for the structure.
         hamiltonian: the structure's H(R) and S(R), with as many spin channels as the run.
-
-    Returns:
-        Whether it was done: not where processes of MPI share the orbitals or the grid of a k-point.
 
     Raises:
         DataError: S is not that of the run, so H cannot be, either.
@@ -120,7 +118,9 @@ def start_from(calculator, hamiltonian: Hamiltonian) -> bool:
     dft, atoms = calculator.dft, hamiltonian.atoms
     waves = dft.ibzwfs
     if waves.band_comm.size > 1 or waves.domain_comm.size > 1:
-        return False
+        if dft.comm.rank == 0:
+            log.warning("processes of MPI share a k-point: the cycle begins from free atoms")
+        return
     run = calculation_cell(calculator)
     kpoints = np.array(calculator.get_ibz_k_points())
     own = kpoints_in_cell(kpoints, change_of_basis(atoms.cell.array, run, atoms.pbc))
@@ -128,14 +128,15 @@ def start_from(calculator, hamiltonian: Hamiltonian) -> bool:
     scaled = np.linalg.solve(run.T, atoms.positions.T).T
     cell = np.where(atoms.pbc, np.rint(scaled - dft.relpos_ac), 0)
     cell_of_orbital = np.repeat(cell, hamiltonian.orbitals_of_atoms, axis=0)
+    of_spin = [BlochSum(hamiltonian, spin=spin) for spin in range(waves.nspins)]
+    overlap = BlochSum(hamiltonian, "overlap")
     for state in waves:
         phase = np.exp(2j * np.pi * cell_of_orbital @ kpoints[state.k])
         of_run = _hermitian(state.S_MM.data)
-        matrices = [
-            bloch_matrices(hamiltonian, own[[state.k]], field, state.spin)[0]
-            for field in ("hamiltonian", "overlap")
-        ]
-        h, s = (phase.conj()[:, None] * matrix * phase for matrix in matrices)
+        h, s = (
+            phase.conj()[:, None] * blocks.at(own[[state.k]])[0] * phase
+            for blocks in (of_spin[state.spin], overlap)
+        )
         error = float(np.abs(s - of_run).max())
         if error > _LARGEST_ERROR_OF_S:
             raise DataError(
@@ -152,7 +153,6 @@ def start_from(calculator, hamiltonian: Hamiltonian) -> bool:
     waves.calculate_occs(dft.scf_loop.occ_calc, electrons)
     dft.density.update(waves)
     dft.potential, dft.energies, _ = dft.pot_calc.calculate(dft.density, waves, dft.potential.vHt_x)
-    return True
 
 
 def _hermitian(
