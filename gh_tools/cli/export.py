@@ -87,6 +87,13 @@ def main(
             show_default=False,
         ),
     ] = None,
+    error_bars: Annotated[
+        bool,
+        typer.Option(
+            "--error-bars/--no-error-bars",
+            help="With zip: whether the file keeps what error bars of a single network are made of, half of it and more.",
+        ),
+    ] = True,
     overwrite: OverwriteOption = False,
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
@@ -120,11 +127,13 @@ def main(
     if form is None or output is None:
         raise UsageError("name a format with --to and what to write with --output")
     if form == "zip":
-        _export_model(source, output, about, errors, larger, overwrite, dry_run)
+        _export_model(source, output, about, errors, larger, error_bars, overwrite, dry_run)
         emit(output, as_json)
         return
-    if about or errors or larger:
-        raise UsageError("--about, --errors and --larger make a model's card, with --to zip alone")
+    if about or errors or larger or not error_bars:
+        raise UsageError(
+            "--about, --errors, --larger and --no-error-bars are of a model, with --to zip alone"
+        )
     points = [_parse_kpoint(text) for text in kpoint or []]
     formats = None if form in TABLES else table.get_format(form)
     store = open_store(source, KINDS if formats is None else "hamiltonians")
@@ -153,6 +162,7 @@ def _export_model(
     about: Path | None,
     errors: Sequence[Path] | None,
     larger: Sequence[Path] | None,
+    error_bars: bool,
     overwrite: bool,
     dry_run: bool,
 ) -> None:
@@ -185,7 +195,8 @@ def _export_model(
     if dry_run:
         log.info("would write %s to %s as a packed model", source, output)
         return
-    pack_model(store, output, card, describe_run(inputs=[store]), overwrite=overwrite)
+    provenance = describe_run(inputs=[store])
+    pack_model(store, output, card, provenance, error_bars=error_bars, overwrite=overwrite)
     log.info("%s: %.2f MB", output, output.stat().st_size / 1e6)
 
 

@@ -20,6 +20,8 @@ from gh_tools.trained_model.shipped import ENDING
 
 # What a prediction does not need: weights that are best by another metric, and the learning curve.
 _LEFT_OUT = ("parameters_eigenvalue/", "history/")
+# What error bars of a single network are made of.
+_ERROR_BARS = ("last_layers/", "calibration/", "scaleshift/onsite_energy/draws")
 # Zip files have no dates before: with one for all, the same model gives the same file.
 _DATE = (1980, 1, 1, 0, 0, 0)
 
@@ -30,6 +32,7 @@ def pack_model(
     card: Mapping[str, Any],
     provenance: Provenance,
     *,
+    error_bars: bool = True,
     overwrite: bool = False,
 ) -> None:
     """Write a model as one file.
@@ -42,6 +45,8 @@ def pack_model(
         path: of the file, ``NAME.zip``; the model is called NAME.
         card: see `gh_tools.trained_model.card`.
         provenance: how it is packed. In the history that is written, paths of the machine become plain names.
+        error_bars: whether a single network keeps what its error bars are made of, which is half of the file and more. Those of
+            an ensemble of networks are of what it predicts with.
         overwrite: replace a file that is there.
 
     Raises:
@@ -49,10 +54,15 @@ def pack_model(
     """
     config = {**store.attributes["config"], "precision": "float32"}
     attributes = {**store.attributes, "config": config, "card": dict(card)}
+    left_out: tuple[str, ...] = _LEFT_OUT
+    if not error_bars and config.get("ensemble", 1) == 1:
+        left_out += _ERROR_BARS
+        attributes.pop("calibration", None)
+        attributes["card"]["members"] = {}
 
     def fill(group: zarr.Group) -> None:
         for key in store.keys():
-            if key.startswith(_LEFT_OUT):
+            if key.startswith(left_out):
                 continue
             values = store[key]
             # Cells decide which images are neighbours, and the basis table which labels belong to the model.

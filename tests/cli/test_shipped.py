@@ -10,14 +10,16 @@ import pytest
 from ase.build import mx2
 
 import gh_tools as gh
-from gh_tools.errors import DataError, NoInputError
+from gh_tools.errors import DataError, NoInputError, UsageError
 from gh_tools.evaluation.eigenvalue_errors import both_eigenvalues, eigenvalue_errors
 from gh_tools.evaluation.evaluate import evaluate
 from gh_tools.evaluation.matrix_errors import hamiltonian_errors
 from gh_tools.resources import share_path
 from gh_tools.store.hamiltonians import HamiltonianReader
+from gh_tools.store.provenance import Provenance
 from gh_tools.store.read import open_store
 from gh_tools.trained_model.card import Words, make_card, render_card
+from gh_tools.trained_model.packing import pack_model
 from gh_tools.trained_model.shipped import model_path, names, open_model, read_card
 from gh_tools.units import MEV
 
@@ -87,6 +89,19 @@ def test_a_packed_model_predicts_what_it_did(packed, random_bond_model):
     kept = open_model(packed[0])
     assert not kept.keys("history/") and not kept.keys("parameters_eigenvalue/")
     assert all(kept.dtype(key) != np.float64 for key in kept.keys("parameters/"))
+
+
+def test_a_model_without_its_error_bars_is_small_and_predicts_the_same(tmp_path):
+    whole, file = share_path("models/wse2.zip"), tmp_path / "small.zip"
+    pack_model(open_model("wse2"), file, read_card("wse2"), Provenance("test"), error_bars=False)
+    assert file.stat().st_size < 0.7 * whole.stat().st_size
+    atoms = mx2("WSe2", a=3.32, thickness=3.36, vacuum=6)
+    expected = gh.Model("wse2", error_bars=False)(atoms)
+    np.testing.assert_array_equal(gh.Model(file)(atoms).H(), expected.H())
+    told = "\n".join(render_card(open_model(file).attributes["card"]))
+    assert "error bars: none" in told
+    with pytest.raises(UsageError, match="no members that error bars could come from"):
+        gh.Model(file, error_bars=True)(atoms)
 
 
 def test_predictions_of_a_packed_model_are_compared_with_labels(

@@ -96,6 +96,9 @@ def main() -> None:
     parser.add_argument("--labels", type=Path, nargs="+", required=True)
     parser.add_argument("--larger", type=Path, nargs="*", default=[])
     parser.add_argument("--cells", type=int, default=2, help="of the frozen test set")
+    parser.add_argument(
+        "--no-error-bars", action="store_true", help="leave out what they are made of"
+    )
     options = parser.parse_args()
     name = options.name
     test = errors_of(options.model, options.labels, "test", "--part", "test")
@@ -114,6 +117,7 @@ def main() -> None:
         "--about",
         about,
         *cards,
+        *(["--no-error-bars"] if options.no_error_bars else []),
         "--overwrite",
     )
     if packed.stat().st_size > LARGEST:
