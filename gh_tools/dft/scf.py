@@ -149,7 +149,7 @@ def run(
 
     Raises:
         SCFNotConverged: it did not converge.
-        DataError: it would have more points of its grid than fit into memory, or S of the start is another one.
+        DataError: it would have more points of its grid than fit into memory.
     """
     from gpaw import KohnShamConvergenceError
     from gpaw.new.ase_interface import GPAW

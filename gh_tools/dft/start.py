@@ -105,21 +105,18 @@ def start_from(calculator, hamiltonian: Hamiltonian) -> None:
     """Give a GPAW calculation that has not begun the density of the states of a Hamiltonian.
 
     H(k) of the run's k-points is diagonalised, and states are filled up to the Fermi level as in a step of the
-    cycle. What it converges to is what it would converge to anyway, where that is unique. Where processes of MPI share
-    the orbitals or the grid of a k-point, the cycle begins as without.
+    cycle. What it converges to is what it would converge to anyway, where that is unique. The cycle begins as without,
+    and a warning says why, where processes of MPI share the orbitals or the grid of a k-point, and where S is not that
+    of the run, so that H cannot be, either: blocks may have been dropped.
 
     Args:
         calculator: GPAW (new interface) in LCAO mode, made for the structure.
         hamiltonian: the structure's H(R) and S(R), with as many spin channels as the run.
-
-    Raises:
-        DataError: S is not that of the run, so H cannot be, either.
     """
     dft, atoms = calculator.dft, hamiltonian.atoms
     waves = dft.ibzwfs
     if waves.band_comm.size > 1 or waves.domain_comm.size > 1:
-        if dft.comm.rank == 0:
-            log.warning("processes of MPI share a k-point: the cycle begins from free atoms")
+        _decline(dft, "processes of MPI share a k-point")
         return
     run = calculation_cell(calculator)
     kpoints = np.array(calculator.get_ibz_k_points())
@@ -130,6 +127,7 @@ def start_from(calculator, hamiltonian: Hamiltonian) -> None:
     cell_of_orbital = np.repeat(cell, hamiltonian.orbitals_of_atoms, axis=0)
     of_spin = [BlochSum(hamiltonian, spin=spin) for spin in range(waves.nspins)]
     overlap = BlochSum(hamiltonian, "overlap")
+    found = []
     for state in waves:
         phase = np.exp(2j * np.pi * cell_of_orbital @ kpoints[state.k])
         of_run = _hermitian(state.S_MM.data)
@@ -139,12 +137,12 @@ def start_from(calculator, hamiltonian: Hamiltonian) -> None:
         )
         error = float(np.abs(s - of_run).max())
         if error > _LARGEST_ERROR_OF_S:
-            raise DataError(
-                f"S of the given Hamiltonian is not that of the run: elements differ by up to {error:.2g}"
-            )
+            _decline(dft, f"S that is given differs from that of the run by up to {error:.2g}")
+            return
         if of_run.dtype == float:
             h = h.real
-        energies, states = scipy.linalg.eigh(h / Ha, of_run)
+        found.append(scipy.linalg.eigh(h / Ha, of_run))
+    for state, (energies, states) in zip(waves, found, strict=True):
         state._eig_n = energies
         state.C_nM = state.C_nM.create()
         state.C_nM.data[:] = states.T
@@ -153,6 +151,12 @@ def start_from(calculator, hamiltonian: Hamiltonian) -> None:
     waves.calculate_occs(dft.scf_loop.occ_calc, electrons)
     dft.density.update(waves)
     dft.potential, dft.energies, _ = dft.pot_calc.calculate(dft.density, waves, dft.potential.vHt_x)
+
+
+def _decline(dft, reason: str) -> None:
+    """Say why a cycle begins from free atoms, in one process."""
+    if dft.comm.rank == 0:
+        log.warning("%s: the cycle begins from the density of free atoms", reason)
 
 
 def _hermitian(

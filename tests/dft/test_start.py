@@ -10,7 +10,6 @@ from ase.build import molecule
 from gh_tools.dft import scf
 from gh_tools.dft.basis_sets import basis_table
 from gh_tools.dft.config import LabelConfig
-from gh_tools.errors import DataError
 from gh_tools.orbitals.pairs import wrapped
 
 # Of a step: its number, the time, the energy, that eigenstates are exact, and the change.
@@ -78,10 +77,15 @@ def test_a_run_that_does_not_converge_from_there_begins_from_atoms(tmp_path):
     assert again.scalars["energy"] == pytest.approx(labels.scalars["energy"], abs=1e-6)
 
 
-def test_another_overlap_is_refused(case):
+def test_h_beside_another_overlap_is_not_begun_from(case, tmp_path, caplog):
+    """As of labels from which far pairs were dropped."""
     known = case("wse2")
     atoms = wrapped(known.atoms)
     basis = basis_table(known.config, atoms.numbers)
     other = changed(known.hamiltonian, "overlap", lambda s: 1.01 * s)
-    with pytest.raises(DataError, match="S of the given Hamiltonian is not that of the run"):
-        scf.run(atoms, known.config, basis, "/dev/null", other)
+    caplog.set_level("WARNING", "gh_tools")
+    again = scf.run(atoms, known.config, basis, tmp_path / "gpaw.txt", other)
+    assert "the cycle begins from the density of free atoms" in caplog.text
+    assert changes((tmp_path / "gpaw.txt").read_text())[0] > -2
+    energy = known.calculator.results["energy"]
+    assert again.results["energy"] == pytest.approx(energy, abs=1e-6)
