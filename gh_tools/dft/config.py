@@ -63,7 +63,7 @@ class LabelConfig(BaseModel):
     convergence: Convergence = Convergence()
     """When the self-consistent cycle may stop."""
     mixing: float | None = Field(None, gt=0.0, le=1.0)
-    """Share of a step's change of the density that the next step begins from (GPAW's ``beta``). By default GPAW's: 0.05 where there is a period, which metals and long cells need, and 0.25 where there is none. Amorphous oxides take half as many steps with 0.25."""
+    """Share of a step's change of the density that the next step begins from (GPAW's ``beta``). By default GPAW's: 0.05 where there is a period, which metals and long cells need, and 0.25 where there is none. Amorphous oxides take two thirds of the steps with 0.25."""
     max_iterations: PositiveInt = 200
     """Steps of the self-consistent cycle after which a structure counts as failed."""
     spin: Literal["paired", "collinear"] = "paired"

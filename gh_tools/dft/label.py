@@ -14,11 +14,12 @@ from gh_tools.dft.charged import charged
 from gh_tools.dft.config import LabelConfig
 from gh_tools.dft.forecast import warn_of_gamma
 from gh_tools.dft.scf import label_structure
-from gh_tools.dft.start import Start, starts_in
+from gh_tools.dft.start import starts_in
 from gh_tools.errors import CannotCreateError, NoInputError
 from gh_tools.orbitals.basis import Basis
 from gh_tools.store.hamiltonian_parts import hamiltonian_to_part
 from gh_tools.store.hamiltonian_writer import HamiltonianWriter
+from gh_tools.store.hamiltonians import HamiltonianReader
 from gh_tools.store.parts import Parts
 from gh_tools.store.provenance import Provenance
 from gh_tools.store.read import Store
@@ -91,16 +92,17 @@ def label_structures(
         log.info("%d of %d structures are there already", len(mine) - len(left), len(mine))
     warn_of_gamma([structures.atoms[index] for index in left], config)
     logs.mkdir(exist_ok=True)
-    known = starts is not None and bool(left) and starts_in(starts, config, basis)
+    known = (
+        starts.path.absolute()
+        if starts is not None and left and starts_in(starts, config, basis)
+        else None
+    )
     tasks = [
-        (index, (parts, index, structures.atoms[index], own, basis, file, start, keep_logs))
+        (index, (parts, index, structures.atoms[index], own, basis, file, known, keep_logs))
         for parts in [writer.partial.parts]
         for index in left
         for own in [config.model_copy(update={"charge": float(charges[index])})]
         for file in [logs / _log_name(structures.names[index], index)]
-        for start in [
-            Start(starts.path.absolute(), index) if starts is not None and known else None
-        ]
     ]
     with progress("labelling", len(tasks)) as shown:
         for index, result in (executor or Processes(1)).run(label_part, tasks):
@@ -128,7 +130,7 @@ def label_part(
     config: LabelConfig,
     basis: Basis,
     text: Path,
-    start: Start | None = None,
+    starts: Path | None = None,
     keep_text: bool = False,
 ) -> None:
     """Label one structure into the unfinished store.
@@ -140,7 +142,7 @@ def label_part(
         config: the calculation, with the charge of this structure.
         basis: the basis table.
         text: file for GPAW's own text; removed if all goes well, unless it is to be kept.
-        start: the Hamiltonian from whose density the cycle begins; free atoms' without one.
+        starts: the store whose H of the same index the cycle begins from the density of; free atoms' without one.
         keep_text: whether it is.
 
     Raises:
@@ -150,7 +152,8 @@ def label_part(
     parts.check()
     if parts.has_part(index):
         return
-    result = label_structure(atoms, config, basis, text, start.read() if start else None)
+    start = None if starts is None else HamiltonianReader(starts).read(index)
+    result = label_structure(atoms, config, basis, text, start)
     if result is not None:
         parts.write_part(index, hamiltonian_to_part(result))
         if not keep_text:

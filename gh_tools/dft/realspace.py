@@ -74,6 +74,19 @@ def calculation_cell(calculator) -> Float[np.ndarray, "3 3"]:
     return calculator.dft.potential.vt_sR.desc.cell_cv * Bohr
 
 
+def cells_in_run(atoms: ase.Atoms, calculator) -> Int[np.ndarray, "atoms 3"]:
+    """Return in which cell of a calculation each atom stands, whose image in the first one the calculation has.
+
+    Args:
+        atoms: the structure, in its own cell of the same lattice.
+        calculator: GPAW calculator (new interface).
+    """
+    run = calculation_cell(calculator)
+    scaled = np.linalg.solve(run.T, atoms.positions.T).T
+    moved = np.rint(scaled - calculator.dft.relpos_ac)
+    return np.where(atoms.pbc, moved, 0).astype(np.int64)
+
+
 def _ranges(atoms: ase.Atoms, integrals: TwoCenterIntegrals) -> dict[SpeciesPair, float]:
     """Distance in Å up to which two atoms interact, directly or through projectors of a third."""
     present = sorted(set(atoms.numbers.tolist()))
@@ -105,8 +118,7 @@ class _GridPotential:
         run = calculation_cell(calculator)
         change = change_of_basis(atoms.cell.array, run, atoms.pbc)
         self._to_run = inverse(change)
-        scaled = np.linalg.solve(run.T, atoms.positions.T).T
-        self._cell = np.where(atoms.pbc, np.rint(scaled - dft.relpos_ac), 0).astype(np.int64)
+        self._cell = cells_in_run(atoms, calculator)
         # GPAW's matrices belong to -R for one half of all R; the other half are their transposes.
         half = -self._functions.sdisp_xc
         self._reach = np.abs(half).max(axis=0)

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
-
 import ase
 import numpy as np
 import scipy.linalg
 from ase.units import Ha
-from jaxtyping import Complex, Float
 
 from gh_tools.console import log
 from gh_tools.dft.config import LabelConfig
-from gh_tools.dft.realspace import calculation_cell
+from gh_tools.dft.realspace import calculation_cell, cells_in_run
 from gh_tools.errors import DataError
 from gh_tools.orbitals.basis import Basis
 from gh_tools.orbitals.bloch import BlochSum
@@ -25,27 +21,6 @@ from gh_tools.store.read import Store
 
 # S of stores is in single precision and without its smallest blocks; another order or sign of orbitals is off by 0.1.
 _LARGEST_ERROR_OF_S = 1e-3
-
-
-@dataclass(frozen=True)
-class Start:
-    """A Hamiltonian of a store, from whose density the cycle begins.
-
-    Attributes:
-        path: of the store.
-        index: of the structure in it.
-    """
-
-    path: Path
-    index: int
-
-    def read(self) -> Hamiltonian:
-        """Read the blocks.
-
-        Raises:
-            DataError: as `HamiltonianReader.read` says.
-        """
-        return HamiltonianReader(self.path).read(self.index)
 
 
 def starts_in(store: Store, config: LabelConfig, basis: Basis) -> bool:
@@ -121,21 +96,21 @@ def start_from(calculator, hamiltonian: Hamiltonian) -> None:
     run = calculation_cell(calculator)
     kpoints = np.array(calculator.get_ibz_k_points())
     own = kpoints_in_cell(kpoints, change_of_basis(atoms.cell.array, run, atoms.pbc))
-    # Of GPAW's cell, into which it has wrapped the atoms anew; see `realspace`.
-    scaled = np.linalg.solve(run.T, atoms.positions.T).T
-    cell = np.where(atoms.pbc, np.rint(scaled - dft.relpos_ac), 0)
-    cell_of_orbital = np.repeat(cell, hamiltonian.orbitals_of_atoms, axis=0)
+    cell_of_orbital = np.repeat(
+        cells_in_run(atoms, calculator), hamiltonian.orbitals_of_atoms, axis=0
+    )
     of_spin = [BlochSum(hamiltonian, spin=spin) for spin in range(waves.nspins)]
     overlap = BlochSum(hamiltonian, "overlap")
     found = []
     for state in waves:
         phase = np.exp(2j * np.pi * cell_of_orbital @ kpoints[state.k])
-        of_run = _hermitian(state.S_MM.data)
+        of_run = state.S_MM.data
         h, s = (
             phase.conj()[:, None] * blocks.at(own[[state.k]])[0] * phase
             for blocks in (of_spin[state.spin], overlap)
         )
-        error = float(np.abs(s - of_run).max())
+        # Of GPAW's the lower triangle alone is sure to be filled, which is what `eigh` reads.
+        error = float(np.abs(np.tril(s - of_run)).max())
         if error > _LARGEST_ERROR_OF_S:
             _decline(dft, f"S that is given differs from that of the run by up to {error:.2g}")
             return
@@ -157,11 +132,3 @@ def _decline(dft, reason: str) -> None:
     """Say why a cycle begins from free atoms, in one process."""
     if dft.comm.rank == 0:
         log.warning("%s: the cycle begins from the density of free atoms", reason)
-
-
-def _hermitian(
-    lower: Complex[np.ndarray, "n n"] | Float[np.ndarray, "n n"],
-) -> Complex[np.ndarray, "n n"] | Float[np.ndarray, "n n"]:
-    """Return a matrix of whose triangles the lower one alone is sure to be filled."""
-    strictly = np.tril(lower, -1)
-    return np.tril(lower) + strictly.conj().T
