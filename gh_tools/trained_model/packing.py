@@ -17,11 +17,12 @@ from gh_tools.store.io import fill_store, put
 from gh_tools.store.provenance import Provenance
 from gh_tools.store.read import Store
 from gh_tools.trained_model.shipped import ENDING
+from gh_tools.trained_model.store import GRAMS, LAST_LAYERS
 
 # What a prediction does not need: weights that are best by another metric, and the learning curve.
 _LEFT_OUT = ("parameters_eigenvalue/", "history/")
 # What error bars of a single network are made of.
-_ERROR_BARS = ("last_layers/", "calibration/", "scaleshift/onsite_energy/draws")
+_ERROR_BARS = ("last_layers/", "grams/", "calibration/", "scaleshift/onsite_energy/draws")
 # Zip files have no dates before: with one for all, the same model gives the same file.
 _DATE = (1980, 1, 1, 0, 0, 0)
 
@@ -37,8 +38,8 @@ def pack_model(
 ) -> None:
     """Write a model as one file.
 
-    Left out are the learning curve and the weights that are best by eigenvalues; numbers of double precision become single,
-    weights included. Predictions move by rounding alone.
+    Left out are the learning curve, the weights that are best by eigenvalues, and last layers that can be drawn from Gram
+    matrices; numbers of double precision become single, weights included. Predictions move by rounding alone.
 
     Args:
         store: of the model.
@@ -55,9 +56,12 @@ def pack_model(
     config = {**store.attributes["config"], "precision": "float32"}
     attributes = {**store.attributes, "config": config, "card": dict(card)}
     left_out: tuple[str, ...] = _LEFT_OUT
+    readouts = {key.split("/")[1] for key in store.keys(f"{GRAMS}/")}
+    left_out += tuple(f"{LAST_LAYERS}/{name}/" for name in sorted(readouts))
     if not error_bars and config.get("ensemble", 1) == 1:
         left_out += _ERROR_BARS
-        attributes.pop("calibration", None)
+        for name in ("calibration", LAST_LAYERS):
+            attributes.pop(name, None)
         attributes["card"]["members"] = {}
 
     def fill(group: zarr.Group) -> None:

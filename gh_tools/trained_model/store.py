@@ -10,11 +10,12 @@
 | ``parameters/<flax path>`` | weights of the epoch with the lowest validation H MAE |
 | ``parameters_eigenvalue/<flax path>`` | weights of the epoch with the lowest validation eigenvalue MAE |
 | ``last_layers/<flax path>`` | weights of the last layers of a shallow ensemble about the former, with a leading axis of members |
+| ``grams/<readout>/<features>/...`` | Gram matrices that they are drawn from, where these take less; files of models have them alone |
 | ``calibration/...`` | what the deviation of an ensemble's members is multiplied with, see `calibration` |
 | ``history/<metric>`` | one row a measurement; NaN where a metric was not measured |
 
 The attribute ``config`` is the training configuration, whole; ``spins`` the number of spin channels;
-``charges`` the charges in |e| that its labels had.
+``charges`` the charges in |e| that its labels had; ``last_layers`` what else a draw takes: ``count``, ``seed`` and ``noise``.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from gh_tools.errors import DataError, UsageError
 from gh_tools.labels.split import Split
 from gh_tools.model.build import build_model
 from gh_tools.model.graph import build_graph
+from gh_tools.model.last_layer import CompactGram, LastLayerPosterior
 from gh_tools.orbitals.basis import Basis
 from gh_tools.orbitals.irreps import IrrepLayout
 from gh_tools.scaleshift.scaleshift import ScaleShift
@@ -49,8 +51,8 @@ from gh_tools.trained_model.runtime import keep_programs
 
 # Group of the weights that are best by each metric.
 GROUPS = {"hamiltonian": "parameters", "eigenvalue": "parameters_eigenvalue"}
-# Group of the last layers of a shallow ensemble.
-LAST_LAYERS = "last_layers"
+# Group of the last layers of a shallow ensemble, and of what they are drawn from.
+LAST_LAYERS, GRAMS = "last_layers", "grams"
 _NO_UNIT = {"epoch", "step", "loss", "learning_rate", "ghosts"}
 
 
@@ -100,6 +102,7 @@ def save_model(
     attributes: Mapping[str, Any],
     domain: Domain | None = None,
     last_layers: Mapping[str, Any] | None = None,
+    posterior: LastLayerPosterior | None = None,
     calibration: Calibration | None = None,
 ) -> Path:
     """Publish a trained model.
@@ -115,6 +118,7 @@ def save_model(
         attributes: of the root; ``config`` must be there.
         domain: what it was trained on, its parents included; None where it is not known.
         last_layers: weights of the last layers of a shallow ensemble about the network that is best by H.
+        posterior: what they were drawn from.
         calibration: of an ensemble's members, of either kind.
 
     Returns:
@@ -134,6 +138,10 @@ def save_model(
 
     for path, weights in flax.traverse_util.flatten_dict(dict(last_layers or {}), sep="/").items():
         arrays[f"{LAST_LAYERS}/{path}"] = np.asarray(weights)
+    if posterior is not None and last_layers is not None:
+        arrays |= _smaller_grams(posterior, last_layers)
+        drawn = {"count": posterior.count, "seed": posterior.seed, "noise": dict(posterior.noise)}
+        attributes = {**attributes, LAST_LAYERS: drawn}
     if calibration is not None:
         attributes = {**attributes, "calibration": dict(calibration.spectra)}
 
@@ -181,7 +189,10 @@ def load_model(source: Store | Path | str, best: str = "hamiltonian") -> LoadedM
     n_spins = store.attributes.get("spins", 1)
     _check_weights(path, prefix, flat, config, basis, n_spins)
     params = {"params": flax.traverse_util.unflatten_dict(flat, sep="/")}
-    last_layers = _last_layers(store, flat) if best == "hamiltonian" else {}
+    last_layers = {}
+    if best == "hamiltonian":
+        last_layers = _last_layers(store, flat)
+        last_layers |= _drawn(store, set(last_layers), config, basis, params)
     calibration = Calibration.of_store(store, IrrepLayout(basis, n_spins))
     return LoadedModel(
         config, basis, scaleshift, params, store.attributes, store, last_layers, calibration
@@ -205,6 +216,52 @@ def _last_layers(store: Store, weights: Mapping[str, np.ndarray]) -> dict[str, A
         if key.partition("/")[0] in missing and key not in flat:
             raise DataError(f"{store.path}: lacks {prefix}{key}; train the model anew")
     return flax.traverse_util.unflatten_dict(flat, sep="/")
+
+
+def _smaller_grams(
+    posterior: LastLayerPosterior, last_layers: Mapping[str, Any]
+) -> dict[str, np.ndarray]:
+    """Return the arrays of Gram matrices that are smaller than what is drawn from them."""
+    arrays = {}
+    for name, grams in posterior.grams.items():
+        drawn = sum(leaf.nbytes for leaf in jax.tree.leaves(last_layers[name]))
+        if sum(gram.nbytes for gram in grams.values()) < drawn:
+            for key, gram in grams.items():
+                arrays[f"{GRAMS}/{name}/{key}/length"] = gram.length
+                arrays[f"{GRAMS}/{name}/{key}/cosine"] = gram.cosine
+    return arrays
+
+
+def _drawn(
+    store: Store, there: set[str], config: NetworkConfig, basis: Basis, params: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Draw the last layers of which a store has the posterior alone; raise `DataError` if it is not one of the network's."""
+    grams: dict[str, dict[str, CompactGram]] = {}
+    for key in store.keys(f"{GRAMS}/"):
+        _, name, features, array = key.split("/")
+        if array == "length" and name not in there:
+            length, cosine = store[key], store[f"{GRAMS}/{name}/{features}/cosine"]
+            grams.setdefault(name, {})[features] = CompactGram(length, cosine)
+    if not grams:
+        return {}
+    try:
+        how = store.attributes[LAST_LAYERS]
+        posterior = LastLayerPosterior(grams, how["noise"], how["count"], how["seed"])
+        network = build_model(config.model, basis, store.attributes.get("spins", 1), n_pair_types=1)
+        drawn = posterior.draw(network, params)
+        for name, weights in drawn.items():
+            jax.tree.map(_check_members, weights, params["params"][name])
+    except (KeyError, ValueError, IndexError, TypeError, np.linalg.LinAlgError) as error:
+        raise DataError(
+            f"{store.path}: {GRAMS}/ and the attribute {LAST_LAYERS} are not those of the network's last layers ({error}); "
+            "train the model anew, or predict with another"
+        ) from None
+    return drawn
+
+
+def _check_members(members: np.ndarray, own: np.ndarray) -> None:
+    if members.shape[1:] != own.shape:
+        raise ValueError(f"expected weights of shape {own.shape}, found {members.shape[1:]}")
 
 
 def _check_weights(

@@ -19,7 +19,6 @@ from gh_tools.evaluation.matrix_errors import HamiltonianErrors, hamiltonian_err
 from gh_tools.model.build import build_model
 from gh_tools.model.ensemble import vectorised_over_members
 from gh_tools.orbitals.irreps import IrrepLayout
-from gh_tools.trained_model.calibration import Calibration
 from gh_tools.trained_model.runtime import compiler_options
 from gh_tools.training.checkpoints import Checkpoints, RunState
 from gh_tools.training.config import TrainConfig
@@ -41,7 +40,7 @@ from gh_tools.training.objective.validation import Validation
 from gh_tools.training.optimizers import build_optimizer, learning_rate, plateau_scale
 from gh_tools.training.outcome import Outcome
 from gh_tools.training.pace import Pace
-from gh_tools.training.shallow import shallow_ensemble
+from gh_tools.training.shallow import ShallowEnsemble, shallow_ensemble
 from gh_tools.training.step import fresh_state, initial_state, make_step
 from gh_tools.training.weights import Weights, load_weights
 
@@ -165,7 +164,11 @@ class Training:
             metrics = self.validation.measure(best, eigenvalues=True)
         predictions = (pair for _, *pair in self.validation.predictions(best))
         errors = sum(itertools.starmap(hamiltonian_errors, predictions), HamiltonianErrors())
-        calibration, last_layers = self._error_bars(best)
+        shallow = self._shallow_ensemble(best)
+        if self.config.ensemble > 1:
+            calibration = self.validation.calibration(best)
+        else:
+            calibration = None if shallow is None else shallow.calibration
         return Outcome(
             params=self.best,
             best=self.progress.best,
@@ -174,29 +177,27 @@ class Training:
             metrics=metrics,
             errors=errors,
             calibration=calibration,
-            last_layers=last_layers,
+            last_layers={} if shallow is None else shallow.last_layers,
+            posterior=None if shallow is None else shallow.posterior,
             n_parameters=sum(leaf.size for leaf in jax.tree.leaves(self.best["hamiltonian"])),
             steps=self.progress.step,
             seconds=self.pace.elapsed,
         )
 
-    def _error_bars(self, best: Any) -> tuple[Calibration | None, dict[str, Any]]:
-        """Calibrate the ensemble, or make a shallow one."""
+    def _shallow_ensemble(self, best: Any) -> ShallowEnsemble | None:
+        """Make the shallow ensemble, if there is to be one."""
         config = self.config
-        if config.ensemble > 1:
-            return self.validation.calibration(best), {}
-        if config.last_layers == 0:
-            return None, {}
+        if config.ensemble > 1 or config.last_layers == 0:
+            return None
         size = self.devices.per_device
         plan = plan_epoch(self.buckets, size, config.seed, 0)
         batches = (
             collate([self.samples[member] for member in members], padded)
             for padded, members in plan
         )
-        shallow = shallow_ensemble(
+        return shallow_ensemble(
             self.model, best, batches, len(plan), self.validation, config.last_layers, config.seed
         )
-        return shallow.calibration, shallow.last_layers
 
     def _epoch(self, interrupt: Interrupt) -> float | None:
         """Do the steps of an epoch; return their mean loss, or None where time ran out at its start."""

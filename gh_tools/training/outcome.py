@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gh_tools.evaluation.matrix_errors import HamiltonianErrors
+from gh_tools.model.last_layer import LastLayerPosterior
 from gh_tools.trained_model.calibration import Calibration
 
 
@@ -22,6 +23,7 @@ class Outcome:
         errors: of their matrix elements, on the validation set.
         calibration: of the members of an ensemble, shallow or not; None where there is none.
         last_layers: of a shallow ensemble; empty where there is none.
+        posterior: what they were drawn from; None where there are none.
         n_parameters: number of weights.
         steps: training steps done.
         seconds: wall-clock time.
@@ -35,6 +37,7 @@ class Outcome:
     errors: HamiltonianErrors
     calibration: Calibration | None
     last_layers: dict[str, Any]
+    posterior: LastLayerPosterior | None
     n_parameters: int
     steps: int
     seconds: float

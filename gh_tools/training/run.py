@@ -138,6 +138,7 @@ def train_model(
             inputs.domain, environments=_environments(inputs, config, layout, outcome)
         ),
         last_layers=outcome.last_layers,
+        posterior=outcome.posterior,
         calibration=outcome.calibration,
         attributes={
             "config": config.model_dump(mode="json"),

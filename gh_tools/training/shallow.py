@@ -12,7 +12,7 @@ import numpy as np
 
 from gh_tools.console import track
 from gh_tools.model.ensemble import of_last_layers, with_last_layers
-from gh_tools.model.last_layer import GRAMS, draw_last_layers
+from gh_tools.model.last_layer import GRAMS, LastLayerPosterior
 from gh_tools.trained_model.calibration import Calibration
 from gh_tools.trained_model.runtime import compiler_options
 from gh_tools.training.data.batches import Batch
@@ -25,10 +25,12 @@ class ShallowEnsemble(NamedTuple):
     Attributes:
         last_layers: weights of the members' last layers by name, with a leading axis.
         calibration: what the deviation of the members is multiplied with.
+        posterior: what they were drawn from.
     """
 
     last_layers: dict[str, Any]
     calibration: Calibration
+    posterior: LastLayerPosterior
 
 
 def shallow_ensemble(
@@ -72,9 +74,10 @@ def shallow_ensemble(
     grams, squares = total
     onsite, pairs = (float(np.sqrt(square / max(count, 1))) for square, count in squares)
     noise = {"onsite_readout": onsite, "bond_readout": pairs, "pair_readout": pairs}
-    last_layers = draw_last_layers(network, params, grams, noise, members, seed)
+    posterior = LastLayerPosterior.of(grams, noise, members, seed)
+    last_layers = posterior.draw(network, params)
     predict = jax.jit(
         of_last_layers(network.apply, params, last_layers), compiler_options=compiler_options()
     )
     every = jax.device_put(with_last_layers(params, last_layers))
-    return ShallowEnsemble(last_layers, validation.calibration(every, predict))
+    return ShallowEnsemble(last_layers, validation.calibration(every, predict), posterior)

@@ -14,7 +14,7 @@ from gh_tools.model.build import build_model
 from gh_tools.model.config import BondFrameConfig, GearsHConfig
 from gh_tools.model.graph import build_graph
 from gh_tools.model.initial import draw_weights
-from gh_tools.model.last_layer import GRAMS, draw_last_layers, draw_rows
+from gh_tools.model.last_layer import GRAMS, PRIOR, CompactGram, LastLayerPosterior, draw_rows
 from gh_tools.orbitals.basis import Basis, ElementBasis, Shell
 from tests.conftest import BOND_FRAME, GEARS_H
 
@@ -44,7 +44,7 @@ def test_deviations_of_predictions_are_those_of_the_regression(network, monkeypa
     grams = jax.jit(lambda p: model.apply(p, graph, mutable=[GRAMS])[1][GRAMS])(params)
     grams = jax.tree.map(lambda one: np.asarray(one, float), grams)
     noise = dict.fromkeys(("onsite_readout", "bond_readout", "pair_readout"), 1.0)
-    drawn = draw_last_layers(model, params, grams, noise, DRAWS, seed=0)
+    drawn = LastLayerPosterior.of(grams, noise, DRAWS, seed=0).draw(model, params)
     names = sorted(drawn)
     mean = {name: params["params"][name] for name in names}
     back = ravel_pytree(jax.tree.map(np.asarray, mean))[1]
@@ -96,3 +96,33 @@ def test_rows_have_the_covariance_of_the_inverse(monkeypatch):
     np.testing.assert_allclose(
         np.cov(rows.T) / np.outer(unit, unit), wanted / np.outer(unit, unit), atol=0.05
     )
+
+
+def test_rounding_moves_eigenvalues_by_less_than_the_prior():
+    """Features as alike as those of networks: a third of them are sums of others."""
+    random = np.random.default_rng(2)
+    x = random.normal(size=(2, 500, 120)) * np.geomspace(1e-3, 1e3, 120)
+    x[..., :40] = x[..., 40:80] + x[..., 80:]
+    x[1, :, 7] = 0
+    gram = x.swapaxes(1, 2) @ x
+    found = CompactGram.of(gram)
+    assert found.nbytes < 0.3 * gram.astype(np.float32).nbytes
+    whole = found.whole()
+    # What never occurs has no length, and so no products.
+    assert not whole[1, 7].any()
+    length = np.sqrt(np.einsum("tff->tf", gram))
+    unit = np.where(length > 0, length, 1.0)
+    error = (whole - gram) / (unit[:, :, None] * unit[:, None, :])
+    assert np.abs(np.linalg.eigvalsh(error)).max() < 0.3 * PRIOR
+
+
+def test_a_readout_is_drawn_alike_with_others_and_alone(network):
+    model, params, graph = network
+    grams = jax.jit(lambda p: model.apply(p, graph, mutable=[GRAMS])[1][GRAMS])(params)
+    grams = jax.tree.map(lambda one: np.asarray(one, float), grams)
+    noise = dict.fromkeys(("onsite_readout", "bond_readout", "pair_readout"), 0.1)
+    posterior = LastLayerPosterior.of(grams, noise, 3, seed=5)
+    together = posterior.draw(model, params)
+    for name, matrices in posterior.grams.items():
+        alone = posterior._replace(grams={name: matrices}).draw(model, params)
+        jax.tree.map(np.testing.assert_array_equal, alone[name], together[name])

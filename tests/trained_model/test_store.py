@@ -13,12 +13,15 @@ from gh_tools.errors import DataError, NoInputError
 from gh_tools.model.build import build_model
 from gh_tools.model.graph import build_graph
 from gh_tools.model.initial import draw_weights
+from gh_tools.model.last_layer import GRAMS, LastLayerPosterior
 from gh_tools.orbitals.irreps import IrrepLayout
 from gh_tools.store.partial import PartialStore
 from gh_tools.store.provenance import Provenance
 from gh_tools.store.read import open_store
 from gh_tools.trained_model.calibration import Calibration
 from gh_tools.trained_model.config import NetworkConfig
+from gh_tools.trained_model.packing import pack_model
+from gh_tools.trained_model.shipped import model_path, read_card
 from gh_tools.trained_model.store import load_model, save_model
 from tests.conftest import SMALL
 from tests.faults.mutate import seal
@@ -142,4 +145,74 @@ def test_last_layers_of_another_network_are_refused(path):
     del group["last_layers/pair_readout/kernel"]
     seal(path)
     with pytest.raises(DataError, match="lacks last_layers/pair_readout/kernel"):
+        load_model(path)
+
+
+@pytest.fixture
+def with_posterior(tmp_path, inputs, make_config, weights):
+    """A model with so many members that what they are drawn from is smaller; and its last layers."""
+    config = make_config(model=SMALL)
+    atoms = inputs.readers[0].structures.atoms[0]
+    graph = build_graph(atoms, inputs.basis, config.model.cutoffs(inputs.basis))
+    network = build_model(config.model, inputs.basis)
+    grams = network.apply(jax.device_put(weights), jax.device_put(graph), mutable=[GRAMS])[1][GRAMS]
+    grams = jax.tree.map(lambda one: np.asarray(one, float), grams)
+    noise = dict.fromkeys(("onsite_readout", "pair_readout"), 0.1)
+    posterior = LastLayerPosterior.of(grams, noise, 60, seed=3)
+    drawn = posterior.draw(network, weights)
+    partial = PartialStore(tmp_path / "p.model.zarr", Provenance("gh-train", inputs=inputs.stores))
+    path = save_model(
+        partial,
+        basis=inputs.basis,
+        scaleshift=inputs.scaleshifts["global"],
+        split=inputs.split,
+        structures=inputs.structures,
+        params={"hamiltonian": weights},
+        history={"loss": np.array([1.0])},
+        attributes={"config": config.model_dump(mode="json")},
+        last_layers=drawn,
+        posterior=posterior,
+    )
+    return path, drawn
+
+
+def test_last_layers_that_are_left_out_are_drawn_again(with_posterior):
+    path, drawn = with_posterior
+    group = zarr.open_group(path)
+    assert set(group["grams"]) == {"onsite_readout", "pair_readout"}
+    for name in group["grams"]:
+        del group[f"last_layers/{name}"]
+    seal(path)
+    jax.tree.map(np.testing.assert_array_equal, load_model(path).last_layers, drawn)
+
+
+def test_a_file_of_a_model_has_what_its_members_are_drawn_from(with_posterior, tmp_path):
+    path, drawn = with_posterior
+    file = tmp_path / "p.zip"
+    pack_model(open_store(path), file, read_card("wse2"), Provenance("test"))
+    kept = open_store(model_path(file))
+    assert kept.keys("grams/") and not kept.keys("last_layers/")
+    for found, wanted in zip(
+        jax.tree.leaves(load_model(kept).last_layers), jax.tree.leaves(drawn), strict=True
+    ):
+        np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6 * np.abs(wanted).max())
+
+
+def test_grams_of_another_network_are_refused(with_posterior):
+    path, _ = with_posterior
+    group = zarr.open_group(path)
+    del group["last_layers"]
+    seal(path)
+    key = next(key for key in open_store(path).keys("grams/") if key.endswith("cosine"))
+    values = group[key][...]
+    del group[key]
+    group.create_array(key, data=values[..., :-1], config={"write_empty_chunks": True})
+    seal(path)
+    with pytest.raises(DataError, match="grams/ and the attribute last_layers are not those"):
+        load_model(path)
+    del group[key]
+    group.create_array(key, data=values, config={"write_empty_chunks": True})
+    del group.attrs["last_layers"]
+    seal(path)
+    with pytest.raises(DataError, match="grams/ and the attribute last_layers are not those"):
         load_model(path)

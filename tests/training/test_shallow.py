@@ -31,6 +31,11 @@ def test_its_mean_is_the_network(training, outcome):
             )
 
 
+def test_they_are_drawn_again_from_what_is_kept(training, outcome):
+    drawn = outcome.posterior.draw(training.model, outcome.params["hamiltonian"])
+    jax.tree.map(np.testing.assert_array_equal, drawn, outcome.last_layers)
+
+
 def test_intervals_hold_their_part_of_the_validation_set(training, outcome):
     """By irrep and distance; here of all together, where the factors are fitted to the same errors."""
     best = outcome.params["hamiltonian"]

@@ -85,6 +85,12 @@ def check_weights(store: Store) -> Iterator[str]:
                 yield f"{key}: expected float values, found {store.dtype(key)}"
             else:
                 yield from check_limits(store, key)
+    for key in store.keys("grams/"):
+        kind = "f" if key.endswith("/length") else "i"
+        if store.dtype(key).kind != kind:
+            yield f"{key}: expected {'float' if kind == 'f' else 'int'} values, found {store.dtype(key)}"
+        elif kind == "f":
+            yield from check_limits(store, key, 0.0)
     lengths = set()
     for key in store.keys("history/"):
         if store.dtype(key).kind not in "if" or len(store.shape(key)) != 1:
