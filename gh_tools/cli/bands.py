@@ -45,9 +45,16 @@ def main(
         ),
     ] = None,
     points: Annotated[
-        int,
-        typer.Option("--points", min=2, max=1_000_000, help="Number of k-points along the path."),
-    ] = 200,
+        int | None,
+        typer.Option(
+            "--points",
+            min=2,
+            max=1_000_000,
+            help="Number of k-points along the path. Default: 200; with --unfold, of a supercell that is solved by slices, those that "
+            "fold onto its Γ, which are solved at once.",
+            show_default=False,
+        ),
+    ] = None,
     window: Annotated[
         tuple[float, float] | None,
         typer.Option(
@@ -163,9 +170,11 @@ def main(
     target = output or beside(paths[0], "bands.png")
 
     from gh_tools.cli.unfolding import parse_unfold
+    from gh_tools.resources import free_memory
     from gh_tools.spectra.band_path import band_path
     from gh_tools.spectra.bands import band_structure
     from gh_tools.spectra.bands_report import find_structure, write_bands
+    from gh_tools.spectra.choice import choose_solver
     from gh_tools.spectra.plot import names_of
     from gh_tools.spectra.sites import find_sites
     from gh_tools.spectra.spectrum import describe_grid
@@ -180,6 +189,11 @@ def main(
     index = find_structure(reader, structure)
     name, atoms = reader.names[index], reader.structures.atoms[index]
     supercell, primitive = (None, None) if unfold is None else parse_unfold(unfold, atoms)
+    orbitals = int(reader.basis.n_orbitals(atoms.numbers).sum()) * (2 if soc else 1)
+    if points is None and not (
+        unfold is not None and choose_solver("auto", orbitals, False, free_memory()) == "slices"
+    ):
+        points = 200
     along = band_path(atoms, path, points, supercell)
     expected = None if reference is None else HamiltonianReader(reference, spinors=True)
     other = None

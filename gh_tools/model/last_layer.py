@@ -130,13 +130,13 @@ class LastLayerPosterior(NamedTuple):
     Attributes:
         grams: of each readout by its name, those of its features by name, summed over the training set.
         noise: root mean square error of what each readout gives, on the training set.
-        count: of members, two at least.
+        members: how many are drawn, two at least.
         seed: of the random numbers. Those of a readout do not depend on which others are drawn.
     """
 
     grams: Mapping[str, Mapping[str, CompactGram]]
     noise: Mapping[str, float]
-    count: int
+    members: int
     seed: int
 
     @classmethod
@@ -144,7 +144,7 @@ class LastLayerPosterior(NamedTuple):
         cls,
         kept: Mapping[str, Mapping[str, Any]],
         noise: Mapping[str, float],
-        count: int,
+        members: int,
         seed: int,
     ) -> LastLayerPosterior:
         """Make it of what `keep_grams` kept.
@@ -152,7 +152,7 @@ class LastLayerPosterior(NamedTuple):
         Args:
             kept: summed over the training set.
             noise: of the readouts that there are, and perhaps of others.
-            count: of members.
+            members: how many.
             seed: of the random numbers.
         """
         grams = {
@@ -161,7 +161,7 @@ class LastLayerPosterior(NamedTuple):
             }
             for key, matrices in sorted(kept.items())
         }
-        return cls(grams, {name: noise[name] for name in grams}, count, seed)
+        return cls(grams, {name: noise[name] for name in grams}, members, seed)
 
     def draw(self, network: nn.Module, params: Mapping[str, Any]) -> dict[str, Any]:
         """Draw the members' weights.
@@ -179,7 +179,7 @@ class LastLayerPosterior(NamedTuple):
             random = np.random.default_rng([self.seed, *name.encode()])
             mean = jax.tree.map(np.asarray, params["params"][name])
             whole = {key: gram.whole() for key, gram in grams.items()}
-            rows = getattr(bound, name).draw(mean, whole, self.count, random)
+            rows = getattr(bound, name).draw(mean, whole, self.members, random)
             deviations = jax.tree.map(lambda one, of=self.noise[name]: of * one, rows)
             drawn[name] = jax.tree.map(_about, mean, deviations)
         return drawn

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -67,7 +68,7 @@ class NamedPath:
 def band_path(
     atoms: ase.Atoms,
     path: str | None = None,
-    points: int = 200,
+    points: int | None = 200,
     supercell: Int[np.ndarray, "3 3"] | None = None,
 ) -> NamedPath:
     """Return k-points along a path between points of high symmetry.
@@ -80,7 +81,8 @@ def band_path(
     Args:
         atoms: structure with at least one periodic direction.
         path: names of the points, such as ``GMKG``, or None for the standard path of the lattice.
-        points: number of k-points.
+        points: number of k-points. With None they are the points that the path joins, and all between them that fold onto Γ
+            of the cell, a supercell.
         supercell: the cell's vectors in units of those of the primitive cell, if that is known.
 
     Raises:
@@ -112,8 +114,31 @@ def band_path(
     joined = ",".join("".join(part) for part in parts)
     # A point is Σ k_j b_j of the primitive cell, and b_j the sum over i of M_ij times b_i of the cell.
     special = {name: supercell @ point for name, point in chosen.points.items()}
-    made = BandPath(cell, path=joined, special_points=special).interpolate(npoints=points)
+    if points is None:
+        kpoints = _folding_onto_gamma(parts, special)
+        made = BandPath(cell, kpts=kpoints, path=joined, special_points=special)
+    else:
+        made = BandPath(cell, path=joined, special_points=special).interpolate(npoints=points)
     return NamedPath(made, chosen.lattice.longname, chosen.strain, supercell)
+
+
+def _folding_onto_gamma(
+    parts: list[list[str]], special: Mapping[str, Float[np.ndarray, "3"]]
+) -> Float[np.ndarray, "points 3"]:
+    """Return the ends of a path's lines, and the points of whole coordinates between them."""
+    found: list[np.ndarray] = []
+    for part in parts:
+        found.append(special[part[0]])
+        for start, end in pairwise(special[name] for name in part):
+            along = int(np.argmax(np.abs(end - start)))
+            low, high = sorted((start[along], end[along]))
+            whole = np.arange(np.ceil(low - EXACT), np.floor(high + EXACT) + 1)
+            places = np.sort((whole - start[along]) / (end - start)[along])
+            between = start + places[:, None] * (end - start)
+            inside = (places > EXACT) & (places < 1 - EXACT)
+            inside &= np.abs(between - np.round(between)).max(axis=1) < EXACT
+            found += [*np.round(between[inside]), end]
+    return np.array(found)
 
 
 def _known(lattices: list[NamedLattice]) -> str:

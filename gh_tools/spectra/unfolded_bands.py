@@ -8,10 +8,10 @@ from typing import Any, Literal
 
 import numpy as np
 import scipy.linalg
-from jaxtyping import Float
+from jaxtyping import Float, Int, Shaped
 from scipy.special import ndtr
 
-from gh_tools.console import progress
+from gh_tools.console import log, progress
 from gh_tools.orbitals.bloch import bloch_matrix
 from gh_tools.orbitals.blocks import Hamiltonian
 from gh_tools.resources import free_memory
@@ -43,6 +43,8 @@ from gh_tools.spectra.unfolding import Unfolding
 WIDTH = 0.05
 # Energies a standard deviation of the broadening, and at most so many in all.
 _PER_WIDTH, _MOST_ENERGIES = 4, 4000
+# Of coordinates of k-points that fold onto the same one.
+_DECIMALS = 9
 
 
 @dataclass(frozen=True)
@@ -168,12 +170,14 @@ def unfolded_bands(
     path = named.path
     memory = free_memory()
     solver = choose_solver("auto", hamiltonian.n_orbitals, False, memory)
-    here = KPoints(path.kpts, np.zeros(len(path.kpts)))
+    folded = _Folded.of(path.kpts, unfolding)
+    here = KPoints(folded.kpoints, np.zeros(len(folded.kpoints)))
+    log.info("%d points, which fold onto %d of the supercell", len(path.kpts), len(here))
     if solver == "dense":
         on_grid = solve(hamiltonian, grid, projected=False, with_members=True)
         edges = refined_edges(hamiltonian, on_grid, electrons_of(hamiltonian))
         fermi = fermi_level_of(hamiltonian, on_grid, config)
-        energies, weights, moved = _dense(hamiltonian, path.kpts, unfolding)
+        energies, weights, moved = _dense(hamiltonian, folded)
         along = replace(on_grid, energies=energies, kpoints=here, members=moved)
         lowest = float(energies.min())
     else:
@@ -190,9 +194,11 @@ def unfolded_bands(
         window = (low - 0.02 * (high - low), high)
     if solver != "dense":
         ends = (window[0] + origin - REACH * width, window[1] + origin + REACH * width)
-        along, weights = _sliced(hamiltonian, here, unfolding, ends, memory)
-    energies = along.energies
+        along, weights = _sliced(hamiltonian, here, folded, ends, memory)
+    energies = along.energies[:, folded.of_point]
     uncertainties, deviations = _uncertainties(hamiltonian, on_grid, along, edges, fermi, config)
+    if deviations is not None:
+        deviations = deviations[:, folded.of_point]
     points = int(np.clip(_PER_WIDTH * (window[1] - window[0]) / width, 200, _MOST_ENERGIES))
     energy = np.linspace(*window, points)
     distance, ticks, names = path.get_linear_kpoint_axis()
@@ -217,44 +223,100 @@ def unfolded_bands(
     )
 
 
+@dataclass(frozen=True)
+class _Folded:
+    """The k-points of the supercell that points of a path fold onto, each of which is solved once for all of these.
+
+    Attributes:
+        path: the points, in units of the supercell's reciprocal vectors.
+        kpoints: those that are solved.
+        of_point: of each point of the path, which of them.
+        unfolding: gives weights at the points of the path.
+    """
+
+    path: Float[np.ndarray, "points 3"]
+    kpoints: Float[np.ndarray, "kpoints 3"]
+    of_point: Int[np.ndarray, " points"]
+    unfolding: Unfolding
+
+    @classmethod
+    def of(cls, path: Float[np.ndarray, "points 3"], unfolding: Unfolding) -> _Folded:
+        """Collect them."""
+        within = np.round(path, _DECIMALS) % 1.0
+        _, first, of_point = np.unique(within, axis=0, return_index=True, return_inverse=True)
+        return cls(path, path[first], of_point.ravel(), unfolding)
+
+    @property
+    def rows(self) -> int:
+        """How many points at most fold onto one."""
+        return int(np.bincount(self.of_point).max())
+
+    def points(self, kpoint: int) -> Int[np.ndarray, " some"]:
+        """Return the numbers of the points that fold onto one."""
+        return np.flatnonzero(self.of_point == kpoint)
+
+    def __call__(
+        self,
+        kpoint: int,
+        x: Shaped[np.ndarray, "orbitals states"],
+        sx: Shaped[np.ndarray, "orbitals states"],
+        energies: Float[np.ndarray, " states"],
+    ) -> Float[np.ndarray, "rows states"]:
+        """Return the weights of states at all points that fold onto a k-point; see `Unfolding.weights`. Further rows are zero."""
+        weights = np.zeros((self.rows, len(energies)))
+        for row, point in enumerate(self.points(kpoint)):
+            weights[row] = self.unfolding.weights(self.path[point], x, sx, energies)
+        return weights
+
+    def along(
+        self, weights: Float[np.ndarray, "rows spins kpoints states"]
+    ) -> Float[np.ndarray, "spins points states"]:
+        """Return weights at the points of the path from those of each k-point."""
+        found = np.empty((weights.shape[1], len(self.path), weights.shape[3]))
+        for kpoint in range(len(self.kpoints)):
+            for row, point in enumerate(self.points(kpoint)):
+                found[:, point] = weights[row, :, kpoint]
+        return found
+
+
 def _dense(
-    hamiltonian: Hamiltonian, kpoints: Float[np.ndarray, "kpoints 3"], unfolding: Unfolding
+    hamiltonian: Hamiltonian, folded: _Folded
 ) -> tuple[
     Float[np.ndarray, "spins kpoints states"],
-    Float[np.ndarray, "spins kpoints states"],
+    Float[np.ndarray, "spins points states"],
     Float[np.ndarray, "members spins kpoints states"] | None,
 ]:
     """Return energies, weights, and by how much the members of an ensemble move energies, if there is one."""
-    shape = (hamiltonian.n_spins, len(kpoints), hamiltonian.n_orbitals)
-    energies, weights = np.empty(shape), np.empty(shape)
+    shape = (hamiltonian.n_spins, len(folded.kpoints), hamiltonian.n_orbitals)
+    energies, weights = np.empty(shape), np.empty((folded.rows, *shape))
     perturbations = differences(hamiltonian)
     moved = np.empty((len(perturbations), *shape))
-    with progress("unfolding", len(kpoints)) as shown:
-        for index, k in enumerate(kpoints):
+    with progress("unfolding", len(folded.kpoints)) as shown:
+        for index, k in enumerate(folded.kpoints):
             overlap = bloch_matrix(hamiltonian, k, "overlap")
             for spin in range(hamiltonian.n_spins):
                 matrix = bloch_matrix(hamiltonian, k, "hamiltonian", spin)
                 values, x = scipy.linalg.eigh(matrix, overlap, driver="gvd")
                 energies[spin, index] = values
-                weights[spin, index] = unfolding.weights(k, x, overlap @ x, values)
+                weights[:, spin, index] = folded(index, x, overlap @ x, values)
                 for member, one in enumerate(perturbations):
                     change = bloch_matrix(one, k, "hamiltonian", spin)
                     moved[member, spin, index] = first_order(change, values, x)
             shown.advance()
-    return energies, weights, moved if perturbations else None
+    return energies, folded.along(weights), moved if perturbations else None
 
 
 def _sliced(
     hamiltonian: Hamiltonian,
     where: KPoints,
-    unfolding: Unfolding,
+    folded: _Folded,
     ends: tuple[float, float],
     memory: int,
-) -> tuple[Eigenvalues, Float[np.ndarray, "spins kpoints states"]]:
-    solver = SlicedSolver(hamiltonian, where, memory=memory, weigh=unfolding.weights)
+) -> tuple[Eigenvalues, Float[np.ndarray, "spins points states"]]:
+    solver = SlicedSolver(hamiltonian, where, memory=memory, weigh=folded)
     found, _ = solver.eigenvalues(*ends)
     assert found.projections is not None  # asked for
-    return found, found.projections[0]
+    return found, folded.along(found.projections)
 
 
 def _uncertainties(

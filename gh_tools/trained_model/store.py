@@ -15,7 +15,7 @@
 | ``history/<metric>`` | one row a measurement; NaN where a metric was not measured |
 
 The attribute ``config`` is the training configuration, whole; ``spins`` the number of spin channels;
-``charges`` the charges in |e| that its labels had; ``last_layers`` what else a draw takes: ``count``, ``seed`` and ``noise``.
+``charges`` the charges in |e| that its labels had; ``last_layers`` what else a draw takes: ``members``, ``seed`` and ``noise``.
 """
 
 from __future__ import annotations
@@ -140,8 +140,8 @@ def save_model(
         arrays[f"{LAST_LAYERS}/{path}"] = np.asarray(weights)
     if posterior is not None and last_layers is not None:
         arrays |= _smaller_grams(posterior, last_layers)
-        drawn = {"count": posterior.count, "seed": posterior.seed, "noise": dict(posterior.noise)}
-        attributes = {**attributes, LAST_LAYERS: drawn}
+        how = {"members": posterior.members, "seed": posterior.seed, "noise": dict(posterior.noise)}
+        attributes = {**attributes, LAST_LAYERS: how}
     if calibration is not None:
         attributes = {**attributes, "calibration": dict(calibration.spectra)}
 
@@ -246,7 +246,7 @@ def _drawn(
         return {}
     try:
         how = store.attributes[LAST_LAYERS]
-        posterior = LastLayerPosterior(grams, how["noise"], how["count"], how["seed"])
+        posterior = LastLayerPosterior(grams, how["noise"], how["members"], how["seed"])
         network = build_model(config.model, basis, store.attributes.get("spins", 1), n_pair_types=1)
         drawn = posterior.draw(network, params)
         for name, weights in drawn.items():

@@ -165,10 +165,9 @@ class Training:
         predictions = (pair for _, *pair in self.validation.predictions(best))
         errors = sum(itertools.starmap(hamiltonian_errors, predictions), HamiltonianErrors())
         shallow = self._shallow_ensemble(best)
+        calibration = None if shallow is None else shallow.calibration
         if self.config.ensemble > 1:
             calibration = self.validation.calibration(best)
-        else:
-            calibration = None if shallow is None else shallow.calibration
         return Outcome(
             params=self.best,
             best=self.progress.best,

@@ -271,6 +271,33 @@ def test_slices_give_the_weights_of_dense_matrices(monkeypatch):
     assert_allclose(sliced.spectral_function, dense.spectral_function, atol=1e-6)
 
 
+def test_points_that_fold_onto_gamma_are_solved_at_once(monkeypatch):
+    from gh_tools.spectra import unfolded_bands as module
+
+    matrix = np.diag([6, 6, 1])
+    _, supercell = repeated(matrix)
+    path = band_path(supercell.atoms, "GMKG", None, matrix)
+    kpoints = path.path.kpts
+    # 3 steps from Γ to M, 1 to K, 2 back.
+    assert_allclose(kpoints, np.round(kpoints), atol=1e-9)
+    assert len(kpoints) == 7
+    sites = find_sites(supercell.atoms, matrix)
+    options = {"window": (-1.5, 1.5), "zero": "fermi"}
+    dense = unfolded_bands(supercell, path, sites, CONFIG, **options)
+    assert len(module._Folded.of(kpoints, Unfolding(supercell, sites)).kpoints) == 1
+    monkeypatch.setattr(module, "choose_solver", lambda *_: "slices")
+    sliced = unfolded_bands(supercell, path, sites, CONFIG, **options)
+    assert_allclose(sliced.spectral_function, dense.spectral_function, atol=1e-6)
+    # One by one, each at a k-point of its own.
+    monkeypatch.setattr(module, "choose_solver", lambda *_: "dense")
+    monkeypatch.setattr(module, "_DECIMALS", 20)
+    moved = kpoints + 1e-12 * np.arange(7)[:, None] * [1, 0, 0]
+    monkeypatch.setattr(path.path, "_kpts", moved)
+    alone = unfolded_bands(supercell, path, sites, CONFIG, **options)
+    assert len(module._Folded.of(moved, Unfolding(supercell, sites)).kpoints) == 7
+    assert_allclose(alone.spectral_function, dense.spectral_function, atol=1e-6)
+
+
 def test_slices_vary_as_dense_matrices_over_an_ensemble(monkeypatch):
     matrix = np.array(SUPERCELLS["3x2"])
     _, supercell = repeated(matrix)
