@@ -181,7 +181,7 @@ def _given_centres(
     atoms: ase.Atoms, folded: _Folded, primitive: ase.Atoms, reach: float
 ) -> list[Float[np.ndarray, "3"]]:
     """Return the sites of a primitive cell where most of them meet an atom of their species."""
-    periodic = np.flatnonzero(atoms.pbc)
+    periodic = _repeated(atoms, primitive)
     given = primitive.cell.array[periodic]
     along = primitive.positions @ np.linalg.pinv(given)
     # In a strained supercell components along periodic vectors stay what they are, and the height does.
@@ -210,13 +210,15 @@ def _given_centres(
 def supercell_of(atoms: ase.Atoms, primitive: ase.Atoms) -> Int[np.ndarray, "3 3"]:
     """Return a structure's vectors in units of those of a given primitive cell, as rows of integers.
 
+    Where the primitive cell is not periodic, as a layer's across it, its vector is that of the structure.
+
     Raises:
         DataError: they are no sums of these.
     """
     matrix = np.eye(3, dtype=np.int64)
-    periodic = np.flatnonzero(atoms.pbc)
+    periodic = _repeated(atoms, primitive)
     given = primitive.cell.array[periodic]
-    if np.linalg.matrix_rank(given) < len(periodic):
+    if not len(periodic) or np.linalg.matrix_rank(given) < len(periodic):
         raise DataError("unfolding: the primitive cell lacks vectors along periodic directions")
     found = atoms.cell.array[periodic] @ np.linalg.pinv(given)
     whole = np.rint(found)
@@ -233,6 +235,15 @@ def supercell_of(atoms: ase.Atoms, primitive: ase.Atoms) -> Int[np.ndarray, "3 3
         )
     matrix[np.ix_(periodic, periodic)] = whole
     return matrix
+
+
+def _repeated(atoms: ase.Atoms, primitive: ase.Atoms) -> Int[np.ndarray, " directions"]:
+    """Return the directions in which a structure may repeat a primitive cell: a layer in a stack is repeated in its plane.
+
+    A file that says of no direction that it is periodic says nothing.
+    """
+    known = primitive.pbc if primitive.pbc.any() else np.ones(3, dtype=bool)
+    return np.flatnonzero(atoms.pbc & known)
 
 
 def _shortest_distance(atoms: ase.Atoms) -> float:

@@ -197,6 +197,24 @@ def test_sites_of_strained_displaced_and_other_atoms():
         find_sites(wrapped(layer()), np.diag([3, 3, 1]))
 
 
+def test_a_layer_in_a_periodic_stack_is_unfolded_in_its_plane():
+    """The cell of the layer is longer or shorter across it than that of the stack, which means nothing."""
+    matrix = np.array([[3, 0, 0], [1, 2, 0], [0, 0, 1]])
+    stack = make_supercell(layer(), matrix)
+    stack.cell[2] *= 1.3
+    stack += ase.Atoms("O3", [[0.5, 0.5, 8], [3, 1, 9], [5, 2, 8.5]])
+    stack.pbc = True
+    stack = wrapped(stack)
+    given = layer()
+    given.pbc = [True, True, False]
+    assert np.array_equal(supercell_of(stack, given), matrix)
+    sites = find_sites(stack, matrix, given)
+    assert (sites.sites, sites.vacant, sites.substituted, sites.beside) == (2, 0, 0, 3)
+    stack.pbc = [True, True, False]
+    with pytest.raises(DataError, match="lacks vectors along periodic directions"):
+        supercell_of(stack, ase.Atoms("B", cell=[2, 3, 12], pbc=[False, False, True]))
+
+
 def test_shells_of_two_elements_are_matched_with_their_signs():
     table = basis_table(LabelConfig(setups={"W": "6"}), [14, 16, 32, 34, 42, 74])
     assert matched_shells(table[16], table[34]) == ((0, 1), (1, 1), (2, 1))
