@@ -60,7 +60,8 @@ class NamedPath:
                 "folded onto one another, and --unfold tells them apart"
             )
         for name, point in self.points.items():
-            numbers = ", ".join(f"{value:.5g}" for value in point)
+            # Rounding leaves 1e-16 where there is zero.
+            numbers = ", ".join(f"{round(value, 9) + 0.0:.5g}" for value in point)
             lines.append(f"  {'Γ' if name == 'G' else name} = ({numbers})")
         return lines
 

@@ -58,6 +58,7 @@ REDUCED = (
     (r"Te=16", "C=4"),
     # A model of the interface would take a minute: the layer alone.
     (r"hfo2-wse2 (.*)--set molecules=\d+ --set density=\[7,7\]", r"wse2 \1--set orthogonal=false"),
+    (r"--anneal lammps:hfo2-wse2 --relax chgnet (--set anneal\S+ +)+", ""),
     (r"size=\[(9,6|3,2)\]", "size=[1,1]"),
     (r"W\+Se,oxide=Hf\+O\+Ni", "W,oxide=Se"),
     (r"--points 20 ", "--points 5 "),
