@@ -53,6 +53,8 @@ from gh_tools.trained_model.runtime import keep_programs
 GROUPS = {"hamiltonian": "parameters", "eigenvalue": "parameters_eigenvalue"}
 # Group of the last layers of a shallow ensemble, and of what they are drawn from.
 LAST_LAYERS, GRAMS = "last_layers", "grams"
+# Of a shallow ensemble that is drawn: far more than anybody asks for, and what memory holds.
+_MOST_MEMBERS = 10_000
 _NO_UNIT = {"epoch", "step", "loss", "learning_rate", "ghosts"}
 
 
@@ -246,7 +248,10 @@ def _drawn(
         return {}
     try:
         how = store.attributes[LAST_LAYERS]
-        posterior = LastLayerPosterior(grams, how["noise"], how["members"], how["seed"])
+        members = int(how["members"])
+        if not 2 <= members <= _MOST_MEMBERS:
+            raise ValueError(f"expected 2 to {_MOST_MEMBERS} members, found {members}")
+        posterior = LastLayerPosterior(grams, how["noise"], members, how["seed"])
         network = build_model(config.model, basis, store.attributes.get("spins", 1), n_pair_types=1)
         drawn = posterior.draw(network, params)
         for name, weights in drawn.items():

@@ -216,3 +216,7 @@ def test_grams_of_another_network_are_refused(with_posterior):
     seal(path)
     with pytest.raises(DataError, match="grams/ and the attribute last_layers are not those"):
         load_model(path)
+    group.attrs["last_layers"] = {"members": 10**9, "seed": 0, "noise": {}}
+    seal(path)
+    with pytest.raises(DataError, match="found 1000000000"):
+        load_model(path)
