@@ -189,7 +189,9 @@ def main(
     index = find_structure(reader, structure)
     name, atoms = reader.names[index], reader.structures.atoms[index]
     supercell, primitive = (None, None) if unfold is None else parse_unfold(unfold, atoms)
-    orbitals = int(reader.basis.n_orbitals(atoms.numbers).sum()) * (2 if soc else 1)
+    orbitals = int(reader.basis.n_orbitals(atoms.numbers).sum()) * (
+        2 if soc or reader.spinor else 1
+    )
     if points is None and not (
         unfold is not None and choose_solver("auto", orbitals, False, free_memory()) == "slices"
     ):

@@ -231,7 +231,8 @@ def supercell_of(atoms: ase.Atoms, primitive: ase.Atoms) -> Int[np.ndarray, "3 3
     ):
         raise DataError(
             f"unfolding: the structure's vectors in units of the primitive cell's are {found.round(3).tolist()}, "
-            "expected whole numbers; give a primitive cell of this orientation and size, or the matrix"
+            "expected whole numbers; give a primitive cell of this orientation and size (a layer's as one that is not periodic across "
+            "it: gh-build --set pbc=[true,true,false]), or the matrix"
         )
     matrix[np.ix_(periodic, periodic)] = whole
     return matrix

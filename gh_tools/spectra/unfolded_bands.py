@@ -255,7 +255,7 @@ class _Folded:
         """Return the numbers of the points that fold onto one."""
         return np.flatnonzero(self.of_point == kpoint)
 
-    def __call__(
+    def weigh(
         self,
         kpoint: int,
         x: Shaped[np.ndarray, "orbitals states"],
@@ -298,7 +298,7 @@ def _dense(
                 matrix = bloch_matrix(hamiltonian, k, "hamiltonian", spin)
                 values, x = scipy.linalg.eigh(matrix, overlap, driver="gvd")
                 energies[spin, index] = values
-                weights[:, spin, index] = folded(index, x, overlap @ x, values)
+                weights[:, spin, index] = folded.weigh(index, x, overlap @ x, values)
                 for member, one in enumerate(perturbations):
                     change = bloch_matrix(one, k, "hamiltonian", spin)
                     moved[member, spin, index] = first_order(change, values, x)
@@ -313,7 +313,7 @@ def _sliced(
     ends: tuple[float, float],
     memory: int,
 ) -> tuple[Eigenvalues, Float[np.ndarray, "spins points states"]]:
-    solver = SlicedSolver(hamiltonian, where, memory=memory, weigh=folded)
+    solver = SlicedSolver(hamiltonian, where, memory=memory, weigh=folded.weigh, rows=folded.rows)
     found, _ = solver.eigenvalues(*ends)
     assert found.projections is not None  # asked for
     return found, folded.along(found.projections)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int, Shaped
@@ -68,33 +68,6 @@ class Certificate:
     error: float
 
 
-@runtime_checkable
-class Weigh(Protocol):
-    """Gives weights of eigenvectors."""
-
-    @property
-    def rows(self) -> int:
-        """Number of weights of each."""
-        ...
-
-    def __call__(
-        self,
-        kpoint: int,
-        x: Shaped[np.ndarray, "orbitals states"],
-        sx: Shaped[np.ndarray, "orbitals states"],
-        energies: Float[np.ndarray, " states"],
-    ) -> Float[np.ndarray, "rows states"]:
-        """Return the weights.
-
-        Args:
-            kpoint: number of the k-point.
-            x: eigenvectors, as columns.
-            sx: S x.
-            energies: of the states, eV.
-        """
-        ...
-
-
 class Channel(NamedTuple):
     """One spin and k-point."""
 
@@ -123,7 +96,8 @@ class SlicedSolver:
         projection: Projection = "mulliken",
         groups: Mapping[str, Groups] | None = None,
         kept: Pieces | None = None,
-        weigh: Weigh | None = None,
+        weigh: Callable[..., Float[np.ndarray, "rows states"]] | None = None,
+        rows: int = 1,
     ):
         """Begin; nothing is computed yet.
 
@@ -135,7 +109,9 @@ class SlicedSolver:
             projection: weights of species.
             groups: of orbitals, whose weights are computed, too.
             kept: where finished slices are put, and found after an interruption.
-            weigh: gives weights of eigenvectors, which take the place of the species' weights.
+            weigh: gives weights of eigenvectors from the number of the k-point, the eigenvectors, their products with S and
+                their energies, which take the place of the species' weights.
+            rows: how many weights it gives of each.
         """
         self.kept, self._weigh = kept, weigh
         self.hamiltonian, self.kpoints = hamiltonian, kpoints
@@ -150,7 +126,7 @@ class SlicedSolver:
         self._groups = dict(groups or {})
         self._species, self.belongs = species_members(hamiltonian)
         if weigh:
-            self._species = np.zeros(weigh.rows, dtype=np.int64)
+            self._species = np.zeros(rows, dtype=np.int64)
         self._differences = differences(hamiltonian)
         self._models: dict[Channel, CountModel] = {}
         self._bounds: dict[int, tuple[float, float]] = {}
