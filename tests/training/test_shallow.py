@@ -96,6 +96,47 @@ def test_what_is_known_to_deviate_is_not_asked_of_the_factors(training, samples)
     assert abs(np.median(values) / 3.0 - 1) < 0.1
 
 
+def test_members_that_agree_by_symmetry_do_not_widen_what_is_unlike(training, samples):
+    """A factor found where members agree is not one of structures where they do not: it stays near those of all components."""
+    validation = training.validation
+    errors = IrrepErrors(validation.layout, validation.frame)
+    random = np.random.default_rng(2)
+    for sample in samples * 4:
+        members = []
+        for wanted in (sample.onsite, sample.pairs):
+            error = 2.0 * random.standard_normal(wanted.shape)
+            deviations = random.standard_normal((200, *wanted.shape))
+            deviations[..., 0] *= 1e-3
+            members.append(wanted + error + deviations - deviations.mean(axis=0))
+        errors.add(sample, *members, (0.0, 0.0))
+    found = errors.calibration()
+    for table in (*found.onsite.values(), *found.pairs.values()):
+        assert np.all(table[..., 0] > 2 * np.median(table))
+        assert table.max() < 6 * np.median(table)
+
+
+def test_a_species_pair_without_errors_has_the_factors_of_others_as_far_apart(training, samples):
+    validation = training.validation
+    errors = IrrepErrors(validation.layout, validation.frame)
+    random = np.random.default_rng(3)
+    for sample in samples * 4:
+        distance = np.linalg.norm(sample.graph.pair_vector, axis=1)[:, None]
+        members = []
+        for wanted, factor in ((sample.onsite, 1.0), (sample.pairs, np.exp(distance))):
+            error = factor * random.standard_normal(wanted.shape)
+            deviations = random.standard_normal((200, *wanted.shape))
+            members.append(wanted + error + deviations - deviations.mean(axis=0))
+        errors.add(sample, *members, (0.0, 0.0))
+    left_out = next(iter(errors.calibration().pairs))
+    for key in [key for key in errors._ratios if key[0] == left_out]:
+        del errors._ratios[key]
+    table = errors.calibration().pairs[left_out]
+    counted = sorted({k for *_, k in errors._ratios if k is not None})
+    expected = np.exp(np.array(counted, dtype=float))
+    # Bins are 1 Å wide, within which factors differ by that much.
+    assert np.all(abs(np.log(np.median(table[counted], axis=1) / expected)) < 0.7)
+
+
 def test_few_structures_do_not_narrow_intervals_by_much():
     assert _cautious(2.0, 3) == 2.0
     few, many = _cautious(0.5, 2), _cautious(0.5, 2000)

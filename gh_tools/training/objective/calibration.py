@@ -7,7 +7,7 @@ of structures that were not trained on.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -32,6 +32,9 @@ _LIMIT = float(ndtri(0.5 + 0.5 * HELD))
 _ENOUGH = 10
 # Structures that the calibration of elements counts as, where spectra of the members are calibrated.
 _PRIOR = 8
+# How far a factor may be from that of all components of its element or species pair. One that is further off was found where
+# members agree by symmetry, and elsewhere they do not: on-site blocks of Te, calibrated on GeTe alone, had one of 74.
+_APART = 5.0
 # Scaled irreps in which members differ by less are zero by symmetry, or beyond the reach of what is learned: no factor helps.
 _NOTHING = 1e-6
 
@@ -103,28 +106,37 @@ class IrrepErrors:
                 self._ratios[key, int(group), k].append(values[np.isfinite(values)])
 
     def calibration(self) -> Calibration:
-        """Return the factors; where a group has too few components, its factor is that of a larger group."""
+        """Return the factors.
+
+        Where a component has too few errors, its factor is that of all components of its element, or of its species pair as far
+        apart; where these have too few, that of all elements or species pairs.
+        """
         ratios = {key: np.concatenate(parts) for key, parts in self._ratios.items()}
 
-        def of(key: Any, group: int | None = None) -> list[np.ndarray]:
-            return [r for (own, g, _), r in ratios.items() if own == key and group in (None, g)]
+        def of(keys: Container[Any], group: int | None = None) -> list[np.ndarray]:
+            return [r for (own, g, _), r in ratios.items() if own in keys and group in (None, g)]
 
-        def of_all(kind: Any) -> float:
-            return _factor([r for (own, *_), r in ratios.items() if own in kind], 1.0)
+        bins = 1 + max((k for *_, k in ratios if k is not None), default=0)
+
+        def by_distance(keys: Container[Any], group: int | None = None) -> list[np.ndarray]:
+            found: list[list[np.ndarray]] = [[np.zeros(0)] for _ in range(bins)]
+            for (own, g, k), r in ratios.items():
+                if own in keys and group in (None, g):
+                    found[k].append(r)
+            return [np.concatenate(parts) for parts in found]
 
         onsite, pairs = {}, {}
+        every = _factor(of(self._onsite), 1.0)
         for z, groups in self._onsite.items():
-            fallback = _factor(of(z), of_all(self._onsite))
-            found = [_factor(of(z, g), fallback) for g in range(groups.max() + 1)]
-            onsite[z] = np.array(found)[groups]
+            own = _factor(of([z]), every)
+            factors = np.array([_factor(of([z], g), own) for g in range(groups.max() + 1)])
+            onsite[z] = _bounded(factors, own)[groups]
+        every = _factor(of(self._pairs), 1.0)
+        of_all = _at_each(by_distance(self._pairs), np.full(bins, every))
         for key, groups in self._pairs.items():
-            bins = [k for own, _, k in ratios if own == key]
-            fallback = _factor(of(key), of_all(self._pairs))
-            table = np.empty((1 + max(bins, default=0), groups.max() + 1))
-            for group in range(table.shape[1]):
-                of_group = [ratios.get((key, group, k), np.zeros(0)) for k in range(len(table))]
-                table[:, group] = [_nearest(of_group, k, fallback) for k in range(len(table))]
-            pairs[key] = table[:, groups]
+            own = _at_each(by_distance([key]), of_all)
+            columns = [_at_each(by_distance([key], g), own) for g in range(groups.max() + 1)]
+            pairs[key] = _bounded(np.stack(columns, axis=1), own[:, None])[:, groups]
         return Calibration(onsite, pairs)
 
 
@@ -152,13 +164,18 @@ def _ratio(
     return np.where(counts, error / np.maximum(deviation, _NOTHING), np.nan)
 
 
-def _nearest(of_bins: Sequence[np.ndarray], k: int, fallback: float) -> float:
-    """Return the factor of a bin; of one that holds too few, with those about it until they are enough."""
-    for around in range(len(of_bins)):
-        near = of_bins[max(k - around, 0) : k + around + 1]
-        if sum(map(len, near)) >= _ENOUGH:
-            return _factor(near, fallback)
-    return fallback
+def _at_each(
+    of_bins: Sequence[np.ndarray], fallback: Float[np.ndarray, " bins"]
+) -> Float[np.ndarray, " bins"]:
+    """Return the factor of each bin; of one that holds too few, with those about it until they are enough."""
+    found = fallback.copy()
+    for k in range(len(of_bins)):
+        for around in range(len(of_bins)):
+            near = of_bins[max(k - around, 0) : k + around + 1]
+            if sum(map(len, near)) >= _ENOUGH:
+                found[k] = _factor(near, fallback[k])
+                break
+    return found
 
 
 def _factor(ratios: Sequence[np.ndarray], fallback: float) -> float:
@@ -169,6 +186,13 @@ def _factor(ratios: Sequence[np.ndarray], fallback: float) -> float:
     # Of n errors that are as likely as the next one, this many hold it with that probability.
     held = min(1.0, np.ceil((count + 1) * HELD) / count)
     return float(np.quantile(np.concatenate(ratios), held)) / _LIMIT
+
+
+def _bounded(
+    found: Float[np.ndarray, "..."], larger: Float[np.ndarray, "..."] | float
+) -> Float[np.ndarray, "..."]:
+    """Keep factors within `_APART` of those of the larger group."""
+    return np.clip(found, larger / _APART, larger * _APART)
 
 
 def eigenvalue_calibration(ensembles: Iterable[tuple[Hamiltonian, Reference]]) -> dict[str, float]:
