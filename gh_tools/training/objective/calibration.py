@@ -120,8 +120,8 @@ class IrrepErrors:
 
         def by_distance(keys: Container[Any], group: int | None = None) -> list[np.ndarray]:
             found: list[list[np.ndarray]] = [[np.zeros(0)] for _ in range(bins)]
-            for (own, g, k), r in ratios.items():
-                if own in keys and group in (None, g):
+            for (key, g, k), r in ratios.items():
+                if key in keys and group in (None, g):
                     found[k].append(r)
             return [np.concatenate(parts) for parts in found]
 
@@ -134,9 +134,9 @@ class IrrepErrors:
         every = _factor(of(self._pairs), 1.0)
         of_all = _at_each(by_distance(self._pairs), np.full(bins, every))
         for key, groups in self._pairs.items():
-            own = _at_each(by_distance([key]), of_all)
-            columns = [_at_each(by_distance([key], g), own) for g in range(groups.max() + 1)]
-            pairs[key] = _bounded(np.stack(columns, axis=1), own[:, None])[:, groups]
+            of_pair = _at_each(by_distance([key]), of_all)
+            columns = [_at_each(by_distance([key], g), of_pair) for g in range(groups.max() + 1)]
+            pairs[key] = _bounded(np.stack(columns, axis=1), of_pair[:, None])[:, groups]
         return Calibration(onsite, pairs)
 
 
