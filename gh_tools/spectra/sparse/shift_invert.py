@@ -159,7 +159,10 @@ class ShiftInvert:
             below = self._rough.factorize(self.pencil.shifted(sigma))
             self._check_solution(sigma, self._rough, ROUGH)
         except UnreliableInertia as problem:
-            log.info("counted at %.5f eV in double precision (%s)", sigma, problem)
+            # So it will be at other shifts: matrices of spinors are harder to factorise.
+            log.info("counted in double precision from %.5f eV on (%s)", sigma, problem)
+            self._rough.close()
+            self._rough = None
             return self.inertia(sigma).below
         return below
 

@@ -10,7 +10,7 @@ from gh_tools.spectra.config import DosConfig
 from gh_tools.spectra.eigen import solve
 from gh_tools.spectra.kpoints import KPoints, monkhorst_pack
 from gh_tools.spectra.projection import apply_root, dense_root
-from gh_tools.spectra.sparse.factor import available_engines
+from gh_tools.spectra.sparse.factor import available_engines, make_engine
 from gh_tools.spectra.sparse.kpm import kernel_polynomial_dos
 from gh_tools.spectra.sparse.shift_invert import ShiftInvert
 from gh_tools.spectra.sparse.solver import SlicedSolver
@@ -79,6 +79,26 @@ def test_wrong_counts_of_single_precision_change_nothing(sheet, monkeypatch, wro
         ShiftInvert, "rough_inertia", lambda self, sigma: self.inertia(sigma).below + wrong
     )
     compare(sheet, GAMMA)
+
+
+def test_single_precision_that_is_too_rough_once_is_not_tried_again(sheet, monkeypatch):
+    monkeypatch.setattr("gh_tools.spectra.sparse.shift_invert.ROUGH", 0.0)
+    solver = SlicedSolver(sheet, monkhorst_pack((1, 1, 1)), memory=GIB)
+    if not (rough := make_engine(None, GIB, single=True)).single:
+        pytest.skip("no engine here factorises in single precision")
+    tried = []
+    whole = type(rough).factorize
+    monkeypatch.setattr(
+        type(rough),
+        "factorize",
+        lambda self, matrix: tried.append(self.single) or whole(self, matrix),
+    )
+    slicer = solver._slicer(solver.channels[0])
+    dense = solve(sheet, monkhorst_pack((1, 1, 1)), projected=False).energies
+    for shift in (-10.0, -5.0, 0.0):
+        assert slicer.rough_inertia(shift) == np.sum(dense < shift)
+    # S, whose factors have a bound of their own, and the first count.
+    assert sum(tried) == 2 and len(tried) == 5
 
 
 def test_an_overlap_that_single_precision_cannot_decide(tight_binding):
