@@ -96,6 +96,13 @@ def test_what_is_known_to_deviate_is_not_asked_of_the_factors(training, samples)
     assert abs(np.median(values) / 3.0 - 1) < 0.1
 
 
+def unlike(random, wanted, factor):
+    """Members whose mean is off by a normal error of a width, and many deviations of width one."""
+    deviations = random.standard_normal((200, *wanted.shape))
+    error = factor * random.standard_normal(wanted.shape)
+    return wanted + error, deviations - deviations.mean(axis=0)
+
+
 def test_members_that_agree_by_symmetry_do_not_widen_what_is_unlike(training, samples):
     """A factor found where members agree is not one of structures where they do not: it stays near those of all components."""
     validation = training.validation
@@ -104,10 +111,9 @@ def test_members_that_agree_by_symmetry_do_not_widen_what_is_unlike(training, sa
     for sample in samples * 4:
         members = []
         for wanted in (sample.onsite, sample.pairs):
-            error = 2.0 * random.standard_normal(wanted.shape)
-            deviations = random.standard_normal((200, *wanted.shape))
+            mean, deviations = unlike(random, wanted, 2.0)
             deviations[..., 0] *= 1e-3
-            members.append(wanted + error + deviations - deviations.mean(axis=0))
+            members.append(mean + deviations)
         errors.add(sample, *members, (0.0, 0.0))
     found = errors.calibration()
     for table in (*found.onsite.values(), *found.pairs.values()):
@@ -121,12 +127,11 @@ def test_a_species_pair_without_errors_has_the_factors_of_others_as_far_apart(tr
     random = np.random.default_rng(3)
     for sample in samples * 4:
         distance = np.linalg.norm(sample.graph.pair_vector, axis=1)[:, None]
-        members = []
-        for wanted, factor in ((sample.onsite, 1.0), (sample.pairs, np.exp(distance))):
-            error = factor * random.standard_normal(wanted.shape)
-            deviations = random.standard_normal((200, *wanted.shape))
-            members.append(wanted + error + deviations - deviations.mean(axis=0))
-        errors.add(sample, *members, (0.0, 0.0))
+        onsite, pairs = (
+            unlike(random, sample.onsite, 1.0),
+            unlike(random, sample.pairs, np.exp(distance)),
+        )
+        errors.add(sample, sum(onsite), sum(pairs), (0.0, 0.0))
     left_out = next(iter(errors.calibration().pairs))
     for key in [key for key in errors._ratios if key[0] == left_out]:
         del errors._ratios[key]

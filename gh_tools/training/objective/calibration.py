@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -113,17 +114,17 @@ class IrrepErrors:
         """
         ratios = {key: np.concatenate(parts) for key, parts in self._ratios.items()}
 
+        nothing, bins = np.zeros(0), 1 + max((k for *_, k in ratios if k is not None), default=0)
+
         def of(keys: Container[Any], group: int | None = None) -> list[np.ndarray]:
             return [r for (own, g, _), r in ratios.items() if own in keys and group in (None, g)]
 
-        bins = 1 + max((k for *_, k in ratios if k is not None), default=0)
-
-        def by_distance(keys: Container[Any], group: int | None = None) -> list[np.ndarray]:
-            found: list[list[np.ndarray]] = [[np.zeros(0)] for _ in range(bins)]
-            for (key, g, k), r in ratios.items():
-                if key in keys and group in (None, g):
-                    found[k].append(r)
-            return [np.concatenate(parts) for parts in found]
+        def by_distance(keys: Iterable[Any], groups: Iterable[int]) -> list[np.ndarray]:
+            chosen = list(product(keys, groups))
+            return [
+                np.concatenate([nothing, *(ratios.get((*own, k), nothing) for own in chosen)])
+                for k in range(bins)
+            ]
 
         onsite, pairs = {}, {}
         every = _factor(of(self._onsite), 1.0)
@@ -132,10 +133,11 @@ class IrrepErrors:
             factors = np.array([_factor(of([z], g), own) for g in range(groups.max() + 1)])
             onsite[z] = _bounded(factors, own)[groups]
         every = _factor(of(self._pairs), 1.0)
-        of_all = _at_each(by_distance(self._pairs), np.full(bins, every))
+        most = range(1 + max((groups.max() for groups in self._pairs.values()), default=-1))
+        of_all = _at_each(by_distance(self._pairs, most), np.full(bins, every))
         for key, groups in self._pairs.items():
-            of_pair = _at_each(by_distance([key]), of_all)
-            columns = [_at_each(by_distance([key], g), of_pair) for g in range(groups.max() + 1)]
+            of_pair = _at_each(by_distance([key], most), of_all)
+            columns = [_at_each(by_distance([key], [g]), of_pair) for g in range(groups.max() + 1)]
             pairs[key] = _bounded(np.stack(columns, axis=1), of_pair[:, None])[:, groups]
         return Calibration(onsite, pairs)
 

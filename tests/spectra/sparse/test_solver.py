@@ -82,6 +82,7 @@ def test_wrong_counts_of_single_precision_change_nothing(sheet, monkeypatch, wro
 
 
 def test_single_precision_that_is_too_rough_once_is_not_tried_again(sheet, monkeypatch):
+    """PARDISO has single precision; where only MUMPS or SuperLU are, all counts are exact and there is nothing to test."""
     monkeypatch.setattr("gh_tools.spectra.sparse.shift_invert.ROUGH", 0.0)
     solver = SlicedSolver(sheet, monkhorst_pack((1, 1, 1)), memory=GIB)
     if not (rough := make_engine(None, GIB, single=True)).single:
