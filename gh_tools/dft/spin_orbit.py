@@ -18,6 +18,10 @@ from gh_tools.errors import DataError
 from gh_tools.orbitals.basis import Basis
 from gh_tools.orbitals.blocks import Hamiltonian, OnsiteBlocks, PairBlocks
 
+_PAULI = np.array([[[0, 1], [1, 0]], [[0, -1j], [1j, 0]], [[1, 0], [0, -1]]])
+# Of the largest element of a coupling.
+_ROUNDING = 1e-9
+
 
 def with_spin_orbit(hamiltonian: Hamiltonian) -> Hamiltonian:
     """Return H + H_SO and S for spinors.
@@ -80,7 +84,59 @@ def with_spin_orbit(hamiltonian: Hamiltonian) -> Hamiltonian:
         pairs={key: spinor(key, blocks) for key, blocks in hamiltonian.pairs.items()},
         bands=None,
         spinor=True,
+        paw_coupling=hamiltonian.n_spins == 1,
     )
+
+
+def coupling_bounds(hamiltonian: Hamiltonian) -> Hamiltonian:
+    """Return matrices that bound the coupling of `with_spin_orbit` and do not act on spins.
+
+    With ζ the radial matrix of a shell of projectors, H_SO = ζ L·σ lies between -(l + 1)|ζ| and l ζ, or (l + 1)|ζ| where ζ
+    has a negative eigenvalue: L·σ is l or -(l + 1).
+
+    Args:
+        hamiltonian: H(R) and S(R) of spinors, with `Hamiltonian.paw_coupling`.
+
+    Returns:
+        In the place of H the upper bound, and in that of S minus the lower bound, both positive, in eV.
+    """
+    atoms, numbers = hamiltonian.atoms, hamiltonian.atoms.numbers
+    integrals = _integrals(hamiltonian.basis, numbers)
+    lists = block_lists(
+        atoms, {pair: (b.i, b.j, b.cell_offset) for pair, b in hamiltonian.pairs.items()}
+    )
+    projections = Projections(atoms, integrals)
+    bounds = {z: _bounds(setup) for z, setup in integrals.setups.items()}
+    upper, lower = (
+        projections.correction({z: both[side] for z, both in bounds.items()}, lists)
+        for side in (0, 1)
+    )
+
+    def bounding(key, blocks: OnsiteBlocks | PairBlocks):
+        return replace(
+            blocks, hamiltonian=upper[key], overlap=lower[key], uncertainty=None, members=None
+        )
+
+    return replace(
+        hamiltonian,
+        onsite={key: bounding(key, blocks) for key, blocks in hamiltonian.onsite.items()},
+        pairs={key: bounding(key, blocks) for key, blocks in hamiltonian.pairs.items()},
+        spinor=False,
+        paw_coupling=False,
+    )
+
+
+def _bounds(setup) -> tuple[np.ndarray, np.ndarray]:
+    """Return the upper bound of a setup's coupling among its projectors, and minus the lower one, in eV."""
+    matrices = spin_orbit_matrices(setup)
+    order = np.concatenate([np.full(2 * one + 1, one) for one in setup.l_j])
+    # L² is l(l + 1), so that the squares add up to l(l + 1)ζ².
+    value, vector = np.linalg.eigh(-np.einsum("vij,vjk->ik", matrices, matrices))
+    root = (vector * np.sqrt(value.clip(0))) @ vector.T / np.sqrt((order * (order + 1)).clip(1))
+    lower, upper = (order + 1) * root, order * root
+    coupling = sum(np.kron(pauli, 1j * one) for pauli, one in zip(_PAULI, matrices, strict=True))
+    least = np.linalg.eigvalsh(np.kron(np.eye(2), upper) - coupling)[0]
+    return (upper if least > -_ROUNDING * abs(value).max() ** 0.5 else lower), lower
 
 
 def spin_orbit_matrices(setup) -> Float[np.ndarray, "3 projectors projectors"]:

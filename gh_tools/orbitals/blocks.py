@@ -75,6 +75,8 @@ class Hamiltonian:
         calibration: of an ensemble, factors of the members' differences that spectra need, see `spectra.members`.
         spinor: orbitals have two components: blocks are complex, and their rows and columns are the orbitals of an
             atom with spin up, then the same with spin down. Else blocks are real.
+        paw_coupling: all that acts on the spins of a spinor Hamiltonian is the spin–orbit coupling of the basis table's PAW
+            setups, so that its bounds are known.
     """
 
     atoms: ase.Atoms
@@ -84,6 +86,7 @@ class Hamiltonian:
     scalars: dict[str, float] = field(default_factory=dict)
     bands: Bands | None = None
     spinor: bool = False
+    paw_coupling: bool = False
     calibration: Mapping[str, float] = field(default_factory=dict)
 
     @property

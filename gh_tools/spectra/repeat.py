@@ -96,6 +96,8 @@ def _as_stored(pairs: PairBlocks, numbers: Int[np.ndarray, " atoms"]) -> PairBlo
     """Return pairs whose atoms were numbered anew: of like atoms the direction that is stored may be the other one."""
     i, j, cell_offset = pairs.i, pairs.j, pairs.cell_offset
     exchanged = ~canonical(i, j, cell_offset, numbers)
+    if not exchanged.any():  # so it is between unlike atoms, whose blocks need not be square
+        return pairs
     h, s = (
         None if m is None else np.where(exchanged[:, None, None], m.swapaxes(-1, -2).conj(), m)
         for m in (pairs.hamiltonian, pairs.overlap)

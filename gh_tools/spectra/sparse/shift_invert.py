@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, Shaped
+from jaxtyping import Bool, Float, Inexact, Int, Shaped
 
 from gh_tools.console import log
 from gh_tools.errors import DataError
@@ -17,6 +17,7 @@ from gh_tools.spectra.sparse.factor import Engine
 from gh_tools.spectra.sparse.factor.engine import UnreliableInertia
 from gh_tools.spectra.sparse.lanczos import BlockLanczos
 from gh_tools.spectra.sparse.pencil import Pencil
+from gh_tools.spectra.sparse.spinors import SpinorPencil
 
 # Vectors of the Lanczos basis per eigenvalue wanted, and beyond: many, where eigenvalues crowd outside.
 VECTORS, MORE_VECTORS = 4, 300
@@ -40,7 +41,7 @@ _NUDGE, _NUDGES = 3.7e-5, 4
 
 Project = Callable[
     [Shaped[np.ndarray, "n m"], Shaped[np.ndarray, "n m"], Float[np.ndarray, " m"]],
-    Float[np.ndarray, "rows m"],
+    Inexact[np.ndarray, "rows m"],
 ]
 # Of energies in eV and whether each has converged: which are wanted, or None for more vectors.
 Satisfied = Callable[
@@ -54,13 +55,13 @@ class Slice:
 
     Attributes:
         energies: eV, ascending.
-        projections: what is computed of each eigenvector: the weight of each species, and by how much members of an
-            ensemble move the energy.
+        projections: what is computed of each eigenvector: the weight of each species, by how much members of an
+            ensemble move the energy, or the vector itself.
         residual: largest ‖Hx - εSx‖ in eV, for xᴴSx = 1.
     """
 
     energies: Float[np.ndarray, " m"]
-    projections: Float[np.ndarray, "species m"]
+    projections: Inexact[np.ndarray, "rows m"]
     residual: float
 
 
@@ -170,6 +171,10 @@ class ShiftInvert:
         """Take note that the engine holds other factors now."""
         self._current = None
 
+    def solve(self, rhs: Shaped[np.ndarray, "n m"]) -> Shaped[np.ndarray, "n m"]:
+        """Solve with the matrix factorised last."""
+        return self.engine.solve(rhs)
+
     def near(
         self, sigma: float, need: tuple[int, int]
     ) -> tuple[Inertia, Slice, tuple[float, float]]:
@@ -229,25 +234,14 @@ class ShiftInvert:
 
     def _certified(self, energies, theta, coefficients, chosen, lanczos: BlockLanczos) -> Slice:
         order = np.flatnonzero(chosen)[np.argsort(energies[chosen])]
-        parts, residual = [], 0.0
-        for some in _together(order, energies[order]):
-            x = lanczos.vectors(theta[some], coefficients[:, some])
-            hx, sx = self.pencil.apply_hamiltonian(x), self.pencil.apply_overlap(x)
-            parts.append(self._project(x, sx, energies[some]))
-            hx -= energies[some] * sx
-            residual = max(residual, float(np.linalg.norm(hx, axis=0).max()))
-        if residual > RESIDUAL:
-            raise DataError(
-                f"an eigenvalue has the residual {residual:.1e} eV, more than {RESIDUAL:.0e}; "
-                "use another --engine or --solver dense"
-            )
-        if not parts:
-            return self._empty()
-        return Slice(energies[order], np.hstack(parts), residual)
+
+        def vectors(some: np.ndarray) -> np.ndarray:
+            return lanczos.vectors(theta[order[some]], coefficients[:, order[some]])
+
+        return certified_slice(self.pencil, self._project, energies[order], vectors)
 
     def _empty(self) -> Slice:
-        nothing = np.empty((self.pencil.n, 0), self.pencil.dtype)
-        return Slice(np.empty(0), self._project(nothing, nothing, np.empty(0)), 0.0)
+        return certified_slice(self.pencil, self._project, np.empty(0), lambda _: np.empty(0))
 
     def _factorized(self, sigma: float) -> Inertia:
         """Make sure that the engine holds the factors at a shift."""
@@ -275,14 +269,47 @@ class ShiftInvert:
             raise UnreliableInertia(f"an eigenvalue lies {1 / growth:.1e} eV away")
 
 
-def _together(
-    order: Int[np.ndarray, " m"], energies: Float[np.ndarray, " m"]
-) -> list[Int[np.ndarray, " part"]]:
+def certified_slice(
+    pencil: Pencil | SpinorPencil,
+    project: Project,
+    energies: Float[np.ndarray, " m"],
+    vectors: Callable[[Int[np.ndarray, " some"]], Shaped[np.ndarray, "n some"]],
+) -> Slice:
+    """Return eigenvalues with what is computed of their eigenvectors, and their true residuals.
+
+    Args:
+        pencil: H and S.
+        project: see `ShiftInvert`.
+        energies: eV, ascending.
+        vectors: gives the S-normalised eigenvectors of some.
+
+    Raises:
+        DataError: a residual is too large.
+    """
+    parts, residual = [], 0.0
+    for some in _together(energies):
+        x = vectors(some)
+        hx, sx = pencil.apply_hamiltonian(x), pencil.apply_overlap(x)
+        parts.append(project(x, sx, energies[some]))
+        hx -= energies[some] * sx
+        residual = max(residual, float(np.linalg.norm(hx, axis=0).max()))
+    if residual > RESIDUAL:
+        raise DataError(
+            f"an eigenvalue has the residual {residual:.1e} eV, more than {RESIDUAL:.0e}; "
+            "use another --engine or --solver dense"
+        )
+    if not parts:
+        nothing = np.empty((pencil.n, 0), pencil.dtype)
+        return Slice(np.empty(0), project(nothing, nothing, np.empty(0)), 0.0)
+    return Slice(energies, np.hstack(parts), residual)
+
+
+def _together(energies: Float[np.ndarray, " m"]) -> list[Int[np.ndarray, " part"]]:
     """Divide what is in the order of its energies into parts of bounded size, between which no energies are degenerate."""
     gaps = np.flatnonzero(np.diff(energies) > DEGENERATE) + 1
     cuts: list[int] = []
-    for start in range(_TOGETHER, len(order), _TOGETHER):
+    for start in range(_TOGETHER, len(energies), _TOGETHER):
         before = gaps[gaps <= start]
         if len(before) and before[-1] > (cuts[-1] if cuts else 0):
             cuts.append(int(before[-1]))
-    return [part for part in np.split(order, cuts) if len(part)]
+    return [part for part in np.split(np.arange(len(energies)), cuts) if len(part)]

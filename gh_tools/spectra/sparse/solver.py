@@ -29,8 +29,15 @@ from gh_tools.spectra.sparse.count_model import CountModel
 from gh_tools.spectra.sparse.factor import make_engine
 from gh_tools.spectra.sparse.factor.engine import UnreliableInertia
 from gh_tools.spectra.sparse.pencil import Pencil, make_pencil, model_eigenvalues, overlap_bounds
-from gh_tools.spectra.sparse.shift_invert import MORE_VECTORS, VECTORS, NotConverged, Slice
+from gh_tools.spectra.sparse.shift_invert import (
+    MORE_VECTORS,
+    VECTORS,
+    NotConverged,
+    Slice,
+)
 from gh_tools.spectra.sparse.slices import Slicer, slice_size
+from gh_tools.spectra.sparse.spin_orbit import SpinOrbitSlicer, most_states
+from gh_tools.spectra.sparse.spinors import SpinorPencil, bounding_pencils, make_spinor_pencil
 from gh_tools.store.parts import Pieces
 
 # Eigenvalues per channel that the count may be off when the eigenvalues around the shift are looked at:
@@ -130,7 +137,7 @@ class SlicedSolver:
         self._differences = differences(hamiltonian)
         self._models: dict[Channel, CountModel] = {}
         self._bounds: dict[int, tuple[float, float]] = {}
-        self._live: tuple[Channel, Slicer] | None = None
+        self._live: tuple[Channel, Slicer | SpinOrbitSlicer] | None = None
 
     @property
     def engine(self) -> str:
@@ -142,7 +149,7 @@ class SlicedSolver:
         """Smallest eigenvalue of S at the k-points seen."""
         return min(low for low, _ in self._bounds.values())
 
-    def pencil(self, channel: Channel) -> Pencil:
+    def pencil(self, channel: Channel) -> Pencil | SpinorPencil:
         """Return H(k) and S(k) of a channel."""
         return self._slicer(channel).pencil
 
@@ -155,7 +162,8 @@ class SlicedSolver:
 
     def solve(self, rhs: Shaped[np.ndarray, "n m"]) -> Shaped[np.ndarray, "n m"]:
         """Solve with the matrix factorised last."""
-        return self._engine.solve(rhs)
+        assert self._live is not None
+        return self._live[1].solve(rhs)
 
     def find_fermi_level(self, n_electrons: float) -> Eigenvalues:
         """Find the eigenvalues next to the sharp Fermi level by counting electrons, uncertified.
@@ -295,20 +303,25 @@ class SlicedSolver:
                 states.append(np.full(len(model.eigenvalues), float(self.degeneracy)))
         return CountModel(np.concatenate(eigenvalues), np.concatenate(states))
 
-    def _slicer(self, channel: Channel) -> Slicer:
+    def _slicer(self, channel: Channel) -> Slicer | SpinOrbitSlicer:
         """Return what works on a channel, in place of the one that worked before."""
         if self._live is not None and self._live[0] == channel:
             return self._live[1]
         self._live = None
         self._engine.close()
         self._close_rough()
-        pencil = make_pencil(self.hamiltonian, self.kpoints.points[channel.kpoint], channel.spin)
+        k = self.kpoints.points[channel.kpoint]
+        spinors = make_spinor_pencil(self.hamiltonian, k) if self.hamiltonian.paw_coupling else None
+        # What is factorised does not act on spins where the coupling's bounds are known.
+        pencil = spinors.scalar if spinors else make_pencil(self.hamiltonian, k, channel.spin)
         # Vectors and their products with S, and a block that is worked on.
         basis = 2 * pencil.n * pencil.dtype.itemsize
         most = max(2 * MORE_VECTORS, int(_BASIS_SHARE * self._memory) // basis)
         wanted = VECTORS * slice_size(pencil.n) + MORE_VECTORS
         # Upper triangle shifted and handed over, and the basis of one slice.
         held = 3 * pencil.nbytes + min(most, wanted) * basis
+        if spinors:
+            held += spinors.nbytes + 2 * pencil.nbytes
         for engine in filter(None, (self._engine, self._rough)):
             engine.memory = max(0, self._memory - held)
         if channel not in self._models:
@@ -316,20 +329,35 @@ class SlicedSolver:
             self._models[channel] = CountModel(eigenvalues, np.ones(len(eigenvalues)))
         if channel.kpoint not in self._bounds:
             self._bounds[channel.kpoint] = self._check_overlap(pencil, channel)
-        project = self._projector(pencil, self._bounds[channel.kpoint], channel)
-        slicer = Slicer(
-            *(pencil, self._engine, project, self._models[channel]),
-            rough=self._rough,
-            max_vectors=most,
-        )
+        project = self._projector(spinors or pencil, self._bounds[channel.kpoint], channel)
+        model = self._models[channel]
+        slicer: Slicer | SpinOrbitSlicer
+        if spinors:
+            slicer = SpinOrbitSlicer(
+                spinors,
+                bounding_pencils(self.hamiltonian, k, pencil),
+                self._engine,
+                project,
+                model,
+                rough=self._rough,
+                max_vectors=most,
+                max_states=most_states(int(_BASIS_SHARE * self._memory), spinors),
+            )
+        else:
+            slicer = Slicer(
+                *(pencil, self._engine, project, model), rough=self._rough, max_vectors=most
+            )
         self._live = channel, slicer
         return slicer
 
     def _owner(self) -> Int[np.ndarray, " orbitals"]:
-        counts = self.hamiltonian.orbitals_of_atoms
+        """Return the atom of each row of what is factorised."""
+        counts = self.hamiltonian.orbitals_of_atoms // (2 if self.hamiltonian.paw_coupling else 1)
         return np.repeat(np.arange(len(counts)), counts)
 
-    def _projector(self, pencil: Pencil, bounds: tuple[float, float], channel: Channel) -> Callable:
+    def _projector(
+        self, pencil: Pencil | SpinorPencil, bounds: tuple[float, float], channel: Channel
+    ) -> Callable:
         k = self.kpoints.points[channel.kpoint]
         perturbations = [
             bloch_matrix(one, k, "hamiltonian", channel.spin, sparse=True)
