@@ -54,6 +54,8 @@ _MOST_CYCLES = 20
 _STEPS, _FIRST_STEPS = 4, 1
 # States without coupling about one part of a window, since dense algebra grows as their cube; eV that a part may have.
 _MOST_STATES, _WIDEST = 600, 1.5
+# Part of a combination of dressed states, squared, that must lie in P.
+_INDEPENDENT = 1e-3
 # eV; beyond all eigenvalues.
 _EVERYTHING = 1e4
 # Bytes that a state takes, in those of one vector of spinors: with products and what is worked on.
@@ -130,7 +132,9 @@ class SpinOrbitSlicer:
             rough=rough,
             max_vectors=max_vectors,
         )
-        self.model = CountModel(model.eigenvalues, np.full(len(model.eigenvalues), 2.0))
+        self.model = CountModel(
+            np.repeat(model.eigenvalues, 2), np.ones(2 * len(model.eigenvalues))
+        )
         self._bounding = bounding
         self._most = min(max_states or _MOST_STATES, _MOST_STATES)
         self._found: Scalar | None = None
@@ -248,6 +252,7 @@ class SpinOrbitSlicer:
             self._refine(dressed, bottom, high, guard)
             self._factors_of_overlap()
             form = dressed.residual_form(self.solve)
+            self._check_congruent(dressed, form[2])
             first = before or self._counted(dressed, form, states, bottom)
             last = self._counted(dressed, form, states, high)
             if first is not None and last is not None:
@@ -266,6 +271,20 @@ class SpinOrbitSlicer:
                 f"{last.below - first.below} are counted; ask for another --window or use --solver dense"
             )
         return self._slice(dressed, inside), first, last
+
+    def _check_congruent(self, dressed: Dressed, in_rest: Complex[np.ndarray, "m m"]) -> None:
+        """Make sure that the parts in P of the dressed states are linearly independent.
+
+        Args:
+            dressed: states.
+            in_rest: S within their parts in Q.
+        """
+        smallest = np.linalg.eigvalsh(dressed.overlap - in_rest)[0]
+        if smallest < _INDEPENDENT:
+            raise DataError(
+                f"spin–orbit coupling turns states into others wholly (a part of {smallest:.1e} is left of one), so that "
+                "their number cannot be certified; use --solver dense"
+            )
 
     def _factors_of_overlap(self) -> None:
         """Put the factors of S in the place of those of a shift."""
