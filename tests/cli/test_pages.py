@@ -145,7 +145,6 @@ def failed(tiny_labels, one_label, random_bond_model, tmp_path_factory):
     stores = {
         "clusters": {"many.hamiltonians": tiny_labels, "wse2.model": random_bond_model},
         "evaluation": {"train.hamiltonians": tiny_labels, "train.model": random_bond_model},
-        "interface": {"interface.model": random_bond_model},
         "large-structures": {"wse2.model": random_bond_model, "cells.model": random_bond_model},
         "other-codes": {"wse2.predicted": one_label},
         "quickstart": {"quickstart/train.model": random_bond_model},

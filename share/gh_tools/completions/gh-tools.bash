@@ -70,7 +70,7 @@ _gh_tools() {
       words=""
       keys="model.model model.cutoff model.pair_cutoff model.max_degree model.n_radial model.n_embedding model.product_features model.atom_features model.onsite_features model.bond_tensors model.bond_pseudotensors model.bond_features model.hidden model.n_layers model.norm_epsilon model.atom_centered.radial_basis.cutoff model.atom_centered.radial_basis.n_radial model.atom_centered.radial_basis.max_degree model.atom_centered.radial_basis.n_embedding model.atom_centered.radial_basis.radial_function model.atom_centered.radial_basis.cutoff_function model.atom_centered.n_tensor_dense model.atom_centered.tensor_features model.atom_centered.tensor_product model.atom_centered.attention.n_heads model.atom_centered.attention.features model.atom_centered.max_degree model.bond_centered.cutoff model.bond_centered.n_radial model.bond_centered.max_degree model.bond_centered.features model.bond_centered.radial_function model.bond_centered.tensor_product model.mlp.layers model.mlp.activation ensemble precision data.batch_size data.bucket_count optimizer.learning_rate optimizer.clip optimizer.name optimizer.b1 optimizer.b2 optimizer.b3 optimizer.eps optimizer.weight_decay optimizer.nesterov schedule.warmup_steps schedule.name schedule.factor schedule.patience schedule.rtol schedule.cooldown schedule.min_scale schedule.final_scale loss.pairs loss.onsite loss.eigenvalues loss.rmse loss.mae loss.scale_power early_stopping.patience early_stopping.min_delta metrics.interval metrics.eigenvalue_interval metrics.eigenvalue_structures metrics.window metrics.ghost_distance epochs budget ema last_layers seed checkpoint_interval"
       case "$3" in
-        --from) kind=model words="hfo2 sio2 tmd wse2" ;;
+        --from) kind=model words="hfo2 hfo2-wse2 sio2 tmd wse2" ;;
         --set) words=$keys; keys="=" ;;
         =model.model) words="bond-frame gears-h" ;;
         =model.atom_centered.radial_basis.radial_function) words="basic_fourier basic_bernstein basic_chebyshev basic_gaussian" ;;
@@ -90,14 +90,14 @@ _gh_tools() {
       words=""
       case "$3" in
         --part) words="train validation test" ;;
-        -m|--model) kind=model words="hfo2 sio2 tmd wse2" ;;
+        -m|--model) kind=model words="hfo2 hfo2-wse2 sio2 tmd wse2" ;;
       esac
       ;;
     gh-select)
       options="-n --number -m --model -o --output --overwrite --json -q --quiet -v --verbose --debug --version -h --help"
       words=""
       case "$3" in
-        -m|--model) kind=model words="hfo2 sio2 tmd wse2" ;;
+        -m|--model) kind=model words="hfo2 hfo2-wse2 sio2 tmd wse2" ;;
       esac
       ;;
     gh-export)
