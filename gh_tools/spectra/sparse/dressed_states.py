@@ -79,7 +79,7 @@ class Dressed:
 
         Args:
             columns: which.
-            steps: of GMRES.
+            steps: of GMRES; with none the parts are what (H₀ - σS)⁻¹ makes of residuals.
         """
         for start in range(0, len(columns), _TOGETHER):
             some = columns[start : start + _TOGETHER]
@@ -195,6 +195,8 @@ class Dressed:
             return u + self._in_rest(self._solve(rest))
 
         start = -self._in_rest(self._solve(residual))
+        if not steps:
+            return start
         norm = np.linalg.norm(start, axis=0)
         basis = [start / np.where(norm > 0, norm, 1)]
         # Each column has a Krylov space of its own.

@@ -46,14 +46,16 @@ _BEYOND, _GROWTH, _TRIALS = 0.8, 1.4, 8
 _DISTANCE = 0.2
 # eV about a window in which states are refined, too, so that counts at its ends are certain; doubled where they are not.
 _GUARD = 0.2
+# eV about eigenvalues that are only looked at, which nothing certifies.
+_MARGIN = 0.03
 # eV; residual to which states of a window are refined. Of those about it as a part of the root of their distances from its
 # end and from eigenvalues in Q.
 _FINE, _NEAR = 0.3 * RESIDUAL, 0.1
 _MOST_CYCLES = 20
 # Steps by which each cycle improves what the window needs, and the one by which all states are dressed.
-_STEPS, _FIRST_STEPS = 4, 1
+_STEPS, _FIRST_STEPS = 4, 2
 # States without coupling about one part of a window, since dense algebra grows as their cube; eV that a part may have.
-_MOST_STATES, _WIDEST = 600, 1.5
+_MOST_STATES, _WIDEST = 600, 2.0
 # Part of a combination of dressed states, squared, that must lie in P.
 _INDEPENDENT = 1e-3
 # eV; beyond all eigenvalues.
@@ -164,14 +166,14 @@ class SpinOrbitSlicer:
         more = (need[0] // 2 + 3, need[1] // 2 + 3)
         guess = self.scalar.near(sigma, more)[1].energies
         guess = np.concatenate([guess[guess < sigma][-more[0] :], guess[guess >= sigma][: more[1]]])
-        low, high, wider = min(sigma, *guess) - _GUARD, max(sigma, *guess) + _GUARD, _GUARD
+        low, high, wider = min(sigma, *guess) - _MARGIN, max(sigma, *guess) + _MARGIN, _GUARD
         while True:
             states = self._states(low - _BEYOND, high + _BEYOND)
             if 2 * len(states.energies) > self.pencil.scalar.n:
                 states = self._states(-_EVERYTHING, _EVERYTHING)
             whole = len(states.energies) == self.pencil.scalar.n
-            dressed = self._dressed(states, low, high)
-            self._refine(dressed, low, high, _GUARD)
+            dressed = self._dressed(states, low, high, 0)
+            self._refine(dressed, low, high, _MARGIN)
             below = 2 * states.below + int(np.sum(dressed.energies < sigma))
             inside = (dressed.energies > low) & (dressed.energies < high)
             left = int(np.sum(dressed.energies[inside] < sigma))
@@ -247,7 +249,7 @@ class SpinOrbitSlicer:
                 self.pencil, self._project, np.empty(0), lambda _: np.empty(0)
             )
             return nothing, before or Inertia(bottom, count), Inertia(high, count)
-        dressed, guard = self._dressed(states, bottom, high), _GUARD
+        dressed, guard = self._dressed(states, bottom, high, _FIRST_STEPS), _GUARD
         while True:
             self._refine(dressed, bottom, high, guard)
             self._factors_of_overlap()
@@ -342,12 +344,12 @@ class SpinOrbitSlicer:
             return -1  # an eigenvalue in Q is σ
         return below - int(np.sum(value < 0))
 
-    def _dressed(self, states: Scalar, low: float, high: float) -> Dressed:
-        """Dress states in and about a window."""
+    def _dressed(self, states: Scalar, low: float, high: float, steps: int) -> Dressed:
+        """Dress all states in and about a window, by so many steps."""
         # Any energy within the window serves, but for eigenvalues of H₀ themselves.
         at = self.scalar.inertia(0.502 * low + 0.498 * high, factors=True)
         dressed = Dressed(self.pencil, states.energies, states.vectors, self.solve, at.shift)
-        dressed.improve(np.arange(dressed.size), _FIRST_STEPS)
+        dressed.improve(np.arange(dressed.size), steps)
         return dressed
 
     def _refine(self, dressed: Dressed, low: float, high: float, guard: float) -> None:
@@ -393,20 +395,19 @@ class SpinOrbitSlicer:
         Returns:
             None where the count is not certain.
         """
-        for nudge in range(_NUDGES):
-            shift = sigma + nudge * _NUDGE
-            if abs(dressed.energies - shift).min(initial=np.inf) < _APART:
-                continue
-            error = form[0] - shift * form[1] + shift**2 * form[2]
-            error /= _DISTANCE - 2 * _NUDGES * _NUDGE
-            within = dressed.hamiltonian - shift * dressed.overlap
-            fewest, most = (
-                int(np.sum(np.linalg.eigvalsh(within + sign * error) < -sign * CLEAR))
-                for sign in (1, -1)
-            )
-            if fewest == most:
-                return Inertia(shift, 2 * states.below + fewest)
-            log.debug("between %d and %d eigenvalues below %.4f eV", fewest, most, shift)
+        nudged = sigma + _NUDGE * np.arange(_NUDGES)
+        apart = abs(dressed.energies - nudged[:, None]).min(axis=1, initial=np.inf) > _APART
+        shift = float(nudged[np.argmax(apart)])
+        error = form[0] - shift * form[1] + shift**2 * form[2]
+        error /= _DISTANCE - 2 * _NUDGES * _NUDGE
+        within = dressed.hamiltonian - shift * dressed.overlap
+        fewest, most = (
+            int(np.sum(np.linalg.eigvalsh(within + sign * error) < -sign * CLEAR))
+            for sign in (1, -1)
+        )
+        if fewest == most:
+            return Inertia(shift, 2 * states.below + fewest)
+        log.debug("between %d and %d eigenvalues below %.4f eV", fewest, most, shift)
         return None
 
 
