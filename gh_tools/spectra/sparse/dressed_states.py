@@ -30,6 +30,7 @@ class Dressed:
         energies: of all vectors after the last `diagonalise`, eV, ascending.
         chosen: columns that are diagonalised.
         sigma: where what precedes GMRES was factorised, eV.
+        window: energies at which vectors are dressed, eV.
         hamiltonian: H within all vectors.
         overlap: S within them.
     """
@@ -41,6 +42,7 @@ class Dressed:
         states: Shaped[np.ndarray, "n states"],
         solve: Solve,
         sigma: float,
+        window: tuple[float, float],
     ):
         """Begin with states without coupling.
 
@@ -50,7 +52,9 @@ class Dressed:
             states: S-normalised.
             solve: applies (H₀ - σS)⁻¹ to both spins.
             sigma: eV.
+            window: energies at which vectors are dressed, eV.
         """
+        self.window = window
         self._pencil, self._solve, self.sigma = pencil, solve, sigma
         self._p, self._sp = states, pencil.scalar.apply_overlap(states)
         self._paired = np.isrealobj(pencil.scalar.hamiltonian)
@@ -75,7 +79,9 @@ class Dressed:
         return self._x.shape[1]
 
     def improve(self, columns: Int[np.ndarray, " some"], steps: int) -> None:
-        """Add to vectors what solves for their parts in Q, nearly.
+        """Add to vectors what solves for their parts in Q, nearly, at their energy or the end of `window` next to it.
+
+        Of states far away their own energies may be those of states in Q, which then would take their places.
 
         Args:
             columns: which.
@@ -83,7 +89,7 @@ class Dressed:
         """
         for start in range(0, len(columns), _TOGETHER):
             some = columns[start : start + _TOGETHER]
-            energy = self._of_columns[some]
+            energy = self._of_columns[some].clip(*self.window)
             residual = self._hx[:, some] - energy * self._sx[:, some]
             x = self._x[:, some] + self._correction(residual, energy, steps)
             self._x[:, some] = x

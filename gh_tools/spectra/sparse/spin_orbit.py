@@ -45,7 +45,7 @@ _BEYOND, _GROWTH, _TRIALS = 0.8, 1.4, 8
 # eV by which eigenvalues in Q stay away from a window, at least.
 _DISTANCE = 0.2
 # eV about a window in which states are refined, too, so that counts at its ends are certain; doubled where they are not.
-_GUARD = 0.2
+_GUARD = 0.1
 # eV about eigenvalues that are only looked at, which nothing certifies.
 _MARGIN = 0.03
 # eV; residual to which states of a window are refined. Of those about it as a part of the root of their distances from its
@@ -53,9 +53,9 @@ _MARGIN = 0.03
 _FINE, _NEAR = 0.3 * RESIDUAL, 0.1
 _MOST_CYCLES = 20
 # Steps by which each cycle improves what the window needs, and the one by which all states are dressed.
-_STEPS, _FIRST_STEPS = 4, 2
+_STEPS, _FIRST_STEPS = 4, 1
 # States without coupling about one part of a window, since dense algebra grows as their cube; eV that a part may have.
-_MOST_STATES, _WIDEST = 600, 2.0
+_MOST_STATES, _WIDEST = 1000, 2.0
 # Part of a combination of dressed states, squared, that must lie in P.
 _INDEPENDENT = 1e-3
 # eV; beyond all eigenvalues.
@@ -348,7 +348,10 @@ class SpinOrbitSlicer:
         """Dress all states in and about a window, by so many steps."""
         # Any energy within the window serves, but for eigenvalues of H₀ themselves.
         at = self.scalar.inertia(0.502 * low + 0.498 * high, factors=True)
-        dressed = Dressed(self.pencil, states.energies, states.vectors, self.solve, at.shift)
+        dressed = Dressed(
+            *(self.pencil, states.energies, states.vectors, self.solve, at.shift),
+            window=(low, high),
+        )
         dressed.improve(np.arange(dressed.size), steps)
         return dressed
 
@@ -359,7 +362,8 @@ class SpinOrbitSlicer:
         """
         for cycle in range(_MOST_CYCLES):
             if not cycle or not dressed.covers(low, high):
-                dressed.choose(low - guard, high + guard)
+                dressed.window = (low - guard, high + guard)
+                dressed.choose(*dressed.window)
             energies, residual = dressed.residuals()
             inside = (energies > low) & (energies < high)
             # What is left of the residual of one outside must not let it seem on the other side of an end.
@@ -430,9 +434,12 @@ def _joined(lower: Scalar, upper: Scalar) -> Scalar:
 def _divisions(
     low: float, high: float, energies: Float[np.ndarray, " states"], most: int
 ) -> list[float]:
-    """Divide a window so that the number of states without coupling in and about each part is bounded."""
+    """Divide a window so that the number of states without coupling in and about each part is bounded.
+
+    Parts that are narrower than what is taken about them would have hardly fewer.
+    """
     inside = int(np.sum((energies > low - _BEYOND) & (energies < high + _BEYOND)))
-    if (inside <= most and high - low < _WIDEST) or high - low < _DISTANCE:
+    if (inside <= most and high - low < _WIDEST) or high - low < _BEYOND:
         return []
     middle = 0.5 * (low + high)
     return [
