@@ -50,6 +50,8 @@ _NEARLY = 10
 _BASIS_SHARE = 0.25
 # By how much the smallest eigenvalue of S must be above the error of its factors in single precision, and at least.
 _DECIDED, _SMALL_OVERLAP = 100.0, 1e-3
+# Orbitals of both spins up to which matrices of spinors are factorised themselves, in seconds, however strong the coupling is.
+SPINORS_FACTORISED = 6000
 # Pieces for the steps of one channel.
 _MOST_STEPS = 10**5
 
@@ -138,6 +140,11 @@ class SlicedSolver:
         self._models: dict[Channel, CountModel] = {}
         self._bounds: dict[int, tuple[float, float]] = {}
         self._live: tuple[Channel, Slicer | SpinOrbitSlicer] | None = None
+
+    @property
+    def _dresses(self) -> bool:
+        """Whether eigenvalues of spinors are made of those without coupling."""
+        return self.hamiltonian.paw_coupling and self.hamiltonian.n_orbitals > SPINORS_FACTORISED
 
     @property
     def engine(self) -> str:
@@ -311,7 +318,7 @@ class SlicedSolver:
         self._engine.close()
         self._close_rough()
         k = self.kpoints.points[channel.kpoint]
-        spinors = make_spinor_pencil(self.hamiltonian, k) if self.hamiltonian.paw_coupling else None
+        spinors = make_spinor_pencil(self.hamiltonian, k) if self._dresses else None
         # What is factorised does not act on spins where the coupling's bounds are known.
         pencil = spinors.scalar if spinors else make_pencil(self.hamiltonian, k, channel.spin)
         # Vectors and their products with S, and a block that is worked on.
@@ -352,7 +359,7 @@ class SlicedSolver:
 
     def _owner(self) -> Int[np.ndarray, " orbitals"]:
         """Return the atom of each row of what is factorised."""
-        counts = self.hamiltonian.orbitals_of_atoms // (2 if self.hamiltonian.paw_coupling else 1)
+        counts = self.hamiltonian.orbitals_of_atoms // (2 if self._dresses else 1)
         return np.repeat(np.arange(len(counts)), counts)
 
     def _projector(

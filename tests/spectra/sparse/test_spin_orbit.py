@@ -14,6 +14,7 @@ from gh_tools.spectra.config import DosConfig
 from gh_tools.spectra.eigen import solve
 from gh_tools.spectra.kpoints import KPoints
 from gh_tools.spectra.repeat import repeated_along
+from gh_tools.spectra.sparse import solver as solver_module
 from gh_tools.spectra.sparse import spin_orbit
 from gh_tools.spectra.sparse.pencil import make_pencil
 from gh_tools.spectra.sparse.solver import SlicedSolver
@@ -26,6 +27,12 @@ ANYWHERE = np.array([0.13, 0.27, 0.0])
 POINTS = pytest.mark.parametrize(
     "k", [np.zeros(3), np.array([0.5, 0.0, 0.0]), ANYWHERE], ids=["Γ", "M", "anywhere"]
 )
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    """Small structures are treated as large ones are."""
+    monkeypatch.setattr(solver_module, "SPINORS_FACTORISED", 0)
 
 
 def _at(k) -> KPoints:
