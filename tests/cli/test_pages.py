@@ -58,6 +58,8 @@ REDUCED = (
     (r"Te=16", "C=4"),
     # A model of the interface would take a minute: the layer alone.
     (r"hfo2-wse2 (.*)--set molecules=\d+ --set density=\[7,7\]", r"wse2 \1--set orthogonal=false"),
+    # A layer takes the place of the interface, and a model of layers that of its model.
+    (r"(\w+\.structures\.zarr) -m hfo2-wse2", r"\1 -m interface.model.zarr"),
     (r"--anneal lammps:hfo2-wse2 --relax chgnet (--set anneal\S+ +)+", ""),
     (r"size=\[(9,6|3,2)\]", "size=[1,1]"),
     (r"W\+Se,oxide=Hf\+O\+Ni", "W,oxide=Se"),
@@ -145,6 +147,7 @@ def failed(tiny_labels, one_label, random_bond_model, tmp_path_factory):
     stores = {
         "clusters": {"many.hamiltonians": tiny_labels, "wse2.model": random_bond_model},
         "evaluation": {"train.hamiltonians": tiny_labels, "train.model": random_bond_model},
+        "interface": {"interface.model": random_bond_model},
         "large-structures": {"wse2.model": random_bond_model, "cells.model": random_bond_model},
         "other-codes": {"wse2.predicted": one_label},
         "quickstart": {"quickstart/train.model": random_bond_model},

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from itertools import pairwise
-from typing import Any, no_type_check
+from typing import Any
 
-import numba
 import numpy as np
 import scipy.sparse
 from jaxtyping import Complex, Float, Int, Shaped
@@ -16,7 +13,6 @@ from jaxtyping import Complex, Float, Int, Shaped
 from gh_tools.dft.spin_orbit import coupling_bounds
 from gh_tools.orbitals.bloch import bloch_matrix
 from gh_tools.orbitals.blocks import Hamiltonian
-from gh_tools.resources import threads
 from gh_tools.spectra.sparse.pencil import Pencil, make_pencil
 
 # eV. Elements of the coupling below it are left out: a row has thousands at most.
@@ -204,32 +200,8 @@ def _quarters(block: np.ndarray) -> tuple[np.ndarray, ...]:
 
 
 def _product(matrix: scipy.sparse.csr_array, x: np.ndarray) -> np.ndarray:
-    """Multiply a sparse matrix with vectors, with threads that take rows with equal numbers of elements."""
+    """Multiply a sparse matrix with vectors, in real arithmetic where it is real."""
     if np.isrealobj(matrix.data) and np.iscomplexobj(x):
-        both = _product(matrix, np.hstack([x.real, x.imag]))
+        both = matrix @ np.hstack([x.real, x.imag])
         return both[:, : x.shape[1]] + 1j * both[:, x.shape[1] :]
-    x = np.ascontiguousarray(x, np.result_type(matrix, x))
-    product = np.zeros((matrix.shape[0], x.shape[1]), x.dtype)
-    shares = np.searchsorted(matrix.indptr, np.linspace(0, matrix.nnz, threads() + 1))
-    shares[-1] = matrix.shape[0]
-    with ThreadPoolExecutor(threads()) as pool:
-        list(
-            pool.map(
-                lambda rows: _multiply(
-                    *(matrix.indptr, matrix.indices, matrix.data, x, *rows, product)
-                ),
-                pairwise(shares.tolist()),
-            )
-        )
-    return product
-
-
-@no_type_check  # Numba compiles the function, not what checks its types in the tests
-@numba.njit(cache=True, nogil=True, fastmath=True)
-def _multiply(indptr, indices, values, x, first, last, product):
-    """Add what rows from ``first`` to ``last`` give."""
-    for row in range(first, last):
-        for k in range(indptr[row], indptr[row + 1]):
-            column, value = indices[k], values[k]
-            for c in range(x.shape[1]):
-                product[row, c] += value * x[column, c]
+    return matrix @ np.ascontiguousarray(x)
