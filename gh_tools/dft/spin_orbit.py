@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import lru_cache
 
@@ -42,17 +42,7 @@ def with_spin_orbit(hamiltonian: Hamiltonian) -> Hamiltonian:
     """
     if hamiltonian.spinor:
         return hamiltonian
-    atoms, numbers = hamiltonian.atoms, hamiltonian.atoms.numbers
-    integrals = _integrals(hamiltonian.basis, numbers)
-    lists = block_lists(
-        atoms, {pair: (b.i, b.j, b.cell_offset) for pair, b in hamiltonian.pairs.items()}
-    )
-    projections = Projections(atoms, integrals)
-    coupling = {z: spin_orbit_matrices(setup) for z, setup in integrals.setups.items()}
-    x, y, z = (
-        projections.correction({n: matrices[v] for n, matrices in coupling.items()}, lists)
-        for v in range(3)
-    )
+    x, y, z = _projected(hamiltonian, spin_orbit_matrices)
 
     def spinor(key, blocks: OnsiteBlocks | PairBlocks):
         if blocks.hamiltonian is None or blocks.overlap is None:
@@ -100,17 +90,7 @@ def coupling_bounds(hamiltonian: Hamiltonian) -> Hamiltonian:
     Returns:
         In the place of H the upper bound, and in that of S minus the lower bound, both positive, in eV.
     """
-    atoms, numbers = hamiltonian.atoms, hamiltonian.atoms.numbers
-    integrals = _integrals(hamiltonian.basis, numbers)
-    lists = block_lists(
-        atoms, {pair: (b.i, b.j, b.cell_offset) for pair, b in hamiltonian.pairs.items()}
-    )
-    projections = Projections(atoms, integrals)
-    bounds = {z: _bounds(setup) for z, setup in integrals.setups.items()}
-    upper, lower = (
-        projections.correction({z: both[side] for z, both in bounds.items()}, lists)
-        for side in (0, 1)
-    )
+    upper, lower = _projected(hamiltonian, _bounds)
 
     def bounding(key, blocks: OnsiteBlocks | PairBlocks):
         return replace(
@@ -124,6 +104,24 @@ def coupling_bounds(hamiltonian: Hamiltonian) -> Hamiltonian:
         spinor=False,
         paw_coupling=False,
     )
+
+
+def _projected(hamiltonian: Hamiltonian, matrices_of: Callable) -> list[dict]:
+    """Return the blocks of Σ_a |p̃_a⟩ M_a ⟨p̃_a|, for each of the matrices that a function gives of a setup.
+
+    Blocks are those of H: pairs beyond its cutoff, which see the tails of projections only, are left out.
+    """
+    atoms = hamiltonian.atoms
+    integrals = _integrals(hamiltonian.basis, atoms.numbers)
+    lists = block_lists(
+        atoms, {pair: (b.i, b.j, b.cell_offset) for pair, b in hamiltonian.pairs.items()}
+    )
+    projections = Projections(atoms, integrals)
+    of_elements = {z: matrices_of(setup) for z, setup in integrals.setups.items()}
+    return [
+        projections.correction(dict(zip(of_elements, matrices, strict=True)), lists)
+        for matrices in zip(*of_elements.values(), strict=True)
+    ]
 
 
 def _bounds(setup) -> tuple[np.ndarray, np.ndarray]:

@@ -13,7 +13,7 @@ from gh_tools.console import log
 from gh_tools.errors import DataError
 from gh_tools.orbitals.bloch import bloch_matrix
 from gh_tools.orbitals.blocks import Hamiltonian
-from gh_tools.spectra.eigen import POOR_OVERLAP, Eigenvalues
+from gh_tools.spectra.eigen import Eigenvalues
 from gh_tools.spectra.fermi import OutsideWindow, fermi_level
 from gh_tools.spectra.groups import Groups
 from gh_tools.spectra.kpoints import KPoints
@@ -27,14 +27,9 @@ from gh_tools.spectra.projection import (
 )
 from gh_tools.spectra.sparse.count_model import CountModel
 from gh_tools.spectra.sparse.factor import make_engine
-from gh_tools.spectra.sparse.factor.engine import UnreliableInertia
-from gh_tools.spectra.sparse.pencil import Pencil, make_pencil, model_eigenvalues, overlap_bounds
-from gh_tools.spectra.sparse.shift_invert import (
-    MORE_VECTORS,
-    VECTORS,
-    NotConverged,
-    Slice,
-)
+from gh_tools.spectra.sparse.overlap_check import check_overlap
+from gh_tools.spectra.sparse.pencil import Pencil, make_pencil, model_eigenvalues
+from gh_tools.spectra.sparse.shift_invert import MORE_VECTORS, VECTORS, NotConverged, Slice
 from gh_tools.spectra.sparse.slices import Slicer, slice_size
 from gh_tools.spectra.sparse.spin_orbit import SpinOrbitSlicer, most_states
 from gh_tools.spectra.sparse.spinors import SpinorPencil, bounding_pencils, make_spinor_pencil
@@ -48,8 +43,6 @@ _SEARCHES = 40
 _NEARLY = 10
 # Part of the memory that a Lanczos basis may take.
 _BASIS_SHARE = 0.25
-# By how much the smallest eigenvalue of S must be above the error of its factors in single precision, and at least.
-_DECIDED, _SMALL_OVERLAP = 100.0, 1e-3
 # Orbitals of both spins up to which matrices of spinors are factorised themselves, in seconds, however strong the coupling is.
 SPINORS_FACTORISED = 6000
 # Pieces for the steps of one channel.
@@ -335,7 +328,10 @@ class SlicedSolver:
             eigenvalues = model_eigenvalues(pencil, self._owner(), self.hamiltonian.atoms.positions)
             self._models[channel] = CountModel(eigenvalues, np.ones(len(eigenvalues)))
         if channel.kpoint not in self._bounds:
-            self._bounds[channel.kpoint] = self._check_overlap(pencil, channel)
+            self._bounds[channel.kpoint] = check_overlap(
+                *(pencil, self._engine, self._rough),
+                *(self.hamiltonian.atoms.get_chemical_formula(), k),
+            )
         project = self._projector(spinors or pencil, self._bounds[channel.kpoint], channel)
         model = self._models[channel]
         slicer: Slicer | SpinOrbitSlicer
@@ -397,61 +393,10 @@ class SlicedSolver:
 
         return project
 
-    def _check_overlap(self, pencil: Pencil, channel: Channel) -> tuple[float, float]:
-        """Make sure that S is positive definite, and return bounds of its eigenvalues.
-
-        Raises:
-            DataError: it is not, so that counts mean nothing.
-        """
-        where = f"the overlap matrix at k = {self.kpoints.points[channel.kpoint].round(4).tolist()}"
-        mend = "label with a more confined or smaller basis"
-        bounds = self._rough_bounds(pencil)
-        if bounds is None:
-            self._close_rough()
-            try:
-                negative = self._engine.factorize(pencil.upper_overlap())
-            except UnreliableInertia:
-                negative = -1
-            if negative:
-                raise DataError(
-                    f"{where} is not positive definite, so there are no eigenvalues; {mend}"
-                )
-            bounds = overlap_bounds(pencil, self._engine.solve)
-        low, high = bounds
-        if low < POOR_OVERLAP:
-            log.warning(
-                "%s: %s has the eigenvalue %.1e: errors of H grow up to %.0e times in the eigenvalues; %s",
-                self.hamiltonian.atoms.get_chemical_formula(),
-                where,
-                low,
-                1 / low,
-                mend,
-            )
-        return low, high
-
     def _close_rough(self) -> None:
         """Give the memory of the factors in single precision back."""
         if self._rough is not None:
             self._rough.close()
-
-    def _rough_bounds(self, pencil: Pencil) -> tuple[float, float] | None:
-        """Return bounds of the eigenvalues of S from its factors in single precision; None where these do not decide.
-
-        They decide where the smallest eigenvalue is far above the change of S that would make the factors exact.
-        """
-        engine = self._rough
-        if engine is None:
-            return None
-        try:
-            if engine.factorize(pencil.upper_overlap()):
-                return None
-        except UnreliableInertia:
-            return None
-        rhs = np.random.default_rng(1).standard_normal((pencil.n, 1)).astype(pencil.dtype)
-        x = engine.solve(rhs).astype(pencil.dtype)
-        error = np.linalg.norm(pencil.apply_overlap(x) - rhs) / np.linalg.norm(x)
-        bounds = overlap_bounds(pencil, engine.solve)
-        return bounds if bounds[0] > max(_DECIDED * float(error), _SMALL_OVERLAP) else None
 
     def _name(self, channel: Channel) -> str:
         spin = f", spin {channel.spin}" if self.hamiltonian.n_spins > 1 else ""

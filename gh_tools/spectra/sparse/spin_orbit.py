@@ -14,9 +14,6 @@ subtracting as much gives the same number. All factorisations are those of matri
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import NamedTuple
-
 import numpy as np
 from jaxtyping import Bool, Complex, Float, Shaped
 
@@ -31,12 +28,13 @@ from gh_tools.spectra.sparse.shift_invert import (
     RESIDUAL,
     Inertia,
     Project,
-    ShiftInvert,
     Slice,
     certified_slice,
 )
 from gh_tools.spectra.sparse.slices import Slicer
 from gh_tools.spectra.sparse.spinors import SpinorPencil
+from gh_tools.spectra.sparse.uncoupled import UncoupledStates, below_in_rest
+from gh_tools.spectra.sparse.window_part import Part
 from gh_tools.store.parts import Pieces
 
 # eV by which states without coupling are taken beyond a window, at first, by how much that grows where it is too little, and
@@ -62,28 +60,8 @@ _INDEPENDENT = 1e-3
 _EVERYTHING = 1e4
 # Bytes that a state takes, in those of one vector of spinors: with products and what is worked on.
 _PER_STATE = 12
-# Columns that are solved for at once.
-_TOGETHER = 64
 # eV; by how much the end of a window that hits an eigenvalue is moved, and how often; eV that it must keep from one.
 _NUDGE, _NUDGES, _APART = 3.7e-5, 4, 1e-6
-
-
-class Scalar(NamedTuple):
-    """All states without coupling between two energies.
-
-    Attributes:
-        low: eV.
-        high: eV.
-        below: their number below.
-        energies: eV.
-        vectors: S-normalised.
-    """
-
-    low: float
-    high: float
-    below: int
-    energies: Float[np.ndarray, " states"]
-    vectors: Shaped[np.ndarray, "n states"]
 
 
 def most_states(memory: int, pencil: SpinorPencil) -> int:
@@ -139,7 +117,7 @@ class SpinOrbitSlicer:
         )
         self._bounding = bounding
         self._most = min(max_states or _MOST_STATES, _MOST_STATES)
-        self._found: Scalar | None = None
+        self._found: UncoupledStates | None = None
 
     def forget(self) -> None:
         """Take note that the engine holds other factors now."""
@@ -200,40 +178,36 @@ class SpinOrbitSlicer:
             edges = np.array([low, *_divisions(low, high, states.energies, self._most), high])
             if kept is not None:
                 kept.write(0, {"low": np.array(low), "high": np.array(high), "edges": edges})
-        found: list[Slice] = []
-        ends: list[Inertia] = []
+        parts: list[Part] = []
         with progress(f"{title} with coupling", len(edges) - 1) as shown:
-            for part, end in enumerate(edges[1:].tolist(), 1):
-                start = ends[-1].shift if ends else low
-                arrays = kept.read(part) if kept is not None and begun is not None else None
-                # A part may be one of another window, before the Fermi level was final.
-                if arrays is not None and np.allclose(
-                    arrays["shifts"], [start, end], rtol=0, atol=_NUDGE * _NUDGES
-                ):
-                    one, first, last = _from_arrays(arrays)
-                else:
-                    begun = None
-                    one, first, last = self._window(ends[-1] if ends else low, end)
+            for number, end in enumerate(edges[1:].tolist(), 1):
+                start = parts[-1].last if parts else low
+                part = None
+                if kept is not None and begun is not None:
+                    part = Part.read(kept, number, start, end, _NUDGE * _NUDGES)
+                if part is None:
+                    begun = None  # what follows belongs to another window, before the Fermi level was final
+                    part = self._window(start, end)
                     if kept is not None:
-                        kept.write(part, _arrays(one, first, last))
-                found.append(one)
-                ends += [first, last]
+                        kept.write(number, part.arrays())
+                parts.append(part)
                 shown.advance()
+        found = [part.found for part in parts]
         whole = Slice(
             np.concatenate([one.energies for one in found]),
             np.hstack([one.projections for one in found]),
             max(one.residual for one in found),
         )
-        return whole, ends[0], ends[-1]
+        return whole, parts[0].first, parts[-1].last
 
-    def _window(self, low: float | Inertia, high: float) -> tuple[Slice, Inertia, Inertia]:
+    def _window(self, low: float | Inertia, high: float) -> Part:
         """Find all eigenvalues between two energies, of which the lower one may have been counted before."""
         before = low if isinstance(low, Inertia) else None
         bottom = low.shift if isinstance(low, Inertia) else low
         beyond = _BEYOND
         for _ in range(_TRIALS):
             states = self._states(bottom - beyond, high + beyond)
-            states = _within(states, bottom - beyond, high + beyond)
+            states = states.within(bottom - beyond, high + beyond)
             if self._none_beyond(states, bottom - _DISTANCE, high + _DISTANCE):
                 break
             log.info("spin–orbit coupling reaches beyond %.2f eV: taking more states", beyond)
@@ -248,7 +222,7 @@ class SpinOrbitSlicer:
             nothing = certified_slice(
                 self.pencil, self._project, np.empty(0), lambda _: np.empty(0)
             )
-            return nothing, before or Inertia(bottom, count), Inertia(high, count)
+            return Part(nothing, before or Inertia(bottom, count), Inertia(high, count))
         dressed, guard = self._dressed(states, bottom, high, _FIRST_STEPS), _GUARD
         while True:
             self._refine(dressed, bottom, high, guard)
@@ -272,7 +246,7 @@ class SpinOrbitSlicer:
                 f"{inside.sum()} eigenvalues found between {first.shift:.4f} and {last.shift:.4f} eV, but "
                 f"{last.below - first.below} are counted; ask for another --window or use --solver dense"
             )
-        return self._slice(dressed, inside), first, last
+        return Part(self._slice(dressed, inside), first, last)
 
     def _check_congruent(self, dressed: Dressed, in_rest: Complex[np.ndarray, "m m"]) -> None:
         """Make sure that the parts in P of the dressed states are linearly independent.
@@ -301,50 +275,31 @@ class SpinOrbitSlicer:
             lambda some: dressed.vectors(index[some]),
         )
 
-    def _states(self, low: float, high: float) -> Scalar:
+    def _states(self, low: float, high: float) -> UncoupledStates:
         """Return all states without coupling in a window, or in a wider one that is known."""
         if self._found is None:
             self._found = self._computed(low, high)
         if low < self._found.low:
-            self._found = _joined(self._computed(low, self._found.low), self._found)
+            self._found = self._computed(low, self._found.low).joined(self._found)
         if high > self._found.high:
-            self._found = _joined(self._found, self._computed(self._found.high, high))
+            self._found = self._found.joined(self._computed(self._found.high, high))
         return self._found
 
-    def _computed(self, low: float, high: float) -> Scalar:
+    def _computed(self, low: float, high: float) -> UncoupledStates:
         found, first, last = self.scalar.eigenvalues(low, high, title="states without coupling")
-        return Scalar(first.shift, last.shift, first.below, found.energies, found.projections)
-
-    def _none_beyond(self, states: Scalar, low: float, high: float) -> bool:
-        """Tell whether all eigenvalues in Q certainly lie outside a window."""
-        for pencil, sigma in zip(self._bounding, (low, high), strict=True):
-            if self._below_in_rest(pencil, states, sigma) != states.below:
-                return False
-        return True
-
-    def _below_in_rest(self, pencil: Pencil, states: Scalar, sigma: float) -> int:
-        """Count the eigenvalues below σ of a matrix that does not act on spins, in what is S-orthogonal to states.
-
-        The matrix bordered with SP has as many negative eigenvalues as it has in Q, and one more for each state; by
-        elimination as many as the matrix, and -PᴴS(M - σS)⁻¹SP.
-        """
-        nothing = np.zeros(0)
-        bounded = ShiftInvert(
-            pencil, self._engine, lambda x, sx, energies: x, CountModel(nothing, nothing)
+        return UncoupledStates(
+            first.shift, last.shift, first.below, found.energies, found.projections
         )
-        below = bounded.inertia(sigma).below
-        self.forget()
-        sp = pencil.apply_overlap(states.vectors)
-        inside = np.empty((sp.shape[1],) * 2, sp.dtype)
-        for start in range(0, sp.shape[1], _TOGETHER):
-            some = slice(start, start + _TOGETHER)
-            inside[:, some] = sp.conj().T @ self._engine.solve(sp[:, some])
-        value = np.linalg.eigvalsh(0.5 * (inside + inside.conj().T))
-        if len(value) and abs(value).min() < 1e-10 * abs(value).max():
-            return -1  # an eigenvalue in Q is σ
-        return below - int(np.sum(value < 0))
 
-    def _dressed(self, states: Scalar, low: float, high: float, steps: int) -> Dressed:
+    def _none_beyond(self, states: UncoupledStates, low: float, high: float) -> bool:
+        """Tell whether all eigenvalues in Q certainly lie outside a window."""
+        self.forget()
+        return all(
+            below_in_rest(pencil, self._engine, states.vectors, sigma) == states.below
+            for pencil, sigma in zip(self._bounding, (low, high), strict=True)
+        )
+
+    def _dressed(self, states: UncoupledStates, low: float, high: float, steps: int) -> Dressed:
         """Dress all states in and about a window, by so many steps."""
         # Any energy within the window serves, but for eigenvalues of H₀ themselves.
         at = self.scalar.inertia(0.502 * low + 0.498 * high, factors=True)
@@ -385,7 +340,7 @@ class SpinOrbitSlicer:
         self,
         dressed: Dressed,
         form: tuple[Complex[np.ndarray, "m m"], ...],
-        states: Scalar,
+        states: UncoupledStates,
         sigma: float,
     ) -> Inertia | None:
         """Count the eigenvalues below σ, which is moved a little if it hits one.
@@ -415,22 +370,6 @@ class SpinOrbitSlicer:
         return None
 
 
-def _within(states: Scalar, low: float, high: float) -> Scalar:
-    """Return the states of a window within theirs."""
-    some: Bool[np.ndarray, " states"] = (states.energies > low) & (states.energies < high)
-    below = states.below + int(np.sum(states.energies <= low))
-    return Scalar(low, high, below, states.energies[some], states.vectors[:, some])
-
-
-def _joined(lower: Scalar, upper: Scalar) -> Scalar:
-    """Return the states of two windows, of which the second begins where the first ends."""
-    return Scalar(
-        *(lower.low, upper.high, lower.below),
-        np.concatenate([lower.energies, upper.energies]),
-        np.hstack([lower.vectors, upper.vectors]),
-    )
-
-
 def _divisions(
     low: float, high: float, energies: Float[np.ndarray, " states"], most: int
 ) -> list[float]:
@@ -447,24 +386,3 @@ def _divisions(
         middle,
         *_divisions(middle, high, energies, most),
     ]
-
-
-def _arrays(found: Slice, first: Inertia, last: Inertia) -> dict[str, np.ndarray]:
-    """Return part of a window as arrays."""
-    return {
-        "energies": found.energies,
-        "projections": found.projections,
-        "residual": np.array(found.residual),
-        "shifts": np.array([first.shift, last.shift]),
-        "below": np.array([first.below, last.below]),
-    }
-
-
-def _from_arrays(arrays: Mapping[str, np.ndarray]) -> tuple[Slice, Inertia, Inertia]:
-    """Make part of a window of what `_arrays` returned."""
-    found = Slice(arrays["energies"], arrays["projections"], float(arrays["residual"]))
-    first, last = (
-        Inertia(float(shift), int(below))
-        for shift, below in zip(arrays["shifts"], arrays["below"], strict=True)
-    )
-    return found, first, last
